@@ -1,0 +1,62 @@
+"""How every model converged on every benchmark dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlflow_recall.core.arrays import FloatArray, frozen
+from mlflow_recall.core.matrix import positions
+from mlflow_recall.core.records import Record
+from mlflow_recall.errors import HistoryError
+
+
+@dataclass(frozen=True, eq=False)
+class Curves:
+    """Validation score by (model, dataset, stage), and what each curve ended in.
+
+    NaN marks a stage that was never reached, or an end that was never measured.
+    """
+
+    models: tuple[str, ...]
+    datasets: tuple[str, ...]
+    scores: FloatArray  # (m, d, t), read-only
+    ends: FloatArray  # (m, d) final test score, read-only
+
+    def __post_init__(self) -> None:
+        named = (len(self.models), len(self.datasets))
+        if self.scores.ndim != 3 or self.scores.shape[:2] != named:
+            raise HistoryError(f"expected scores {named} x stages, got {self.scores.shape}")
+        if self.ends.shape != named:
+            raise HistoryError(f"expected ends {named}, got {self.ends.shape}")
+        object.__setattr__(self, "scores", frozen(self.scores))
+        object.__setattr__(self, "ends", frozen(self.ends))
+
+    @property
+    def stages(self) -> int:
+        """Stages of the longest curve."""
+        return self.scores.shape[2]
+
+    @classmethod
+    def of(cls, records: Sequence[Record]) -> Curves:
+        """The complete records that have a curve; repeats of a cell averaged, stage by stage."""
+        done = [record for record in records if record.complete and record.validation]
+        models = tuple(sorted({record.model for record in done}))
+        datasets = tuple(sorted({record.dataset for record in done}))
+        stages = max((len(record.validation) for record in done), default=0)
+        # the end rides along as one more stage, so that repeats are averaged in one sum
+        padded = np.full((len(done), stages + 1), np.nan)
+        for row, record in zip(padded, done, strict=True):
+            row[: len(record.validation)] = record.validation
+            row[-1] = record.test
+        cell = (
+            positions(models, (record.model for record in done)),
+            positions(datasets, (record.dataset for record in done)),
+        )
+        total, count = np.zeros((2, len(models), len(datasets), stages + 1))
+        np.add.at(total, cell, np.nan_to_num(padded))
+        np.add.at(count, cell, ~np.isnan(padded))
+        values = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+        return cls(models, datasets, values[..., :-1], values[..., -1])

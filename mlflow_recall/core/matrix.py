@@ -1,0 +1,95 @@
+"""What every model reached on every benchmark dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from mlflow_recall.core.arrays import FloatArray, IntArray, frozen, means
+from mlflow_recall.core.records import Record
+from mlflow_recall.errors import HistoryError
+
+
+def positions(names: Sequence[str], wanted: Iterable[str]) -> IntArray:
+    """Index of every wanted name in ``names``."""
+    index = {name: i for i, name in enumerate(names)}
+    return np.array([index[name] for name in wanted], dtype=np.intp)
+
+
+@dataclass(frozen=True, eq=False)
+class PerformanceMatrix:
+    """Final test score by (model, dataset), higher is better; NaN was never measured."""
+
+    models: tuple[str, ...]
+    datasets: tuple[str, ...]
+    values: FloatArray  # (m, d), read-only
+
+    def __post_init__(self) -> None:
+        named = (len(self.models), len(self.datasets))
+        if self.values.shape != named:
+            raise HistoryError(f"expected values {named}, got {self.values.shape}")
+        for kind, names in (("model", self.models), ("dataset", self.datasets)):
+            if len(set(names)) < len(names):
+                twice = sorted({name for name in names if names.count(name) > 1})
+                raise HistoryError(f"expected every {kind} once, got twice: {', '.join(twice)}")
+        object.__setattr__(self, "values", frozen(self.values))
+
+    @classmethod
+    def of(cls, records: Sequence[Record]) -> PerformanceMatrix:
+        """The complete records, repeats of a cell averaged; names in sorted order."""
+        done = [record for record in records if record.complete]
+        models = tuple(sorted({record.model for record in done}))
+        datasets = tuple(sorted({record.dataset for record in done}))
+        cell = (
+            positions(models, (record.model for record in done)),
+            positions(datasets, (record.dataset for record in done)),
+        )
+        total, count = np.zeros((2, len(models), len(datasets)))
+        np.add.at(total, cell, [record.test for record in done])
+        np.add.at(count, cell, 1)
+        values = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+        return cls(models, datasets, values)
+
+    def take(self, models: Iterable[str]) -> PerformanceMatrix:
+        """These models only, in this order; a model without history gets a row of NaN."""
+        models = tuple(models)
+        padded = np.vstack([self.values, np.full((1, len(self.datasets)), np.nan)])
+        rows = positions((*self.models, None), [m if m in self.models else None for m in models])  # type: ignore[arg-type,list-item]
+        return PerformanceMatrix(models, self.datasets, padded[rows])
+
+    def without(self, dataset: str) -> PerformanceMatrix:
+        """All datasets but this one; unchanged where it is not among them."""
+        keep = [name != dataset for name in self.datasets]
+        datasets = tuple(name for name in self.datasets if name != dataset)
+        return PerformanceMatrix(self.models, datasets, self.values[:, keep])
+
+    @cached_property
+    def coverage(self) -> float:
+        """Share of measured cells, in [0, 1]; 0 for an empty matrix."""
+        return float(np.mean(~np.isnan(self.values))) if self.values.size else 0.0
+
+    @cached_property
+    def mean(self) -> FloatArray:
+        """(m,) mean score; NaN for a model that was never measured."""
+        return frozen(means(self.values, axis=1))
+
+    @cached_property
+    def advantage(self) -> FloatArray:
+        """(m,) mean of score minus the dataset's mean: orders models as ``mean`` does where every
+        cell is measured, and is fair where models were measured on different datasets.
+        """
+        return frozen(means(self.values - means(self.values, axis=0), axis=1))
+
+    @cached_property
+    def strength(self) -> FloatArray:
+        """(m,) mean z-score within datasets, so that no dataset outweighs another by its spread.
+
+        A dataset on which all models agree says nothing and counts as 0. NaN: never measured.
+        """
+        centred = self.values - means(self.values, axis=0)
+        spread = np.sqrt(means(centred**2, axis=0))
+        z = np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 1e-12)
+        return frozen(means(np.where(np.isnan(self.values), np.nan, z), axis=1))

@@ -1,0 +1,50 @@
+"""Stopping policies: who goes on after a stage, and why.
+
+A policy is a pure function ``decide(cohort, trends, settings) -> {model: Verdict}``, asked once a
+stage when everyone of the cohort has reported; one file each, in the table ``POLICIES``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from types import MappingProxyType
+
+from mlflow_recall.core.policies.brute_force import brute_force
+from mlflow_recall.core.policies.fine_selection import fine_selection
+from mlflow_recall.core.policies.halving import halving
+from mlflow_recall.core.policies.verdict import Policy, Settings, Verdict
+from mlflow_recall.errors import SettingError, unknown
+
+#: built-in policies by name; the entry-point group ``mlflow_recall.policies`` adds to them
+POLICIES: Mapping[str, Policy] = MappingProxyType(
+    {"brute_force": brute_force, "fine_selection": fine_selection, "halving": halving}
+)
+
+
+def policy(name: str) -> Policy:
+    """The policy of that name, built in or installed.
+
+    Raises:
+        SettingError: there is none; the message lists the known ones.
+    """
+    if name in POLICIES:
+        return POLICIES[name]
+    installed = {entry.name: entry for entry in entry_points(group="mlflow_recall.policies")}
+    if name not in installed:
+        raise SettingError(unknown("policy", name, {*POLICIES, *installed}))
+    loaded: Policy = installed[name].load()
+    return loaded
+
+
+def epochs(name: str, models: int, stages: int) -> int:
+    """Epochs that a policy spends on ``models`` candidates in ``stages`` stages, without trends.
+
+    Exact for ``halving`` and ``brute_force``; an upper bound for policies that stop earlier.
+    """
+    if name == "brute_force":
+        return models * stages
+    return sum(max(1, models >> stage) for stage in range(stages)) if models else 0
+
+
+__all__ = ["POLICIES", "Policy", "Settings", "Verdict", "epochs", "policy"]

@@ -1,0 +1,41 @@
+"""Successive halving (Jamieson & Talwalkar 2016): the better half of a stage goes on."""
+
+from __future__ import annotations
+
+from mlflow_recall.core.policies.verdict import Cohort, Settings, Verdict, by_score, stage_of
+from mlflow_recall.core.trends import Trends
+
+
+def halving(
+    cohort: Cohort,
+    trends: Trends | None,  # noqa: ARG001 - the signature of every policy
+    settings: Settings,
+) -> dict[str, Verdict]:
+    """Keep the floor(n / 2) best of n, at least one; nobody is stopped after the last stage."""
+    if stage_of(cohort) >= settings.stages:
+        return {model: Verdict(False, "trained to the last stage") for model in cohort}
+    return keep_half(cohort, by_score(cohort), {})
+
+
+def keep_half(cohort: Cohort, ranked: list[str], stopped: dict[str, Verdict]) -> dict[str, Verdict]:
+    """Verdicts that leave floor(n / 2) of the cohort at most, beside those already stopped.
+
+    Args:
+        cohort: everyone who reported.
+        ranked: their names, best first.
+        stopped: verdicts that stand already.
+    """
+    keep = max(1, len(cohort) // 2)
+    alive = [model for model in ranked if model not in stopped]
+    verdicts = dict(stopped)
+    for place, model in enumerate(alive, start=1):
+        if place <= keep:
+            verdicts[model] = Verdict(False, f"rank {place} of {len(cohort)} on validation")
+        else:
+            verdicts[model] = Verdict(
+                True,
+                f"halving keeps {keep} of {len(cohort)}, this one is number "
+                f"{ranked.index(model) + 1} on validation",
+                rival=alive[keep - 1],
+            )
+    return {model: verdicts[model] for model in cohort}

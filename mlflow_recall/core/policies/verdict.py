@@ -1,0 +1,57 @@
+"""What a policy is given and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol, TypeAlias
+
+from mlflow_recall.core.trends import Trends
+
+#: validation scores so far of everyone who reached the present stage, in trial order
+Cohort: TypeAlias = Mapping[str, Sequence[float]]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Knobs of the policies."""
+
+    #: stages in all; nobody is stopped after the last
+    stages: int
+    #: share by which a rival's predicted end must be higher (the paper's threshold)
+    threshold: float = 0.0
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a candidate stops after a stage, what was expected of it, and why."""
+
+    stop: bool
+    reason: str
+    #: predicted final test score and its range; None without a trend
+    predicted: float | None = None
+    low: float | None = None
+    high: float | None = None
+    #: the candidate that it was stopped for
+    rival: str | None = None
+
+
+class Policy(Protocol):
+    """A stopping policy: pure, deterministic, and at least one of the cohort survives."""
+
+    def __call__(
+        self, cohort: Cohort, trends: Trends | None, settings: Settings
+    ) -> dict[str, Verdict]:
+        """One verdict for everyone of the cohort; the stage is the number of its scores."""
+        ...
+
+
+def stage_of(cohort: Cohort) -> int:
+    """The stage (from 1) that everyone of the cohort has reported."""
+    return min(map(len, cohort.values()), default=0)
+
+
+def by_score(cohort: Cohort) -> list[str]:
+    """Names from the best present score to the worst, ties in trial order."""
+    stage = stage_of(cohort)
+    return sorted(cohort, key=lambda model: -cohort[model][stage - 1])

@@ -1,0 +1,130 @@
+"""How a model is fine-tuned: part of the key of every benchmark run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from types import MappingProxyType
+from typing import Any
+
+from mlflow_recall.errors import SettingError
+
+_FREEZE = ("nothing", "embeddings", "backbone")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Hyper-parameters of one fine-tuning. Trends hold only for the recipe they come from."""
+
+    learning_rate: float = 5e-5
+    #: of the new classification head
+    head_learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    #: share of all steps over which the learning rate rises, before it falls along a cosine
+    warmup: float = 0.1
+    batch_size: int = 16
+    epochs: int = 5
+    #: stratified sample of the training split; 0: all of it
+    train_samples: int = 1000
+    #: stratified samples of the validation and of the test split; 0: all of each
+    eval_samples: int = 1000
+    #: ``nothing``, ``embeddings`` or ``backbone`` (a linear probe, trained as a network)
+    freeze: str = "nothing"
+    #: keep the running statistics of batch normalisation as they were pre-trained
+    freeze_batchnorm: bool = True
+    #: longest text in tokens, or side of the square image in pixels; 0: the model's own
+    input_size: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "head_learning_rate"):
+            if not getattr(self, name) > 0:
+                raise SettingError(f"{name}: expected above 0, got {getattr(self, name)}")
+        for name, least in (("batch_size", 1), ("epochs", 1), ("train_samples", 0)):
+            if getattr(self, name) < least:
+                raise SettingError(f"{name}: expected at least {least}, got {getattr(self, name)}")
+        if self.freeze not in _FREEZE:
+            raise SettingError(f"freeze: expected one of {', '.join(_FREEZE)}, got {self.freeze!r}")
+
+    @property
+    def digest(self) -> str:
+        """Eight characters that change when any field does."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:8]
+
+    def to_json(self) -> str:
+        """All fields, keys sorted."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    def altered(self, changes: Mapping[str, Any], where: str) -> Recipe:
+        """A copy with other fields, read from a zoo file, a tag or an option.
+
+        Raises:
+            SettingError: an unknown field, or a value of the wrong type.
+        """
+        known = {field.name: type(getattr(self, field.name)) for field in fields(self)}
+        converted = {}
+        for name, value in changes.items():
+            if name not in known:
+                raise SettingError(
+                    f"{where}: unknown field {name!r} of a recipe: "
+                    f"expected one of {', '.join(sorted(known))}"
+                )
+            try:
+                converted[name] = known[name](value)
+            except (TypeError, ValueError):
+                raise SettingError(
+                    f"{where}: {name}: expected {known[name].__name__}, got {value!r}"
+                ) from None
+        return replace(self, **converted)
+
+    @classmethod
+    def from_json(cls, text: str) -> Recipe:
+        """The inverse of ``to_json``; fields that are missing keep their default."""
+        return cls().altered(json.loads(text), "recorded recipe")
+
+
+_TEXT = Recipe(learning_rate=5e-5, batch_size=16, input_size=128)
+_IMAGE = Recipe(learning_rate=1e-3, head_learning_rate=2e-3, batch_size=32, input_size=224)
+
+#: start of a family's or model type's name -> what differs from the default of its modality
+FAMILIES: Mapping[str, Mapping[str, object]] = MappingProxyType(
+    {
+        # small sentence encoders: little data moves them too little at the rates of base models
+        "minilm": {"learning_rate": 1e-4, "freeze": "embeddings"},
+        "paraphrase-minilm": {"learning_rate": 1e-4, "freeze": "embeddings"},
+        "sre-minilm": {"learning_rate": 1e-4, "freeze": "embeddings"},
+        "e5": {"learning_rate": 1e-4, "freeze": "embeddings"},
+        "distilbert": {"learning_rate": 5e-5},
+        "bert": {"learning_rate": 3e-5},
+        "roberta": {"learning_rate": 2e-5},
+        "xlm": {"learning_rate": 2e-5},
+        "electra": {"learning_rate": 5e-5},
+        "deberta": {"learning_rate": 2e-5},
+        "albert": {"learning_rate": 2e-5},
+        # transformers of images need smaller steps than convolutions
+        "vit": {"learning_rate": 1e-4},
+        "deit": {"learning_rate": 1e-4},
+        "beit": {"learning_rate": 1e-4},
+        "swin": {"learning_rate": 1e-4},
+        "convnext": {"learning_rate": 2e-4},
+        "scratch": {"learning_rate": 3e-3, "freeze_batchnorm": False},
+    }
+)
+
+
+def default_recipe(modality: str, *names: str) -> Recipe:
+    """The recipe of a model: its modality's, altered by the first name that is in ``FAMILIES``.
+
+    Args:
+        modality: ``text`` or ``image``.
+        names: family, then architecture; the longest matching beginning of each decides.
+    """
+    base = _TEXT if modality == "text" else _IMAGE
+    for name in names:
+        matching = [start for start in FAMILIES if name.lower().startswith(start)]
+        if matching:
+            start = max(matching, key=len)
+            return base.altered(FAMILIES[start], f"family {start}")
+    return base

@@ -1,0 +1,87 @@
+"""What a recommender is given and what it answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+
+from mlflow_recall.core.arrays import FloatArray
+from mlflow_recall.core.clustering import Clustering
+from mlflow_recall.core.matrix import PerformanceMatrix, positions
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """History of m candidates, and one score of some representatives on the target."""
+
+    matrix: PerformanceMatrix
+    clustering: Clustering
+    #: representative -> score on the target; all of one kind, higher transfers better
+    proxies: Mapping[str, float] = field(default_factory=dict)
+
+    def propagated(self) -> FloatArray:
+        """(m,) the proxies carried over to every model; NaN for models without history.
+
+        A member of a cluster has its representative's. Anyone else has the mean of all proxies,
+        weighted by similarity (eq. 1) to their representatives.
+        """
+        models = self.matrix.models
+        known = [name for name in self.proxies if name in models]
+        if not known:
+            return np.full(len(models), np.nan)
+        proxy = np.array([self.proxies[name] for name in known])
+        values = self.similarity(known) @ proxy
+        weights = self.similarity(known).sum(axis=1)
+        mean = np.divide(values, weights, out=np.full(len(models), np.nan), where=weights > 0)
+        own = [self._proxy_of(name) for name in models]
+        return np.array([m if o is None else o for m, o in zip(mean, own, strict=True)])
+
+    def similarity(self, others: list[str]) -> FloatArray:
+        """(m, k) similarity (eq. 1) of every model to k others, in [0, 1]; 0 without history."""
+        measured = self.measured
+        rows = positions(measured, (m for m in self.matrix.models if m in measured))
+        columns = positions(measured, others)
+        similarity = np.zeros((len(self.matrix.models), len(others)))
+        has = np.isin(self.matrix.models, measured)
+        distance = self.clustering.distance[np.ix_(rows, columns)]
+        similarity[has] = np.clip(1.0 - distance, 0.0, 1.0)
+        return similarity
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Models with a history, in the order of the clustering's distances."""
+        has = ~np.isnan(self.matrix.mean)
+        return tuple(name for name, yes in zip(self.matrix.models, has, strict=True) if yes)
+
+    def _proxy_of(self, model: str) -> float | None:
+        cluster = self.clustering.of(model)
+        return None if cluster is None else self.proxies.get(cluster.representative)
+
+
+@dataclass(frozen=True, eq=False)
+class Ranking:
+    """Models from the most to the least recommended, and what their score is made of."""
+
+    models: tuple[str, ...]
+    scores: FloatArray  # (m,) in the order of ``models``
+    #: (m,) each, in the order of ``models``
+    parts: Mapping[str, FloatArray]
+
+    @classmethod
+    def by(
+        cls, models: tuple[str, ...], scores: FloatArray, parts: Mapping[str, FloatArray]
+    ) -> Ranking:
+        """Sort by score, highest first; NaN last; ties by name."""
+        known = np.where(np.isnan(scores), -np.inf, scores)
+        order = sorted(range(len(models)), key=lambda i: (-known[i], models[i]))
+        return cls(
+            tuple(models[i] for i in order),
+            scores[order],
+            {name: values[order] for name, values in parts.items()},
+        )
+
+
+Recommender: TypeAlias = Callable[[Evidence], Ranking]

@@ -1,0 +1,79 @@
+"""Benchmark fine-tunings, models and datasets as plain data."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Record:
+    """One benchmark fine-tuning of one model on one dataset; scores are higher-is-better."""
+
+    model: str
+    dataset: str
+    #: score on the validation split after each stage (epoch), oldest first
+    validation: tuple[float, ...] = ()
+    #: final score on the test split; NaN where it was never measured
+    test: float = math.nan
+    #: stages that the recipe asks for; a shorter curve is a partial one
+    epochs: int = 0
+    #: wall-clock seconds of each stage
+    seconds: tuple[float, ...] = ()
+    modality: str = ""
+    recipe: str = ""
+    run_id: str = ""
+
+    @property
+    def complete(self) -> bool:
+        """Whether it ran to the last stage of its recipe and was tested."""
+        return len(self.validation) >= self.epochs and not math.isnan(self.test)
+
+
+@dataclass(frozen=True)
+class Member:
+    """One model version of the zoo: a registered model that can be fine-tuned."""
+
+    name: str
+    version: str
+    #: ``text`` or ``image``
+    modality: str
+    #: ``transformers/<model type>`` or ``timm/<architecture>``
+    arch: str
+    family: str = ""
+    #: weights can be resolved on this machine's terms; False: it only teaches by its history
+    available: bool = True
+    #: the classification head was trained on real source classes, so LEEP means something
+    source_head: bool = False
+    #: arguments that shape the architecture, e.g. ``{"num_hidden_layers": 4}``
+    config: Mapping[str, object] = field(default_factory=dict)
+    #: deviations from the recipe of its family
+    recipe: Mapping[str, object] = field(default_factory=dict)
+    #: cluster id and the matrix it came from, as the clustering job tagged them
+    cluster: str = ""
+    representative: bool = False
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def library(self) -> str:
+        """``transformers`` or ``timm``."""
+        return self.arch.partition("/")[0]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A classification dataset, split and saved where every worker can read it."""
+
+    name: str
+    #: identifies content, columns and split
+    digest: str
+    modality: str
+    #: class names; a label is the index of its class here
+    classes: tuple[str, ...]
+    #: samples of each split
+    sizes: Mapping[str, int]
+    #: where it came from, for people
+    source: str
+    #: folder of the prepared copy
+    folder: str
