@@ -1,0 +1,64 @@
+"""Pre-trained models as networks that can be probed and fine-tuned, one library a file.
+
+``train`` and ``probe`` are what workers run: generator functions of one task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from importlib import import_module
+from importlib.metadata import entry_points
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from mlflow_recall.errors import ZooError, unknown
+from mlflow_recall.ports import Probe, ProbeTask, StageResult, TrainTask
+
+if TYPE_CHECKING:
+    from mlflow_recall.adapters.zoo.network import Network
+    from mlflow_recall.core.records import Dataset, Member
+    from mlflow_recall.core.recipes import Recipe
+
+    Load = Callable[[Member, str, Dataset, Recipe, bool], Network]
+
+#: library -> module with ``load``; the entry-point group ``mlflow_recall.zoo`` adds to it
+LIBRARIES: Mapping[str, str] = MappingProxyType(
+    {
+        "timm": "mlflow_recall.adapters.zoo.timm",
+        "transformers": "mlflow_recall.adapters.zoo.huggingface",
+    }
+)
+
+
+def train(task: TrainTask) -> Iterator[StageResult]:
+    """Run the stages of a task, one result each.
+
+    Raises:
+        ZooError: the weights cannot be loaded, or the loss is no number any more.
+    """
+    from mlflow_recall.adapters.zoo.training import fine_tune
+
+    return fine_tune(task, _loader(task.member))
+
+
+def probe(task: ProbeTask) -> Iterator[Probe]:
+    """Look at a sample of the target once.
+
+    Raises:
+        ZooError: the weights cannot be loaded.
+    """
+    from mlflow_recall.adapters.zoo.probing import look_at
+
+    return look_at(task, _loader(task.member))
+
+
+def _loader(member: Member) -> Load:
+    library = member.library
+    if library in LIBRARIES:
+        load: Load = import_module(LIBRARIES[library]).load
+        return load
+    installed = {entry.name: entry for entry in entry_points(group="mlflow_recall.zoo")}
+    if library not in installed:
+        raise ZooError(f"{member.name}: {unknown('library', library, {*LIBRARIES, *installed})}")
+    load = installed[library].load()
+    return load

@@ -1,0 +1,157 @@
+"""Models of the timm library."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+from safetensors import safe_open
+from timm.data import resolve_data_config
+from timm.models import model_entrypoint, save_for_hf
+from torch import Tensor, nn
+
+from mlflow_recall.adapters.datasets import decode
+from mlflow_recall.adapters.zoo.network import Batch
+from mlflow_recall.core.recipes import Recipe
+from mlflow_recall.core.records import Dataset, Member
+from mlflow_recall.errors import ZooError
+
+_WEIGHTS = "model.safetensors"
+
+
+def load(
+    member: Member, weights: str, dataset: Dataset, recipe: Recipe, source_head: bool
+) -> TimmNetwork:
+    """A network from a folder with ``model.safetensors`` and, if there is one, ``config.json``.
+
+    Args:
+        member: its architecture and the arguments that shape it.
+        weights: the folder, in timm's own layout.
+        dataset: gives the classes of the new head.
+        recipe: gives the side of the image.
+        source_head: keep the head that came with the weights, in place of a new one.
+
+    Raises:
+        ZooError: the weights are missing, pickled, or of another architecture.
+    """
+    folder = Path(weights)
+    if not (folder / _WEIGHTS).exists():
+        raise ZooError(f"{member.name}: expected {_WEIGHTS} in {weights}, there is none")
+    config = folder / "config.json"
+    described = json.loads(config.read_text()) if config.exists() else {}
+    arch = described.get("architecture") or member.arch.partition("/")[2]
+    arguments: dict[str, Any] = {**described.get("model_args", {}), **member.config}
+    try:
+        if recipe.input_size and _takes_image_size(arch):
+            arguments["img_size"] = recipe.input_size
+        source = {**described.get("pretrained_cfg", {}), "file": str(folder / _WEIGHTS)}
+        source["num_classes"] = classes = _classes(folder / _WEIGHTS, arch, source)
+        module = timm.create_model(
+            arch,
+            pretrained=True,
+            pretrained_cfg_overlay={**source, "custom_load": False},
+            num_classes=classes if source_head else len(dataset.classes),
+            **arguments,
+        )
+    except (RuntimeError, TypeError, ValueError, KeyError) as error:
+        raise ZooError(f"{member.name}: cannot be loaded from {weights}: {error}") from error
+    new: frozenset[str] = frozenset()
+    if not source_head and described.get("label_names") != list(dataset.classes):
+        module.reset_classifier(len(dataset.classes))
+        head = {id(p) for p in module.get_classifier().parameters()}
+        new = frozenset(name for name, p in module.named_parameters() if id(p) in head)
+    return TimmNetwork(module, new, recipe, dataset.classes, arguments)
+
+
+def _takes_image_size(arch: str) -> bool:
+    """Architectures of fixed patches must be told the size, the others refuse to be."""
+    module = inspect.getmodule(model_entrypoint(arch))
+    return "img_size" in Path(inspect.getfile(module)).read_text() if module else False
+
+
+def _classes(weights: Path, arch: str, source: dict[str, Any]) -> int:
+    """Rows of the head in the file; 0 if it has none."""
+    classifier = source.get("classifier") or timm.get_pretrained_cfg(arch, allow_unregistered=True)
+    name = classifier if isinstance(classifier, str) else getattr(classifier, "classifier", "fc")
+    with safe_open(weights, framework="np") as file:
+        key = f"{name}.weight"
+        return int(file.get_slice(key).get_shape()[0]) if key in file.keys() else 0  # noqa: SIM118
+
+
+class TimmNetwork:
+    """See ``network.Network``."""
+
+    def __init__(
+        self,
+        module: nn.Module,
+        new: frozenset[str],
+        recipe: Recipe,
+        classes: tuple[str, ...],
+        arguments: dict[str, Any],
+    ) -> None:
+        self.module: Any = module
+        self.new = new
+        self._classes = classes
+        self._arguments = arguments
+        self._data = resolve_data_config({}, model=module)
+        self._size = recipe.input_size or self._data["input_size"][-1]
+        self._mean, self._std = (torch.tensor(self._data[key]) for key in ("mean", "std"))
+
+    def encode(self, rows: Any) -> list[Any]:
+        """See ``network.Network``: (3, s, s) tensors."""
+        return [self._tensor(decode(image)) for image in rows["image"]]
+
+    def batch(self, encoded: list[Any]) -> Batch:
+        """See ``network.Network``."""
+        return {"x": torch.stack(encoded)}
+
+    def logits(self, batch: Batch) -> Tensor:
+        """See ``network.Network``."""
+        logits: Tensor = self.module(batch["x"])
+        return logits
+
+    def embeddings(self, batch: Batch) -> Tensor:
+        """Pooled features before the head."""
+        features = self.module.forward_features(batch["x"])
+        pooled: Tensor = self.module.forward_head(features, pre_logits=True)
+        return pooled.flatten(start_dim=1)
+
+    def frozen(self, what: str) -> list[str]:
+        """See ``network.Network``."""
+        backbone = [name for name, _ in self.module.named_parameters() if name not in self.new]
+        if what == "embeddings":
+            starts = ("patch_embed", "conv_stem", "stem", "conv1", "bn1", "pos_embed", "cls_token")
+            return [name for name in backbone if name.startswith(starts)]
+        return backbone if what == "backbone" else []
+
+    def save(self, folder: Path) -> None:
+        """See ``network.Network``: timm's own layout."""
+        save_for_hf(
+            self.module,
+            str(folder),
+            model_config={
+                "num_classes": len(self._classes),
+                "label_names": list(self._classes),
+            },
+            model_args=self._arguments,
+            safe_serialization=True,
+        )
+        config = folder / "config.json"
+        described = json.loads(config.read_text())
+        # what a reader of this folder alone must do to a picture
+        described["recall_input"] = {
+            "size": self._size,
+            "mean": list(self._data["mean"]),
+            "std": list(self._data["std"]),
+        }
+        config.write_text(json.dumps(described, indent=2))
+
+    def _tensor(self, picture: Any) -> Tensor:
+        square = picture.resize((self._size, self._size))
+        pixels = torch.from_numpy(np.asarray(square, dtype=np.float32) / 255)
+        return ((pixels - self._mean) / self._std).permute(2, 0, 1)

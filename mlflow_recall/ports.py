@@ -1,0 +1,138 @@
+"""Seams: protocols where two sides exist, and the plain data that crosses them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeVar
+
+from mlflow_recall.core.arrays import FloatArray, IntArray
+from mlflow_recall.core.clustering import Clustering
+from mlflow_recall.core.recipes import Recipe
+from mlflow_recall.core.records import Dataset, Member, Record
+from mlflow_recall.errors import TaskError
+
+T = TypeVar("T")
+E = TypeVar("E")
+
+
+@dataclass(frozen=True)
+class TrainTask:
+    """Stages ``first`` to ``last`` of one fine-tuning, for a worker that shares nothing."""
+
+    member: Member
+    #: folder with the weights of the member
+    weights: str
+    dataset: Dataset
+    recipe: Recipe
+    first: int = 1
+    last: int = 1
+    #: what the stage before ``first`` left; empty for the first stage
+    checkpoint: str = ""
+    #: folder to leave checkpoints in; empty: none are kept
+    workspace: str = ""
+    #: evaluate the test split after the last stage
+    test: bool = False
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """What one stage brought."""
+
+    stage: int
+    #: metric -> value on the validation split, in the metric's own direction
+    validation: Mapping[str, float]
+    seconds: float
+    #: a folder that the next stage starts from and that loads as a model; empty if none was kept
+    checkpoint: str = ""
+    #: metric -> value on the test split, after the last stage if asked for
+    test: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ProbeTask:
+    """One forward pass of a pre-trained model over a sample of the target."""
+
+    member: Member
+    weights: str
+    dataset: Dataset
+    recipe: Recipe
+    samples: int = 500
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """What a pre-trained model sees in n target samples."""
+
+    labels: IntArray  # (n,)
+    embeddings: FloatArray  # (n, d)
+    #: (n, z) of a real source head; None without one
+    probabilities: FloatArray | None
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One answer of a task on its way: ``index`` counts the tasks as they were handed in.
+
+    Exactly one of the last three is set: an event, the end, or the error that ended it.
+    """
+
+    index: int
+    event: object = None
+    done: bool = False
+    error: TaskError | None = None
+
+
+class Engine(Protocol):
+    """Runs generator functions elsewhere and passes on what they yield, as it comes."""
+
+    def stream(
+        self, function: Callable[[T], Iterator[object]], tasks: Iterable[T]
+    ) -> Iterator[Progress]:
+        """Run ``function`` on every task.
+
+        ``tasks`` is consumed lazily, one when a worker is free. A task that raises, or whose worker
+        dies, is one ``Progress`` with an error; the others go on.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let the workers go."""
+        ...
+
+
+class History(Protocol):
+    """Recorded benchmark fine-tunings, wherever they are kept."""
+
+    def records(self, metric: str) -> Sequence[Record]:
+        """All records of one metric, higher is better.
+
+        Raises:
+            HistoryError: nothing was recorded, or nothing of this metric.
+        """
+        ...
+
+
+class Registry(Protocol):
+    """Registered models as a zoo."""
+
+    def members(self, on_left_out: Callable[[str], None] | None = None) -> list[Member]:
+        """Everyone that can be fine-tuned; who cannot is named to ``on_left_out``, with why."""
+        ...
+
+    def weights(self, member: Member) -> str:
+        """A local folder with the weights of a member.
+
+        Raises:
+            ZooError: they cannot be resolved.
+        """
+        ...
+
+    def tag_clusters(self, clustering: Clustering, run_id: str) -> int:
+        """Write cluster and representative as tags; returns how many models were tagged."""
+        ...
+
+
+Train = Callable[[TrainTask], Iterator[StageResult]]
+LookAt = Callable[[ProbeTask], Iterator[Probe]]

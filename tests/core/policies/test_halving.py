@@ -1,0 +1,112 @@
+"""Facts of successive halving and of what a policy costs."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from mlflow_recall.core.policies import POLICIES, Settings, epochs, policy
+from mlflow_recall.core.policies.halving import halving
+from mlflow_recall.errors import SettingError, Undecided
+
+NAN = math.nan
+THREE = Settings(stages=3)
+
+
+def kept(cohort: dict[str, list[float]], settings: Settings = THREE) -> list[str]:
+    return [model for model, v in halving(cohort, None, settings).items() if not v.stop]
+
+
+@pytest.mark.parametrize(
+    ("models", "stages", "spent"), [(40, 5, 77), (30, 4, 55), (10, 5, 19), (10, 4, 18), (1, 3, 3)]
+)
+def test_the_papers_epochs_are_spent_and_foretold(models: int, stages: int, spent: int) -> None:
+    """Section V: stage by stage 40 + 20 + 10 + 5 + 2, and so on."""
+    rng = np.random.default_rng(models)
+    curves = {f"m{i}": rng.random(stages).tolist() for i in range(models)}
+    alive, used = list(curves), 0
+    for stage in range(1, stages + 1):
+        used += len(alive)
+        alive = kept({m: curves[m][:stage] for m in alive}, Settings(stages))
+
+    assert (
+        used
+        == epochs("halving", models, stages)
+        == epochs("fine_selection", models, stages)
+        == spent
+    )
+    assert epochs("brute_force", models, stages) == models * stages
+
+
+def test_nobody_costs_nothing() -> None:
+    assert epochs("halving", 0, 5) == epochs("brute_force", 0, 5) == 0
+
+
+@pytest.mark.parametrize("n", range(1, 12))
+def test_the_best_floor_of_half_go_on(n: int) -> None:
+    scores = np.random.default_rng(n).permutation(n) / n
+    best = np.argsort(-scores)[: max(1, n // 2)]
+
+    assert sorted(kept({f"m{i}": [scores[i]] for i in range(n)})) == sorted(f"m{i}" for i in best)
+
+
+def test_only_the_present_stage_counts() -> None:
+    assert kept({"a": [0.9, 0.1], "b": [0.1, 0.9]}) == ["b"]
+
+
+def test_of_equals_the_earlier_trials_go_on() -> None:
+    assert kept({m: [0.5] for m in "dcba"}) == ["d", "c"]
+
+
+def test_a_diverged_candidate_is_the_worst() -> None:
+    """NaN compares with nothing: a plain sort leaves it wherever it stood."""
+    assert kept({"a": [NAN], "b": [0.9], "c": [0.5], "d": [0.7]}) == ["b", "d"]
+    assert kept({"a": [NAN], "b": [-math.inf]}) == ["b"]
+    assert kept({"a": [NAN], "b": [NAN]}) == ["a"]
+
+
+@pytest.mark.parametrize("name", sorted(POLICIES))
+@pytest.mark.parametrize("stage", [3, 4])
+def test_nobody_is_stopped_after_the_last_stage(name: str, stage: int) -> None:
+    verdicts = POLICIES[name]({m: [0.1 * i] * stage for i, m in enumerate("abcd")}, None, THREE)
+
+    assert list(verdicts) == list("abcd")
+    assert not any(v.stop for v in verdicts.values())
+
+
+@pytest.mark.parametrize("name", sorted(POLICIES))
+def test_a_lonely_candidate_goes_on_and_nobody_is_no_problem(name: str) -> None:
+    assert not POLICIES[name]({"a": [0.0]}, None, THREE)["a"].stop
+    assert POLICIES[name]({}, None, THREE) == {}
+
+
+@pytest.mark.parametrize("name", ["fine_selection", "halving"])
+def test_before_the_first_stage_nothing_is_decided(name: str) -> None:
+    with pytest.raises(Undecided, match="b has not reported"):
+        POLICIES[name]({"a": [0.1], "b": []}, None, THREE)
+
+
+def test_a_verdict_says_who_stands_where() -> None:
+    got = halving({"a": [0.1], "b": [0.4], "c": [0.3], "d": [0.2]}, None, THREE)
+
+    assert list(got) == list("abcd"), "in trial order"
+    assert got["b"].reason == "rank 1 of 4 on validation"
+    assert got["d"].reason == "halving keeps 2 of 4, this one is number 3 on validation"
+    assert (got["d"].rival, got["d"].predicted) == ("c", None)
+
+
+def test_brute_force_stops_nobody() -> None:
+    verdicts = POLICIES["brute_force"]({"a": [0.1], "b": [0.9]}, None, THREE)
+
+    assert not any(v.stop for v in verdicts.values())
+
+
+def test_an_unknown_policy_names_the_known_ones() -> None:
+    assert policy("halving") is halving
+    with pytest.raises(
+        SettingError,
+        match=r"unknown policy 'luck': expected one of brute_force, fine_selection, halving",
+    ):
+        policy("luck")

@@ -1,0 +1,135 @@
+"""Facts of the paper's coarse recall: equations 2 to 4."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mlflow_recall.core.clustering import cluster
+from mlflow_recall.core.matrix import PerformanceMatrix
+from mlflow_recall.core.recommend import Evidence
+from mlflow_recall.core.recommend.paper import paper
+from mlflow_recall.errors import SettingError
+
+NAN = math.nan
+
+
+def random_evidence(seed: int) -> Evidence:
+    """Three families, two loners and a model without history, shuffled, with missing cells."""
+    rng = np.random.default_rng(seed)
+    values = rng.random((5, 9))[[0, 0, 0, 1, 1, 2, 2, 3, 4]]
+    values = np.clip(values + rng.normal(scale=0.01, size=values.shape), 0, 1)
+    values[rng.random(values.shape) < 0.1] = NAN
+    values = rng.permutation(np.vstack([values, np.full(9, NAN)]))
+    matrix = PerformanceMatrix(tuple("abcdefghij"), tuple(map(str, range(9))), values)
+    clustering = cluster(matrix, cut=0.1)
+    return Evidence(matrix, clustering, {name: float(rng.normal()) for name in clustering.probes})
+
+
+def slow_paper(evidence: Evidence) -> dict[str, float]:
+    """Equations 1 to 4, model by model; NaN without history."""
+    matrix = evidence.matrix
+    raw = evidence.proxies
+    low, high = min(raw.values()), max(raw.values())
+    p = {name: (value - low) / (high - low) for name, value in raw.items()}
+    scores = {}
+    for model in matrix.models:
+        row = matrix.values[matrix.models.index(model)]
+        cluster_of = next((c for c in evidence.clustering.clusters if model in c.members), None)
+        if cluster_of is None:
+            scores[model] = NAN
+            continue
+        accuracy = float(np.nanmean(row))
+        if len(cluster_of.members) > 1:
+            scores[model] = accuracy * p[cluster_of.representative]
+            continue
+        parts = []
+        for name, value in p.items():
+            other = matrix.values[matrix.models.index(name)]
+            both = sorted(d for d in np.abs(row - other) if not math.isnan(d))
+            similarity = 1 - np.mean(both[-5:])
+            parts.append(max(0.0, float(similarity)) * value)
+        scores[model] = accuracy * sum(parts) / len(parts)
+    return scores
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=40, deadline=None)
+def test_scores_equal_equations_2_to_4(seed: int) -> None:
+    evidence = random_evidence(seed)
+    expected = slow_paper(evidence)
+
+    got = paper(evidence)
+
+    np.testing.assert_allclose(got.scores, [expected[m] for m in got.models], atol=1e-12)
+    assert (np.diff(got.scores[:-1]) <= 0).all()
+    np.testing.assert_allclose(got.parts["mean"] * got.parts["proxy"], got.scores)
+
+
+def test_the_unit_and_origin_of_the_proxy_do_not_matter() -> None:
+    """Equation 2 normalises it to [0, 1]."""
+    first = random_evidence(5)
+    moved = {name: 1e3 * value - 7 for name, value in first.proxies.items()}
+
+    got = paper(Evidence(first.matrix, first.clustering, moved))
+
+    assert got.models == paper(first).models
+    np.testing.assert_allclose(got.scores, paper(first).scores)
+
+
+def test_equal_proxies_leave_the_mean_accuracy_among_members() -> None:
+    first = random_evidence(6)
+    same = Evidence(first.matrix, first.clustering, dict.fromkeys(first.proxies, -0.7))
+
+    got = paper(same)
+
+    members = [
+        i for i, m in enumerate(got.models) if (c := first.clustering.of(m)) and not c.singleton
+    ]
+    np.testing.assert_allclose(got.scores[members], got.parts["mean"][members])
+
+
+def test_models_without_history_come_last() -> None:
+    for seed in range(5):
+        evidence = random_evidence(seed)
+        (new,) = (m for m in evidence.matrix.models if evidence.clustering.of(m) is None)
+
+        assert paper(evidence).models[-1] == new
+
+
+def test_the_order_of_candidates_is_not_that_of_the_clustering() -> None:
+    """Candidates are filtered and sorted after clustering; distances must follow the names."""
+    first = random_evidence(7)
+    names = sorted(first.matrix.models, reverse=True)
+    some = [name for name in names if name in first.proxies or name in "aceg"]
+    expected = dict(zip(paper(first).models, paper(first).scores, strict=True))
+
+    for wanted in (names, some):
+        got = paper(Evidence(first.matrix.take(wanted), first.clustering, first.proxies))
+
+        assert sorted(got.models) == sorted(wanted)
+        np.testing.assert_allclose(got.scores, [expected[m] for m in got.models])
+
+
+def test_a_proxy_of_someone_without_history_or_without_value_is_left_out() -> None:
+    first = random_evidence(8)
+    (new,) = (m for m in first.matrix.models if first.clustering.of(m) is None)
+    loner = next(c.representative for c in first.clustering.clusters if c.singleton)
+    useless = {new: 9.0, "nobody": 9.0, loner: NAN}
+
+    got = paper(Evidence(first.matrix, first.clustering, {**first.proxies, **useless}))
+
+    np.testing.assert_allclose(got.scores, paper(first).scores)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_fewer_than_two_proxies_cannot_be_normalised(count: int) -> None:
+    first = random_evidence(9)
+    few = dict(list(first.proxies.items())[:count])
+
+    with pytest.raises(SettingError, match=f"two clusters or more, got {count}: use --recommender"):
+        paper(Evidence(first.matrix, first.clustering, few))

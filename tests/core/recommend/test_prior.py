@@ -1,0 +1,65 @@
+"""Facts of the prior: the history alone."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from mlflow_recall.core.clustering import cluster
+from mlflow_recall.core.matrix import PerformanceMatrix
+from mlflow_recall.core.recommend import RECOMMENDERS, Evidence, recommender
+from mlflow_recall.core.recommend.prior import prior
+from mlflow_recall.errors import SettingError
+
+NAN = math.nan
+
+
+def evidence(values: object, names: str) -> Evidence:
+    array = np.array(values, dtype=np.float64)
+    matrix = PerformanceMatrix(tuple(names), tuple(map(str, range(array.shape[1]))), array)
+    return Evidence(matrix, cluster(matrix))
+
+
+def test_models_are_ranked_by_mean_z_score() -> None:
+    """On the wide dataset z is (1.34, -0.45, -0.45, -0.45)-like; the narrow one weighs as much."""
+    history = evidence([[0.9, 0.50], [0.1, 0.52], [0.1, 0.51], [0.1, 0.50]], "abcd")
+
+    got = prior(history)
+
+    assert got.models == ("a", "b", "c", "d")
+    np.testing.assert_allclose(got.scores, history.matrix.strength)
+    np.testing.assert_array_equal(got.parts["prior"], got.scores)
+
+
+def test_missing_cells_are_neither_praise_nor_blame() -> None:
+    """B won its only dataset and c lost its own; a is in the middle of both."""
+    got = prior(evidence([[0.5, 0.5], [0.9, NAN], [NAN, 0.1]], "abc"))
+
+    assert got.models == ("b", "a", "c")
+    assert got.scores == pytest.approx([1.0, 0.0, -1.0])
+
+
+def test_models_without_history_come_last() -> None:
+    got = prior(evidence([[NAN, NAN], [0.1, 0.2], [0.3, 0.4]], "abc"))
+
+    assert got.models == ("c", "b", "a")
+    assert math.isnan(got.scores[-1])
+
+
+def test_equals_are_ranked_by_name() -> None:
+    assert prior(evidence(np.full((3, 2), 0.1), "cab")).models == ("a", "b", "c")
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 2)])
+def test_an_empty_zoo_has_an_empty_ranking(shape: tuple[int, int]) -> None:
+    assert prior(evidence(np.empty(shape), "")).models == ()
+
+
+def test_an_unknown_recommender_names_the_known_ones() -> None:
+    assert recommender("prior") is RECOMMENDERS["prior"] is prior
+    with pytest.raises(
+        SettingError, match="unknown recommender 'luck': expected one of interleaved, paper, prior"
+    ):
+        recommender("luck")

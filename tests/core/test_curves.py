@@ -1,0 +1,69 @@
+"""Facts of ``core.curves``: what becomes of recorded validation scores."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from mlflow_recall.core.curves import Curves
+from mlflow_recall.core.records import Record
+from mlflow_recall.errors import HistoryError
+
+NAN = math.nan
+
+
+def test_repeats_are_averaged_stage_by_stage_with_their_end() -> None:
+    records = [
+        Record("a", "x", (0.1, 0.3), 0.5, epochs=2),
+        Record("a", "x", (0.3, NAN, 0.9), 0.7, epochs=2),
+        Record("b", "x", (0.4, 0.5), 0.6, epochs=2),
+    ]
+
+    got = Curves.of(records)
+
+    assert (got.models, got.datasets, got.stages) == (("a", "b"), ("x",), 3)
+    np.testing.assert_allclose(got.scores[:, 0], [[0.2, 0.3, 0.9], [0.4, 0.5, NAN]])
+    np.testing.assert_allclose(got.ends[:, 0], [0.6, 0.6])
+
+
+def test_partial_untested_and_curveless_records_are_left_out() -> None:
+    records = [
+        Record("a", "x", (0.1,), 0.5, epochs=2),
+        Record("b", "x", (0.1, 0.2), NAN, epochs=2),
+        Record("c", "x", (), 0.5, epochs=0),
+    ]
+
+    assert Curves.of(records).models == ()
+
+
+def test_no_records_make_empty_curves() -> None:
+    assert Curves.of([]).scores.shape == (0, 0, 0)
+
+
+def test_a_diverged_loss_stays_infinite() -> None:
+    """Averaging must not turn minus infinity into a finite number that can win a comparison."""
+    got = Curves.of([Record("a", "x", (-math.inf, -0.5), -0.4, epochs=2)])
+
+    assert got.scores.tolist() == [[[-math.inf, -0.5]]]
+
+
+def test_arrays_are_read_only_copies() -> None:
+    scores = np.zeros((1, 1, 2))
+    got = Curves(("a",), ("x",), scores, np.zeros((1, 1)))
+
+    scores[:] = 1.0
+
+    assert not got.scores.any()
+    assert not got.scores.flags.writeable
+    assert not got.ends.flags.writeable
+
+
+def test_shapes_that_do_not_fit_the_names_are_refused() -> None:
+    with pytest.raises(HistoryError, match=r"expected scores \(1, 1\) x stages, got \(1, 2, 3\)"):
+        Curves(("a",), ("x",), np.zeros((1, 2, 3)), np.zeros((1, 1)))
+    with pytest.raises(HistoryError, match=r"expected scores \(1, 1\) x stages, got \(1, 1\)"):
+        Curves(("a",), ("x",), np.zeros((1, 1)), np.zeros((1, 1)))
+    with pytest.raises(HistoryError, match=r"expected ends \(1, 1\), got \(1, 2\)"):
+        Curves(("a",), ("x",), np.zeros((1, 1, 3)), np.zeros((1, 2)))
