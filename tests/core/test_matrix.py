@@ -19,10 +19,10 @@ NAN = math.nan
 
 def matrix(values: object) -> PerformanceMatrix:
     array = np.array(values, dtype=np.float64)
-    names = (
-        tuple(f"{kind}{i}" for i in range(n)) for kind, n in zip("md", array.shape, strict=True)
+    models, datasets = array.shape
+    return PerformanceMatrix(
+        tuple(f"m{i}" for i in range(models)), tuple(f"d{i}" for i in range(datasets)), array
     )
-    return PerformanceMatrix(*names, array)
 
 
 def holed(seed: int, models: int = 6, datasets: int = 5) -> FloatArray:

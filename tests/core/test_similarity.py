@@ -84,7 +84,7 @@ def test_blocks_make_no_difference(block: int, monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_released_distance_counts_positive_cells_only_and_wants_six() -> None:
-    """The authors' code drops a Matthews correlation of zero or less, and then needs more than 5."""
+    """The authors' code drops a Matthews correlation of 0 or less, and then needs more than 5."""
     base = np.full(7, 0.5)
     values = np.array([base, base + 0.1, np.r_[base[:6] + 0.2, -0.9], np.r_[base[:5], 0.0, -0.1]])
 

@@ -45,7 +45,8 @@ def load(
     config = folder / "config.json"
     described = json.loads(config.read_text()) if config.exists() else {}
     arch = described.get("architecture") or member.arch.partition("/")[2]
-    arguments: dict[str, Any] = {**described.get("model_args", {}), **member.config}
+    arguments: dict[str, Any] = {**(described.get("model_args") or {}), **member.config}
+    arguments.pop("num_classes", None)
     try:
         if recipe.input_size and _takes_image_size(arch):
             arguments["img_size"] = recipe.input_size
@@ -60,12 +61,9 @@ def load(
         )
     except (RuntimeError, TypeError, ValueError, KeyError) as error:
         raise ZooError(f"{member.name}: cannot be loaded from {weights}: {error}") from error
-    new: frozenset[str] = frozenset()
     if not source_head and described.get("label_names") != list(dataset.classes):
         module.reset_classifier(len(dataset.classes))
-        head = {id(p) for p in module.get_classifier().parameters()}
-        new = frozenset(name for name, p in module.named_parameters() if id(p) in head)
-    return TimmNetwork(module, new, recipe, dataset.classes, arguments)
+    return TimmNetwork(module, recipe, dataset.classes, arguments)
 
 
 def _takes_image_size(arch: str) -> bool:
@@ -89,13 +87,13 @@ class TimmNetwork:
     def __init__(
         self,
         module: nn.Module,
-        new: frozenset[str],
         recipe: Recipe,
         classes: tuple[str, ...],
         arguments: dict[str, Any],
     ) -> None:
         self.module: Any = module
-        self.new = new
+        head = {id(parameter) for parameter in module.get_classifier().parameters()}
+        self.new = frozenset(n for n, p in module.named_parameters() if id(p) in head)
         self._classes = classes
         self._arguments = arguments
         self._data = resolve_data_config({}, model=module)

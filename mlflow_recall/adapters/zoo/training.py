@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -24,7 +23,6 @@ from mlflow_recall.errors import ZooError
 from mlflow_recall.ports import StageResult, TrainTask
 
 _OPTIMIZER = "optimizer.safetensors"
-_STATE = "training.json"
 _EVAL_BATCH = 64
 
 
@@ -33,9 +31,6 @@ def fine_tune(task: TrainTask, load: Callable[..., Network]) -> Iterator[StageRe
     recipe, dataset = task.recipe, task.dataset
     set_seed(recipe.seed)
     network = load(task.member, task.checkpoint or task.weights, dataset, recipe, False)
-    if task.checkpoint:
-        state = json.loads((Path(task.checkpoint) / _STATE).read_text())
-        network.new = frozenset(state["new"])
     accelerator = Accelerator()
     train = split_of(dataset, "train", recipe.train_samples, recipe.seed)
     rows, labels = network.encode(train), torch.tensor(train["label"])
@@ -167,7 +162,7 @@ def _optimizer(network: Network, task: TrainTask) -> torch.optim.AdamW:
 
 
 def _keep(network: Network, optimizer: Any, task: TrainTask, stage: int) -> str:
-    """Write a checkpoint; its last file says that it is whole."""
+    """Write a checkpoint: a folder that loads as a model, and what the optimizer remembers."""
     folder = Path(task.workspace) / f"stage-{stage}"
     folder.mkdir(parents=True, exist_ok=True)
     network.save(folder)
@@ -177,7 +172,6 @@ def _keep(network: Network, optimizer: Any, task: TrainTask, stage: int) -> str:
             {f"{i}.{key}": value for i, entry in state.items() for key, value in entry.items()},
             folder / _OPTIMIZER,
         )
-    (folder / _STATE).write_text(json.dumps({"stage": stage, "new": sorted(network.new)}))
     return str(folder)
 
 

@@ -22,7 +22,7 @@ CLUSTERS = cluster(MATRIX, cut=0.15)
 def test_similarity_is_one_minus_the_mean_difference() -> None:
     got = Evidence(MATRIX, CLUSTERS).similarity(["a", "d"])
 
-    np.testing.assert_allclose(got, [[1, 0.2], [0.9, 0.3], [0.6, 0.6], [0.2, 1], [0, 0]])
+    np.testing.assert_allclose(got, [[1.0, 0.2], [0.9, 0.3], [0.6, 0.6], [0.2, 1.0], [0.0, 0.0]])
 
 
 def test_a_difference_above_one_is_no_similarity_at_all() -> None:

@@ -18,10 +18,9 @@ NAN = math.nan
 
 def gaps(values: object, tolerance: float = 0.01) -> Gaps:
     array = np.array(values, dtype=np.float64)
-    names = (
-        tuple(letters[:n]) for letters, n in zip(("abcdef", "uvwxyz"), array.shape, strict=True)
-    )
-    return gaps_to_best(PerformanceMatrix(*names, array), tolerance)
+    models, datasets = array.shape
+    matrix = PerformanceMatrix(tuple("abcdef"[:models]), tuple("uvwxyz"[:datasets]), array)
+    return gaps_to_best(matrix, tolerance)
 
 
 #: best is 0.9 (a), 0.8 (b) and 0.7 (a and c)
@@ -51,7 +50,7 @@ def test_a_set_holds_the_best_where_any_of_its_members_does(chosen: str, share: 
 
 
 def test_a_set_is_judged_jointly() -> None:
-    """Marginal shares of 1/2 each make 1 when the two win in turn, and 1/2 when they win together."""
+    """Shares of 1/2 each make 1 where the two win in turn, and 1/2 where they win together."""
     in_turn = gaps([[0.9, 0.1], [0.1, 0.9], [0.0, 0.0]])
     together = gaps([[0.9, 0.1], [0.9, 0.1], [0.0, 0.9]])
 

@@ -79,7 +79,7 @@ def test_twice_the_places_hold_the_best_of_both(seed: int) -> None:
 
 
 def test_rankings_that_disagree_alternate_strictly() -> None:
-    """The prior says a, b, c, d, the scores say d, c, b, a; distances are too large to blur them."""
+    """The prior says a, b, c, d and the scores say d, c, b, a."""
     values = np.array([40.0, 30.0, 20.0, 10.0])[:, None] + np.zeros(2)
     matrix = PerformanceMatrix(tuple("abcd"), ("x", "y"), values)
     proxies = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0}

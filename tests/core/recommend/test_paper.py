@@ -31,7 +31,7 @@ def random_evidence(seed: int) -> Evidence:
 
 
 def slow_paper(evidence: Evidence) -> dict[str, float]:
-    """Equations 1 to 4, model by model; NaN without history."""
+    """Equations 1 to 4, model by model; NaN without history, unlike where 4 of 9 are shared."""
     matrix = evidence.matrix
     raw = evidence.proxies
     low, high = min(raw.values()), max(raw.values())
@@ -51,8 +51,8 @@ def slow_paper(evidence: Evidence) -> dict[str, float]:
         for name, value in p.items():
             other = matrix.values[matrix.models.index(name)]
             both = sorted(d for d in np.abs(row - other) if not math.isnan(d))
-            similarity = 1 - np.mean(both[-5:])
-            parts.append(max(0.0, float(similarity)) * value)
+            similarity = 1 - float(np.mean(both[-5:])) if len(both) >= 5 else 0.0
+            parts.append(max(0.0, similarity) * value)
         scores[model] = accuracy * sum(parts) / len(parts)
     return scores
 

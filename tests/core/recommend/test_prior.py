@@ -23,13 +23,12 @@ def evidence(values: object, names: str) -> Evidence:
 
 
 def test_models_are_ranked_by_mean_z_score() -> None:
-    """On the wide dataset z is (1.34, -0.45, -0.45, -0.45)-like; the narrow one weighs as much."""
-    history = evidence([[0.9, 0.50], [0.1, 0.52], [0.1, 0.51], [0.1, 0.50]], "abcd")
+    """The narrow datasets weigh as much as the wide one, on which b is far behind."""
+    z = math.sqrt(3 / 2)
+    got = prior(evidence([[0.9, 0.50, 0.70], [0.1, 0.52, 0.72], [0.5, 0.51, 0.71]], "abc"))
 
-    got = prior(history)
-
-    assert got.models == ("a", "b", "c", "d")
-    np.testing.assert_allclose(got.scores, history.matrix.strength)
+    assert got.models == ("b", "c", "a")
+    assert got.scores == pytest.approx([z / 3, 0.0, -z / 3])
     np.testing.assert_array_equal(got.parts["prior"], got.scores)
 
 

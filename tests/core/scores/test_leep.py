@@ -29,7 +29,7 @@ def slow_leep(theta: FloatArray, labels: Sequence[object]) -> float:
             if marginal > 0:
                 expected += joint / marginal * theta[i, s]
         total += math.log(expected)
-    return total / n
+    return float(total / n)
 
 
 def sample(seed: int) -> tuple[FloatArray, AnyArray]:

