@@ -22,6 +22,9 @@ class Record:
     #: wall-clock seconds of each stage
     seconds: tuple[float, ...] = ()
     modality: str = ""
+    #: digest of the dataset, version of the model, and the recipe as JSON: the key of its cell
+    digest: str = ""
+    version: str = ""
     recipe: str = ""
     run_id: str = ""
 

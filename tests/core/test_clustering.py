@@ -110,6 +110,13 @@ def test_the_representative_is_the_strongest_and_clusters_are_numbered_by_it() -
     assert got.of("nobody") is None
 
 
+def test_a_model_met_only_by_a_hard_dataset_can_still_represent() -> None:
+    """m2 is the best on the one dataset that it knows, though its mean is the lowest."""
+    got = cluster(matrix([[0.9, 0.2], [0.8, 0.1], [NAN, 0.3]]), cut=0.5)
+
+    assert [c.members for c in got.clusters] == [("m2", "m0", "m1")]
+
+
 @given(seed=st.integers(0, 2**32 - 1))
 @settings(max_examples=15, deadline=None)
 def test_the_order_of_models_and_datasets_does_not_matter(seed: int) -> None:

@@ -1,0 +1,184 @@
+"""Runs as we write them: explicit ids, one batch a stage, an owner and a reason on each."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+from mlflow import MlflowClient
+from mlflow.data.code_dataset_source import CodeDatasetSource
+from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunStatus, RunTag
+from mlflow.utils.mlflow_tags import (
+    MLFLOW_DATASET_CONTEXT,
+    MLFLOW_PARENT_RUN_ID,
+    MLFLOW_RUN_NOTE,
+)
+
+from mlflow_recall.adapters import tags
+from mlflow_recall.adapters.ownership import Heartbeat, owner
+from mlflow_recall.adapters.tracking import ensure_experiment, search_runs
+from mlflow_recall.core.records import Dataset
+
+
+class OpenRun:
+    """One RUNNING run of ours."""
+
+    def __init__(self, ledger: Ledger, run: Run) -> None:
+        self._ledger = ledger
+        self._client = ledger.client
+        self.run_id: str = run.info.run_id
+        self.experiment_id: str = run.info.experiment_id
+        self._curves: dict[str, list[float]] = {}
+
+    def log(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Metrics of one step, in one request."""
+        now = int(time.time() * 1000)
+        points = [Metric(key, float(value), now, step) for key, value in metrics.items()]
+        self._client.log_batch(self.run_id, metrics=points)
+
+    def stage(self, stage: int, validation: Mapping[str, float], seconds: float) -> None:
+        """Metrics of one finished stage, and the curves so far as one tag."""
+        curve = {f"val/{name}": value for name, value in validation.items()}
+        self.log({**curve, "time/seconds": seconds}, stage)
+        for name, value in {**curve, "seconds": round(seconds, 3)}.items():
+            self._curves.setdefault(name, []).append(value)
+        text = json.dumps(self._curves)
+        told = {tags.CURVE: text} if len(text) <= tags.LONGEST else {}
+        self.tag({tags.STAGE: str(stage), **told})
+
+    def tag(self, values: Mapping[str, str]) -> None:
+        """Tags, in one request."""
+        entries = [RunTag(key, value[: tags.LONGEST]) for key, value in values.items()]
+        self._client.log_batch(self.run_id, tags=entries)
+
+    def params(self, values: Mapping[str, object], prefix: str = "") -> None:
+        """Parameters, in one request."""
+        entries = [Param(f"{prefix}{key}", str(value)) for key, value in values.items()]
+        self._client.log_batch(self.run_id, params=entries)
+
+    def describe(self, markdown: str) -> None:
+        """What the run's page opens with."""
+        self.tag({MLFLOW_RUN_NOTE: markdown})
+
+    def reads(self, dataset: Dataset, context: str) -> None:
+        """The dataset as an input of the run."""
+        described = MetaDataset(
+            source=CodeDatasetSource({"source": dataset.source}),
+            name=dataset.name,
+            digest=dataset.digest,
+        )
+        entry = DatasetInput(described._to_mlflow_entity(), [InputTag(MLFLOW_DATASET_CONTEXT, context)])
+        self._client.log_inputs(self.run_id, [entry])
+
+    def table(self, rows: Sequence[Mapping[str, object]], path: str) -> None:
+        """A table artifact, which the UI shows as one."""
+        if rows:
+            self._client.log_table(self.run_id, pd.DataFrame(rows), path)
+
+    def text(self, content: str, path: str) -> None:
+        """A text, Markdown or HTML artifact."""
+        self._client.log_text(self.run_id, content, path)
+
+    def finish(self, status: str = "FINISHED", reason: str = "") -> None:
+        """Close it, with why."""
+        self._ledger.heartbeat.release(self.run_id)
+        if reason:
+            self.tag({tags.REASON: reason})
+        self._client.update_run(self.run_id, status=status)
+
+
+class Ledger:
+    """Opens and closes runs in one experiment, and beats for those that are open.
+
+    Args:
+        client: of the tracking server.
+        experiment: name, made if need be.
+    """
+
+    def __init__(self, client: MlflowClient, experiment: str) -> None:
+        self.client = client
+        self.heartbeat = Heartbeat(client)
+        self._experiment = experiment
+
+    def open(
+        self,
+        name: str,
+        kind: str,
+        told: Mapping[str, str] | None = None,
+        parent: OpenRun | None = None,
+    ) -> OpenRun:
+        """A new RUNNING run, a child of ``parent`` if there is one."""
+        experiment = (
+            parent.experiment_id if parent else ensure_experiment(self.client, self._experiment)
+        )
+        nested = {MLFLOW_PARENT_RUN_ID: parent.run_id} if parent else {}
+        run = self.client.create_run(
+            experiment,
+            run_name=name,
+            tags={**_mine(kind), **nested, **(told or {})},
+        )
+        self.heartbeat.watch(run.info.run_id)
+        return OpenRun(self, run)
+
+    def adopt(self, run_id: str, name: str, kind: str) -> OpenRun:
+        """A run that somebody else opened for us, as ``mlflow run`` does."""
+        run = self.client.get_run(run_id)
+        opened = OpenRun(self, run)
+        opened.tag(_mine(kind))
+        self.client.update_run(run_id, name=name)
+        self.heartbeat.watch(run_id)
+        return opened
+
+    def cells(self) -> dict[str, list[Run]]:
+        """Benchmark runs of the experiment by cell key, oldest first."""
+        found = self.client.get_experiment_by_name(self._experiment)
+        cells: dict[str, list[Run]] = {}
+        if found is not None:
+            query = f"tags.`{tags.KIND}` = 'benchmark'"
+            runs = search_runs(self.client, [str(found.experiment_id)], query)
+            for run in sorted(runs, key=_age):
+                cells.setdefault(run.data.tags.get(tags.CELL, ""), []).append(run)
+        return cells
+
+    def first_claim(self, cell: str) -> str:
+        """Id of the oldest RUNNING run of a cell: of several claims at once that one stands."""
+        found = ensure_experiment(self.client, self._experiment)
+        query = f"tags.`{tags.CELL}` = '{cell}' AND attributes.status = 'RUNNING'"
+        runs = list(search_runs(self.client, [found], query))
+        return str(min(runs, key=_age).info.run_id) if runs else ""
+
+    def withdraw(self, run: OpenRun) -> None:
+        """Take back a claim that came second; nothing was written to it."""
+        self.heartbeat.release(run.run_id)
+        self.client.delete_run(run.run_id)
+
+    def close(self) -> None:
+        """End the heartbeat."""
+        self.heartbeat.stop()
+
+
+def _age(run: Run) -> tuple[int, str]:
+    return run.info.start_time, run.info.run_id
+
+
+def _mine(kind: str) -> dict[str, str]:
+    return {tags.KIND: kind, tags.OWNER: owner(), tags.HEARTBEAT: f"{time.time():.0f}"}
+
+
+def is_done(run: Run) -> bool:
+    """Whether a benchmark run finished its cell."""
+    return bool(run.info.status == RunStatus.to_string(RunStatus.FINISHED))
+
+
+def is_running(run: Run) -> bool:
+    """Whether somebody is at work on it."""
+    return bool(run.info.status == RunStatus.to_string(RunStatus.RUNNING))
+
+
+def params_of(values: Mapping[str, Any]) -> dict[str, str]:
+    """Settings as parameters, unset ones left out."""
+    return {key: str(value) for key, value in values.items() if value not in (None, "")}

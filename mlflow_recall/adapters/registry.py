@@ -1,0 +1,361 @@
+"""The model registry as a zoo: registered models <-> members, tags, aliases, winners."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mlflow.artifacts
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion, RegisteredModel
+from mlflow.exceptions import MlflowException
+from mlflow.models import Model
+
+from mlflow_recall.adapters import tags
+from mlflow_recall.adapters.manifests import ZooEntry
+from mlflow_recall.adapters.tracking import ensure_experiment
+from mlflow_recall.core.clustering import Clustering
+from mlflow_recall.core.records import Member
+from mlflow_recall.errors import ZooError
+
+#: namespace of everything that names no other
+DEFAULT = "recall"
+_PICKLED = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
+
+
+@dataclass(frozen=True)
+class Registered:
+    """What ``register`` did with one entry."""
+
+    name: str
+    version: str
+    #: ``created``, ``updated`` (tags only) or ``unchanged``
+    action: str
+
+
+class MlflowRegistry:
+    """See ``ports.Registry``.
+
+    Args:
+        client: of the tracking server that keeps the registry.
+        namespace: models of other namespaces are not seen; the default one sees those without.
+    """
+
+    def __init__(self, client: MlflowClient, namespace: str = DEFAULT) -> None:
+        self._client = client
+        self._namespace = namespace
+
+    def name_of(self, title: str) -> str:
+        """Name in the registry of a model of this namespace."""
+        if self._namespace == DEFAULT:
+            return title
+        return f"{self._namespace.replace('/', '-')}--{title}"
+
+    def members(self, on_left_out: Callable[[str], None] | None = None) -> list[Member]:
+        """See ``ports.Registry.members``; sorted by name, the newest version of each."""
+        members = []
+        for model, version in self._newest():
+            told = {**model.tags, **version.tags}
+            if told.get(tags.NAMESPACE, DEFAULT) != self._namespace:
+                continue
+            try:
+                members.append(self._member(version, told))
+            except ZooError as error:
+                if on_left_out is not None:
+                    on_left_out(f"left out {error}")
+        return sorted(members, key=lambda member: member.name)
+
+    def weights(self, member: Member) -> str:
+        """See ``ports.Registry.weights``."""
+        try:
+            uri = self._client.get_model_version_download_uri(member.name, member.version)
+            return str(
+                mlflow.artifacts.download_artifacts(
+                    artifact_uri=uri, tracking_uri=self._client.tracking_uri
+                )
+            )
+        except Exception as error:  # every artifact store has exceptions of its own
+            reason = " ".join(str(error).split())
+            raise ZooError(
+                f"{member.name} version {member.version}: no weights: {reason}"
+            ) from error
+
+    def register(self, entry: ZooEntry) -> Registered:
+        """Make an entry of a zoo file a registered model, or find that it is one already.
+
+        Raises:
+            ZooError: its folder has no safetensors.
+        """
+        name = self.name_of(entry.title)
+        told = self._tags(entry)
+        model = self._model(name)
+        versions = list(self._client.search_model_versions(f"name = '{name}'")) if model else []
+        newest = max(versions, key=lambda v: int(v.version), default=None)
+        key = {k: told[k] for k in (tags.SOURCE, tags.CONFIG, tags.WEIGHTS_DIGEST) if k in told}
+        if newest is not None and all(newest.tags.get(k) == v for k, v in key.items()):
+            changed = {k: v for k, v in told.items() if newest.tags.get(k) != v}
+            for tag, value in changed.items():
+                self._client.set_model_version_tag(name, newest.version, tag, value)
+            return Registered(name, newest.version, "updated" if changed else "unchanged")
+        source = self._logged(entry) if entry.folder else entry.source
+        if model is None:
+            self._create(name, {tags.NAMESPACE: self._namespace})
+        version = self._client.create_model_version(name, source, tags=told)
+        return Registered(name, version.version, "created")
+
+    def tag_clusters(self, clustering: Clustering, run_id: str, metric: str = "") -> int:
+        """See ``ports.Registry.tag_clusters``."""
+        tagged = 0
+        for cluster in clustering.clusters:
+            for name in cluster.members:
+                if self._model(name) is None:
+                    continue  # history of a model that was never registered, or is gone
+                for tag, value in {
+                    tags.CLUSTER: cluster.id,
+                    tags.REPRESENTATIVE: str(name == cluster.representative).lower(),
+                    tags.CLUSTER_METRIC: metric,
+                    tags.CLUSTERED_BY: run_id,
+                }.items():
+                    self._client.set_registered_model_tag(name, tag, value)
+                tagged += 1
+        return tagged
+
+    def register_winner(
+        self,
+        name: str,
+        folder: Path,
+        member: Member,
+        *,
+        run_id: str,
+        parent_id: str,
+        experiment_id: str,
+        alias: str,
+    ) -> ModelVersion:
+        """Log a servable folder, register it under ``name`` and alias it; once per selection.
+
+        Args:
+            name: of the registered model.
+            folder: as ``zoo.serving.save_servable`` wrote it.
+            member: the member that won.
+            run_id: the candidate's run.
+            parent_id: the selection's run, which is the key: a second call finds the first's.
+            experiment_id: of both runs.
+            alias: points to the version afterwards.
+        """
+        version = self._winner_of(name, parent_id)
+        if version is None:
+            logged = self._log_folder(experiment_id, name, folder, run_id)
+            if self._model(name) is None:
+                self._create(name, {})
+            version = self._client.create_model_version(
+                name,
+                f"models:/{logged}",
+                run_id=parent_id,
+                tags={
+                    tags.SELECTION: parent_id,
+                    tags.MODEL: member.name,
+                    tags.ARCH: member.arch,
+                    tags.FAMILY: member.family,
+                    tags.MODALITY: member.modality,
+                    tags.SOURCE_HEAD: "true",
+                    tags.NAMESPACE: self._namespace,
+                },
+                model_id=logged,
+            )
+        self._client.set_registered_model_alias(name, alias, version.version)
+        return version
+
+    def _winner_of(self, name: str, parent_id: str) -> ModelVersion | None:
+        if self._model(name) is None:
+            return None
+        versions = self._client.search_model_versions(f"name = '{name}'")
+        return next((v for v in versions if v.tags.get(tags.SELECTION) == parent_id), None)
+
+    def _model(self, name: str) -> RegisteredModel | None:
+        try:
+            return self._client.get_registered_model(name)
+        except MlflowException as error:
+            if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+                return None
+            raise
+
+    def _create(self, name: str, told: Mapping[str, str]) -> None:
+        try:
+            self._client.create_registered_model(name, tags=dict(told))
+        except MlflowException as error:  # another process was faster
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
+    def _newest(self) -> Iterator[tuple[RegisteredModel, ModelVersion]]:
+        """Every registered model with its highest version, in two paged searches."""
+        models = {m.name: m for m in _pages(self._client.search_registered_models)}
+        newest: dict[str, ModelVersion] = {}
+        for version in _pages(self._client.search_model_versions):
+            known = newest.get(version.name)
+            if known is None or int(version.version) > int(known.version):
+                newest[version.name] = version
+        for name, version in newest.items():
+            if name in models:
+                yield models[name], version
+
+    def _member(self, version: ModelVersion, told: Mapping[str, str]) -> Member:
+        """A version as a member, by its tags or by what MLflow's flavour says.
+
+        Raises:
+            ZooError: it is no member; the message says why.
+        """
+        arch, modality = told.get(tags.ARCH, ""), told.get(tags.MODALITY, "")
+        if not arch:
+            arch, modality = self._flavour(version)
+        if not modality:
+            raise ZooError(
+                f"{version.name} version {version.version}: expected the tag {tags.MODALITY} "
+                "(text or image) beside recall.arch, there is none"
+            )
+        return Member(
+            name=version.name,
+            version=str(version.version),
+            modality=modality,
+            arch=arch,
+            family=told.get(tags.FAMILY, ""),
+            available=told.get(tags.WEIGHTS) != "absent",
+            source_head=told.get(tags.SOURCE_HEAD) == "true",
+            config=json.loads(told.get(tags.CONFIG, "{}")),
+            recipe=json.loads(told.get(tags.RECIPE, "{}")),
+            cluster=told.get(tags.CLUSTER, ""),
+            representative=told.get(tags.REPRESENTATIVE) == "true",
+            tags=dict(told),
+        )
+
+    def _flavour(self, version: ModelVersion) -> tuple[str, str]:
+        """Architecture and modality of a model that MLflow's transformers flavour logged."""
+        label = f"{version.name} version {version.version}"
+        uri = f"models:/{version.name}/{version.version}"
+        try:
+            source = self._client.get_model_version_download_uri(version.name, version.version)
+            folder = mlflow.artifacts.download_artifacts(
+                artifact_uri=f"{source.rstrip('/')}/MLmodel", tracking_uri=self._client.tracking_uri
+            )
+            flavours = Model.load(folder).flavors
+        except Exception as error:
+            raise ZooError(
+                f"{label}: expected the tag recall.arch or an MLmodel file, found neither"
+            ) from error
+        flavour = flavours.get("transformers")
+        if flavour is None:
+            kinds = ", ".join(sorted(set(flavours) - {"python_function"})) or "python_function"
+            raise ZooError(
+                f"{label}: expected safetensors of the transformers flavour, got {kinds}: "
+                "nothing here unpickles; tag a version with recall.arch and log safetensors"
+            )
+        files = [
+            file.path
+            for file in mlflow.artifacts.list_artifacts(
+                artifact_uri=f"{source.rstrip('/')}/model", tracking_uri=self._client.tracking_uri
+            )
+        ]
+        if not any(file.endswith(".safetensors") for file in files):
+            pickled = next((f for f in files if f.endswith(_PICKLED)), "no weights")
+            raise ZooError(f"{label}: expected safetensors in {uri}, got {pickled}")
+        kind = flavour.get("pipeline_model_type") or flavour.get("instance_type") or "auto"
+        image = "image_processor" in str(flavour.get("components", "")) or "image" in str(
+            flavour.get("task", "")
+        )
+        return f"transformers/{kind}", "image" if image else "text"
+
+    def _tags(self, entry: ZooEntry) -> dict[str, str]:
+        digest = {tags.WEIGHTS_DIGEST: _digest(entry.folder)} if entry.folder else {}
+        told = {
+            tags.ARCH: _arch(entry),
+            tags.MODALITY: entry.modality,
+            tags.FAMILY: entry.family,
+            tags.SOURCE: entry.source,
+            tags.SOURCE_HEAD: str(entry.source_head).lower(),
+            tags.NAMESPACE: self._namespace,
+            "recall.upstream": entry.upstream,
+            "recall.licence": entry.licence,
+            tags.CONFIG: json.dumps(dict(entry.config), sort_keys=True),
+            tags.RECIPE: json.dumps(dict(entry.recipe), sort_keys=True),
+            **digest,
+        }
+        return {key: value for key, value in told.items() if value not in ("", "{}")}
+
+    def _logged(self, entry: ZooEntry) -> str:
+        """Log a local folder of weights, so that every machine can have them."""
+        experiment = ensure_experiment(self._client, f"{self._namespace}/zoo")
+        assert entry.folder is not None
+        return f"models:/{self._log_folder(experiment, entry.title, entry.folder, None)}"
+
+    def _log_folder(self, experiment: str, name: str, folder: Path, run_id: str | None) -> str:
+        plain = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
+        logged = self._client.create_logged_model(experiment, name=plain, source_run_id=run_id)
+        try:
+            self._client.log_model_artifacts(logged.model_id, str(folder))
+        except BaseException:
+            self._client.finalize_logged_model(logged.model_id, "FAILED")
+            raise
+        self._client.finalize_logged_model(logged.model_id, "READY")
+        return str(logged.model_id)
+
+
+def _pages(search: Callable[..., Any]) -> Iterator[Any]:
+    token: str | None = None
+    while True:
+        page = search(max_results=1000, page_token=token)
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+def _arch(entry: ZooEntry) -> str:
+    """Library and architecture, as far as the entry says it without a look at the weights."""
+    if entry.arch:
+        return entry.arch
+    scheme, _, rest = entry.source.partition(":/")
+    if scheme == "timm":
+        return f"timm/{rest.partition('@')[0].partition('.')[0]}"
+    if entry.folder is not None and (entry.folder / "config.json").exists():
+        described = json.loads((entry.folder / "config.json").read_text())
+        if "architecture" in described:
+            return f"timm/{described['architecture']}"
+        return f"transformers/{described.get('model_type', 'auto')}"
+    if entry.folder is not None:
+        raise ZooError(
+            f"{entry.title}: expected config.json in {entry.folder}, or the key arch "
+            "(timm/<architecture>) in the zoo file"
+        )
+    return f"transformers/{entry.family or 'auto'}"
+
+
+def _digest(folder: Path) -> str:
+    """Sixteen characters over config and weights of a local folder.
+
+    Raises:
+        ZooError: no such folder, or nothing but pickles in it.
+    """
+    if not folder.is_dir():
+        raise ZooError(f"{folder}: expected a folder with safetensors, there is none")
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        pickled = _first_pickled(folder.iterdir())
+        raise ZooError(
+            f"{folder}: expected safetensors, got {pickled}: nothing here unpickles; save it with "
+            "save_pretrained(folder, safe_serialization=True)"
+        )
+    state = hashlib.sha256()
+    for file in [*files, folder / "config.json"]:
+        if file.exists():
+            state.update(file.name.encode())
+            with file.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    state.update(block)
+    return state.hexdigest()[:16]
+
+
+def _first_pickled(files: Iterable[Path]) -> str:
+    return next((f.name for f in sorted(files) if f.suffix in _PICKLED), "no weights")

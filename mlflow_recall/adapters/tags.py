@@ -1,0 +1,43 @@
+"""Names that this package writes into MLflow, each in one place."""
+
+from __future__ import annotations
+
+PREFIX = "recall."
+
+# of every run
+KIND = "recall.kind"  # benchmark | selection | candidate | cluster | recall | final
+OWNER = "recall.owner"  # host, process and its start time of whoever writes to a RUNNING run
+HEARTBEAT = "recall.heartbeat"  # unix seconds
+STAGE = "recall.stage"  # last finished stage
+REASON = "recall.reason"
+RIVAL = "recall.rival"
+STATUS = "recall.status"  # winner | finalist | stopped | failed
+
+# of a benchmark run
+CELL = "recall.cell"
+MODEL = "recall.model"
+MODEL_VERSION = "recall.model_version"
+DATASET = "recall.dataset"
+DIGEST = "recall.dataset_digest"
+MODALITY = "recall.modality"
+RECIPE = "recall.recipe"
+EPOCHS = "recall.epochs"
+CURVE = "recall.curve"
+
+# of a registered model or its version
+ARCH = "recall.arch"
+FAMILY = "recall.family"
+CONFIG = "recall.config"
+SOURCE = "recall.source"
+SOURCE_HEAD = "recall.source_head"
+WEIGHTS = "recall.weights"  # absent: it only teaches by its history
+WEIGHTS_DIGEST = "recall.weights_digest"
+NAMESPACE = "recall.namespace"
+CLUSTER = "recall.cluster"
+REPRESENTATIVE = "recall.representative"
+CLUSTERED_BY = "recall.clustered_by"
+CLUSTER_METRIC = "recall.cluster_metric"
+SELECTION = "recall.selection"  # the run whose winner a version is
+
+#: longest value of a run tag that a tracking server keeps whole
+LONGEST = 8000

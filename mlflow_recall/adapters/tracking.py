@@ -1,0 +1,182 @@
+"""An MLflow tracking server: reached or not, and its benchmark runs as records."""
+
+from __future__ import annotations
+
+import json
+import math
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import mlflow
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+
+from mlflow_recall.adapters import tags
+from mlflow_recall.core.metrics import check_metric, oriented
+from mlflow_recall.core.records import Record
+from mlflow_recall.errors import HistoryError, TrackingError
+
+_PATIENCE = 5.0  # seconds until a server counts as not reached
+_PAGE = 1000
+
+
+def connect(uri: str | None = None) -> MlflowClient:
+    """A client of ``uri``, by default the one that MLflow is configured for.
+
+    Raises:
+        TrackingError: nobody answers there.
+    """
+    uri = uri or mlflow.get_tracking_uri()
+    parts = urlsplit(uri)
+    if parts.scheme in ("http", "https"):
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+        try:
+            socket.create_connection((parts.hostname or "", port), timeout=_PATIENCE).close()
+        except OSError as error:
+            raise TrackingError(
+                f"{uri}: expected a tracking server, nobody answers ({error}): start it, or set "
+                "MLFLOW_TRACKING_URI to one that runs"
+            ) from error
+    try:
+        client = MlflowClient(tracking_uri=uri)
+        client.search_experiments(max_results=1)
+    except Exception as error:
+        reason = str(error).strip().splitlines()[0]
+        raise TrackingError(f"{uri}: cannot be used as a tracking store: {reason}") from error
+    return client
+
+
+def ensure_experiment(client: MlflowClient, name: str) -> str:
+    """Id of the experiment of that name, made if need be."""
+    found = client.get_experiment_by_name(name)
+    if found is not None:
+        if found.lifecycle_stage != "active":
+            raise TrackingError(
+                f"experiment {name!r} is deleted: restore it with "
+                f"`mlflow experiments restore -x {found.experiment_id}`, or use --namespace"
+            )
+        return str(found.experiment_id)
+    try:
+        return str(client.create_experiment(name))
+    except MlflowException:  # another process was faster
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            raise
+        return str(found.experiment_id)
+
+
+def search_runs(client: MlflowClient, experiments: Sequence[str], query: str) -> Iterator[Run]:
+    """All runs that match, page by page."""
+    token: str | None = None
+    while experiments:
+        page = client.search_runs(
+            list(experiments), query, max_results=_PAGE, page_token=token
+        )
+        yield from page
+        token = page.token
+        if not token:
+            return
+
+
+class TrackingHistory:
+    """Benchmark runs of one namespace as records; see ``ports.History``.
+
+    Args:
+        client: of the tracking server.
+        namespace: its experiment is ``<namespace>/benchmark``.
+    """
+
+    def __init__(self, client: MlflowClient, namespace: str) -> None:
+        self._client = client
+        self.experiment = f"{namespace}/benchmark"
+        self._runs: dict[str, Run] = {}
+        self._latest = 0
+
+    def records(self, metric: str) -> list[Record]:
+        """See ``ports.History.records``."""
+        check_metric(metric)
+        found = self._client.get_experiment_by_name(self.experiment)
+        if found is not None:
+            self._update(str(found.experiment_id))
+        records = [
+            record for run in self._runs.values() if (record := self._record(run, metric))
+        ]
+        if not records:
+            raise HistoryError(
+                f"experiment {self.experiment!r}: expected benchmark runs with the metric "
+                f"{metric!r}, found none: run `mlflow-recall benchmark` first, or try the "
+                "example's zoo with --namespace recall/example"
+            )
+        return _distinct_datasets(records)
+
+    def _update(self, experiment: str) -> None:
+        """Fetch what ended since the last time."""
+        query = (
+            f"tags.`{tags.KIND}` = 'benchmark' AND attributes.status != 'RUNNING' "
+            f"AND attributes.status != 'FAILED' AND attributes.end_time >= {self._latest}"
+        )
+        for run in search_runs(self._client, [experiment], query):
+            self._runs[run.info.run_id] = run
+            self._latest = max(self._latest, run.info.end_time or 0)
+
+    def _record(self, run: Run, metric: str) -> Record | None:
+        """A run as a record; its status is never trusted alone, its curve is."""
+        told = run.data.tags
+        if f"val/{metric}" not in run.data.metrics or tags.MODEL not in told:
+            return None
+        validation, seconds = self._curve(run, metric)
+        test = run.data.metrics.get(f"test/{metric}", math.nan)
+        return Record(
+            model=told[tags.MODEL],
+            dataset=told.get(tags.DATASET, ""),
+            validation=tuple(oriented(metric, value) for value in validation),
+            test=oriented(metric, test),
+            epochs=int(told.get(tags.EPOCHS, len(validation))),
+            seconds=tuple(seconds),
+            modality=told.get(tags.MODALITY, ""),
+            digest=told.get(tags.DIGEST, ""),
+            version=told.get(tags.MODEL_VERSION, ""),
+            recipe=told.get(tags.RECIPE, ""),
+            run_id=run.info.run_id,
+        )
+
+    def _curve(self, run: Run, metric: str) -> tuple[Sequence[float], Sequence[float]]:
+        """From the tag where it agrees with the metric, else from the metric's own history."""
+        key = f"val/{metric}"
+        try:
+            curves: Mapping[str, Any] = json.loads(run.data.tags.get(tags.CURVE, "{}"))
+        except ValueError:
+            curves = {}
+        told = curves.get(key) or [math.nan]
+        if math.isclose(told[-1], run.data.metrics[key], rel_tol=1e-9, abs_tol=1e-12):
+            return told, curves.get("seconds", ())
+        return self._history(run, key), self._history(run, "time/seconds")
+
+    def _history(self, run: Run, key: str) -> list[float]:
+        if key not in run.data.metrics:
+            return []
+        by_step = {
+            point.step: point.value
+            for point in self._client.get_metric_history(run.info.run_id, key)
+        }
+        return [by_step[step] for step in sorted(by_step)]
+
+
+def _distinct_datasets(records: list[Record]) -> list[Record]:
+    """Two contents under one name are two datasets: the rarer ones carry their digest."""
+    contents: dict[str, dict[str, int]] = {}
+    for record in records:
+        counts = contents.setdefault(record.dataset, {})
+        counts[record.digest] = counts.get(record.digest, 0) + 1
+    main = {name: max(counts, key=lambda d: counts[d]) for name, counts in contents.items()}
+    return [
+        record
+        if record.digest == main[record.dataset]
+        else Record(
+            **{**record.__dict__, "dataset": f"{record.dataset}@{record.digest[:6]}"}
+        )
+        for record in records
+    ]
