@@ -43,7 +43,9 @@ class Clustering:
     silhouette: float
     #: what the authors' released code reports at the same cut or count; NaN where undefined
     silhouette_paper: float
-    #: (m, m) distances, in the order of the matrix' models
+    #: who was clustered, in the order of ``distance``
+    models: tuple[str, ...]
+    #: (m, m) distances
     distance: FloatArray
     #: (m - 1, 4) merges as SciPy writes them; None when k-means made the clusters
     merges: FloatArray | None = None
@@ -88,7 +90,11 @@ def cluster(
     models = len(matrix.models)
     if count is not None and not 1 <= count <= max(1, models):
         raise SettingError(f"clusters: expected between 1 and {models} models, got {count}")
-    if cut is not None and (cut < 0 or method == "kmeans"):
+    if method not in ("hierarchical", "kmeans"):
+        raise SettingError(f"method: expected hierarchical or kmeans, got {method!r}")
+    if top < 1:
+        raise SettingError(f"top: expected at least 1, got {top}")
+    if cut is not None and (not cut >= 0 or method == "kmeans"):
         raise SettingError(f"cut: expected 0 or more, of a hierarchical tree, got {cut:g}")
     distance = top_difference(matrix.values, top=top)
     merges = None
@@ -97,21 +103,24 @@ def cluster(
     elif method == "hierarchical":
         merges = _tree(distance)
         labels = _cut(merges, distance, cut, count)
-    elif method == "kmeans":
+    else:
         filled = np.where(np.isnan(matrix.values), means(matrix.values, axis=0), matrix.values)
+        filled = filled[:, ~np.isnan(filled).any(axis=0)]  # measured on someone
+        distinct = len(np.unique(filled, axis=0))
         labels = _best(
             [
-                KMeans(k, n_init=10, random_state=seed).fit_predict(filled)
+                KMeans(min(k, distinct), n_init=10, random_state=seed).fit_predict(filled)
                 for k in ([count] if count else range(2, max(3, min(models, _MOST_CLUSTERS))))
             ],
             distance,
         )
-    else:
-        raise SettingError(f"method: expected hierarchical or kmeans, got {method!r}")
     return Clustering(
         clusters=_named(matrix, labels, prefix),
         silhouette=silhouette(distance, labels),
-        silhouette_paper=silhouette_paper(matrix.values, labels, cut if merges is not None else None),
+        silhouette_paper=silhouette_paper(
+            matrix.values, labels, cut if merges is not None else None
+        ),
+        models=matrix.models,
         distance=distance,
         merges=merges,
     )
@@ -175,12 +184,12 @@ def _cut(
 
 
 def _best(candidates: list[IntArray], distance: FloatArray) -> IntArray:
-    """The labels with the best silhouette; without any, every model stands alone."""
+    """The labels with the best silhouette; the first where none has any."""
     alone = np.arange(len(distance), dtype=np.intp)
     scored = [(silhouette(distance, labels), labels) for labels in candidates]
     usable = [pair for pair in scored if not np.isnan(pair[0])]
     if not usable:
-        return candidates[0] if len(candidates) == 1 else alone
+        return candidates[0] if candidates else alone
     return max(usable, key=lambda pair: pair[0])[1]
 
 

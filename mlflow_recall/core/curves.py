@@ -56,7 +56,7 @@ class Curves:
             positions(datasets, (record.dataset for record in done)),
         )
         total, count = np.zeros((2, len(models), len(datasets), stages + 1))
-        np.add.at(total, cell, np.nan_to_num(padded))
+        np.add.at(total, cell, np.where(np.isnan(padded), 0.0, padded))
         np.add.at(count, cell, ~np.isnan(padded))
         values = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
         return cls(models, datasets, values[..., :-1], values[..., -1])

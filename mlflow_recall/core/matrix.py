@@ -78,8 +78,10 @@ class PerformanceMatrix:
 
     @cached_property
     def advantage(self) -> FloatArray:
-        """(m,) mean of score minus the dataset's mean: orders models as ``mean`` does where every
-        cell is measured, and is fair where models were measured on different datasets.
+        """(m,) mean of score minus the dataset's mean.
+
+        It orders models as ``mean`` does where every cell is measured, and is fair where models
+        were measured on different datasets.
         """
         return frozen(means(self.values - means(self.values, axis=0), axis=1))
 
@@ -91,5 +93,7 @@ class PerformanceMatrix:
         """
         centred = self.values - means(self.values, axis=0)
         spread = np.sqrt(means(centred**2, axis=0))
-        z = np.divide(centred, spread, out=np.zeros_like(centred), where=spread > 1e-12)
+        size = np.sqrt(means(self.values**2, axis=0))  # a mean rounds in proportion to it
+        some = spread > 1e-12 * np.maximum(size, 1.0)
+        z = np.divide(centred, spread, out=np.zeros_like(centred), where=some)
         return frozen(means(np.where(np.isnan(self.values), np.nan, z), axis=1))

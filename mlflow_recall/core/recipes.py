@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from types import MappingProxyType
@@ -12,6 +13,11 @@ from typing import Any
 from mlflow_recall.errors import SettingError
 
 _FREEZE = ("nothing", "embeddings", "backbone")
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+_LEAST = {
+    **dict.fromkeys(("batch_size", "epochs"), 1),
+    **dict.fromkeys(("weight_decay", "warmup", "train_samples", "eval_samples", "input_size"), 0),
+}
 
 
 @dataclass(frozen=True)
@@ -39,12 +45,16 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name in ("learning_rate", "head_learning_rate", "weight_decay", "warmup"):
+            object.__setattr__(self, name, float(getattr(self, name)))  # 1 and 1.0 are one digest
         for name in ("learning_rate", "head_learning_rate"):
-            if not getattr(self, name) > 0:
+            if not 0 < getattr(self, name) < math.inf:
                 raise SettingError(f"{name}: expected above 0, got {getattr(self, name)}")
-        for name, least in (("batch_size", 1), ("epochs", 1), ("train_samples", 0)):
-            if getattr(self, name) < least:
+        for name, least in _LEAST.items():
+            if not getattr(self, name) >= least:
                 raise SettingError(f"{name}: expected at least {least}, got {getattr(self, name)}")
+        if self.warmup > 1:
+            raise SettingError(f"warmup: expected at most 1, got {self.warmup}")
         if self.freeze not in _FREEZE:
             raise SettingError(f"freeze: expected one of {', '.join(_FREEZE)}, got {self.freeze!r}")
 
@@ -72,8 +82,8 @@ class Recipe:
                     f"expected one of {', '.join(sorted(known))}"
                 )
             try:
-                converted[name] = known[name](value)
-            except (TypeError, ValueError):
+                converted[name] = _converted(value, known[name])
+            except (TypeError, ValueError, OverflowError):
                 raise SettingError(
                     f"{where}: {name}: expected {known[name].__name__}, got {value!r}"
                 ) from None
@@ -82,7 +92,25 @@ class Recipe:
     @classmethod
     def from_json(cls, text: str) -> Recipe:
         """The inverse of ``to_json``; fields that are missing keep their default."""
-        return cls().altered(json.loads(text), "recorded recipe")
+        try:
+            changes = json.loads(text)
+        except json.JSONDecodeError:
+            changes = None
+        if not isinstance(changes, dict):
+            raise SettingError(f"recorded recipe: expected a JSON object, got {text!r}")
+        return cls().altered(changes, "recorded recipe")
+
+
+def _converted(value: Any, kind: type) -> Any:
+    """``value`` as ``kind``; unlike its constructor, without truncating or taking text for true."""
+    if kind is bool:
+        if str(value).lower() not in _BOOLEANS:
+            raise ValueError(value)
+        return _BOOLEANS[str(value).lower()]
+    converted = kind(value)
+    if kind is int and not isinstance(value, str) and converted != value:
+        raise ValueError(value)
+    return converted
 
 
 _TEXT = Recipe(learning_rate=5e-5, batch_size=16, input_size=128)
@@ -123,7 +151,8 @@ def default_recipe(modality: str, *names: str) -> Recipe:
     """
     base = _TEXT if modality == "text" else _IMAGE
     for name in names:
-        matching = [start for start in FAMILIES if name.lower().startswith(start)]
+        name = name.lower().rpartition("/")[2]  # an architecture names its library first
+        matching = [start for start in FAMILIES if name.startswith(start)]
         if matching:
             start = max(matching, key=len)
             return base.altered(FAMILIES[start], f"family {start}")

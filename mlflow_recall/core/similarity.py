@@ -38,7 +38,7 @@ def top_difference(values: FloatArray, *, top: int = 5, shared: int | None = Non
         common = (~np.isnan(difference)).sum(axis=2)
         difference = np.where(np.isnan(difference), 0.0, difference)  # never among the largest
         largest = np.partition(difference, datasets - top, axis=2)[:, :, datasets - top :]
-        mean = largest.sum(axis=2) / np.clip(common, 1, top)
+        mean = largest.sum(axis=2) / np.clip(common, 1, max(1, top))
         distance[rows] = np.where(common >= shared, mean, FAR)
     np.fill_diagonal(distance, 0.0)
     return distance

@@ -93,8 +93,8 @@ def mine_trends(curves: Curves, most: int = 4) -> Trends:
         for target, values in ((centers, scores), (mean, ends)):
             total = np.where(inside, values, 0.0).sum(axis=1)
             np.divide(total, count, out=target[:, k], where=some)
-        low[some, k] = np.where(inside, ends, np.inf).min(axis=1)[some]
-        high[some, k] = np.where(inside, ends, -np.inf).max(axis=1)[some]
+        low[some, k] = np.where(inside, ends, np.inf).min(axis=1, initial=np.inf)[some]
+        high[some, k] = np.where(inside, ends, -np.inf).max(axis=1, initial=-np.inf)[some]
     return Trends(curves.models, *(frozen(a.reshape(shape)) for a in (centers, mean, low, high)))
 
 
@@ -126,14 +126,17 @@ def kmeans_1d(values: FloatArray, groups: IntArray, most: int) -> IntArray:
     ) ** 2 / size
     cost = np.where(i < j, np.maximum(cost, 0.0), np.where(i == j, 0.0, np.inf))
 
+    # equal values stay together, or rounding would decide which of them
+    torn = np.zeros((rows, n + 1), dtype=bool)
+    torn[:, 1:n] = values[:, 1:] == values[:, :-1]
+
     best = cost[:, 0, :]
     split = np.zeros((rows, most, n + 1), dtype=np.intp)
-    layers = [best]
     for k in range(1, most):
-        through = best[:, :, None] + np.where(i < j, cost, np.inf)  # no group is empty
+        through = np.where(torn, np.inf, best)[:, :, None] + np.where(i < j, cost, np.inf)
         split[:, k] = through.argmin(axis=1)
         best = through.min(axis=1)
-        layers.append(best)
+        best[:, 0] = 0.0  # fewer groups than asked for, where fewer values differ
 
     starts = np.zeros((rows, most + 1), dtype=np.intp)
     end = measured.astype(np.intp)

@@ -41,7 +41,11 @@ def epochs(name: str, models: int, stages: int) -> int:
     """Epochs that a policy spends on ``models`` candidates in ``stages`` stages, without trends.
 
     Exact for ``halving`` and ``brute_force``; an upper bound for policies that stop earlier.
+
+    Raises:
+        SettingError: no such policy.
     """
+    policy(name)
     if name == "brute_force":
         return models * stages
     return sum(max(1, models >> stage) for stage in range(stages)) if models else 0

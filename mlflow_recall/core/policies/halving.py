@@ -30,7 +30,9 @@ def keep_half(cohort: Cohort, ranked: list[str], stopped: dict[str, Verdict]) ->
     verdicts = dict(stopped)
     for place, model in enumerate(alive, start=1):
         if place <= keep:
-            verdicts[model] = Verdict(False, f"rank {place} of {len(cohort)} on validation")
+            verdicts[model] = Verdict(
+                False, f"rank {ranked.index(model) + 1} of {len(cohort)} on validation"
+            )
         else:
             verdicts[model] = Verdict(
                 True,

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from mlflow_recall.core.trends import Trends
+from mlflow_recall.errors import Undecided
 
 #: validation scores so far of everyone who reached the present stage, in trial order
 Cohort: TypeAlias = Mapping[str, Sequence[float]]
@@ -47,11 +49,19 @@ class Policy(Protocol):
 
 
 def stage_of(cohort: Cohort) -> int:
-    """The stage (from 1) that everyone of the cohort has reported."""
+    """The stage (from 1) that everyone of the cohort has reported; 0 of nobody.
+
+    Raises:
+        Undecided: someone has not reported at all.
+    """
+    silent = [model for model, scores in cohort.items() if not scores]
+    if silent:
+        raise Undecided(f"{', '.join(silent)} has not reported yet: ask when everyone has")
     return min(map(len, cohort.values()), default=0)
 
 
 def by_score(cohort: Cohort) -> list[str]:
-    """Names from the best present score to the worst, ties in trial order."""
+    """Names from the best present score to the worst, NaN last, ties in trial order."""
     stage = stage_of(cohort)
-    return sorted(cohort, key=lambda model: -cohort[model][stage - 1])
+    now = {model: cohort[model][stage - 1] for model in cohort}
+    return sorted(cohort, key=lambda m: (math.isnan(now[m]), -now[m] if now[m] == now[m] else 0.0))

@@ -29,10 +29,11 @@ class Evidence:
         weighted by similarity (eq. 1) to their representatives.
         """
         models = self.matrix.models
-        known = [name for name in self.proxies if name in models]
+        usable = self.usable
+        known = list(usable)
         if not known:
             return np.full(len(models), np.nan)
-        proxy = np.array([self.proxies[name] for name in known])
+        proxy = np.array([usable[name] for name in known])
         values = self.similarity(known) @ proxy
         weights = self.similarity(known).sum(axis=1)
         mean = np.divide(values, weights, out=np.full(len(models), np.nan), where=weights > 0)
@@ -41,24 +42,24 @@ class Evidence:
 
     def similarity(self, others: list[str]) -> FloatArray:
         """(m, k) similarity (eq. 1) of every model to k others, in [0, 1]; 0 without history."""
-        measured = self.measured
-        rows = positions(measured, (m for m in self.matrix.models if m in measured))
-        columns = positions(measured, others)
+        clustered = self.clustering.models
+        has = np.array([model in clustered for model in self.matrix.models], dtype=bool)
+        rows = positions(clustered, (m for m in self.matrix.models if m in clustered))
+        columns = positions(clustered, others)
         similarity = np.zeros((len(self.matrix.models), len(others)))
-        has = np.isin(self.matrix.models, measured)
         distance = self.clustering.distance[np.ix_(rows, columns)]
         similarity[has] = np.clip(1.0 - distance, 0.0, 1.0)
         return similarity
 
     @property
-    def measured(self) -> tuple[str, ...]:
-        """Models with a history, in the order of the clustering's distances."""
-        has = ~np.isnan(self.matrix.mean)
-        return tuple(name for name, yes in zip(self.matrix.models, has, strict=True) if yes)
+    def usable(self) -> dict[str, float]:
+        """The finite proxies of models that were clustered, so that distances to them exist."""
+        clustered = self.clustering.models
+        return {m: p for m, p in self.proxies.items() if m in clustered and np.isfinite(p)}
 
     def _proxy_of(self, model: str) -> float | None:
         cluster = self.clustering.of(model)
-        return None if cluster is None else self.proxies.get(cluster.representative)
+        return None if cluster is None else self.usable.get(cluster.representative)
 
 
 @dataclass(frozen=True, eq=False)

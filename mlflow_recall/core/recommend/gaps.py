@@ -10,6 +10,9 @@ import numpy as np
 from mlflow_recall.core.arrays import FloatArray, means
 from mlflow_recall.core.matrix import PerformanceMatrix
 
+#: a gap of exactly the tolerance is within it, whatever its binary digits
+_ROUNDING = 1e-9
+
 
 @dataclass(frozen=True, eq=False)
 class Gaps:
@@ -37,7 +40,7 @@ class Gaps:
         known = ~np.isnan(gaps).all(axis=0)
         if not known.any():
             return float("nan")
-        return float(np.mean(np.nanmin(gaps[:, known], axis=0) <= self.tolerance))
+        return float(np.mean(np.nanmin(gaps[:, known], axis=0) <= self.tolerance + _ROUNDING))
 
 
 def gaps_to_best(matrix: PerformanceMatrix, tolerance: float = 0.01) -> Gaps:
@@ -54,7 +57,5 @@ def gaps_to_best(matrix: PerformanceMatrix, tolerance: float = 0.01) -> Gaps:
     measured = ~np.isnan(gaps).all(axis=1) if gaps.size else np.zeros(len(gaps), dtype=bool)
     if measured.any():
         low[measured], high[measured] = np.nanquantile(gaps[measured], [0.1, 0.9], axis=1)
-    within = means(np.where(np.isnan(gaps), np.nan, gaps <= tolerance), axis=1)
-    return Gaps(
-        matrix.models, means(gaps, axis=1), low, high, matrix.mean, within, gaps, tolerance
-    )
+    within = means(np.where(np.isnan(gaps), np.nan, gaps <= tolerance + _ROUNDING), axis=1)
+    return Gaps(matrix.models, means(gaps, axis=1), low, high, matrix.mean, within, gaps, tolerance)

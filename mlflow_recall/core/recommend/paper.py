@@ -17,15 +17,23 @@ def paper(evidence: Evidence) -> Ranking:
     eq. 1 (eq. 4).
 
     Raises:
-        SettingError: fewer than two proxies, which cannot be normalised.
+        SettingError: fewer than two proxies, which cannot be normalised, or a negative mean score,
+            which a higher proxy would make worse.
     """
-    names = list(evidence.proxies)
+    proxies = evidence.usable
+    names = list(proxies)
     if len(names) < 2:
         raise SettingError(
             f"recommender paper: expected scores of two clusters or more, got {len(names)}: "
             "use --recommender prior, or cut the tree into more clusters"
         )
-    raw = np.array([evidence.proxies[name] for name in names])
+    accuracy = evidence.matrix.mean
+    if (accuracy < 0).any():
+        raise SettingError(
+            "recommender paper: expected a metric that is not negative, since eq. 2 multiplies by "
+            f"its mean, got {np.nanmin(accuracy):.3f}: use --recommender prior or interleaved"
+        )
+    raw = np.array([proxies[name] for name in names])
     span = raw.max() - raw.min()
     proxy = (raw - raw.min()) / span if span > 0 else np.ones_like(raw)
     normalised = dict(zip(names, proxy.tolist(), strict=True))
@@ -34,6 +42,5 @@ def paper(evidence: Evidence) -> Ranking:
         cluster = evidence.clustering.of(model)
         if cluster is not None and cluster.representative in normalised:
             carried[i] = normalised[cluster.representative]  # eq. 3
-    accuracy = evidence.matrix.mean
     parts = {"mean": accuracy, "proxy": carried}
     return Ranking.by(evidence.matrix.models, accuracy * carried, parts)

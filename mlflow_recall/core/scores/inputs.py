@@ -20,15 +20,23 @@ def check_samples(name: str, rows: ArrayLike, labels: ArrayLike) -> tuple[FloatA
     Raises:
         ScoreInputError: wrong shapes, NaN or infinity, or fewer than two classes.
     """
-    x = np.asarray(rows, dtype=np.float64)
+    try:
+        x = np.asarray(rows, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ScoreInputError(f"expected numbers as {name}, got {error}") from error
     y = np.asarray(labels)
-    if x.ndim != 2 or y.ndim != 1 or len(x) != len(y):
+    if x.ndim != 2 or y.ndim != 1 or len(x) != len(y) or (len(x) and not x.shape[1]):
         raise ScoreInputError(
             f"expected {name} (n, d) and labels (n,), got {x.shape} and {y.shape}"
         )
     if not np.isfinite(x).all():
         row = int(np.flatnonzero(~np.isfinite(x).all(axis=1))[0])
         raise ScoreInputError(f"row {row} of {name} is not finite: leave such samples out")
+    missing = [i for i, label in enumerate(y.tolist()) if label is None or label != label]
+    if missing:
+        raise ScoreInputError(
+            f"labels of {len(missing)} samples are missing: leave such samples out"
+        )
     classes, encoded = np.unique(y, return_inverse=True)
     if len(classes) < 2:
         raise ScoreInputError(f"expected labels of two classes or more, got {len(classes)}")

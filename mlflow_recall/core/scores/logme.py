@@ -8,7 +8,10 @@ from numpy.typing import ArrayLike
 from mlflow_recall.core.arrays import FloatArray
 from mlflow_recall.core.scores.inputs import check_samples
 
-_ITERATIONS = 1000
+#: ln(α / β) searched, relative to the largest eigenvalue of FᵀF
+_LOG_RATIO = (-28.0, 28.0)
+_GRID, _HALVINGS = 113, 40
+_GOLDEN = (np.sqrt(5.0) - 1.0) / 2.0
 _TINY = np.finfo(np.float64).tiny
 
 
@@ -40,59 +43,50 @@ def logme(embeddings: ArrayLike, labels: ArrayLike, *, centre: bool = True) -> f
     features, y = check_samples("embeddings", embeddings, labels)
     indicators = np.eye(y.max() + 1)[y]  # (n, c)
     if centre:
+        features = features[:, np.ptp(features, axis=0) > 0]  # rounding is no feature
         features = features - features.mean(axis=0)
         indicators = indicators - indicators.mean(axis=0)
-    return float(log_evidence(features, indicators).mean())
+    # a free intercept takes one degree of freedom; n would leave no bound on β where d >= n - 1
+    return float(log_evidence(features, indicators, len(features) - centre).mean())
 
 
-def log_evidence(features: FloatArray, targets: FloatArray) -> FloatArray:
+def log_evidence(
+    features: FloatArray, targets: FloatArray, samples: int | None = None
+) -> FloatArray:
     """Maximum log evidence per sample of each target column, all columns at once.
+
+    Integrated over w, y ~ N(0, (I + F Fᵀ / r) / β) with r = α / β, so the best β of a given r is
+    known and the maximum is sought along r alone. On a grid first: there can be two peaks.
 
     Args:
         features: (n, d).
         targets: (n, c).
+        samples: degrees of freedom, n unless the mean was taken out.
 
     Returns:
         (c,) nats per sample.
     """
-    n, d = features.shape
-    # the spectrum of FᵀF, and the targets in its basis; the smaller side is decomposed
+    n = len(features) if samples is None else samples
+    # the spectrum of F Fᵀ in units of its largest value, and the targets in its basis
     left, singular, _ = np.linalg.svd(features, full_matrices=False)
-    spectrum = (singular**2)[:, None]  # (r, 1)
-    spectrum = np.where(spectrum > spectrum.max(initial=0.0) * 1e-14, spectrum, 0.0)
-    projected = (left.T @ targets) ** 2  # (r, c) squared
+    spectrum = (singular[:, None] / max(singular.max(initial=0.0), _TINY)) ** 2  # (k, 1)
+    spectrum = np.where(spectrum > 1e-14, spectrum, 0.0)
+    projected = np.where(spectrum > 0, (left.T @ targets) ** 2, 0.0)  # (k, c)
     total = (targets**2).sum(axis=0)  # (c,)
-    projected = np.where(spectrum > 0, projected, 0.0)
     outside = np.maximum(total - projected.sum(axis=0), 0.0)  # what no w can explain
 
-    def terms(ratio: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-        """Effective dimensions, |m|² and |Fm - y|² at α / β = ratio, each (c,)."""
-        shrunk = spectrum + ratio  # (r, c)
-        effective = (spectrum / shrunk).sum(axis=0)
-        norm = (spectrum * projected / shrunk**2).sum(axis=0)
-        residual = (ratio**2 * projected / shrunk**2).sum(axis=0) + outside
-        return effective, np.maximum(norm, _TINY), np.maximum(residual, 1e-12 * total + _TINY)
+    def at(log_ratio: FloatArray) -> FloatArray:
+        ratio = np.exp(log_ratio)  # (c,)
+        grown = 1.0 + spectrum / ratio  # (k, c) eigenvalues of I + F Fᵀ / r
+        square = np.maximum((projected / grown).sum(axis=0) + outside, 1e-12 * total + _TINY)
+        evidence: FloatArray = n * np.log(n / (2 * np.pi * square)) - n - np.log(grown).sum(axis=0)
+        return evidence / (2 * n)
 
-    alpha, beta = np.ones((2, targets.shape[1]))
-    for _ in range(_ITERATIONS):
-        effective, norm, residual = terms(alpha / beta)
-        new_alpha = np.clip(effective / norm, 1e-12, 1e12)
-        new_beta = np.clip((n - effective) / residual, 1e-12, 1e12)
-        settled = np.allclose(new_alpha / alpha, 1, rtol=0, atol=1e-11) and np.allclose(
-            new_beta / beta, 1, rtol=0, atol=1e-11
-        )
-        alpha, beta = new_alpha, new_beta
-        if settled:
-            break
-    _, norm, residual = terms(alpha / beta)
-    # the min(n, d) eigenvalues of A that FᵀF reaches, and the rest, which are α
-    determinant = np.log(alpha + beta * spectrum).sum(axis=0) + (d - len(spectrum)) * np.log(alpha)
-    evidence: FloatArray = (
-        n * np.log(beta)
-        + d * np.log(alpha)
-        - n * np.log(2 * np.pi)
-        - beta * residual
-        - alpha * norm
-        - determinant
-    ) / (2 * n)
-    return evidence
+    grid = np.linspace(*_LOG_RATIO, _GRID)
+    peak = grid[np.argmax([at(np.full(len(total), x)) for x in grid], axis=0)]
+    low, high = peak - (grid[1] - grid[0]), peak + (grid[1] - grid[0])
+    for _ in range(_HALVINGS):  # golden section, of every column
+        width = _GOLDEN * (high - low)
+        rises = at(high - width) < at(low + width)
+        low, high = np.where(rises, high - width, low), np.where(rises, high, low + width)
+    return at((low + high) / 2)
