@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
@@ -13,7 +14,6 @@ from mlflow_recall.core.records import Dataset, Member, Record
 from mlflow_recall.errors import TaskError
 
 T = TypeVar("T")
-E = TypeVar("E")
 
 
 @dataclass(frozen=True)
@@ -134,5 +134,25 @@ class Registry(Protocol):
         ...
 
 
-Train = Callable[[TrainTask], Iterator[StageResult]]
-LookAt = Callable[[ProbeTask], Iterator[Probe]]
+class Bar(Protocol):
+    """A progress bar."""
+
+    def advance(self, steps: int = 1, now: str = "") -> None:
+        """So many more steps are done; ``now`` says what is going on."""
+        ...
+
+    def expect(self, total: int) -> None:
+        """There are other than the announced number of steps."""
+        ...
+
+
+class Voice(Protocol):
+    """How a workflow speaks to whoever started it."""
+
+    def say(self, line: str) -> None:
+        """One line of news."""
+        ...
+
+    def progress(self, title: str, total: int) -> AbstractContextManager[Bar]:
+        """A bar for work of ``total`` steps."""
+        ...

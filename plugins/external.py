@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import posixpath
 import shutil
 from abc import abstractmethod
-from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, ClassVar, NoReturn
+from urllib.parse import unquote
 
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
@@ -18,9 +19,19 @@ if TYPE_CHECKING:
 class ExternalArtifactRepository(ArtifactRepository):
     """Files of a model version whose source is elsewhere: ``scheme:/name`` or ``scheme:/name@rev``.
 
-    The scheme has one slash: MLflow's server refuses sources without a path, which
-    ``scheme://name`` is.
+    One slash: MLflow's server refuses sources without a path, which ``scheme://name`` is. MLflow
+    also cuts a URI where it likes: asked for ``hf:/org/name`` itself, it opens ``hf:/org`` and asks
+    for ``name``. So URI and artifact path are read as one.
     """
+
+    #: how a source is written, for errors; its slashes tell how many parts a name has
+    form: ClassVar[str]
+
+    def __init__(
+        self, artifact_uri: str, tracking_uri: str | None = None, registry_uri: str | None = None
+    ) -> None:
+        super().__init__(artifact_uri, tracking_uri, registry_uri)
+        self._folders: dict[tuple[str, str], Path] = {}
 
     def download_artifacts(self, artifact_path: str, dst_path: str | None = None) -> str:
         """The files themselves, or a copy of them below ``dst_path``.
@@ -36,9 +47,17 @@ class ExternalArtifactRepository(ArtifactRepository):
             MlflowException: the source cannot be resolved, or there is no such artifact.
         """
         if dst_path:
-            copied: str = super().download_artifacts(artifact_path, dst_path)
-            return copied
-        return str(self._inside(artifact_path))
+            self._find(artifact_path)  # its own error, before the one that copying wraps it in
+            return str(super().download_artifacts(artifact_path, dst_path))  # type: ignore[no-untyped-call]
+        return self.get_local_path(artifact_path)
+
+    def get_local_path(self, artifact_path: str) -> str:
+        """Where an artifact is on this machine: a tracking server then sends that very file.
+
+        Raises:
+            MlflowException: the source cannot be resolved, or there is no such artifact.
+        """
+        return str(self._find(artifact_path))
 
     def list_artifacts(self, path: str | None = None) -> list[FileInfo]:
         """Files and folders directly below ``path``; nothing below a file.
@@ -48,75 +67,73 @@ class ExternalArtifactRepository(ArtifactRepository):
         """
         from mlflow.entities import FileInfo
 
-        folder = self._inside(path)
-        if folder.is_file():
-            return []
+        found = self._find(path)
         return [
             FileInfo(
-                entry.relative_to(self._root).as_posix(),
+                posixpath.join(path or "", entry.name),
                 entry.is_dir(),
                 None if entry.is_dir() else entry.stat().st_size,
             )
-            for entry in sorted(folder.iterdir())
+            for entry in (sorted(found.iterdir()) if found.is_dir() else ())
         ]
 
     def log_artifact(self, local_file: str, artifact_path: str | None = None) -> NoReturn:
-        """Refused: see ``_refuse``."""
-        self._refuse(local_file)
+        """Refused, with an ``MlflowException``."""
+        self._refuse(f"log {local_file} below {artifact_path or '/'}")
 
     def log_artifacts(self, local_dir: str, artifact_path: str | None = None) -> NoReturn:
-        """Refused: see ``_refuse``."""
-        self._refuse(local_dir)
+        """Refused, with an ``MlflowException``."""
+        self._refuse(f"log {local_dir} below {artifact_path or '/'}")
 
     def delete_artifacts(self, artifact_path: str | None = None) -> NoReturn:
-        """Refused: see ``_refuse``."""
-        self._refuse(artifact_path or "everything")
+        """Refused, with an ``MlflowException``."""
+        self._refuse(f"delete {artifact_path or 'everything'}")
 
     @abstractmethod
-    def _resolve(self, name: str, revision: str) -> Path:
+    def _resolve(self, name: str, revision: str, uri: str) -> Path:
         """The local folder of a source.
 
         Args:
             name: what follows the scheme's slash.
             revision: what follows the ``@``; empty without one.
+            uri: named in errors.
 
         Raises:
             MlflowException: it cannot be had; the message says where, expected, got and remedy.
         """
 
-    @cached_property
-    def _root(self) -> Path:
-        scheme, _, rest = self.artifact_uri.partition(":")
-        name, _, revision = rest.removeprefix("/").partition("@")
-        if not rest.startswith("/") or rest.startswith("//") or not _is_plain(name, revision):
-            raise invalid(
-                f"{self.artifact_uri}: expected {scheme}:/name or {scheme}:/name@revision, got "
-                f"{rest!r} after the scheme: register the version with one slash and a plain name"
-            )
-        return self._resolve(name, revision).resolve()
-
-    def _inside(self, path: str | None) -> Path:
+    def _find(self, path: str | None) -> Path:
         """A file or folder of the source, never one outside of it."""
-        relative = Path(path or "")
-        found = self._root / relative
-        if relative.is_absolute() or ".." in relative.parts or not found.exists():
-            held = ", ".join(sorted(entry.name for entry in self._root.iterdir()))
-            raise missing(f"{self.artifact_uri}: no artifact {path!r}: expected one of {held}")
+        scheme, _, rest = self.artifact_uri.partition(":")
+        whole = f"{rest.removesuffix('/')}/{path}" if path else rest
+        parts = whole.removesuffix("/").split("/")
+        depth = self.form.count("/")
+        plain = all(part not in ("", ".", "..") for part in parts[1:])
+        name, _, revision = "/".join(parts[1 : depth + 1]).partition("@")
+        if parts[0] or len(parts) <= depth or not plain or not name:
+            raise invalid(
+                f"{self.artifact_uri}: expected {self.form} or {self.form}@revision, got "
+                f"{'/'.join(parts)!r} after {scheme!r}: register the version with such a source "
+                "(one slash after the scheme; a slash in a revision is written %2F)"
+            )
+        uri = f"{scheme}:{'/'.join(parts[: depth + 1])}"
+        if (name, revision) not in self._folders:
+            self._folders[name, revision] = self._resolve(name, unquote(revision), uri).resolve()
+        folder = self._folders[name, revision]
+        found = folder.joinpath(*parts[depth + 1 :])
+        if not found.exists():
+            held = ", ".join(sorted(entry.name for entry in folder.iterdir()))
+            raise missing(f"{uri}: no artifact {'/'.join(parts[depth + 1 :])!r}: it has {held}")
         return found
 
     def _download_file(self, remote_file_path: str, local_path: str) -> None:
-        shutil.copyfile(self._inside(remote_file_path), local_path)
+        shutil.copyfile(self._find(remote_file_path), local_path)
 
     def _refuse(self, what: str) -> NoReturn:
         raise invalid(
-            f"{self.artifact_uri}: read-only: cannot log or delete {what}: "
+            f"{self.artifact_uri}: read-only: cannot {what}: "
             "log it to a run and register that as a version of its own"
         )
-
-
-def _is_plain(name: str, revision: str) -> bool:
-    parts = (*name.split("/"), *revision.split("/")) if revision else name.split("/")
-    return all(part not in ("", ".", "..") for part in parts)
 
 
 def invalid(message: str) -> MlflowException:

@@ -5,19 +5,22 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from mlflow_recall_plugins.external import ExternalArtifactRepository, missing
+from .external import ExternalArtifactRepository, missing
 
 #: a folder with ``org/name[@revision]/``, for machines that reach no hub
 MIRROR = "MLFLOW_RECALL_HUB"
-#: weights as safetensors and what tokenizers and processors are made of: never a pickle
-WANTED = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model", "*.spm", "*.vocab", "*.tiktoken")
+#: safetensors and the files of tokenizers and processors: never a pickle
+WANTED = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model", "*.spm", "*.tiktoken")
+_DEFAULT = "main"  # the branch of every hub repository
 
 
 class HuggingFaceArtifactRepository(ExternalArtifactRepository):
     """See ``external.ExternalArtifactRepository``."""
 
-    def _resolve(self, name: str, revision: str) -> Path:
-        return snapshot(name, revision, self.artifact_uri)
+    form = "hf:/org/name"
+
+    def _resolve(self, name: str, revision: str, uri: str) -> Path:
+        return snapshot(name, revision, uri)
 
 
 def snapshot(repository: str, revision: str, uri: str) -> Path:
@@ -42,44 +45,46 @@ def snapshot(repository: str, revision: str, uri: str) -> Path:
 
 
 def _mirrored(repository: str, revision: str) -> Path | None:
+    """The mirror's folder; one without a revision is the default branch."""
     mirror = os.environ.get(MIRROR)
     if not mirror:
         return None
-    name = f"{repository}@{revision}" if revision else repository
-    folder = Path(mirror).expanduser() / name
-    return folder if folder.is_dir() else None
+    names = [f"{repository}@{revision or _DEFAULT}"]
+    if revision in ("", _DEFAULT):
+        names.append(repository)
+    folders = (Path(mirror).expanduser() / name for name in names)
+    return next((folder for folder in folders if folder.is_dir()), None)
 
 
 def _downloaded(repository: str, revision: str, uri: str) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
 
     try:
         return Path(
             snapshot_download(repository, revision=revision or None, allow_patterns=[*WANTED])
         )
-    except HFValidationError as error:
-        got, remedy = _line(error), "write hf:/org/name[@revision] or timm:/name[@revision]"
-    except GatedRepoError as error:
-        got, remedy = _line(error), "accept its terms on the hub, then run `hf auth login`"
-    except RevisionNotFoundError:
-        got, remedy = f"no revision {revision!r}", "name a branch, tag or commit that it has"
-    except RepositoryNotFoundError as error:
-        got, remedy = _line(error), "check the name; for a private one run `hf auth login`"
-    except (LocalEntryNotFoundError, OSError) as error:
-        got = f"no connection to the hub, and nothing cached ({_line(error)})"
-        remedy = (
-            f"go online (unset HF_HUB_OFFLINE), or put the files into a folder named {repository} "
-            f"and set {MIRROR} to the folder around it"
-        )
-    raise missing(f"{uri}: expected hub repository {repository}, got {got}: {remedy}")
+    except Exception as error:  # of the hub, of its HTTP client, of the disk
+        got, remedy = _told(error, repository, revision)
+        raise missing(
+            f"{uri}: expected {repository} on the Hugging Face hub, got {got}: {remedy}"
+        ) from error
 
 
-def _line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
+def _told(error: Exception, repository: str, revision: str) -> tuple[str, str]:
+    """What went wrong, and what mends it."""
+    from huggingface_hub import errors
+
+    line = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")
+    if isinstance(error, errors.HFValidationError):
+        return line, "give the name as the hub writes it"
+    if isinstance(error, errors.RevisionNotFoundError):
+        return f"no revision {revision!r}", "name a branch, tag or commit that it has"
+    if isinstance(error, errors.GatedRepoError):
+        return line, "accept its terms there, then run `hf auth login`"
+    if isinstance(error, errors.RepositoryNotFoundError):
+        return line, "check the name; if it is private, run `hf auth login`"
+    mirrored = f"{repository}@{revision}" if revision else repository
+    return f"nothing cached, and no download ({line})", (
+        f"go online (is HF_HUB_OFFLINE set?), or put its files into a folder {mirrored} "
+        f"and set {MIRROR} to the folder around that"
+    )

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mlflow_recall_plugins.external import ExternalArtifactRepository
+from .external import ExternalArtifactRepository
 
 
 class TimmArtifactRepository(ExternalArtifactRepository):
     """See ``external.ExternalArtifactRepository``."""
 
-    def _resolve(self, name: str, revision: str) -> Path:
-        from mlflow_recall_plugins.huggingface import snapshot
+    form = "timm:/name"
 
-        return snapshot(f"timm/{name}", revision, self.artifact_uri)
+    def _resolve(self, name: str, revision: str, uri: str) -> Path:
+        from .huggingface import snapshot
+
+        return snapshot(f"timm/{name}", revision, uri)

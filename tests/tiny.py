@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-WORDS = tuple(f"w{i:02d}" for i in range(48))
+WORDS = tuple(f"w{i:02d}" for i in range(24))
 CLASSES = ("cold", "mild", "warm")
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 
@@ -31,7 +31,6 @@ def tiny_bert(
     import torch
     from transformers import BertConfig, BertForSequenceClassification, BertModel
 
-    names = dict(enumerate(classes or ()))
     config = BertConfig(
         vocab_size=len(_SPECIAL) + len(WORDS),
         hidden_size=16,
@@ -41,11 +40,13 @@ def tiny_bert(
         max_position_embeddings=32,
         pad_token_id=0,
         initializer_range=0.3,  # wide: at the usual 0.02 so small a network starts blind
-        **({"id2label": names, "label2id": {v: k for k, v in names.items()}} if names else {}),
     )
+    if classes:
+        config.id2label = dict(enumerate(classes))
+        config.label2id = {name: i for i, name in enumerate(classes)}
     with torch.random.fork_rng(devices=()):
         torch.manual_seed(seed)
-        model = BertForSequenceClassification(config) if names else BertModel(config)
+        model = BertForSequenceClassification(config) if classes else BertModel(config)
     model.save_pretrained(folder)
     _tokenizer().save_pretrained(folder)
     return folder
@@ -106,8 +107,8 @@ def tiny_timm(
 def tiny_texts(path: Path, rows: int, classes: Sequence[str] = CLASSES, seed: int = 0) -> Path:
     """A CSV file with the columns ``text`` and ``label``, in turn of every class.
 
-    Of six words three are of the class's own share of ``WORDS``, three of any: learnable, not
-    trivial.
+    Three words are of the class's own share of ``WORDS``, up to three more of any: learnable, not
+    trivial, and of many lengths.
 
     Returns:
         ``path``.
@@ -119,7 +120,7 @@ def tiny_texts(path: Path, rows: int, classes: Sequence[str] = CLASSES, seed: in
         for row in range(rows):
             label = row % len(classes)
             own = rng.choice(WORDS[label :: len(classes)], 3)
-            words = rng.permutation([*own, *rng.choice(WORDS, 3)])
+            words = rng.permutation([*own, *rng.choice(WORDS, rng.integers(4))])
             writer.writerow((" ".join(words), classes[label]))
     return path
 

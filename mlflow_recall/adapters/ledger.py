@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import pandas as pd
 from mlflow import MlflowClient
@@ -33,6 +32,9 @@ class OpenRun:
         self.run_id: str = run.info.run_id
         self.experiment_id: str = run.info.experiment_id
         self._curves: dict[str, list[float]] = {}
+        #: stages logged so far
+        self.stages = 0
+        self.closed = False
 
     def log(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Metrics of one step, in one request."""
@@ -49,6 +51,7 @@ class OpenRun:
         text = json.dumps(self._curves)
         told = {tags.CURVE: text} if len(text) <= tags.LONGEST else {}
         self.tag({tags.STAGE: str(stage), **told})
+        self.stages = stage
 
     def tag(self, values: Mapping[str, str]) -> None:
         """Tags, in one request."""
@@ -89,6 +92,13 @@ class OpenRun:
         if reason:
             self.tag({tags.REASON: reason})
         self._client.update_run(self.run_id, status=status)
+        self.closed = True
+
+    def reopen(self) -> None:
+        """Take up a closed run again."""
+        self._client.update_run(self.run_id, status="RUNNING")
+        self._ledger.heartbeat.watch(self.run_id)
+        self.closed = False
 
 
 class Ledger:
@@ -124,8 +134,11 @@ class Ledger:
         self.heartbeat.watch(run.info.run_id)
         return OpenRun(self, run)
 
-    def adopt(self, run_id: str, name: str, kind: str) -> OpenRun:
-        """A run that somebody else opened for us, as ``mlflow run`` does."""
+    def start(self, name: str, kind: str, run_id: str = "") -> OpenRun:
+        """The run of a command: the one that ``mlflow run`` opened for it, or a new one."""
+        return self._adopt(run_id, name, kind) if run_id else self.open(name, kind)
+
+    def _adopt(self, run_id: str, name: str, kind: str) -> OpenRun:
         run = self.client.get_run(run_id)
         opened = OpenRun(self, run)
         opened.tag(_mine(kind))
@@ -177,8 +190,3 @@ def is_done(run: Run) -> bool:
 def is_running(run: Run) -> bool:
     """Whether somebody is at work on it."""
     return bool(run.info.status == RunStatus.to_string(RunStatus.RUNNING))
-
-
-def params_of(values: Mapping[str, Any]) -> dict[str, str]:
-    """Settings as parameters, unset ones left out."""
-    return {key: str(value) for key, value in values.items() if value not in (None, "")}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
@@ -123,6 +124,29 @@ def cluster(
         models=matrix.models,
         distance=distance,
         merges=merges,
+    )
+
+
+def regroup(matrix: PerformanceMatrix, groups: Mapping[str, str], *, top: int = 5) -> Clustering:
+    """The clustering that was decided before, of the models of a matrix.
+
+    Args:
+        matrix: scores; every model with a history must be in ``groups``.
+        groups: model -> cluster id.
+        top: as in ``cluster``.
+    """
+    matrix = matrix.take(np.array(matrix.models, dtype=object)[~np.isnan(matrix.mean)])
+    _, labels = np.unique([groups[model] for model in matrix.models], return_inverse=True)
+    distance = top_difference(matrix.values, top=top)
+    clusters = tuple(
+        replace(c, id=groups[c.representative]) for c in _named(matrix, labels.astype(np.intp), "")
+    )
+    return Clustering(
+        clusters,
+        silhouette(distance, labels),
+        silhouette_paper(matrix.values, labels),
+        matrix.models,
+        distance,
     )
 
 

@@ -116,14 +116,16 @@ def _converted(value: Any, kind: type) -> Any:
 _TEXT = Recipe(learning_rate=5e-5, batch_size=16, input_size=128)
 _IMAGE = Recipe(learning_rate=1e-3, head_learning_rate=2e-3, batch_size=32, input_size=224)
 
+# small sentence encoders: little data moves them too little at the rates of base models
+_MINILM = {"learning_rate": 1e-4, "head_learning_rate": 2e-3, "freeze": "embeddings"}
+
 #: start of a family's or model type's name -> what differs from the default of its modality
 FAMILIES: Mapping[str, Mapping[str, object]] = MappingProxyType(
     {
-        # small sentence encoders: little data moves them too little at the rates of base models
-        "minilm": {"learning_rate": 1e-4, "freeze": "embeddings"},
-        "paraphrase-minilm": {"learning_rate": 1e-4, "freeze": "embeddings"},
-        "sre-minilm": {"learning_rate": 1e-4, "freeze": "embeddings"},
-        "e5": {"learning_rate": 1e-4, "freeze": "embeddings"},
+        "minilm": _MINILM,
+        "paraphrase-minilm": _MINILM,
+        "sre-minilm": _MINILM,
+        "e5": {"learning_rate": 3e-4, "head_learning_rate": 3e-3, "freeze": "embeddings"},
         "distilbert": {"learning_rate": 5e-5},
         "bert": {"learning_rate": 3e-5},
         "roberta": {"learning_rate": 2e-5},

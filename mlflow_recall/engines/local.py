@@ -19,6 +19,7 @@ T = TypeVar("T")
 
 _SPAWN = multiprocessing.get_context("spawn")  # forked torch threads and database handles hang
 _MOST_WORKERS = 8
+_PATIENCE = 5.0  # seconds for an idle worker to leave
 
 
 class LocalEngine:
@@ -61,7 +62,7 @@ class LocalEngine:
     def close(self) -> None:
         """See ``ports.Engine.close``."""
         for worker in self._idle:
-            worker.kill()
+            worker.dismiss()
         self._idle.clear()
 
     def _start(self, function: Callable[[T], Iterator[object]], index: int, task: T) -> None:
@@ -100,6 +101,13 @@ class _Worker:
         with _numeric_threads(threads):
             self._process.start()
         other.close()
+
+    def dismiss(self) -> None:
+        """Hang up; an idle worker then leaves by itself."""
+        self.connection.close()
+        self._process.join(_PATIENCE)
+        self._process.kill()
+        self._process.join()
 
     def kill(self) -> None:
         self.connection.close()

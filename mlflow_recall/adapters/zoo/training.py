@@ -32,6 +32,12 @@ def fine_tune(task: TrainTask, load: Callable[..., Network]) -> Iterator[StageRe
     set_seed(recipe.seed)
     network = load(task.member, task.checkpoint or task.weights, dataset, recipe, False)
     accelerator = Accelerator()
+    if task.first > task.last:  # nothing is left to train
+        started = time.perf_counter()
+        network.module.to(accelerator.device)
+        tested = _test(network, task, accelerator)
+        yield StageResult(task.last, {}, time.perf_counter() - started, task.checkpoint, tested)
+        return
     train = split_of(dataset, "train", recipe.train_samples, recipe.seed)
     rows, labels = network.encode(train), torch.tensor(train["label"])
     steps = math.ceil(len(rows) / recipe.batch_size)

@@ -1,0 +1,32 @@
+"""Pick the right pre-trained model for a new task, from the models you already have in MLflow.
+
+``import mlflow_recall`` is light: it loads no torch, mlflow or optuna. The commands are in
+``mlflow_recall.cli``, the algorithms in ``mlflow_recall.core``.
+"""
+
+from mlflow_recall.errors import (
+    DatasetError,
+    HistoryError,
+    RecallError,
+    ScoreInputError,
+    SettingError,
+    TaskError,
+    TrackingError,
+    Undecided,
+    ZooError,
+)
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DatasetError",
+    "HistoryError",
+    "RecallError",
+    "ScoreInputError",
+    "SettingError",
+    "TaskError",
+    "TrackingError",
+    "Undecided",
+    "ZooError",
+    "__version__",
+]

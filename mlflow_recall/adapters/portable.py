@@ -1,0 +1,204 @@
+"""A zoo with its history as text files that any MLflow store can take in.
+
+``runs.jsonl`` holds one benchmark run a line, with parameters, tags and whole metric histories;
+``models.jsonl`` one registered model a line, with its newest version. No database, no paths of the
+machine that wrote it: names are those of the zoo, without the namespace they are imported into.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
+
+from mlflow_recall.adapters import tags
+from mlflow_recall.adapters.registry import MlflowRegistry
+from mlflow_recall.adapters.tracking import ensure_experiment, search_runs
+from mlflow_recall.errors import HistoryError
+from mlflow_recall.ports import Voice
+
+_RUNS, _MODELS = "runs.jsonl", "models.jsonl"
+_IMPORTED = "recall.imported"  # id of the run in the store it was exported from
+_LOCAL = {tags.OWNER, tags.HEARTBEAT, tags.CLUSTERED_BY, tags.NAMESPACE, "mlflow.user"}
+
+
+@dataclass(frozen=True)
+class Moved:
+    """How much an import or export moved, and how much was there already."""
+
+    runs: int
+    models: int
+    known: int = 0
+
+
+class Portable:
+    """Moves one namespace between an MLflow store and a folder.
+
+    Args:
+        client: of the store.
+        namespace: its experiment is ``<namespace>/benchmark``.
+        registry: of the same namespace.
+    """
+
+    def __init__(self, client: MlflowClient, namespace: str, registry: MlflowRegistry) -> None:
+        self._client = client
+        self._experiment = f"{namespace}/benchmark"
+        self._namespace = namespace
+        self._registry = registry
+
+    def export(self, folder: Path, voice: Voice) -> Moved:
+        """Write every finished benchmark run and every registered model of the namespace.
+
+        Raises:
+            HistoryError: there is nothing to export.
+        """
+        found = self._client.get_experiment_by_name(self._experiment)
+        query = f"tags.`{tags.KIND}` = 'benchmark' AND attributes.status = 'FINISHED'"
+        runs = list(search_runs(self._client, [str(found.experiment_id)], query)) if found else []
+        if not runs:
+            raise HistoryError(f"experiment {self._experiment!r}: expected finished runs, got none")
+        folder.mkdir(parents=True, exist_ok=True)
+        with voice.progress("export", len(runs)) as bar:
+            lines = []
+            for run in sorted(runs, key=_order):
+                lines.append(json.dumps(self._told(run), sort_keys=True))
+                bar.advance()
+        members = self._registry.members()
+        models = [
+            {"title": self._title(m.name), "tags": _portable(m.tags)} for m in members
+        ]
+        _write(folder / _RUNS, lines)
+        _write(folder / _MODELS, [json.dumps(model, sort_keys=True) for model in models])
+        return Moved(len(runs), len(models))
+
+    def take_in(self, folder: Path, voice: Voice) -> Moved:
+        """Replay an export through the public interface; what is there already is skipped.
+
+        Raises:
+            HistoryError: the folder holds no export.
+        """
+        runs, models = list(_read(folder / _RUNS)), list(_read(folder / _MODELS))
+        experiment = ensure_experiment(self._client, self._experiment)
+        query = f"tags.`{_IMPORTED}` LIKE '%'"
+        known = {
+            run.data.tags[_IMPORTED] for run in search_runs(self._client, [experiment], query)
+        }
+        versions = {model["title"]: self._model(model) for model in models}
+        new = [run for run in runs if run["run"] not in known]
+        with voice.progress("import history", len(new)) as bar:
+            for run in new:
+                self._run(experiment, run, versions)
+                bar.advance(now=run["name"])
+        return Moved(len(new), len(models), len(runs) - len(new))
+
+    def _title(self, name: str) -> str:
+        return name.removeprefix(self._registry.name_of(""))
+
+    def _told(self, run: Run) -> dict[str, Any]:
+        run_id = run.info.run_id
+        told = _portable(run.data.tags)
+        told[tags.MODEL] = self._title(told.get(tags.MODEL, ""))
+        told.pop(tags.CURVE, None)  # made again from the metrics
+        return {
+            "run": told.pop(_IMPORTED, run_id),
+            "name": f"{told[tags.MODEL]} on {told.get(tags.DATASET, '')}",
+            "start": run.info.start_time,
+            "end": run.info.end_time,
+            "tags": told,
+            "params": {**run.data.params, "model": told[tags.MODEL]},
+            "metrics": {
+                key: [
+                    [point.step, point.value]
+                    for point in self._client.get_metric_history(run_id, key)
+                ]
+                for key in sorted(run.data.metrics)
+            },
+        }
+
+    def _model(self, model: Mapping[str, Any]) -> str:
+        """Version of the registered model, made if need be."""
+        name = self._registry.name_of(model["title"])
+        told = {**model["tags"], tags.NAMESPACE: self._namespace}
+        try:
+            self._client.create_registered_model(name, tags=told)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            versions = self._client.search_model_versions(f"name = '{name}'")
+            if versions:
+                return str(max(int(v.version) for v in versions))
+        version = self._client.create_model_version(name, told[tags.SOURCE], tags=told)
+        return str(version.version)
+
+    def _run(self, experiment: str, run: Mapping[str, Any], versions: Mapping[str, str]) -> None:
+        title = run["tags"][tags.MODEL]
+        told = {
+            **run["tags"],
+            tags.MODEL: self._registry.name_of(title),
+            tags.MODEL_VERSION: versions.get(title, run["tags"].get(tags.MODEL_VERSION, "")),
+            tags.CURVE: json.dumps(_curves(run["metrics"])),
+            _IMPORTED: run["run"],
+        }
+        made = self._client.create_run(experiment, start_time=run["start"], run_name=run["name"])
+        points = [
+            Metric(key, value, run["end"], step)
+            for key, history in run["metrics"].items()
+            for step, value in history
+        ]
+        self._client.log_batch(
+            made.info.run_id,
+            metrics=points,
+            params=[Param(key, value) for key, value in run["params"].items()],
+            tags=[RunTag(key, value) for key, value in told.items()],
+        )
+        self._client.set_terminated(made.info.run_id, "FINISHED", run["end"])
+
+
+def _order(run: Run) -> tuple[str, str, str]:
+    told = run.data.tags
+    return told.get(tags.DATASET, ""), told.get(tags.MODEL, ""), run.info.run_id
+
+
+def _portable(told: Mapping[str, str]) -> dict[str, str]:
+    """Our own tags that mean the same in another store."""
+    return {
+        key: value
+        for key, value in told.items()
+        if key.startswith(tags.PREFIX) and key not in _LOCAL
+    }
+
+
+def _curves(metrics: Mapping[str, Any]) -> dict[str, list[float]]:
+    curves = {
+        key: [value for _, value in history]
+        for key, history in metrics.items()
+        if key.startswith("val/")
+    }
+    return {**curves, "seconds": [value for _, value in metrics.get("time/seconds", [])]}
+
+
+def _write(path: Path, lines: list[str]) -> None:
+    """All or nothing."""
+    rough = path.with_suffix(".part")
+    rough.write_text("\n".join(lines) + "\n")
+    rough.replace(path)
+
+
+def _read(path: Path) -> Iterator[dict[str, Any]]:
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        raise HistoryError(
+            f"{path}: expected an export that `mlflow-recall history export` wrote: no such file"
+        ) from None
+    for number, line in enumerate(lines, start=1):
+        try:
+            yield json.loads(line)
+        except ValueError:
+            raise HistoryError(f"{path}, line {number}: expected JSON, cannot be read") from None

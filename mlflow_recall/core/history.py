@@ -1,0 +1,70 @@
+"""Which recorded fine-tunings may be compared, and how each model was trained in them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from mlflow_recall.core.recipes import Recipe
+from mlflow_recall.core.records import Member, Record
+from mlflow_recall.errors import HistoryError
+
+
+@dataclass(frozen=True)
+class Usable:
+    """Records that belong together, and what was left out of them, for people."""
+
+    records: tuple[Record, ...]
+    #: model -> the recipe that all its records were trained with
+    recipes: Mapping[str, Recipe]
+    notes: tuple[str, ...] = ()
+
+
+def usable(
+    records: Sequence[Record],
+    modality: str = "",
+    *,
+    members: Iterable[Member] = (),
+    target: str = "",
+) -> Usable:
+    """The complete records of one modality that may stand in one matrix.
+
+    Of every model, only the records of its present version and of its most frequent recipe are
+    kept. The target's own records, which would tell the answer, are left out.
+
+    Args:
+        records: as a ``History`` returned them.
+        modality: ``text`` or ``image``; empty: whatever there is.
+        members: the zoo as it stands, for the versions; unknown models keep all of theirs.
+        target: digest of the dataset that is selected for.
+
+    Raises:
+        HistoryError: nothing of that modality is left.
+    """
+    kept = [r for r in records if r.complete and (not modality or r.modality == modality)]
+    notes = []
+    if partial := sum(not r.complete for r in records):
+        notes.append(f"{partial} partial curves are not used")
+    if target and any(r.digest == target for r in kept):
+        known = [r for r in kept if r.digest == target]
+        kept = [r for r in kept if r.digest != target]
+        notes.append(f"{len(known)} records of the target itself are not used")
+    version = {member.name: member.version for member in members}
+    kept = [r for r in kept if not r.version or version.get(r.model, r.version) == r.version]
+    if not kept:
+        there = sorted({r.modality for r in records if r.complete and r.modality})
+        raise HistoryError(
+            f"history: expected finished benchmark runs of modality {modality or 'any'!r}, "
+            f"got those of {', '.join(there) or 'none'}: run `mlflow-recall benchmark` on "
+            f"{modality or 'some'} datasets first"
+        )
+    counts: dict[str, Counter[str]] = {}
+    for record in kept:
+        counts.setdefault(record.model, Counter())[record.recipe] += 1
+    main = {model: max(sorted(c), key=c.__getitem__) for model, c in counts.items()}
+    same = [r for r in kept if r.recipe == main[r.model]]
+    if len(same) < len(kept):
+        notes.append(f"{len(kept) - len(same)} records of rarer recipes are not used")
+    recipes = {model: Recipe.from_json(text) for model, text in main.items() if text}
+    return Usable(tuple(same), recipes, tuple(notes))

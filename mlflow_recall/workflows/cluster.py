@@ -1,0 +1,130 @@
+"""History -> clusters -> tags on registered models, and a run that shows why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from mlflow_recall.adapters import figures, tags
+from mlflow_recall.adapters.ledger import Ledger
+from mlflow_recall.config import ClusterConfig
+from mlflow_recall.core.clustering import Clustering, cluster
+from mlflow_recall.core.history import usable
+from mlflow_recall.core.matrix import PerformanceMatrix
+from mlflow_recall.core.records import Record
+from mlflow_recall.errors import HistoryError
+from mlflow_recall.ports import History
+from mlflow_recall.workflows.bench import Bench
+
+
+@dataclass(frozen=True, eq=False)
+class Clustered:
+    """The clusters of one modality."""
+
+    modality: str
+    matrix: PerformanceMatrix
+    clustering: Clustering
+    #: empty where no server keeps it
+    run_id: str = ""
+    #: registered models that carry the tags now
+    tagged: int = 0
+
+
+def cluster_history(config: ClusterConfig, history: History) -> list[Clustered]:
+    """Cluster what a history holds, one modality after the other, and write nothing.
+
+    Raises:
+        HistoryError: nothing recorded, or nothing of the modality.
+    """
+    records = history.records(config.metric)
+    modalities = sorted({r.modality for r in records if r.complete})
+    if config.modality:
+        modalities = [config.modality]
+    return [_cluster(config, records, modality) for modality in modalities]
+
+
+def cluster_zoo(config: ClusterConfig, bench: Bench) -> list[Clustered]:
+    """Cluster the zoo, tag its registered models and log a run for each modality."""
+    done = []
+    ledger = Ledger(bench.client, f"{bench.namespace}/cluster")
+    try:
+        for found in cluster_history(config, bench.history):
+            name = f"cluster {found.modality}".strip()
+            run = ledger.start(name, "cluster", "" if done else bench.run_id)
+            clustering = found.clustering
+            shown = {"matrix": figures.heat_map(found.matrix, clustering)}
+            if (tree := figures.tree(clustering)) is not None:
+                shown["dendrogram"] = tree
+            run.text(figures.page(name, shown), "clusters.html")
+            run.table(cluster_rows(clustering), "clusters.json")
+            run.table(matrix_rows(found.matrix), "matrix.json")
+            singletons = sum(c.singleton for c in clustering.clusters)
+            run.log(
+                {
+                    f"cluster/{key}": value
+                    for key, value in {
+                        "models": len(clustering.models),
+                        "datasets": len(found.matrix.datasets),
+                        "clusters": len(clustering.clusters),
+                        "singletons": singletons,
+                        "coverage": found.matrix.coverage,
+                        "silhouette": clustering.silhouette,
+                        "silhouette_paper": clustering.silhouette_paper,
+                    }.items()
+                }
+            )
+            run.params({k: v for k, v in config.__dict__.items() if v not in (None, "", ())},
+                       "resolved.")  # fmt: skip
+            run.tag({tags.MODALITY: found.modality})
+            tagged = bench.registry.tag_clusters(clustering, run.run_id, config.metric)
+            run.describe(
+                f"{len(clustering.models)} models in {len(clustering.clusters)} clusters by "
+                f"{config.metric} on {len(found.matrix.datasets)} datasets, silhouette "
+                f"{clustering.silhouette:.3f}; {tagged} registered models are tagged.\n\n"
+                + figures.markdown_table(cluster_rows(clustering))
+            )
+            run.finish()
+            done.append(Clustered(found.modality, found.matrix, clustering, run.run_id, tagged))
+    finally:
+        ledger.close()
+    return done
+
+
+def cluster_rows(clustering: Clustering) -> list[dict[str, object]]:
+    """One row a cluster, for tables."""
+    return [
+        {
+            "cluster": c.id,
+            "representative": c.representative,
+            "size": len(c.members),
+            "members": ", ".join(c.members),
+        }
+        for c in clustering.clusters
+    ]
+
+
+def matrix_rows(matrix: PerformanceMatrix) -> list[dict[str, object]]:
+    """One row a model, for tables."""
+    return [
+        {"model": model, **dict(zip(matrix.datasets, row.tolist(), strict=True))}
+        for model, row in zip(matrix.models, matrix.values, strict=True)
+    ]
+
+
+def _cluster(config: ClusterConfig, records: Sequence[Record], modality: str) -> Clustered:
+    matrix = PerformanceMatrix.of(usable(records, modality).records)
+    for dataset in config.drop:
+        if dataset not in matrix.datasets:
+            raise HistoryError(
+                f"drop-dataset: expected one of {', '.join(matrix.datasets)}, got {dataset!r}"
+            )
+        matrix = matrix.without(dataset)
+    clustering = cluster(
+        matrix,
+        method=config.method,
+        cut=config.cut,
+        count=config.clusters,
+        top=config.top,
+        prefix=modality,
+    )
+    return Clustered(modality, matrix, clustering)
