@@ -91,7 +91,7 @@ class OpenRun:
         self._ledger.heartbeat.release(self.run_id)
         if reason:
             self.tag({tags.REASON: reason})
-        self._client.update_run(self.run_id, status=status)
+        self._client.set_terminated(self.run_id, status)
         self.closed = True
 
     def reopen(self) -> None:

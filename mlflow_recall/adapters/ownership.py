@@ -70,7 +70,7 @@ def sweep(client: MlflowClient, now: Callable[[], float] = time.time) -> list[st
         reason = obituary(run, now())
         if reason is not None:
             client.set_tag(run.info.run_id, tags.REASON, reason)
-            client.update_run(run.info.run_id, status=RunStatus.to_string(RunStatus.FAILED))
+            client.set_terminated(run.info.run_id, RunStatus.to_string(RunStatus.FAILED))
             closed.append(f"closed {run.info.run_name} ({run.info.run_id}): {reason}")
     return closed
 

@@ -116,7 +116,8 @@ class TrackingHistory:
         """Fetch what ended since the last time."""
         query = (
             f"tags.`{tags.KIND}` = 'benchmark' AND attributes.status != 'RUNNING' "
-            f"AND attributes.status != 'FAILED' AND attributes.end_time >= {self._latest}"
+            "AND attributes.status != 'FAILED'"
+            + (f" AND attributes.end_time >= {self._latest}" if self._latest else "")
         )
         for run in search_runs(self._client, [experiment], query):
             self._runs[run.info.run_id] = run
