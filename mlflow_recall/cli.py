@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from mlflow_recall.adapters.registry import MlflowRegistry
     from mlflow_recall.adapters.terminal import Terminal
     from mlflow_recall.config import RecallConfig
-    from mlflow_recall.ports import History
     from mlflow_recall.workflows.bench import Bench
     from mlflow_recall.workflows.cluster import Clustered
     from mlflow_recall.workflows.recall import Recalled
@@ -36,6 +35,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 EXAMPLE = "example"
 EXAMPLE_NAMESPACE = "recall/example"
+#: MLflow's own habits that would get in the way
+_MLFLOW = {
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_UV_AUTO_DETECT": "false",  # would copy a lock file of the working folder into models
+}
 _CONTEXT = {
     "token_normalize_func": lambda token: token.replace("_", "-"),  # -P top_k is --top_k
     "help_option_names": ["-h", "--help"],
@@ -45,7 +50,8 @@ _CONTEXT = {
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command and exit: 0 done, 1 an expected error, 2 wrong usage."""
-    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    for name, value in _MLFLOW.items():
+        os.environ.setdefault(name, value)
     argv = _without_unset(sys.argv[1:] if argv is None else argv)
     try:
         sys.exit(commands.main(argv, prog_name="mlflow-recall", standalone_mode=False) or 0)
@@ -244,9 +250,7 @@ def cluster(
     from mlflow_recall.config import ClusterConfig
     from mlflow_recall.workflows.cluster import cluster_history, cluster_zoo
 
-    config = ClusterConfig(
-        metric, modality or "", method, cut, clusters, top, tuple(drop_dataset)
-    )
+    config = ClusterConfig(metric, modality or "", method, cut, clusters, top, tuple(drop_dataset))
     if history:
         found = cluster_history(config, FolderHistory(history, minimize=minimize))
         _show_clusters(found, json_to, Terminal())
@@ -350,7 +354,9 @@ def history_import(folder: str, tracking_uri: str, namespace: str, json_to: str)
         moved = work.portable.take_in(Path(folder), work.terminal)
         _out(json_to, vars(moved))
         if json_to != "-":
-            click.echo(f"{moved.runs} runs are new, {moved.known} were there, {moved.models} models")
+            click.echo(
+                f"{moved.runs} runs are new, {moved.known} were there, {moved.models} models"
+            )
 
 
 # --- composition ---------------------------------------------------------------------------------
@@ -430,7 +436,6 @@ def _bench_for(
 def _bring_example(work: _Work) -> None:
     """Import the example's history, if it is not there yet, and cluster it."""
     import mlflow_recall_example
-
     from mlflow_recall.config import ClusterConfig
     from mlflow_recall.workflows.cluster import cluster_zoo
 

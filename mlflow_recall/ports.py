@@ -129,8 +129,8 @@ class Registry(Protocol):
         """
         ...
 
-    def tag_clusters(self, clustering: Clustering, run_id: str) -> int:
-        """Write cluster and representative as tags; returns how many models were tagged."""
+    def tag_clusters(self, clustering: Clustering, run_id: str, metric: str) -> int:
+        """Write cluster, representative, deciding run and metric as tags; returns how many."""
         ...
 
 

@@ -33,6 +33,7 @@ from typing import NamedTuple
 import click
 import numpy as np
 import yaml
+
 from mlflow_recall_example import FOLDER
 from mlflow_recall_example.weights import ExampleError
 

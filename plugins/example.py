@@ -13,9 +13,8 @@ class ExampleArtifactRepository(ExternalArtifactRepository):
     form = "example:/name"
 
     def _resolve(self, name: str, revision: str, uri: str) -> Path:
-        from mlflow_recall_example import weights
-
         from mlflow_recall.cache import cache_folder
+        from mlflow_recall_example import weights
 
         if revision:
             raise invalid(

@@ -244,7 +244,9 @@ def _input_column(
 
     features = next(iter(splits.values())).features
     images = [c for c in columns if isinstance(features[c], datasets.Image)]
-    strings = [c for c in columns if getattr(features[c], "dtype", "") in ("string", "large_string")]
+    strings = [
+        c for c in columns if getattr(features[c], "dtype", "") in ("string", "large_string")
+    ]
     for kind, asked, found in (("image", spec.image, images), ("text", spec.text, strings)):
         if asked and asked not in found:
             raise DatasetError(_no_column(spec, kind, asked, found, columns))
@@ -333,12 +335,12 @@ def _classes(content: Mapping[str, _Rows], spec: DatasetSpec) -> tuple[str, ...]
                 f"{spec.title}: label {strange[0]!r} of the {split} split never occurs in train: "
                 f"expected one of {', '.join(sorted(known)[:10])}"
             )
-    rows = sum(len(rows.labels) for rows in content.values())
+    total = sum(len(rows.labels) for rows in content.values())
     if len(known) < 2:
         raise DatasetError(f"{spec.title}: expected two classes or more, got {sorted(known)}")
-    if rows < 3 * len(known):
+    if total < 3 * len(known):
         raise DatasetError(
-            f"{spec.title}: expected at least 3 rows a class, got {rows} rows of {len(known)} "
+            f"{spec.title}: expected at least 3 rows a class, got {total} rows of {len(known)} "
             "classes: is that column really the label?"
         )
     if all(name.lstrip("-").isdigit() for name in known):
@@ -357,9 +359,7 @@ def _digest(content: Mapping[str, _Rows], classes: tuple[str, ...], seed: int) -
     return state.hexdigest()[:16]
 
 
-def _save(
-    folder: Path, content: Mapping[str, _Rows], classes: tuple[str, ...], seed: int
-) -> None:
+def _save(folder: Path, content: Mapping[str, _Rows], classes: tuple[str, ...], seed: int) -> None:
     """Complete the splits and write each as an Arrow folder, the meta file last."""
     import datasets
 

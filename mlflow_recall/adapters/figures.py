@@ -39,7 +39,11 @@ def heat_map(matrix: PerformanceMatrix, clustering: Clustering) -> go.Figure:
     ]
     figure = go.Figure(
         go.Heatmap(
-            z=values, x=list(matrix.datasets), y=labels, colorscale="Viridis", texttemplate="%{z:.2f}"
+            z=values,
+            x=list(matrix.datasets),
+            y=labels,
+            colorscale="Viridis",
+            texttemplate="%{z:.2f}",
         )
     )
     figure.update_yaxes(autorange="reversed")
@@ -96,8 +100,14 @@ def ranking(models: Sequence[str], parts: Mapping[str, Sequence[float]], chosen:
         column = np.asarray(values, dtype=float)
         spread = np.nanstd(column) if not np.isnan(column).all() else 0.0
         scaled = (column - np.nanmean(column)) / spread if spread > 0 else column * 0
-        figure.add_bar(y=list(models), x=scaled, name=name, orientation="h", customdata=column,
-                       hovertemplate="%{y}: %{customdata:.3f}")  # fmt: skip
+        figure.add_bar(
+            y=list(models),
+            x=scaled,
+            name=name,
+            orientation="h",
+            customdata=column,
+            hovertemplate="%{y}: %{customdata:.3f}",
+        )
     figure.add_hline(y=chosen - 0.5, line_dash="dot", annotation_text="recalled above")
     figure.update_yaxes(autorange="reversed")
     figure.update_xaxes(title="standard deviations from the mean")
@@ -120,7 +130,7 @@ def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _cell(value: Any) -> str:
     if value is None or (isinstance(value, float) and np.isnan(value)):
-        return "–"
+        return "-"
     return f"{value:.3f}" if isinstance(value, float) else str(value).replace("|", "\\|")
 
 

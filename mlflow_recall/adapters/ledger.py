@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from mlflow import MlflowClient
-from mlflow.data.code_dataset_source import CodeDatasetSource
-from mlflow.data.meta_dataset import MetaDataset
+from mlflow.entities import Dataset as Input
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunStatus, RunTag
 from mlflow.utils.mlflow_tags import (
     MLFLOW_DATASET_CONTEXT,
@@ -69,12 +68,14 @@ class OpenRun:
 
     def reads(self, dataset: Dataset, context: str) -> None:
         """The dataset as an input of the run."""
-        described = MetaDataset(
-            source=CodeDatasetSource({"source": dataset.source}),
+        described = Input(
             name=dataset.name,
             digest=dataset.digest,
+            source_type="code",
+            source=json.dumps({"tags": {"source": dataset.source}}),
+            profile=json.dumps({**dataset.sizes, "classes": len(dataset.classes)}),
         )
-        entry = DatasetInput(described._to_mlflow_entity(), [InputTag(MLFLOW_DATASET_CONTEXT, context)])
+        entry = DatasetInput(described, [InputTag(MLFLOW_DATASET_CONTEXT, context)])
         self._client.log_inputs(self.run_id, [entry])
 
     def table(self, rows: Sequence[Mapping[str, object]], path: str) -> None:
@@ -180,6 +181,11 @@ def _age(run: Run) -> tuple[int, str]:
 
 def _mine(kind: str) -> dict[str, str]:
     return {tags.KIND: kind, tags.OWNER: owner(), tags.HEARTBEAT: f"{time.time():.0f}"}
+
+
+def settings_of(values: Mapping[str, object]) -> dict[str, object]:
+    """Settings as parameters: those that nobody set are left out."""
+    return {key: value for key, value in values.items() if value not in (None, "", (), {})}
 
 
 def is_done(run: Run) -> bool:

@@ -98,10 +98,18 @@ def _entries(path: str | Path, key: str) -> tuple[Path, list[dict[str, Any]]]:
     try:
         content = yaml.safe_load(path.read_text())
     except FileNotFoundError:
-        raise SettingError(f"{path}: expected a YAML file with a list {key!r}: no such file") from None
+        raise SettingError(
+            f"{path}: expected a YAML file with a list {key!r}: no such file"
+        ) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise SettingError(f"{path}: cannot be read as YAML: {' '.join(str(error).split())}") from None
+        raise SettingError(
+            f"{path}: cannot be read as YAML: {' '.join(str(error).split())}"
+        ) from None
     entries = content.get(key) if isinstance(content, dict) else None
-    if not isinstance(entries, list) or not entries or not all(isinstance(e, dict) for e in entries):
+    if (
+        not isinstance(entries, list)
+        or not entries
+        or not all(isinstance(e, dict) for e in entries)
+    ):
         raise SettingError(f"{path}: expected a list {key!r} of mappings at the top, got none")
     return path, entries

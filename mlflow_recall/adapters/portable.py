@@ -70,9 +70,7 @@ class Portable:
                 lines.append(json.dumps(self._told(run), sort_keys=True))
                 bar.advance()
         members = self._registry.members()
-        models = [
-            {"title": self._title(m.name), "tags": _portable(m.tags)} for m in members
-        ]
+        models = [{"title": self._title(m.name), "tags": _portable(m.tags)} for m in members]
         _write(folder / _RUNS, lines)
         _write(folder / _MODELS, [json.dumps(model, sort_keys=True) for model in models])
         return Moved(len(runs), len(models))
@@ -86,9 +84,7 @@ class Portable:
         runs, models = list(_read(folder / _RUNS)), list(_read(folder / _MODELS))
         experiment = ensure_experiment(self._client, self._experiment)
         query = f"tags.`{_IMPORTED}` LIKE '%'"
-        known = {
-            run.data.tags[_IMPORTED] for run in search_runs(self._client, [experiment], query)
-        }
+        known = {run.data.tags[_IMPORTED] for run in search_runs(self._client, [experiment], query)}
         versions = {model["title"]: self._model(model) for model in models}
         new = [run for run in runs if run["run"] not in known]
         with voice.progress("import history", len(new)) as bar:

@@ -107,7 +107,7 @@ class MlflowRegistry:
         version = self._client.create_model_version(name, source, tags=told)
         return Registered(name, version.version, "created")
 
-    def tag_clusters(self, clustering: Clustering, run_id: str, metric: str = "") -> int:
+    def tag_clusters(self, clustering: Clustering, run_id: str, metric: str) -> int:
         """See ``ports.Registry.tag_clusters``."""
         tagged = 0
         for cluster in clustering.clusters:
@@ -287,8 +287,8 @@ class MlflowRegistry:
     def _logged(self, entry: ZooEntry) -> str:
         """Log a local folder of weights, so that every machine can have them."""
         experiment = ensure_experiment(self._client, f"{self._namespace}/zoo")
-        assert entry.folder is not None
-        return f"models:/{self._log_folder(experiment, entry.title, entry.folder, None)}"
+        folder = entry.folder or Path(entry.source)
+        return f"models:/{self._log_folder(experiment, entry.title, folder, None)}"
 
     def _log_folder(self, experiment: str, name: str, folder: Path, run_id: str | None) -> str:
         plain = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)

@@ -78,5 +78,5 @@ class _Bar:
 
 def _cell(value: object) -> str:
     if value is None:
-        return "–"
+        return "-"
     return f"{value:.3f}" if isinstance(value, float) else str(value)

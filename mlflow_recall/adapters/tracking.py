@@ -72,9 +72,7 @@ def search_runs(client: MlflowClient, experiments: Sequence[str], query: str) ->
     """All runs that match, page by page."""
     token: str | None = None
     while experiments:
-        page = client.search_runs(
-            list(experiments), query, max_results=_PAGE, page_token=token
-        )
+        page = client.search_runs(list(experiments), query, max_results=_PAGE, page_token=token)
         yield from page
         token = page.token
         if not token:
@@ -101,9 +99,7 @@ class TrackingHistory:
         found = self._client.get_experiment_by_name(self.experiment)
         if found is not None:
             self._update(str(found.experiment_id))
-        records = [
-            record for run in self._runs.values() if (record := self._record(run, metric))
-        ]
+        records = [record for run in self._runs.values() if (record := self._record(run, metric))]
         if not records:
             raise HistoryError(
                 f"experiment {self.experiment!r}: expected benchmark runs with the metric "
@@ -176,8 +172,6 @@ def _distinct_datasets(records: list[Record]) -> list[Record]:
     return [
         record
         if record.digest == main[record.dataset]
-        else Record(
-            **{**record.__dict__, "dataset": f"{record.dataset}@{record.digest[:6]}"}
-        )
+        else Record(**{**record.__dict__, "dataset": f"{record.dataset}@{record.digest[:6]}"})
         for record in records
     ]

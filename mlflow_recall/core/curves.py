@@ -37,7 +37,7 @@ class Curves:
     @property
     def stages(self) -> int:
         """Stages of the longest curve."""
-        return self.scores.shape[2]
+        return int(self.scores.shape[2])
 
     @classmethod
     def of(cls, records: Sequence[Record]) -> Curves:

@@ -56,9 +56,12 @@ class PerformanceMatrix:
     def take(self, models: Iterable[str]) -> PerformanceMatrix:
         """These models only, in this order; a model without history gets a row of NaN."""
         models = tuple(models)
-        padded = np.vstack([self.values, np.full((1, len(self.datasets)), np.nan)])
-        rows = positions((*self.models, None), [m if m in self.models else None for m in models])  # type: ignore[arg-type,list-item]
-        return PerformanceMatrix(models, self.datasets, padded[rows])
+        row = dict(zip(self.models, self.values, strict=True))
+        unknown = np.full(len(self.datasets), np.nan)
+        values = np.array([row.get(model, unknown) for model in models])
+        return PerformanceMatrix(
+            models, self.datasets, values.reshape(len(models), len(self.datasets))
+        )
 
     def without(self, dataset: str) -> PerformanceMatrix:
         """All datasets but this one; unchanged where it is not among them."""

@@ -35,7 +35,7 @@ class Trends:
     @property
     def stages(self) -> int:
         """Stages that the history has recorded."""
-        return self.centers.shape[1]
+        return int(self.centers.shape[1])
 
     def predict(self, model: str, stage: int, score: float) -> Prediction | None:
         """What the nearest trend of ``model`` at ``stage`` (from 1) ended in (eq. 5 and 6).

@@ -157,7 +157,7 @@ def _run(connection: Connection, function: Callable[[Any], Iterator[object]], ta
             connection.send(("event", event))
     except BrokenPipeError:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to this task alone
+    except Exception as error:
         kind = "" if isinstance(error, RecallError) else f"{type(error).__name__}: "
         return "error", (f"{kind}{error}", traceback.format_exc())
     return "done", None

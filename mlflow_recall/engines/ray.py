@@ -88,6 +88,6 @@ def _guarded(function: Callable[[Any], Iterator[object]], task: Any) -> Iterator
     try:
         for event in function(task):
             yield "event", event
-    except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to this task alone
+    except Exception as error:
         kind = "" if isinstance(error, RecallError) else f"{type(error).__name__}: "
         yield "error", (f"{kind}{error}", traceback.format_exc())

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mlflow_recall.adapters import figures, tags
-from mlflow_recall.adapters.ledger import Ledger
+from mlflow_recall.adapters.ledger import Ledger, settings_of
 from mlflow_recall.config import ClusterConfig
 from mlflow_recall.core.clustering import Clustering, cluster
 from mlflow_recall.core.history import usable
@@ -45,7 +45,7 @@ def cluster_history(config: ClusterConfig, history: History) -> list[Clustered]:
 
 def cluster_zoo(config: ClusterConfig, bench: Bench) -> list[Clustered]:
     """Cluster the zoo, tag its registered models and log a run for each modality."""
-    done = []
+    done: list[Clustered] = []
     ledger = Ledger(bench.client, f"{bench.namespace}/cluster")
     try:
         for found in cluster_history(config, bench.history):
@@ -73,8 +73,7 @@ def cluster_zoo(config: ClusterConfig, bench: Bench) -> list[Clustered]:
                     }.items()
                 }
             )
-            run.params({k: v for k, v in config.__dict__.items() if v not in (None, "", ())},
-                       "resolved.")  # fmt: skip
+            run.params(settings_of(config.__dict__), "resolved.")
             run.tag({tags.MODALITY: found.modality})
             tagged = bench.registry.tag_clusters(clustering, run.run_id, config.metric)
             run.describe(

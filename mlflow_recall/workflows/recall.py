@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -109,7 +110,7 @@ def recall(config: RecallConfig, prospect: Prospect, bench: Bench) -> Recalled:
     left_out: dict[str, str] = {}
     notes: list[str] = []
     probes = _probe(config, prospect, bench, left_out) if config.recommender != "prior" else {}
-    score, proxies = _scores(config, prospect, probes, left_out)
+    score, proxies = _scores(config, probes, left_out)
     name = config.recommender
     if name != "prior" and len(proxies) < 2:
         notes.append(
@@ -204,7 +205,7 @@ def ranking_rows(recalled: Recalled) -> list[dict[str, object]]:
         {
             "model": row["model"],
             "recalled": "yes" if row["model"] in recalled.chosen else "",
-            **{name: value for name, value in row["parts"].items()},  # type: ignore[attr-defined]
+            **row["parts"],
             "mean gap to best": row["gap"],
             "P(within tolerance)": row["p_within_tolerance"],
             "mean score": row["predicted"],
@@ -213,7 +214,7 @@ def ranking_rows(recalled: Recalled) -> list[dict[str, object]]:
     ]
 
 
-def ranking_data(recalled: Recalled) -> list[dict[str, object]]:
+def ranking_data(recalled: Recalled) -> list[dict[str, Any]]:
     """One mapping a model, best first, with the keys that machines rely on; None is unknown."""
     gaps, ranking = recalled.gaps, recalled.ranking
     place = {model: i for i, model in enumerate(gaps.models)}
@@ -272,8 +273,9 @@ def _probe(
             left_out[name] = str(error)
             continue
         tasks.append(
-            ProbeTask(member, weights, prospect.dataset, replace(recipe, seed=0),
-                      config.probe_samples)  # fmt: skip
+            ProbeTask(
+                member, weights, prospect.dataset, replace(recipe, seed=0), config.probe_samples
+            )
         )
     probes: dict[str, Probe] = {}
     with bench.voice.progress(f"probe {len(tasks)} representatives", len(tasks)) as bar:
@@ -290,7 +292,6 @@ def _probe(
 
 def _scores(
     config: RecallConfig,
-    prospect: Prospect,
     probes: Mapping[str, Probe],
     left_out: dict[str, str],
 ) -> tuple[str, dict[str, float]]:
@@ -304,8 +305,9 @@ def _scores(
         return name, {}
     values: dict[str, float] = {}
     for model, probe in probes.items():
-        rows = probe.probabilities if SCORES[name].needs == "probabilities" else probe.embeddings
-        assert rows is not None
+        rows = probe.embeddings
+        if SCORES[name].needs == "probabilities" and probe.probabilities is not None:
+            rows = probe.probabilities
         try:
             values[model] = SCORES[name].compute(rows, probe.labels)
         except RecallError as error:

@@ -10,7 +10,9 @@ from mlflow_recall.errors import ZooError
 from mlflow_recall.ports import Voice
 
 
-def register(entries: Sequence[ZooEntry], registry: MlflowRegistry, voice: Voice) -> list[Registered]:
+def register(
+    entries: Sequence[ZooEntry], registry: MlflowRegistry, voice: Voice
+) -> list[Registered]:
     """Register every entry; run again, it changes only what changed.
 
     Raises:

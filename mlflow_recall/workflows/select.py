@@ -13,7 +13,7 @@ from typing import Any
 import optuna
 
 from mlflow_recall.adapters import figures, tags
-from mlflow_recall.adapters.ledger import Ledger, OpenRun
+from mlflow_recall.adapters.ledger import Ledger, OpenRun, settings_of
 from mlflow_recall.adapters.pruner import COHORT, MODEL, CohortPruner
 from mlflow_recall.adapters.registry import MlflowRegistry
 from mlflow_recall.adapters.zoo.serving import save_servable
@@ -190,10 +190,9 @@ class _Race:
         """The history's recipe of every recalled model; all with the same number of stages."""
         prospect, changes = recalled.prospect, self._config.recipe
         known = prospect.usable.recipes
-        usual = Counter((r.epochs, r.train_samples, r.eval_samples, r.input_size)
-                        for r in known.values()).most_common(1)  # fmt: skip
         fields = ("epochs", "train_samples", "eval_samples", "input_size")
-        common = dict(zip(fields, usual[0][0], strict=True)) if usual else {}
+        usual = Counter(tuple(getattr(r, name) for name in fields) for r in known.values())
+        common = dict(zip(fields, usual.most_common(1)[0][0], strict=True)) if usual else {}
         recipes = {}
         for name in recalled.chosen:
             recipe = known.get(name) or recipe_of(prospect.members[name], common)
@@ -396,10 +395,10 @@ class _Race:
         self._final_run = run
         recipe = replace(winner.recipe, train_samples=0)
         run.params(recipe.__dict__, "recipe.")
+        workspace = str(self._folder / run.run_id)
         task = TrainTask(
-            winner.member, winner.weights, dataset, recipe, 1, stages,
-            workspace=str(self._folder / run.run_id), test=True,
-        )  # fmt: skip
+            winner.member, winner.weights, dataset, recipe, 1, stages, "", workspace, test=True
+        )
         checkpoint, test = "", {}
         with self._bench.voice.progress(f"train {winner.name} on all samples", stages) as bar:
             for result in self._streamed(task, winner.name):
@@ -511,8 +510,4 @@ def _resolved(config: SelectConfig) -> dict[str, object]:
     plain = {**config.recall.__dict__, **config.__dict__}
     plain["dataset"] = config.recall.dataset.path
     plain.pop("recall")
-    return {
-        key: value if not isinstance(value, Mapping) else dict(value)
-        for key, value in plain.items()
-        if value not in (None, "", (), {})
-    }
+    return settings_of(plain)

@@ -9,15 +9,15 @@ from collections.abc import Callable, Iterator, Mapping
 from importlib import import_module
 from importlib.metadata import entry_points
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from mlflow_recall.errors import ZooError, unknown
 from mlflow_recall.ports import Probe, ProbeTask, StageResult, TrainTask
 
 if TYPE_CHECKING:
     from mlflow_recall.adapters.zoo.network import Network
-    from mlflow_recall.core.records import Dataset, Member
     from mlflow_recall.core.recipes import Recipe
+    from mlflow_recall.core.records import Dataset, Member
 
     Load = Callable[[Member, str, Dataset, Recipe, bool], Network]
 
@@ -60,5 +60,4 @@ def _loader(member: Member) -> Load:
     installed = {entry.name: entry for entry in entry_points(group="mlflow_recall.zoo")}
     if library not in installed:
         raise ZooError(f"{member.name}: {unknown('library', library, {*LIBRARIES, *installed})}")
-    load = installed[library].load()
-    return load
+    return cast("Load", installed[library].load())

@@ -46,7 +46,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.backbone: Any = backbone
         self.dropout = nn.Dropout(_DROPOUT)
-        config = backbone.config
+        config: Any = backbone.config
         width = getattr(config, "hidden_size", None) or config.hidden_sizes[-1]
         self.head = nn.Linear(width, classes)
 
@@ -80,8 +80,7 @@ def load(
     Raises:
         ZooError: the weights are missing, pickled, or of another architecture.
     """
-    logging.set_verbosity_error()  # a head that is left out is no news
-    logging.disable_progress_bar()
+    _quiet()
     model_folder, processor_folder = _folders(Path(weights))
     text = member.modality == "text"
     try:
@@ -101,11 +100,13 @@ def load(
     network = _TextNetwork if text else _ImageNetwork
     if own:
         return network(backbone, processor, recipe, ())
-    return network(_headed(backbone, model_folder, dataset, source_head), processor, recipe, dataset.classes)
+    return network(
+        _headed(backbone, model_folder, dataset, source_head), processor, recipe, dataset.classes
+    )
 
 
 def _headed(backbone: Any, folder: Path, dataset: Dataset, source_head: bool) -> Classifier:
-    """The backbone with the head that lies in its folder, if it is of these classes, or a new one."""
+    """The backbone with the head in its folder, if that is of these classes, or a new one."""
     described = folder / _CLASSES
     classes = json.loads(described.read_text())["classes"] if described.exists() else None
     if classes is None or not (source_head or tuple(classes) == dataset.classes):
@@ -113,6 +114,13 @@ def _headed(backbone: Any, folder: Path, dataset: Dataset, source_head: bool) ->
     module = Classifier(backbone, len(classes))
     module.head.load_state_dict(load_file(folder / _HEAD))
     return module
+
+
+def _quiet() -> None:
+    """A head that is left out is no news, and nobody waits for a progress bar in a worker."""
+    transformers_logging: Any = logging
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
 
 
 def _folders(folder: Path) -> tuple[Path, Path]:

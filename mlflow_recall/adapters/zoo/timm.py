@@ -11,9 +11,9 @@ import numpy as np
 import timm
 import torch
 from safetensors import safe_open
-from timm.data import resolve_data_config
+from timm.data.config import resolve_data_config
 from timm.models import model_entrypoint, save_for_hf
-from torch import Tensor, nn
+from torch import Tensor
 
 from mlflow_recall.adapters.datasets import decode
 from mlflow_recall.adapters.zoo.network import Batch
@@ -52,7 +52,7 @@ def load(
             arguments["img_size"] = recipe.input_size
         source = {**described.get("pretrained_cfg", {}), "file": str(folder / _WEIGHTS)}
         source["num_classes"] = classes = _classes(folder / _WEIGHTS, arch, source)
-        module = timm.create_model(
+        module: Any = timm.create_model(
             arch,
             pretrained=True,
             pretrained_cfg_overlay={**source, "custom_load": False},
@@ -86,17 +86,17 @@ class TimmNetwork:
 
     def __init__(
         self,
-        module: nn.Module,
+        module: Any,
         recipe: Recipe,
         classes: tuple[str, ...],
         arguments: dict[str, Any],
     ) -> None:
-        self.module: Any = module
+        self.module = module
         head = {id(parameter) for parameter in module.get_classifier().parameters()}
         self.new = frozenset(n for n, p in module.named_parameters() if id(p) in head)
         self._classes = classes
         self._arguments = arguments
-        self._data = resolve_data_config({}, model=module)
+        self._data: dict[str, Any] = resolve_data_config({}, model=module)  # type: ignore[no-untyped-call]
         self._size = recipe.input_size or self._data["input_size"][-1]
         self._mean, self._std = (torch.tensor(self._data[key]) for key in ("mean", "std"))
 

@@ -1,4 +1,4 @@
-"""Fine-tuning in stages of one epoch: the same whether run through or taken up from a checkpoint."""
+"""Fine-tuning in stages of one epoch: the same run through or taken up from a checkpoint."""
 
 from __future__ import annotations
 
