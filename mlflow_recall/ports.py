@@ -68,6 +68,7 @@ class Probe:
     embeddings: FloatArray  # (n, d)
     #: (n, z) of a real source head; None without one
     probabilities: FloatArray | None
+    #: of the forward passes alone
     seconds: float
 
 

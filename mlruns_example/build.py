@@ -40,6 +40,11 @@ from mlflow_recall_example.weights import ExampleError
 SEED = 0
 SIZES = {"train": 400, "validation": 300, "test": 500}
 TARGET_SIZES = {"train": 400, "validation": 200, "test": 400}
+#: of every fine-tuning in the history; the rest comes from the family's defaults
+RECIPE = [
+    *("--epochs", "4", "--train-samples", "400", "--eval-samples", "300", "--input-size", "48"),
+    *("--workers", "2", "--threads", "1"),
+]
 
 
 # --- Packages -----------------------------------------------------------------------------------
@@ -569,6 +574,32 @@ def datasets(folder: Path, only: tuple[str, ...], cache: Path | None) -> None:
     describe(folder)
     if failed:
         raise click.ClickException(f"not prepared: {', '.join(failed)}; the rest is in {folder}")
+
+
+@main.command()
+@click.option(
+    "--datasets",
+    "folder",
+    required=True,
+    type=click.Path(path_type=Path, exists=True),
+    help="Folder that `datasets` filled.",
+)
+@click.option(
+    "--to",
+    default=FOLDER / "history",
+    type=click.Path(path_type=Path),
+    help="Folder of the export.",
+)
+def history(folder: Path, to: Path) -> None:
+    """Make the benchmark history with the product's own commands; goes on where it stood."""
+    namespace = ["--namespace", "recall/example"]
+    recall = [sys.executable, "-m", "mlflow_recall"]
+    for command in (
+        ["register", "--zoo", str(FOLDER / "zoo.yaml"), *namespace],
+        ["benchmark", "--datasets", str(folder / "benchmarks.yaml"), *namespace, *RECIPE],
+        ["history", "export", "--to", str(to), *namespace],
+    ):
+        subprocess.run([*recall, *command], check=True)
 
 
 @main.command()

@@ -115,7 +115,10 @@ def _locate(package: str, path: str) -> Path:
 
 def _save(encoder: Encoder, folder: Path) -> None:
     from transformers import PreTrainedTokenizerFast
+    from transformers.utils import logging
 
+    quiet: Any = logging  # untyped; a bar for one file of weights is noise
+    quiet.disable_progress_bar()
     model = _blank(encoder.config, pooler="pooler.dense.weight" in encoder.tensors)
     model.load_state_dict(encoder.tensors, assign=True)
     model.save_pretrained(folder)

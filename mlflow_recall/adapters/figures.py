@@ -1,4 +1,8 @@
-"""What a person looks at: plotly figures in one page, and the Markdown of a run's page."""
+"""What a person looks at: pictures, and the Markdown of a run's page.
+
+Pictures are matplotlib's, not a page of interactive ones: the UI previews a PNG of some 40 kB at
+once, where every self-contained interactive page weighs 4.6 MB.
+"""
 
 from __future__ import annotations
 
@@ -7,120 +11,106 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
-import plotly.graph_objects as go
-from plotly.io import to_html
+from matplotlib.figure import Figure
 from scipy.cluster.hierarchy import dendrogram
 
 from mlflow_recall.core.clustering import Clustering
 from mlflow_recall.core.matrix import PerformanceMatrix, positions
 
-_ROW = 22  # pixels of a model in a figure
-_STYLE = "body{font-family:sans-serif;margin:1.5em;max-width:70em}h2{margin:1.5em 0 0}"
+_ROW = 0.3  # inches of a model in a figure
 
 
-def page(title: str, figures: Mapping[str, go.Figure]) -> str:
-    """One self-contained HTML page; the script of plotly is in it once."""
-    parts = [
-        f"<h2>{name}</h2>" + to_html(figure, full_html=False, include_plotlyjs=not i)
-        for i, (name, figure) in enumerate(figures.items())
-    ]
-    return (
-        f"<!doctype html><meta charset='utf-8'><title>{title}</title><style>{_STYLE}</style>"
-        f"<h1>{title}</h1>{''.join(parts)}"
-    )
-
-
-def heat_map(matrix: PerformanceMatrix, clustering: Clustering) -> go.Figure:
+def heat_map(matrix: PerformanceMatrix, clustering: Clustering) -> Figure:
     """Scores of every model on every dataset, models in the order of their clusters."""
     order = [model for cluster in clustering.clusters for model in cluster.members]
     values = matrix.values[positions(matrix.models, order)]
-    labels = [
-        f"{model} ({cluster.id})" for cluster in clustering.clusters for model in cluster.members
-    ]
-    figure = go.Figure(
-        go.Heatmap(
-            z=values,
-            x=list(matrix.datasets),
-            y=labels,
-            colorscale="Viridis",
-            texttemplate="%{z:.2f}",
-        )
-    )
-    figure.update_yaxes(autorange="reversed")
-    return _sized(figure, len(order))
+    rows, columns = values.shape
+    figure, axes = _canvas(2.5 + 0.75 * columns, 1.6 + _ROW * rows)
+    image = axes.imshow(values, aspect="auto", cmap="viridis")
+    axes.set_xticks(range(columns), matrix.datasets, rotation=35, ha="right")
+    labels = [f"{m}  {c.id}" for c in clustering.clusters for m in c.members]
+    axes.set_yticks(range(rows), labels)
+    middle = (np.nanmin(values) + np.nanmax(values)) / 2
+    if values.size <= 1000:
+        for (row, column), value in np.ndenumerate(values):
+            if not np.isnan(value):
+                colour = "white" if value < middle else "black"
+                place = {"ha": "center", "va": "center", "fontsize": 7}
+                axes.text(column, row, f"{value:.2f}", color=colour, **place)
+    figure.colorbar(image, ax=axes, label="final test score")
+    return figure
 
 
-def tree(clustering: Clustering) -> go.Figure | None:
-    """The dendrogram of a hierarchical clustering."""
+def tree(clustering: Clustering) -> Figure | None:
+    """The dendrogram of a hierarchical clustering; None for any other."""
     if clustering.merges is None:
         return None
-    drawn = dendrogram(clustering.merges, no_plot=True, labels=list(clustering.models))
-    figure = go.Figure()
-    for x, y in zip(drawn["dcoord"], drawn["icoord"], strict=True):
-        figure.add_scatter(x=x, y=y, mode="lines", line={"color": "#444"}, hoverinfo="x")
-    figure.update_layout(showlegend=False)
-    ticks = [5 + 10 * i for i in range(len(drawn["ivl"]))]
-    figure.update_yaxes(tickvals=ticks, ticktext=drawn["ivl"])
-    figure.update_xaxes(title="mean of the largest differences (eq. 1)", rangemode="tozero")
-    return _sized(figure, len(drawn["ivl"]))
+    figure, axes = _canvas(8, 1.2 + _ROW * len(clustering.models))
+    dendrogram(
+        clustering.merges,
+        orientation="right",
+        labels=list(clustering.models),
+        color_threshold=0,
+        above_threshold_color="#456",
+        ax=axes,
+    )
+    axes.set_xlabel("distance: mean of the largest differences (eq. 1)")
+    return figure
 
 
 def race(
     curves: Mapping[str, Sequence[float]],
     foretold: Mapping[str, Sequence[tuple[int, float]]],
     metric: str,
-) -> go.Figure:
-    """Validation score of every candidate by stage, and what its trend foretold (dotted)."""
-    figure = go.Figure()
-    colours = ["#636efa", "#ef553b", "#00cc96", "#ab63fa", "#ffa15a", "#19d3f3", "#ff6692"]
-    for i, (model, scores) in enumerate(curves.items()):
-        colour = colours[i % len(colours)]
-        stages = list(range(1, len(scores) + 1))
-        figure.add_scatter(
-            x=stages, y=list(scores), name=model, mode="lines+markers", line={"color": colour}
-        )
-        if foretold.get(model):
-            figure.add_scatter(
-                x=[stage for stage, _ in foretold[model]],
-                y=[end for _, end in foretold[model]],
-                name=f"{model}: foretold end",
-                mode="markers",
-                marker={"symbol": "x-thin", "size": 9, "line": {"width": 2, "color": colour}},
+) -> Figure:
+    """Validation score of every candidate by stage; hollow: the end its trend foretold then."""
+    figure, axes = _canvas(8, 4.5)
+    last = max(map(len, curves.values()), default=1)
+    for model, scores in curves.items():
+        (line,) = axes.plot(range(1, len(scores) + 1), scores, marker="o", label=model)
+        if points := foretold.get(model):
+            axes.scatter(
+                [stage for stage, _ in points],
+                [end for _, end in points],
+                facecolors="none",
+                edgecolors=line.get_color(),
+                s=70,
             )
-    figure.update_xaxes(title="stage", dtick=1)
-    figure.update_yaxes(title=f"validation {metric}")
-    figure.update_layout(height=420, margin={"t": 20})
+    axes.set_xticks(range(1, last + 1))
+    axes.set_xlabel("stage (hollow: the end foretold at this stage)")
+    axes.set_ylabel(f"validation {metric}")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    axes.grid(alpha=0.3)
     return figure
 
 
-def ranking(models: Sequence[str], parts: Mapping[str, Sequence[float]], chosen: int) -> go.Figure:
-    """Every part of the ranking, standardised so that they share an axis; the chosen on top."""
-    figure = go.Figure()
-    for name, values in parts.items():
-        column = np.asarray(values, dtype=float)
-        spread = np.nanstd(column) if not np.isnan(column).all() else 0.0
-        scaled = (column - np.nanmean(column)) / spread if spread > 0 else column * 0
-        figure.add_bar(
-            y=list(models),
-            x=scaled,
-            name=name,
-            orientation="h",
-            customdata=column,
-            hovertemplate="%{y}: %{customdata:.3f}",
-        )
-    figure.add_hline(y=chosen - 0.5, line_dash="dot", annotation_text="recalled above")
-    figure.update_yaxes(autorange="reversed")
-    figure.update_xaxes(title="standard deviations from the mean")
-    return _sized(figure, len(models) * max(1, len(parts)))
-
-
-def _sized(figure: go.Figure, rows: int) -> go.Figure:
-    figure.update_layout(height=max(260, 120 + _ROW * rows), margin={"t": 20, "l": 220})
+def ranking(models: Sequence[str], parts: Mapping[str, Sequence[float]], chosen: int) -> Figure:
+    """Every part of a ranking, standardised so that they share an axis; the chosen on top."""
+    figure, axes = _canvas(8, 1.2 + _ROW * len(models))
+    height = 0.8 / max(1, len(parts))
+    place = np.arange(len(models))
+    for i, (name, values) in enumerate(parts.items()):
+        column = np.array([np.nan if v is None else v for v in values], dtype=float)
+        known = column[~np.isnan(column)]
+        spread = known.std() if known.size else 0.0
+        scaled = (column - known.mean()) / spread if spread > 0 else np.zeros_like(column)
+        axes.barh(place + (i - (len(parts) - 1) / 2) * height, scaled, height, label=name)
+    axes.axhline(chosen - 0.5, color="black", linestyle=":")
+    axes.text(axes.get_xlim()[1], chosen - 0.5, "recalled above ", ha="right", va="bottom")
+    axes.set_yticks(place, models)
+    axes.invert_yaxis()
+    axes.set_xlabel("standard deviations from the mean over models")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     return figure
+
+
+def _canvas(width: float, height: float) -> tuple[Figure, Any]:
+    figure = Figure(figsize=(min(width, 40), min(height, 60)), layout="constrained", dpi=110)
+    return figure, figure.add_subplot()
 
 
 def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Rows with the same keys as a Markdown table; None is a dash."""
+    """Rows with the same keys as a Markdown table; what is unknown is a dash."""
     if not rows:
         return ""
     columns = list(rows[0])
@@ -142,7 +132,7 @@ def run_link(host: str, experiment_id: str, run_id: str) -> str:
 def candidates_link(host: str, experiment_id: str, parent_id: str, metric: str) -> str:
     """Where the UI shows the candidates side by side, best first, with their curves."""
     query = quote(f"tags.mlflow.parentRunId = '{parent_id}'")
-    order = quote(f"metrics.`val/{metric}`")
+    order = quote(f"metrics.`val/{metric}`", safe="")
     return (
         f"{host}/#/experiments/{experiment_id}/runs?workflowType=machine_learning"
         f"&compareRunsMode=CHART&searchFilter={query}&orderByKey={order}&orderByAsc=false"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import getpass
 import json
 import time
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
+from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.entities import Dataset as Input
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunStatus, RunTag
@@ -14,6 +16,9 @@ from mlflow.utils.mlflow_tags import (
     MLFLOW_DATASET_CONTEXT,
     MLFLOW_PARENT_RUN_ID,
     MLFLOW_RUN_NOTE,
+    MLFLOW_SOURCE_NAME,
+    MLFLOW_SOURCE_TYPE,
+    MLFLOW_USER,
 )
 
 from mlflow_recall.adapters import tags
@@ -83,6 +88,11 @@ class OpenRun:
         if rows:
             self._client.log_table(self.run_id, pd.DataFrame(rows), path)
 
+    def picture(self, figure: Figure | None, path: str) -> None:
+        """A figure as an artifact, if there is one."""
+        if figure is not None:
+            self._client.log_figure(self.run_id, figure, path)
+
     def text(self, content: str, path: str) -> None:
         """A text, Markdown or HTML artifact."""
         self._client.log_text(self.run_id, content, path)
@@ -130,7 +140,7 @@ class Ledger:
         run = self.client.create_run(
             experiment,
             run_name=name,
-            tags={**_mine(kind), **nested, **(told or {})},
+            tags={**_mine(kind), **_made(), **nested, **(told or {})},
         )
         self.heartbeat.watch(run.info.run_id)
         return OpenRun(self, run)
@@ -181,6 +191,15 @@ def _age(run: Run) -> tuple[int, str]:
 
 def _mine(kind: str) -> dict[str, str]:
     return {tags.KIND: kind, tags.OWNER: owner(), tags.HEARTBEAT: f"{time.time():.0f}"}
+
+
+def _made() -> dict[str, str]:
+    """What the page of a run says of its origin; `mlflow run` says it of its own."""
+    return {
+        MLFLOW_USER: getpass.getuser(),
+        MLFLOW_SOURCE_NAME: "mlflow-recall",
+        MLFLOW_SOURCE_TYPE: "LOCAL",
+    }
 
 
 def settings_of(values: Mapping[str, object]) -> dict[str, object]:

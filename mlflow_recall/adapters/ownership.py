@@ -44,7 +44,10 @@ def obituary(run: Run, now: float) -> str | None:
         if _lives(process, started):
             return None
         return f"its process {process} on {host} is gone"
-    age = now - float(told.get(tags.HEARTBEAT, 0) or 0)
+    try:
+        age = now - float(told.get(tags.HEARTBEAT, 0))
+    except ValueError:
+        age = now
     if age <= OLDEST:
         return None
     return f"no heartbeat of process {process} on {host or 'an unknown host'} for {age:.0f} s"

@@ -72,16 +72,15 @@ class CohortPruner(BasePruner):
             )
         sign = 1.0 if study.direction == StudyDirection.MAXIMIZE else -1.0
         trials = {t.number: t for t in study.get_trials(deepcopy=False)}
-        alive = [trials[number] for number in study.user_attrs[COHORT]]
+        cohort_numbers: list[int] = study.user_attrs[COHORT]
+        if unasked := [number for number in cohort_numbers if number not in trials]:
+            raise Undecided(_waiting(1, unasked))
+        alive = [trials[number] for number in cohort_numbers]
         decided: dict[int, Verdict] = {}
         for now in range(1, stage + 1):
             alive = [t for t in alive if now in t.intermediate_values or not _failed(t)]
             if waiting := [t.number for t in alive if now not in t.intermediate_values]:
-                raise Undecided(
-                    f"stage {now}: trials {waiting} have not reported yet; ask when all have, or "
-                    "use mlflow_recall.adapters.pruner.wait_for_verdict with a worker for each "
-                    "trial (study.optimize one by one cannot work)"
-                )
+                raise Undecided(_waiting(now, waiting))
             cohort = {
                 str(t.number): [sign * t.intermediate_values[s] for s in range(1, now + 1)]
                 for t in alive
@@ -95,10 +94,22 @@ class CohortPruner(BasePruner):
     ) -> dict[int, Verdict]:
         """Ask the policy, which knows candidates by the name of their model."""
         name = {t.number: str(t.user_attrs.get(MODEL, t.number)) for t in alive}
+        if twice := {model for model in name.values() if list(name.values()).count(model) > 1}:
+            raise SettingError(
+                f"trial.user_attrs[{MODEL!r}]: expected every model once, got {min(twice)!r} twice"
+            )
         verdicts = self._policy(
             {name[t.number]: cohort[str(t.number)] for t in alive}, self._trends, self._settings
         )
         return {number: verdicts[model] for number, model in name.items()}
+
+
+def _waiting(stage: int, trials: list[int]) -> str:
+    return (
+        f"stage {stage}: trials {trials} have not reported yet; ask when all have, or use "
+        "mlflow_recall.adapters.pruner.wait_for_verdict with a worker for each trial "
+        "(study.optimize one by one cannot work)"
+    )
 
 
 def _failed(trial: FrozenTrial) -> bool:

@@ -52,10 +52,8 @@ def cluster_zoo(config: ClusterConfig, bench: Bench) -> list[Clustered]:
             name = f"cluster {found.modality}".strip()
             run = ledger.start(name, "cluster", "" if done else bench.run_id)
             clustering = found.clustering
-            shown = {"matrix": figures.heat_map(found.matrix, clustering)}
-            if (tree := figures.tree(clustering)) is not None:
-                shown["dendrogram"] = tree
-            run.text(figures.page(name, shown), "clusters.html")
+            run.picture(figures.heat_map(found.matrix, clustering), "matrix.png")
+            run.picture(figures.tree(clustering), "dendrogram.png")
             run.table(cluster_rows(clustering), "clusters.json")
             run.table(matrix_rows(found.matrix), "matrix.json")
             singletons = sum(c.singleton for c in clustering.clusters)

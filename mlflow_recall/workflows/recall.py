@@ -177,7 +177,7 @@ def log_recall(recalled: Recalled, run: OpenRun) -> None:
         {name: values.tolist() for name, values in recalled.ranking.parts.items()},
         len(recalled.chosen),
     )
-    run.text(figures.page("recall", {"what the ranking is made of": chart}), "recall/ranking.html")
+    run.picture(chart, "recall/ranking.png")
     run.tag(
         {
             tags.MODALITY: recalled.prospect.dataset.modality,

@@ -317,15 +317,7 @@ class _Race:
             return
         end = oriented(self._metric, verdict.predicted)
         candidate.foretold.append((stage, end))
-        foretold = {"end": verdict.predicted, "low": verdict.low, "high": verdict.high}
-        candidate.run.log(
-            {
-                f"foretold/{name}": oriented(self._metric, value)
-                for name, value in foretold.items()
-                if value is not None
-            },
-            stage,
-        )
+        candidate.run.log({"selection/foretold": end}, stage)
 
     def _fail(self, candidate: Candidate, error: TaskError) -> None:
         """One broken model never ends a selection."""
@@ -468,9 +460,7 @@ class _Race:
         }
         foretold = {c.name: c.foretold for c in selected.candidates}
         chart = figures.race(curves, foretold, metric)
-        parent.text(
-            figures.page("selection", {"candidates by stage": chart}), "selection/race.html"
-        )
+        parent.picture(chart, "selection/race.png")
         link = figures.candidates_link("", parent.experiment_id, parent.run_id, metric)
         alias = "{name}@{alias}".format(**selected.registered)
         parent.describe(

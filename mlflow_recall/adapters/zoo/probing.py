@@ -18,13 +18,13 @@ from mlflow_recall.ports import Probe, ProbeTask
 
 def look_at(task: ProbeTask, load: Callable[..., Network]) -> Iterator[Probe]:
     """The only event of a probe; see ``zoo.probe``."""
-    started = time.perf_counter()
     real = task.member.source_head
     network = load(task.member, task.weights, task.dataset, task.recipe, real)
     rows = split_of(task.dataset, "train", task.samples, task.recipe.seed)
     encoded = network.encode(rows)
     device = Accelerator().device
     network.module.to(device)
+    started = time.perf_counter()
     features = forward(network, encoded, device, _embeddings)
     probabilities = forward(network, encoded, device, _probabilities) if real else None
     yield Probe(

@@ -1,0 +1,206 @@
+"""Small zoos with a history, made by the product's own workflows once a session."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import yaml
+from fakes import InlineEngine
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from tiny import tiny_bert, tiny_images, tiny_texts, tiny_timm
+
+from mlflow_recall.adapters import tags, zoo
+from mlflow_recall.adapters.datasets import DatasetSpec, prepare
+from mlflow_recall.adapters.manifests import read_benchmarks, read_zoo
+from mlflow_recall.adapters.registry import MlflowRegistry
+from mlflow_recall.adapters.tracking import TrackingHistory, search_runs
+from mlflow_recall.cache import cache_folder
+from mlflow_recall.config import BenchmarkConfig
+from mlflow_recall.workflows.bench import Bench
+from mlflow_recall.workflows.benchmark import benchmark
+from mlflow_recall.workflows.register import register
+
+EPOCHS = 3
+#: of every cell of the text zoo; targets have more, so that `--final auto` trains on all of them
+TRAIN_SAMPLES = 48
+TARGET_ROWS = 150
+#: name -> learning rate: unlike enough that some end higher than others
+RATES = {"tiny-0": 2e-2, "tiny-1": 1e-2, "tiny-2": 5e-3, "tiny-3": 1e-3, "tiny-4": 1e-5}
+ARCHS = {
+    "pixel-0": "test_resnet",
+    "pixel-1": "test_resnet",
+    "pixel-2": "test_efficientnet",
+    "pixel-3": "test_efficientnet",
+}
+
+
+@dataclass
+class Heard:
+    """A voice that nobody hears, kept word by word; it is its own bar."""
+
+    lines: list[str] = field(default_factory=list)
+    done: int = 0
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+    @contextmanager
+    def progress(self, title: str, total: int) -> Iterator[Heard]:
+        yield self
+
+    def advance(self, steps: int = 1, now: str = "") -> None:
+        self.done += steps
+
+    def expect(self, total: int) -> None:
+        pass
+
+
+@dataclass(frozen=True)
+class Zoo:
+    """A namespace of a store with registered models and their benchmark runs."""
+
+    uri: str
+    namespace: str
+    #: zoo.yaml, benchmarks.yaml and what they name
+    folder: Path
+    #: a dataset that nothing was benchmarked on
+    target: DatasetSpec
+    #: names in the registry
+    models: tuple[str, ...]
+
+    @property
+    def client(self) -> MlflowClient:
+        return MlflowClient(tracking_uri=self.uri)
+
+    @property
+    def everyone(self) -> str:
+        """A pattern of the models that were registered at first, without later winners."""
+        return f"{MlflowRegistry(self.client, self.namespace).name_of('')}[tp]i*-[0-9]"
+
+
+def bench_of(uri: str, namespace: str) -> tuple[Bench, Heard]:
+    """The ports of a workflow, run in this process, and what it says."""
+    client, voice = MlflowClient(tracking_uri=uri), Heard()
+    bench = Bench(
+        client=client,
+        namespace=namespace,
+        history=TrackingHistory(client, namespace),
+        registry=MlflowRegistry(client, namespace),
+        engine=InlineEngine(),
+        train=zoo.train,
+        probe=zoo.probe,
+        prepare=prepare,
+        voice=voice,
+    )
+    return bench, voice
+
+
+def registry_of(bench: Bench) -> MlflowRegistry:
+    """The registry itself, which knows more than its port."""
+    return MlflowRegistry(bench.client, bench.namespace)
+
+
+def runs_of(uri: str, namespace: str, kind: str, experiment: str = "") -> list[Run]:
+    """Runs of a kind in one of a namespace's experiments, oldest first."""
+    client = MlflowClient(tracking_uri=uri)
+    found = client.get_experiment_by_name(f"{namespace}/{experiment or kind}")
+    if found is None:
+        return []
+    query = f"tags.`{tags.KIND}` = '{kind}'"
+    runs = search_runs(client, [str(found.experiment_id)], query)
+    return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_name))
+
+
+def write_zoo(path: Path, models: Sequence[Mapping[str, object]]) -> Path:
+    """A zoo file."""
+    path.write_text(yaml.safe_dump({"models": list(models)}))
+    return path
+
+
+def write_text_zoo(folder: Path, count: int = len(RATES)) -> tuple[Path, Path, Path]:
+    """Five tiny encoders, three benchmark sets and a target: zoo file, benchmark file, CSV."""
+    for i in range(count):
+        tiny_bert(folder / f"bert-{i}", layers=1 + i % 2, seed=i)
+    recipe = {"epochs": EPOCHS, "train_samples": TRAIN_SAMPLES, "batch_size": 8}
+    models = [
+        {
+            "source": f"bert-{i}",
+            "name": name,
+            "modality": "text",
+            "family": "tiny",
+            "recipe": {**recipe, "learning_rate": rate},
+        }
+        for i, (name, rate) in enumerate(list(RATES.items())[:count])
+    ]
+    for i in range(3):
+        tiny_texts(folder / f"set-{i}.csv", 90, seed=i)
+    listed = {"datasets": [{"path": f"set-{i}.csv"} for i in range(3)]}
+    (folder / "benchmarks.yaml").write_text(yaml.safe_dump(listed))
+    target = tiny_texts(folder / "target.csv", TARGET_ROWS, seed=9)
+    return write_zoo(folder / "zoo.yaml", models), folder / "benchmarks.yaml", target
+
+
+def made(uri: str, namespace: str, zoo_file: Path, benchmarks: Path, target: Path) -> Zoo:
+    """Register the models of a zoo file and benchmark them, in this process."""
+    bench, voice = bench_of(uri, namespace)
+    done = register(read_zoo(zoo_file), registry_of(bench), voice)
+    result = benchmark(BenchmarkConfig(tuple(read_benchmarks(benchmarks))), bench)
+    assert not result.failed
+    models = tuple(model.name for model in done)
+    return Zoo(uri, namespace, zoo_file.parent, DatasetSpec(str(target)), models)
+
+
+@cache
+def text_zoo(uri: str) -> Zoo:
+    """Five encoders on three datasets; tests share it and leave its models and runs alone."""
+    folder = cache_folder("prepared", "text")
+    folder.mkdir(parents=True)
+    return made(uri, "text", *write_text_zoo(folder))
+
+
+@cache
+def image_zoo(uri: str) -> Zoo:
+    """Four image networks with a source head on two datasets, in two clusters of two."""
+    folder = cache_folder("prepared", "image")
+    folder.mkdir(parents=True)
+    recipe = {"epochs": 2, "input_size": 32, "batch_size": 8, "learning_rate": 5e-3}
+    models = []
+    for i, (name, arch) in enumerate(ARCHS.items()):
+        tiny_timm(folder / name, arch, classes=[f"class-{c}" for c in range(5)], seed=i)
+        models.append(
+            {
+                "source": name,
+                "modality": "image",
+                "source_head": True,
+                "recipe": recipe,
+                "name": name,
+            }
+        )
+    for i in range(2):
+        tiny_images(folder / f"pictures-{i}", 45, seed=i)
+    listed = {"datasets": [{"path": f"pictures-{i}"} for i in range(2)]}
+    (folder / "benchmarks.yaml").write_text(yaml.safe_dump(listed))
+    target = tiny_images(folder / "target", 60, seed=9)
+    zoo_file = write_zoo(folder / "zoo.yaml", models)
+    prepared = made(uri, "image", zoo_file, folder / "benchmarks.yaml", target)
+    name = MlflowRegistry(prepared.client, "image").name_of
+    group(prepared, {f"pair-{i}": [name(f"pixel-{2 * i + j}") for j in range(2)] for i in range(2)})
+    return prepared
+
+
+def group(prepared: Zoo, clusters: Mapping[str, Sequence[str]]) -> None:
+    """Tag models as if a clustering had put them together; the first of each represents it."""
+    for cluster, members in clusters.items():
+        for member in members:
+            told = {
+                tags.CLUSTER: cluster,
+                tags.REPRESENTATIVE: str(member == members[0]).lower(),
+                tags.CLUSTER_METRIC: "accuracy",
+            }
+            for tag, value in told.items():
+                prepared.client.set_registered_model_tag(member, tag, value)

@@ -1,0 +1,251 @@
+"""History -> clusters, in plain tables and in the zoo."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from prepared import Heard, bench_of, registry_of, runs_of, text_zoo
+
+from mlflow_recall.adapters import tags
+from mlflow_recall.adapters.portable import Portable
+from mlflow_recall.adapters.tables import FolderHistory
+from mlflow_recall.cli import main
+from mlflow_recall.config import ClusterConfig
+from mlflow_recall.errors import HistoryError, SettingError
+from mlflow_recall.workflows.bench import Bench
+from mlflow_recall.workflows.cluster import Clustered, cluster_history, cluster_zoo
+
+#: two that agree, two that agree otherwise, and one alone
+SCORES = {
+    "fox": (0.90, 0.80, 0.70),
+    "wolf": (0.88, 0.79, 0.70),
+    "trout": (0.40, 0.90, 0.20),
+    "salmon": (0.41, 0.88, 0.22),
+    "owl": (0.10, 0.20, 0.99),
+}
+RECORDS = Path(
+    os.environ.get("RECALL_RECORDS", Path(__file__).parents[3] / "shared" / "data")
+)
+PAPER = RECORDS / "two_phase_paper"
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Path:
+    """A folder of plain tables: a score, and a loss that says the opposite."""
+    rows = [
+        (model, f"set-{i}", metric, value)
+        for model, values in SCORES.items()
+        for i, score in enumerate(values)
+        for metric, value in (("acc", score), ("loss", 1 - score))
+    ]
+    table = pd.DataFrame(rows, columns=["model", "dataset", "metric", "value"])
+    table.to_csv(tmp_path / "matrix.csv", index=False)
+    return tmp_path
+
+
+@pytest.fixture
+def copied(store: str, namespace: str, tmp_path: Path) -> Bench:
+    """The text zoo with its history once more, in a namespace of the test's own."""
+    zoo = text_zoo(store)
+    bench, voice = bench_of(store, zoo.namespace)
+    only_first = MlflowClient(tracking_uri=store)
+    Portable(only_first, zoo.namespace, registry_of(bench)).export(tmp_path / "export", voice)
+    mine, _ = bench_of(store, namespace)
+    Portable(only_first, namespace, registry_of(mine)).take_in(tmp_path / "export", Heard())
+    return mine
+
+
+def printed(argv: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """The one JSON object that a command prints."""
+    with pytest.raises(SystemExit) as leaving:
+        main([*argv, "--json", "-"])
+    out, err = capsys.readouterr()
+    assert (leaving.value.code, err) == (0, "")
+    told: dict[str, Any] = json.loads(out)
+    return told
+
+
+def groups(clusters: list[dict[str, Any]]) -> set[frozenset[str]]:
+    return {frozenset(cluster["members"]) for cluster in clusters}
+
+
+def test_plain_tables_are_clustered_without_a_server(
+    tables: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = printed(
+        ["cluster", "--history", str(tables), "--metric", "acc", "--cut", "0.1"], capsys
+    )
+
+    assert groups(told["clusters"]) == {
+        frozenset({"fox", "wolf"}),
+        frozenset({"trout", "salmon"}),
+        frozenset({"owl"}),
+    }
+    for cluster in told["clusters"]:
+        assert cluster["representative"] == cluster["members"][0]
+    assert {c["representative"] for c in told["clusters"]} == {"fox", "salmon", "owl"}
+    assert 0 < told["silhouette"] < 1
+    assert told["run_id"] == ""
+
+
+def test_a_loss_is_turned(tables: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """1 - accuracy as a loss groups as accuracy does, with the same representatives."""
+    argv = ["cluster", "--history", str(tables), "--cut", "0.1"]
+
+    score = printed([*argv, "--metric", "acc"], capsys)
+    loss = printed([*argv, "--metric", "loss", "--minimize"], capsys)
+
+    assert loss["clusters"] == score["clusters"]
+
+
+def test_a_dropped_dataset_does_not_count(
+    tables: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On the second dataset alone the two pairs are close: 0.79 to 0.90."""
+    dropped = ["--drop-dataset", "set-0", "--drop_dataset", "set-2"]
+    argv = ["cluster", "--history", str(tables), "--metric", "acc", "--cut", "0.2", *dropped]
+
+    told = printed(argv, capsys)
+
+    assert frozenset({"fox", "wolf", "trout", "salmon"}) in groups(told["clusters"])
+
+
+@pytest.mark.parametrize("metric", ["acc_NLP", "acc_CV"])
+def test_the_paper_has_as_many_clusters_and_the_same_silhouette(
+    metric: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Cui et al. 2024: text cut at 0.09, vision at 0.03."""
+    if not PAPER.exists():
+        pytest.skip(f"{PAPER} is absent")
+    cut, clusters, holding, singletons, silhouette = {
+        "acc_NLP": ("0.09", 8, 31, 8, 0.536),
+        "acc_CV": ("0.03", 5, 29, 1, 0.778),
+    }[metric]
+
+    told = printed(
+        ["cluster", "--history", str(PAPER), "--metric", metric, "--cut", cut], capsys
+    )
+
+    sizes = [len(cluster["members"]) for cluster in told["clusters"]]
+    assert sum(size > 1 for size in sizes) == clusters
+    assert sum(size for size in sizes if size > 1) == holding
+    assert sizes.count(1) == singletons
+    assert round(told["silhouette_paper"], 3) == silhouette
+
+
+def test_a_folder_is_read_and_left_as_it_was(tables: Path) -> None:
+    before = sorted(tables.iterdir())
+
+    cluster_history(ClusterConfig(metric="acc"), FolderHistory(tables))
+
+    assert sorted(tables.iterdir()) == before
+
+
+def test_an_unknown_dataset_to_drop_is_answered_with_the_known(tables: Path) -> None:
+    config = ClusterConfig(metric="acc", drop=("set-9",))
+
+    with pytest.raises(HistoryError, match="expected one of set-0, set-1, set-2, got 'set-9'"):
+        cluster_history(config, FolderHistory(tables))
+
+
+def test_cut_and_number_exclude_each_other() -> None:
+    with pytest.raises(SettingError, match="cut and clusters: expected one of them, got both"):
+        ClusterConfig(cut=0.1, clusters=3)
+
+
+def test_the_zoo_carries_its_clusters(copied: Bench) -> None:
+    (found,) = cluster_zoo(ClusterConfig(clusters=2), copied)
+
+    members = copied.registry.members()
+    assert found.tagged == len(members) == 5
+    for member in members:
+        cluster = found.clustering.of(member.name)
+        assert cluster is not None
+        assert member.cluster == cluster.id
+        assert member.representative == (member.name == cluster.representative)
+        assert member.tags[tags.CLUSTERED_BY] == found.run_id
+        assert member.tags[tags.CLUSTER_METRIC] == "accuracy"
+    assert {member.cluster for member in members} == {"text-1", "text-2"}
+
+
+def test_clustering_again_overwrites_the_tags(copied: Bench) -> None:
+    cluster_zoo(ClusterConfig(clusters=2), copied)
+
+    cluster_zoo(ClusterConfig(clusters=1), copied)
+
+    assert {member.cluster for member in copied.registry.members()} == {"text-1"}
+    assert sum(member.representative for member in copied.registry.members()) == 1
+
+
+def test_a_clustering_is_a_run_that_shows_why(copied: Bench) -> None:
+    (found,) = cluster_zoo(ClusterConfig(clusters=2), copied)
+
+    (run,) = runs_of(copied.client.tracking_uri, copied.namespace, "cluster")
+    assert (run.info.run_id, run.info.status) == (found.run_id, "FINISHED")
+    paths = {artifact.path for artifact in copied.client.list_artifacts(run.info.run_id)}
+    assert paths == {"clusters.html", "clusters.json", "matrix.json"}
+    assert run.data.metrics["cluster/clusters"] == 2
+    assert run.data.metrics["cluster/coverage"] == 1
+    assert run.data.metrics["cluster/silhouette"] == pytest.approx(found.clustering.silhouette)
+    assert run.data.params["resolved.clusters"] == "2"
+    assert "5 models in 2 clusters by accuracy" in run.data.tags["mlflow.note.content"]
+
+
+def test_the_heat_map_and_the_tree_are_in_the_page(copied: Bench, tmp_path: Path) -> None:
+    (found,) = cluster_zoo(ClusterConfig(), copied)
+
+    page = copied.client.download_artifacts(found.run_id, "clusters.html", str(tmp_path))
+
+    html = Path(page).read_text()
+    assert "<h2>matrix</h2>" in html
+    assert "<h2>dendrogram</h2>" in html
+
+
+def test_an_adopted_run_is_the_run(copied: Bench) -> None:
+    """`mlflow run` opens a run before the command starts: it must be the one that is filled."""
+    from dataclasses import replace
+
+    experiment = copied.client.create_experiment(f"{copied.namespace}/elsewhere")
+    mine = copied.client.create_run(experiment).info.run_id
+
+    (found,) = cluster_zoo(ClusterConfig(), replace(copied, run_id=mine))
+
+    assert found.run_id == mine
+    assert copied.client.get_run(mine).data.tags[tags.KIND] == "cluster"
+
+
+def test_an_empty_zoo_has_nothing_to_cluster(store: str, namespace: str) -> None:
+    bench, _ = bench_of(store, namespace)
+
+    with pytest.raises(HistoryError, match="expected benchmark runs with the metric 'accuracy'"):
+        cluster_zoo(ClusterConfig(), bench)
+
+    assert runs_of(store, namespace, "cluster") == []
+
+
+def test_text_and_image_are_clustered_apart(copied: Bench) -> None:
+    """Clusters are per modality: no dataset is common to both."""
+    runs = runs_of(copied.client.tracking_uri, copied.namespace, "benchmark")
+    for run in runs:
+        if run.data.tags[tags.MODEL].endswith(("tiny-3", "tiny-4")):
+            copied.client.set_tag(run.info.run_id, tags.MODALITY, "image")
+
+    found = cluster_zoo(ClusterConfig(), copied)
+
+    def names(each: Clustered) -> set[str]:
+        return {model[-1] for model in each.clustering.models}
+
+    assert {each.modality: names(each) for each in found} == {
+        "image": {"3", "4"},
+        "text": {"0", "1", "2"},
+    }
+    for each in found:
+        assert all(c.id.startswith(each.modality) for c in each.clustering.clusters)
+
+

@@ -1,0 +1,119 @@
+"""Zoo file -> registered models."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from mlflow import MlflowClient
+from prepared import Heard, bench_of, registry_of, write_zoo
+from tiny import tiny_bert, tiny_timm
+
+from mlflow_recall.adapters import tags
+from mlflow_recall.adapters.manifests import read_zoo
+from mlflow_recall.adapters.registry import MlflowRegistry, Registered
+from mlflow_recall.errors import ZooError
+from mlflow_recall.workflows.register import register
+
+
+@pytest.fixture
+def registry(store: str, namespace: str) -> MlflowRegistry:
+    return registry_of(bench_of(store, namespace)[0])
+
+
+@pytest.fixture
+def zoo_file(tmp_path: Path) -> Path:
+    """A text and an image model in folders, beside their zoo file."""
+    tiny_bert(tmp_path / "bert")
+    tiny_timm(tmp_path / "resnet", classes=("cold", "warm"))
+    return write_zoo(
+        tmp_path / "zoo.yaml",
+        [
+            {"source": "bert", "name": "org/bert", "modality": "text", "licence": "MIT"},
+            {"source": "resnet", "name": "resnet", "modality": "image", "source_head": True},
+        ],
+    )
+
+
+def registered(zoo_file: Path, registry: MlflowRegistry) -> list[Registered]:
+    return register(read_zoo(zoo_file), registry, Heard())
+
+
+def test_folders_become_members_with_resolvable_weights(
+    zoo_file: Path, registry: MlflowRegistry, namespace: str
+) -> None:
+    done = registered(zoo_file, registry)
+
+    assert [model.name for model in done] == [f"{namespace}--org--bert", f"{namespace}--resnet"]
+    bert, resnet = registry.members()
+    assert (bert.arch, bert.modality, bert.source_head) == ("transformers/bert", "text", False)
+    assert (resnet.arch, resnet.modality, resnet.source_head) == ("timm/test_resnet", "image", True)
+    assert bert.tags["recall.licence"] == "MIT"
+    for member in (bert, resnet):
+        assert (Path(registry.weights(member)) / "model.safetensors").exists()
+
+
+def test_registering_again_changes_nothing(zoo_file: Path, registry: MlflowRegistry) -> None:
+    first = registered(zoo_file, registry)
+
+    again = registered(zoo_file, registry)
+
+    assert [model.action for model in first] == ["created", "created"]
+    assert [model.action for model in again] == ["unchanged", "unchanged"]
+    assert [model.version for model in again] == ["1", "1"]
+
+
+def test_other_facts_update_tags_and_other_weights_make_a_version(
+    zoo_file: Path, registry: MlflowRegistry, client: MlflowClient
+) -> None:
+    """History belongs to weights: what was said of them may change, they may not."""
+    (bert, _) = registered(zoo_file, registry)
+    zoo_file.write_text(zoo_file.read_text().replace("MIT", "Apache-2.0"))
+    tiny_timm(zoo_file.parent / "resnet", classes=("cold", "warm"), seed=1)
+
+    told = registered(zoo_file, registry)
+
+    assert [(m.action, m.version) for m in told] == [("updated", "1"), ("created", "2")]
+    assert client.get_model_version(bert.name, "1").tags["recall.licence"] == "Apache-2.0"
+
+
+def test_a_pickled_folder_is_said_and_the_rest_is_registered(
+    zoo_file: Path, registry: MlflowRegistry, client: MlflowClient
+) -> None:
+    folder = zoo_file.parent / "bert"
+    (folder / "model.safetensors").unlink()
+    torch.save({"weight": torch.zeros(1)}, folder / "pytorch_model.bin")
+    voice = Heard()
+
+    (resnet,) = register(read_zoo(zoo_file), registry, voice)
+
+    assert resnet.name.endswith("resnet")
+    (line,) = voice.lines
+    assert "expected safetensors, got pytorch_model.bin: nothing here unpickles" in line
+    assert client.search_registered_models(f"name = '{registry.name_of('org--bert')}'") == []
+
+
+def test_a_zoo_without_any_usable_model_is_an_error(
+    zoo_file: Path, registry: MlflowRegistry
+) -> None:
+    for name in ("bert", "resnet"):
+        shutil.rmtree(zoo_file.parent / name)
+
+    with pytest.raises(ZooError, match="expected at least one usable model, got none"):
+        registered(zoo_file, registry)
+
+
+def test_a_hub_source_is_registered_without_a_look_at_the_hub(
+    tmp_path: Path, registry: MlflowRegistry, client: MlflowClient
+) -> None:
+    zoo_file = write_zoo(
+        tmp_path / "zoo.yaml", [{"source": "hf:/org/name@main", "modality": "text"}]
+    )
+
+    (model,) = registered(zoo_file, registry)
+
+    assert model.name == registry.name_of("org--name")
+    version = client.get_model_version(model.name, model.version)
+    assert version.source == version.tags[tags.SOURCE] == "hf:/org/name@main"
