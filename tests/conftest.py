@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import warnings
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -14,15 +15,17 @@ if TYPE_CHECKING:
 
 _COUNT = itertools.count(1)
 
+# no hub, no telemetry, one thread: libraries read these when a test file first imports them
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"
+os.environ["OMP_NUM_THREADS"] = "1"
+
 
 @pytest.fixture(scope="session", autouse=True)
 def sealed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cache of the session's own, no hub, no telemetry, one thread."""
+    """A cache of the session's own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_RECALL_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setenv("HF_HUB_OFFLINE", "1")
-        patch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
-        patch.setenv("OMP_NUM_THREADS", "1")
         yield
 
 

@@ -58,7 +58,7 @@ class DatasetSpec:
         """One entry of a benchmark file; a path that exists beside the file is relative to it.
 
         Raises:
-            DatasetError: unknown keys, or no path.
+            DatasetError: unknown keys, no path, or a seed that is no integer.
         """
         known = {field.name for field in fields(cls)}
         if extra := set(entry) - known:
@@ -69,8 +69,12 @@ class DatasetSpec:
             raise DatasetError(f"{where}: expected a path or hub id under 'path', got none")
         beside = folder / str(entry["path"])
         path = str(beside) if beside.exists() else str(entry["path"])
-        texts = {k: str(v) for k, v in entry.items() if k != "seed"}
-        return cls(**{**texts, "path": path}, seed=int(entry.get("seed", 0)))
+        texts = {k: str(v) for k, v in entry.items() if k != "seed" and v is not None}
+        seed = entry.get("seed") or 0
+        try:
+            return cls(**{**texts, "path": path}, seed=int(seed))
+        except (TypeError, ValueError):
+            raise DatasetError(f"{where}: seed: expected an integer, got {seed!r}") from None
 
     @property
     def title(self) -> str:

@@ -8,6 +8,7 @@ machine that wrote it: names are those of the zoo, without the namespace they ar
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,10 @@ from mlflow.entities import Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 
 from mlflow_recall.adapters import tags
+from mlflow_recall.adapters.ownership import owner
 from mlflow_recall.adapters.registry import MlflowRegistry
 from mlflow_recall.adapters.tracking import ensure_experiment, search_runs
+from mlflow_recall.core.records import Member
 from mlflow_recall.errors import HistoryError
 from mlflow_recall.ports import Voice
 
@@ -70,7 +73,7 @@ class Portable:
                 lines.append(json.dumps(self._told(run), sort_keys=True))
                 bar.advance()
         members = self._registry.members()
-        models = [{"title": self._title(m.name), "tags": _portable(m.tags)} for m in members]
+        models = [{"title": self._title(m.name), "tags": _described(m)} for m in members]
         _write(folder / _RUNS, lines)
         _write(folder / _MODELS, [json.dumps(model, sort_keys=True) for model in models])
         return Moved(len(runs), len(models))
@@ -83,7 +86,7 @@ class Portable:
         """
         runs, models = list(_read(folder / _RUNS)), list(_read(folder / _MODELS))
         experiment = ensure_experiment(self._client, self._experiment)
-        query = f"tags.`{_IMPORTED}` LIKE '%'"
+        query = f"tags.`{_IMPORTED}` LIKE '%' AND attributes.status = 'FINISHED'"
         known = {run.data.tags[_IMPORTED] for run in search_runs(self._client, [experiment], query)}
         versions = {model["title"]: self._model(model) for model in models}
         new = [run for run in runs if run["run"] not in known]
@@ -105,7 +108,7 @@ class Portable:
             "run": told.pop(_IMPORTED, run_id),
             "name": f"{told[tags.MODEL]} on {told.get(tags.DATASET, '')}",
             "start": run.info.start_time,
-            "end": run.info.end_time,
+            "end": run.info.end_time or run.info.start_time,
             "tags": told,
             "params": {**run.data.params, "model": told[tags.MODEL]},
             "metrics": {
@@ -129,7 +132,10 @@ class Portable:
             versions = self._client.search_model_versions(f"name = '{name}'")
             if versions:
                 return str(max(int(v.version) for v in versions))
-        version = self._client.create_model_version(name, told[tags.SOURCE], tags=told)
+        source = told.get(tags.SOURCE, "")
+        if ":/" not in source:  # a folder, or weights logged in the store it came from
+            source, told[tags.WEIGHTS] = f"absent:/{model['title']}", "absent"
+        version = self._client.create_model_version(name, source, tags=told)
         return str(version.version)
 
     def _run(self, experiment: str, run: Mapping[str, Any], versions: Mapping[str, str]) -> None:
@@ -141,7 +147,12 @@ class Portable:
             tags.CURVE: json.dumps(_curves(run["metrics"])),
             _IMPORTED: run["run"],
         }
-        made = self._client.create_run(experiment, start_time=run["start"], run_name=run["name"])
+        made = self._client.create_run(
+            experiment,
+            start_time=run["start"],
+            run_name=run["name"],
+            tags={tags.OWNER: owner(), tags.HEARTBEAT: f"{time.time():.0f}"},
+        )
         points = [
             Metric(key, value, run["end"], step)
             for key, history in run["metrics"].items()
@@ -168,6 +179,12 @@ def _portable(told: Mapping[str, str]) -> dict[str, str]:
         for key, value in told.items()
         if key.startswith(tags.PREFIX) and key not in _LOCAL
     }
+
+
+def _described(member: Member) -> dict[str, str]:
+    """Tags that make a member without a look at its weights."""
+    known = {tags.ARCH: member.arch, tags.MODALITY: member.modality}
+    return {**known, **_portable(member.tags)}
 
 
 def _curves(metrics: Mapping[str, Any]) -> dict[str, list[float]]:

@@ -16,11 +16,12 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
 from mlflow_recall.adapters import tags
-from mlflow_recall.adapters.manifests import ZooEntry
+from mlflow_recall.adapters.manifests import MODALITIES, ZooEntry
 from mlflow_recall.adapters.tracking import ensure_experiment
 from mlflow_recall.core.clustering import Clustering
+from mlflow_recall.core.recipes import Recipe
 from mlflow_recall.core.records import Member
-from mlflow_recall.errors import ZooError
+from mlflow_recall.errors import SettingError, ZooError
 
 #: namespace of everything that names no other
 DEFAULT = "recall"
@@ -100,12 +101,12 @@ class MlflowRegistry:
             changed = {k: v for k, v in told.items() if newest.tags.get(k) != v}
             for tag, value in changed.items():
                 self._client.set_model_version_tag(name, newest.version, tag, value)
-            return Registered(name, newest.version, "updated" if changed else "unchanged")
+            return Registered(name, str(newest.version), "updated" if changed else "unchanged")
         source = self._logged(entry) if entry.folder else entry.source
         if model is None:
             self._create(name, {tags.NAMESPACE: self._namespace})
         version = self._client.create_model_version(name, source, tags=told)
-        return Registered(name, version.version, "created")
+        return Registered(name, str(version.version), "created")
 
     def tag_clusters(self, clustering: Clustering, run_id: str, metric: str) -> int:
         """See ``ports.Registry.tag_clusters``."""
@@ -211,11 +212,17 @@ class MlflowRegistry:
         arch, modality = told.get(tags.ARCH, ""), told.get(tags.MODALITY, "")
         if not arch:
             arch, modality = self._flavour(version)
-        if not modality:
+        label = f"{version.name} version {version.version}"
+        if modality not in MODALITIES:
             raise ZooError(
-                f"{version.name} version {version.version}: expected the tag {tags.MODALITY} "
-                "(text or image) beside recall.arch, there is none"
+                f"{label}: expected the tag {tags.MODALITY} (text or image) beside recall.arch, "
+                f"got {modality or 'none'!r}"
             )
+        recipe = _object(told, tags.RECIPE, label)
+        try:
+            Recipe().altered(recipe, f"{label}: tag {tags.RECIPE}")
+        except SettingError as error:
+            raise ZooError(str(error)) from error
         return Member(
             name=version.name,
             version=str(version.version),
@@ -224,8 +231,8 @@ class MlflowRegistry:
             family=told.get(tags.FAMILY, ""),
             available=told.get(tags.WEIGHTS) != "absent",
             source_head=told.get(tags.SOURCE_HEAD) == "true",
-            config=json.loads(told.get(tags.CONFIG, "{}")),
-            recipe=json.loads(told.get(tags.RECIPE, "{}")),
+            config=_object(told, tags.CONFIG, label),
+            recipe=recipe,
             cluster=told.get(tags.CLUSTER, ""),
             representative=told.get(tags.REPRESENTATIVE) == "true",
             tags=dict(told),
@@ -300,6 +307,18 @@ class MlflowRegistry:
             raise
         self._client.finalize_logged_model(logged.model_id, "READY")
         return str(logged.model_id)
+
+
+def _object(told: Mapping[str, str], tag: str, label: str) -> dict[str, object]:
+    """A tag that holds a JSON object; tags are anybody's to write."""
+    text = told.get(tag, "{}")
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise ZooError(f"{label}: tag {tag}: expected a JSON object, got {text!r}")
+    return value
 
 
 def _pages(search: Callable[..., Any]) -> Iterator[Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 import socket
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import mlflow
@@ -143,13 +143,12 @@ class TrackingHistory:
     def _curve(self, run: Run, metric: str) -> tuple[Sequence[float], Sequence[float]]:
         """From the tag where it agrees with the metric, else from the metric's own history."""
         key = f"val/{metric}"
-        try:
-            curves: Mapping[str, Any] = json.loads(run.data.tags.get(tags.CURVE, "{}"))
-        except ValueError:
-            curves = {}
-        told = curves.get(key) or [math.nan]
-        if math.isclose(told[-1], run.data.metrics[key], rel_tol=1e-9, abs_tol=1e-12):
-            return told, curves.get("seconds", ())
+        with suppress(ValueError, TypeError, LookupError):  # a tag that says nothing
+            curves = json.loads(run.data.tags[tags.CURVE])
+            told = [float(value) for value in curves[key]]
+            seconds = [float(value) for value in curves.get("seconds", ())]
+            if math.isclose(told[-1], run.data.metrics[key], rel_tol=1e-9, abs_tol=1e-12):
+                return told, seconds
         return self._history(run, key), self._history(run, "time/seconds")
 
     def _history(self, run: Run, key: str) -> list[float]:

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
-from mlflow import MlflowClient
-from prepared import Heard, bench_of, registry_of, runs_of, text_zoo
+from prepared import bench_of, image_zoo, registry_of, runs_of, text_zoo
 
 from mlflow_recall.adapters import tags
 from mlflow_recall.adapters.portable import Portable
 from mlflow_recall.adapters.tables import FolderHistory
+from mlflow_recall.adapters.tracking import TrackingHistory
 from mlflow_recall.cli import main
 from mlflow_recall.config import ClusterConfig
+from mlflow_recall.core.records import Record
 from mlflow_recall.errors import HistoryError, SettingError
 from mlflow_recall.workflows.bench import Bench
-from mlflow_recall.workflows.cluster import Clustered, cluster_history, cluster_zoo
+from mlflow_recall.workflows.cluster import cluster_history, cluster_zoo
 
 #: two that agree, two that agree otherwise, and one alone
 SCORES = {
@@ -49,16 +51,15 @@ def tables(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def copied(store: str, namespace: str, tmp_path: Path) -> Bench:
-    """The text zoo with its history once more, in a namespace of the test's own."""
-    zoo = text_zoo(store)
-    bench, voice = bench_of(store, zoo.namespace)
-    only_first = MlflowClient(tracking_uri=store)
-    Portable(only_first, zoo.namespace, registry_of(bench)).export(tmp_path / "export", voice)
-    mine, _ = bench_of(store, namespace)
-    Portable(only_first, namespace, registry_of(mine)).take_in(tmp_path / "export", Heard())
-    return mine
+@pytest.fixture(scope="module")
+def copied(store: str, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+    """The text zoo with its history once more, in a namespace of this module's own."""
+    zoo, folder = text_zoo(store), tmp_path_factory.mktemp("export")
+    theirs, voice = bench_of(store, zoo.namespace)
+    Portable(zoo.client, zoo.namespace, registry_of(theirs)).export(folder, voice)
+    bench, voice = bench_of(store, "copied")
+    Portable(zoo.client, bench.namespace, registry_of(bench)).take_in(folder, voice)
+    return bench
 
 
 def printed(argv: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -186,10 +187,10 @@ def test_clustering_again_overwrites_the_tags(copied: Bench) -> None:
 def test_a_clustering_is_a_run_that_shows_why(copied: Bench) -> None:
     (found,) = cluster_zoo(ClusterConfig(clusters=2), copied)
 
-    (run,) = runs_of(copied.client.tracking_uri, copied.namespace, "cluster")
+    run = runs_of(copied.client.tracking_uri, copied.namespace, "cluster")[-1]
     assert (run.info.run_id, run.info.status) == (found.run_id, "FINISHED")
     paths = {artifact.path for artifact in copied.client.list_artifacts(run.info.run_id)}
-    assert paths == {"clusters.html", "clusters.json", "matrix.json"}
+    assert paths == {"clusters.json", "matrix.json", "matrix.png", "dendrogram.png"}
     assert run.data.metrics["cluster/clusters"] == 2
     assert run.data.metrics["cluster/coverage"] == 1
     assert run.data.metrics["cluster/silhouette"] == pytest.approx(found.clustering.silhouette)
@@ -197,20 +198,8 @@ def test_a_clustering_is_a_run_that_shows_why(copied: Bench) -> None:
     assert "5 models in 2 clusters by accuracy" in run.data.tags["mlflow.note.content"]
 
 
-def test_the_heat_map_and_the_tree_are_in_the_page(copied: Bench, tmp_path: Path) -> None:
-    (found,) = cluster_zoo(ClusterConfig(), copied)
-
-    page = copied.client.download_artifacts(found.run_id, "clusters.html", str(tmp_path))
-
-    html = Path(page).read_text()
-    assert "<h2>matrix</h2>" in html
-    assert "<h2>dendrogram</h2>" in html
-
-
 def test_an_adopted_run_is_the_run(copied: Bench) -> None:
     """`mlflow run` opens a run before the command starts: it must be the one that is filled."""
-    from dataclasses import replace
-
     experiment = copied.client.create_experiment(f"{copied.namespace}/elsewhere")
     mine = copied.client.create_run(experiment).info.run_id
 
@@ -229,23 +218,20 @@ def test_an_empty_zoo_has_nothing_to_cluster(store: str, namespace: str) -> None
     assert runs_of(store, namespace, "cluster") == []
 
 
-def test_text_and_image_are_clustered_apart(copied: Bench) -> None:
+def test_text_and_image_are_clustered_apart(store: str, copied: Bench) -> None:
     """Clusters are per modality: no dataset is common to both."""
-    runs = runs_of(copied.client.tracking_uri, copied.namespace, "benchmark")
-    for run in runs:
-        if run.data.tags[tags.MODEL].endswith(("tiny-3", "tiny-4")):
-            copied.client.set_tag(run.info.run_id, tags.MODALITY, "image")
+    zoo = image_zoo(store)
+    pictures = TrackingHistory(zoo.client, zoo.namespace).records("accuracy")
 
-    found = cluster_zoo(ClusterConfig(), copied)
+    class Both:
+        def records(self, metric: str) -> list[Record]:
+            return [*copied.history.records(metric), *pictures]
 
-    def names(each: Clustered) -> set[str]:
-        return {model[-1] for model in each.clustering.models}
+    found = cluster_history(ClusterConfig(), Both())
 
-    assert {each.modality: names(each) for each in found} == {
-        "image": {"3", "4"},
-        "text": {"0", "1", "2"},
-    }
+    assert [(each.modality, len(each.clustering.models)) for each in found] == [
+        ("image", 4),
+        ("text", 5),
+    ]
     for each in found:
-        assert all(c.id.startswith(each.modality) for c in each.clustering.clusters)
-
-
+        assert all(c.id.startswith(f"{each.modality}-") for c in each.clustering.clusters)

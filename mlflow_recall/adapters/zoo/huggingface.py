@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import (
@@ -95,7 +96,7 @@ def load(
         processor = (AutoTokenizer if text else AutoImageProcessor).from_pretrained(
             processor_folder
         )
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ZooError(f"{member.name}: cannot be loaded from {weights}: {error}") from error
     network = _TextNetwork if text else _ImageNetwork
     if own:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import timm
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from timm.data.config import resolve_data_config
 from timm.models import model_entrypoint, save_for_hf
 from torch import Tensor
@@ -59,7 +59,7 @@ def load(
             num_classes=classes if source_head else len(dataset.classes),
             **arguments,
         )
-    except (RuntimeError, TypeError, ValueError, KeyError) as error:
+    except (RuntimeError, TypeError, ValueError, KeyError, SafetensorError) as error:
         raise ZooError(f"{member.name}: cannot be loaded from {weights}: {error}") from error
     if not source_head and described.get("label_names") != list(dataset.classes):
         module.reset_classifier(len(dataset.classes))

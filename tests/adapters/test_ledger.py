@@ -1,0 +1,219 @@
+"""Runs as they are written: explicit ids, an owner, a curve as a tag, an end with a reason."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+
+from mlflow_recall.adapters import tags
+from mlflow_recall.adapters.ledger import Ledger, is_done, is_running, settings_of
+from mlflow_recall.adapters.ownership import obituary, owner
+from mlflow_recall.adapters.tracking import TrackingHistory
+from mlflow_recall.core.records import Dataset
+
+DATASET = Dataset("reviews", "abcd", "text", ("no", "yes"), {"train": 9}, "reviews.csv", "/tmp")  # noqa: S108
+
+
+@pytest.fixture
+def ledger(client: MlflowClient, namespace: str) -> Iterator[Ledger]:
+    made = Ledger(client, f"{namespace}/benchmark")
+    yield made
+    made.close()
+
+
+def test_an_open_run_is_running_and_says_whose_it_is(client: MlflowClient, ledger: Ledger) -> None:
+    opened = ledger.open("m on d", "benchmark", {tags.CELL: "c1"})
+
+    run = client.get_run(opened.run_id)
+    assert is_running(run)
+    assert run.info.run_name == "m on d"
+    assert run.data.tags[tags.KIND] == "benchmark"
+    assert run.data.tags[tags.CELL] == "c1"
+    assert run.data.tags[tags.OWNER] == owner()
+    assert obituary(run, 0.0) is None
+    assert mlflow.active_run() is None  # nothing hidden was started
+    opened.finish()
+
+
+def test_a_child_is_in_its_parents_experiment(
+    client: MlflowClient, ledger: Ledger, namespace: str
+) -> None:
+    """`mlflow run` opens the parent wherever its user wished."""
+    other = Ledger(client, f"{namespace}/elsewhere")
+    parent = other.open("parent", "selection")
+
+    child = ledger.open("child", "candidate", parent=parent)
+
+    run = client.get_run(child.run_id)
+    assert run.info.experiment_id == parent.experiment_id
+    assert run.data.tags["mlflow.parentRunId"] == parent.run_id
+    for opened in (child, parent):
+        opened.finish()
+    other.close()
+
+
+def test_the_run_that_mlflow_run_opened_is_adopted(
+    client: MlflowClient, ledger: Ledger, namespace: str
+) -> None:
+    theirs = client.create_run(client.create_experiment(namespace), tags={"theirs": "kept"})
+
+    opened = ledger.start("select reviews", "selection", theirs.info.run_id)
+
+    run = client.get_run(theirs.info.run_id)
+    assert opened.run_id == theirs.info.run_id
+    assert run.info.run_name == "select reviews"
+    assert run.data.tags["theirs"] == "kept"
+    assert run.data.tags[tags.OWNER] == owner()
+    assert client.get_experiment_by_name(f"{namespace}/benchmark") is None
+    opened.finish()
+
+
+def test_without_a_run_to_adopt_a_new_one_is_opened(client: MlflowClient, ledger: Ledger) -> None:
+    opened = ledger.start("select reviews", "selection")
+
+    assert client.get_run(opened.run_id).data.tags[tags.KIND] == "selection"
+    opened.finish()
+
+
+def test_stages_are_metrics_by_epoch_and_one_tag_that_agrees(
+    client: MlflowClient, ledger: Ledger, namespace: str
+) -> None:
+    run = ledger.open("m on d", "benchmark", {tags.MODEL: "m", tags.EPOCHS: "2"})
+    run.stage(1, {"accuracy": 0.25, "log_loss": 0.9}, 1.5)
+    run.stage(2, {"accuracy": 1 / 3, "log_loss": 0.8}, 1.25)
+    run.log({"test/accuracy": 0.3})
+    run.finish()
+
+    points = client.get_metric_history(run.run_id, "val/accuracy")
+    assert [(point.step, point.value) for point in points] == [(1, 0.25), (2, 1 / 3)]
+    told = client.get_run(run.run_id).data.tags
+    assert told[tags.STAGE] == "2"
+    assert json.loads(told[tags.CURVE]) == {
+        "val/accuracy": [0.25, 1 / 3],
+        "val/log_loss": [0.9, 0.8],
+        "seconds": [1.5, 1.25],
+    }
+    (record,) = TrackingHistory(client, namespace).records("accuracy")
+    assert (record.validation, record.seconds) == ((0.25, 1 / 3), (1.5, 1.25))
+    assert record.complete
+
+
+def test_a_curve_too_long_for_a_tag_is_left_to_the_metrics(
+    client: MlflowClient, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tag that a server cuts off would be no JSON any more."""
+    monkeypatch.setattr(tags, "LONGEST", 60)
+    run = ledger.open("m on d", "benchmark")
+    run.stage(1, {"accuracy": 0.25}, 1.0)
+    run.stage(2, {"accuracy": 0.123456789012345}, 1.0)
+    run.finish()
+
+    told = client.get_run(run.run_id).data.tags
+    assert told[tags.STAGE] == "2"
+    assert json.loads(told[tags.CURVE])["val/accuracy"] == [0.25]
+
+
+def test_a_finished_run_has_an_end_a_status_and_a_reason(
+    client: MlflowClient, ledger: Ledger
+) -> None:
+    opened = ledger.open("m on d", "benchmark")
+    assert not opened.closed
+    opened.finish("KILLED", "behind x")
+
+    run = client.get_run(opened.run_id)
+    assert opened.closed
+    assert (run.info.status, run.data.tags[tags.REASON]) == ("KILLED", "behind x")
+    assert run.info.end_time >= run.info.start_time
+    assert not is_done(run)
+    assert not is_running(run)
+
+
+def test_a_run_that_is_taken_up_again_runs(client: MlflowClient, ledger: Ledger) -> None:
+    opened = ledger.open("m on d", "benchmark")
+    opened.finish("KILLED", "interrupted")
+    opened.reopen()
+
+    assert not opened.closed
+    assert is_running(client.get_run(opened.run_id))
+    opened.finish()
+    assert is_done(client.get_run(opened.run_id))
+
+
+def test_a_run_reads_a_dataset_and_keeps_params_texts_and_tables(
+    client: MlflowClient, ledger: Ledger, tmp_path: Path
+) -> None:
+    run = ledger.open("m on d", "benchmark")
+    run.reads(DATASET, "benchmark")
+    run.params({"epochs": 3, "freeze": "nothing"}, "recipe.")
+    run.describe("# What happened")
+    run.text("a trace", "traceback.txt")
+    run.table([{"model": "a", "score": 0.5}], "ranking.json")
+    run.table([], "nothing.json")
+    run.finish()
+
+    kept = client.get_run(run.run_id)
+    (entry,) = kept.inputs.dataset_inputs
+    assert (entry.dataset.name, entry.dataset.digest) == ("reviews", "abcd")
+    assert "reviews.csv" in entry.dataset.source
+    assert [tag.value for tag in entry.tags] == ["benchmark"]
+    assert kept.data.params == {"recipe.epochs": "3", "recipe.freeze": "nothing"}
+    assert kept.data.tags["mlflow.note.content"] == "# What happened"
+    files = {file.path for file in client.list_artifacts(run.run_id)}
+    assert files == {"traceback.txt", "ranking.json"}
+
+
+def test_a_tag_is_cut_where_servers_would_refuse_it(client: MlflowClient, ledger: Ledger) -> None:
+    run = ledger.open("m on d", "benchmark")
+    run.finish("FAILED", "x" * 10_000)
+
+    assert client.get_run(run.run_id).data.tags[tags.REASON] == "x" * tags.LONGEST
+
+
+# --- cells ---------------------------------------------------------------------------------------
+
+
+def test_cells_list_their_runs_oldest_first(client: MlflowClient, ledger: Ledger) -> None:
+    assert ledger.cells() == {}
+    first = ledger.open("1", "benchmark", {tags.CELL: "c1"})
+    first.finish("FAILED")
+    second = ledger.open("2", "benchmark", {tags.CELL: "c1"})
+    second.finish()
+    other = ledger.open("3", "benchmark", {tags.CELL: "c2"})
+    ledger.open("4", "cluster").finish()
+
+    cells = {cell: [run.info.run_id for run in runs] for cell, runs in ledger.cells().items()}
+
+    assert cells == {"c1": [first.run_id, second.run_id], "c2": [other.run_id]}
+    other.finish()
+
+
+def test_of_two_claims_the_older_stands_and_the_other_is_withdrawn(
+    client: MlflowClient, ledger: Ledger
+) -> None:
+    """Two workers that started at once both see an empty cell: only one may pay for it."""
+    failed = ledger.open("0", "benchmark", {tags.CELL: "c1"})
+    failed.finish("FAILED")
+    first, second = (ledger.open(name, "benchmark", {tags.CELL: "c1"}) for name in "12")
+    oldest = min((first, second), key=lambda run: (_started(client, run.run_id), run.run_id))
+
+    assert ledger.first_claim("c1") == oldest.run_id
+    ledger.withdraw(second if oldest is first else first)
+    assert [run.info.run_id for run in ledger.cells()["c1"]] == [failed.run_id, oldest.run_id]
+    oldest.finish()
+    assert ledger.first_claim("c1") == ""
+
+
+def _started(client: MlflowClient, run_id: str) -> int:
+    return int(client.get_run(run_id).info.start_time)
+
+
+def test_settings_that_nobody_set_are_no_parameters() -> None:
+    assert settings_of({"a": None, "b": "", "c": (), "d": {}, "e": 0, "f": False}) == {
+        "e": 0,
+        "f": False,
+    }

@@ -1,0 +1,432 @@
+"""Fine-tuning in stages and looking at a target, on networks that train in milliseconds."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from tiny import CLASSES, tiny_bert, tiny_images, tiny_texts, tiny_timm
+
+from mlflow_recall.adapters import zoo
+from mlflow_recall.adapters.datasets import DatasetSpec, prepare, split_of
+from mlflow_recall.core.metrics import METRICS
+from mlflow_recall.core.recipes import Recipe
+from mlflow_recall.core.records import Dataset, Member
+from mlflow_recall.errors import ZooError
+from mlflow_recall.ports import Probe, ProbeTask, StageResult, TrainTask
+
+RECIPE = Recipe(epochs=3, learning_rate=5e-3, head_learning_rate=2e-2, batch_size=8)
+HEADS = ("head.", "fc.", "classifier.")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model and a dataset of its modality."""
+
+    member: Member
+    weights: Path
+    dataset: Dataset
+
+    def task(self, recipe: Recipe = RECIPE, **changes: Any) -> TrainTask:
+        task = TrainTask(self.member, str(self.weights), self.dataset, recipe, 1, recipe.epochs)
+        return replace(task, **changes)
+
+    def probe(self, **changes: Any) -> Probe:
+        task = ProbeTask(self.member, str(self.weights), self.dataset, RECIPE)
+        (probe,) = zoo.probe(replace(task, **changes))
+        return probe
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory, sealed: None) -> Case:
+    place = tmp_path_factory.mktemp("text")
+    dataset = prepare(DatasetSpec(str(tiny_texts(place / "texts.csv", 60))))
+    member = Member("m", "1", "text", "transformers/bert")
+    return Case(member, tiny_bert(place / "bert", layers=2), dataset)
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory, sealed: None) -> Case:
+    place = tmp_path_factory.mktemp("image")
+    dataset = prepare(DatasetSpec(str(tiny_images(place / "images", 45))))
+    member = Member("m", "1", "image", "timm/test_resnet", config={})
+    return Case(member, tiny_timm(place / "resnet"), dataset)
+
+
+@pytest.fixture(params=["text", "image"])
+def case(request: pytest.FixtureRequest) -> Case:
+    found: Case = request.getfixturevalue(request.param)
+    recipe = {"text": {}, "image": {"input_size": 32}}[request.param]
+    assert recipe is not None
+    return found
+
+
+def sized(case: Case, **changes: Any) -> Recipe:
+    return replace(RECIPE, input_size=32 if case.member.modality == "image" else 0, **changes)
+
+
+def run(task: TrainTask) -> list[StageResult]:
+    return list(zoo.train(task))
+
+
+def state(checkpoint: str) -> dict[str, torch.Tensor]:
+    """All that a checkpoint remembers: weights, head and optimizer."""
+    return {
+        f"{file.name}/{name}": value
+        for file in sorted(Path(checkpoint).glob("*.safetensors"))
+        for name, value in load_file(file).items()
+    }
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+# --- stages --------------------------------------------------------------------------------------
+
+
+def test_stages_from_checkpoints_are_the_same_run_as_straight_through(
+    case: Case, tmp_path: Path
+) -> None:
+    """Bit by bit: a selection that trains stage by stage must see what a benchmark saw."""
+    recipe = sized(case)
+    through = run(case.task(recipe, workspace=str(tmp_path / "through"), test=True))
+    staged: list[StageResult] = []
+    for stage in range(1, recipe.epochs + 1):
+        torch.rand(stage)  # whatever else has used the generator meanwhile
+        staged += run(
+            case.task(
+                recipe,
+                first=stage,
+                last=stage,
+                checkpoint=staged[-1].checkpoint if staged else "",
+                workspace=str(tmp_path / "staged"),
+                test=stage == recipe.epochs,
+            )
+        )
+
+    assert [s.stage for s in staged] == [s.stage for s in through] == [1, 2, 3]
+    for one, other in zip(staged, through, strict=True):
+        assert one.validation == other.validation
+        assert one.test == other.test
+        assert same(state(one.checkpoint), state(other.checkpoint))
+
+
+def test_two_runs_of_one_seed_are_equal_and_of_two_seeds_are_not(
+    case: Case, tmp_path: Path
+) -> None:
+    recipe = sized(case, epochs=1)
+    states = [
+        state(run(case.task(changed, workspace=str(tmp_path / str(i))))[0].checkpoint)
+        for i, changed in enumerate((recipe, recipe, replace(recipe, seed=1)))
+    ]
+
+    assert same(states[0], states[1])
+    assert not same(states[0], states[2])
+
+
+def test_training_learns_what_can_be_learned(case: Case) -> None:
+    *_, last = run(case.task(sized(case, epochs=8, freeze_batchnorm=False)))
+
+    assert last.validation["accuracy"] > 0.6  # one in three by chance
+
+
+def test_every_stage_brings_every_metric_and_the_test_comes_last(case: Case) -> None:
+    results = run(case.task(sized(case, epochs=2), test=True))
+
+    assert [set(r.validation) for r in results] == [set(METRICS)] * 2
+    assert [set(r.test) for r in results] == [set(), set(METRICS)]
+    assert all(r.seconds > 0 for r in results)
+    assert [r.checkpoint for r in results] == ["", ""]
+
+
+def test_the_last_stage_keeps_no_optimizer_and_reads_like_the_librarys_own_folder(
+    case: Case, tmp_path: Path
+) -> None:
+    results = run(case.task(sized(case, epochs=2), workspace=str(tmp_path)))
+    first, last = (Path(r.checkpoint) for r in results)
+
+    assert (first / "optimizer.safetensors").exists()
+    assert not (last / "optimizer.safetensors").exists()
+    assert not [f for f in tmp_path.rglob("*") if f.suffix in (".bin", ".pt", ".pth", ".pkl")]
+    member = replace(case, weights=last)
+    assert len(run(member.task(sized(case, epochs=1)))) == 1
+
+
+def test_without_a_stage_left_only_the_test_is_made(case: Case, tmp_path: Path) -> None:
+    recipe = sized(case)
+    *_, last = run(case.task(recipe, workspace=str(tmp_path), test=True))
+
+    (again,) = run(
+        case.task(recipe, first=4, last=3, checkpoint=last.checkpoint, test=True)
+    )
+
+    assert (again.stage, dict(again.validation)) == (3, {})
+    assert again.test == last.test
+    assert again.checkpoint == last.checkpoint
+
+
+def test_the_sample_of_the_recipe_is_what_is_trained_on(text: Case, tmp_path: Path) -> None:
+    """Two batches of eight are two steps; the first of them is the whole warm-up."""
+    recipe = replace(RECIPE, train_samples=16, epochs=2)
+
+    first, _ = run(text.task(recipe, workspace=str(tmp_path)))
+
+    steps = [value for name, value in state(first.checkpoint).items() if name.endswith(".step")]
+    assert steps
+    assert {float(step) for step in steps} == {2.0}
+
+
+def test_a_loss_that_is_no_number_any_more_names_the_learning_rate(case: Case) -> None:
+    recipe = sized(case, learning_rate=1e30, head_learning_rate=1e30)
+
+    with pytest.raises(ZooError, match=r"m: the loss is (nan|inf) after stage 1: try a learning ra"):
+        run(case.task(recipe))
+
+
+# --- what stays as it was ------------------------------------------------------------------------
+
+
+def weights_of(case: Case, recipe: Recipe, place: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Weights before and after a stage of the parameters that have both."""
+    before = load_file(case.weights / "model.safetensors")
+    (result,) = run(case.task(recipe, workspace=str(place)))
+    after = load_file(Path(result.checkpoint) / "model.safetensors")
+    shared = before.keys() & after.keys()
+    return {k: before[k] for k in shared}, {k: after[k] for k in shared}
+
+
+def moved(case: Case, recipe: Recipe, place: Path) -> set[str]:
+    before, after = weights_of(case, recipe, place)
+    return {name for name in before if not torch.equal(before[name], after[name])}
+
+
+def test_nothing_frozen_moves_every_layer(case: Case, tmp_path: Path) -> None:
+    names = moved(case, sized(case, epochs=1), tmp_path)
+
+    assert any("layer.0" in name or "layer1" in name for name in names)
+    assert any("embeddings" in name or "conv1" in name or "stem" in name for name in names)
+
+
+def test_frozen_embeddings_stay_and_the_layers_move(case: Case, tmp_path: Path) -> None:
+    names = moved(case, sized(case, epochs=1, freeze="embeddings"), tmp_path)
+
+    assert any("layer" in name for name in names)
+    assert not [n for n in names if n.startswith(("embeddings", "conv1", "bn1"))]
+
+
+def test_a_frozen_backbone_stays_whole_and_the_head_learns(case: Case, tmp_path: Path) -> None:
+    recipe = sized(case, epochs=4, freeze="backbone")
+    before = load_file(case.weights / "model.safetensors")
+    results = run(case.task(recipe, workspace=str(tmp_path)))
+
+    after = state(results[-1].checkpoint)
+    backbone = {k.partition("/")[2]: v for k, v in after.items() if k.startswith("model.")}
+    assert {k for k in before if k in backbone and not torch.equal(before[k], backbone[k])} == set()
+    heads = [
+        {k: v for k, v in state(r.checkpoint).items() if "head.safetensors/" in k or "fc." in k}
+        for r in (results[0], results[-1])
+    ]
+    assert heads[0]
+    assert not same(heads[0], heads[1])
+
+
+@pytest.mark.parametrize("frozen", [True, False])
+def test_batch_norm_keeps_its_statistics_only_if_the_recipe_says_so(
+    image: Case, tmp_path: Path, frozen: bool
+) -> None:
+    """Few images ruin the statistics of many: 0.60 became 0.92 on one set by keeping them."""
+    recipe = sized(image, epochs=1, freeze_batchnorm=frozen)
+
+    names = moved(image, recipe, tmp_path)
+
+    statistics = [name for name in names if "running_" in name]
+    assert bool(statistics) != frozen
+    assert any(name.startswith("layer1") and "conv" in name for name in names)
+
+
+def test_a_network_is_left_as_it_was_by_its_evaluation(image: Case, tmp_path: Path) -> None:
+    """Stages of a network with live statistics are equal too, so evaluation touches none."""
+    recipe = sized(image, epochs=2, freeze_batchnorm=False)
+    few = replace(recipe, eval_samples=3)
+    one, other = (
+        run(image.task(r, workspace=str(tmp_path / name)))[-1].checkpoint
+        for r, name in ((recipe, "all"), (few, "few"))
+    )
+
+    assert same(state(one), state(other))
+
+
+# --- probes --------------------------------------------------------------------------------------
+
+
+def test_a_probe_is_one_row_a_sample_and_the_same_each_time(case: Case) -> None:
+    recipe = sized(case)
+    probe, again = (case.probe(recipe=recipe, samples=21) for _ in range(2))
+
+    assert probe.labels.shape == (21,)
+    assert np.bincount(probe.labels).tolist() == [7, 7, 7]
+    assert probe.embeddings.shape[0] == 21
+    assert probe.embeddings.dtype == np.float64
+    assert np.isfinite(probe.embeddings).all()
+    assert probe.probabilities is None
+    assert probe.seconds > 0
+    assert np.array_equal(probe.embeddings, again.embeddings)
+
+
+def test_a_probe_looks_at_the_training_split_alone(text: Case) -> None:
+    """What it sees of validation or test would leak into the ranking."""
+    assert len(text.probe().labels) == text.dataset.sizes["train"]
+    labels = split_of(text.dataset, "train", 9, RECIPE.seed)["label"]
+    assert text.probe(samples=9).labels.tolist() == list(labels)
+
+
+def test_texts_are_embedded_alone_as_in_a_batch(text: Case) -> None:
+    """Padding must not count: a text's embedding is its own."""
+    from mlflow_recall.adapters.zoo import huggingface
+
+    network = huggingface.load(text.member, str(text.weights), text.dataset, RECIPE, False)
+    network.module.eval()
+    encoded = network.encode(split_of(text.dataset, "train"))
+    assert len({len(row["input_ids"]) for row in encoded}) > 1
+    with torch.inference_mode():
+        together = network.embeddings(network.batch(encoded))
+        alone = torch.cat([network.embeddings(network.batch([row])) for row in encoded])
+        logits = network.logits(network.batch(encoded))
+        single = torch.cat([network.logits(network.batch([row])) for row in encoded])
+
+    assert torch.allclose(together, alone, atol=1e-5)
+    assert torch.allclose(logits, single, atol=1e-5)
+
+
+@pytest.mark.parametrize("source", [("a", "b"), ("a", "b", "c", "d", "e")])
+def test_a_real_source_head_gives_distributions_over_its_own_classes(
+    text: Case, image: Case, tmp_path: Path, source: tuple[str, ...]
+) -> None:
+    heads = {
+        "text": tiny_bert(tmp_path / "bert", classes=source),
+        "image": tiny_timm(tmp_path / "resnet", classes=source),
+    }
+    for case in (text, image):
+        member = replace(case.member, source_head=True)
+        with_head = Case(member, heads[member.modality], case.dataset)
+
+        probe = with_head.probe(recipe=sized(case), samples=9)
+
+        assert probe.probabilities is not None
+        assert probe.probabilities.shape == (9, len(source))
+        assert np.allclose(probe.probabilities.sum(axis=1), 1)
+        bare = replace(with_head, member=case.member).probe(recipe=sized(case), samples=9)
+        assert bare.probabilities is None
+        assert np.allclose(bare.embeddings, probe.embeddings, atol=1e-6)
+
+
+def test_a_fine_tuned_network_is_a_source_head_for_the_next_target(
+    case: Case, tmp_path: Path
+) -> None:
+    """A winner is itself a zoo member, and LEEP may look through its head."""
+    *_, last = run(case.task(sized(case), workspace=str(tmp_path / "work")))
+    member = replace(case.member, source_head=True)
+    names = ("one", "two")
+    if case.member.modality == "text":
+        path = str(tiny_texts(tmp_path / "next.csv", 30, names))
+    else:
+        path = str(tiny_images(tmp_path / "next", 30, names))
+    following = Case(member, Path(last.checkpoint), prepare(DatasetSpec(path)))
+
+    probe = following.probe(recipe=sized(case), samples=8)
+    (result,) = run(following.task(sized(case, epochs=1), workspace=str(tmp_path / "more")))
+
+    assert probe.probabilities is not None
+    assert probe.probabilities.shape == (8, len(CLASSES))
+    after = state(result.checkpoint)
+    assert {v.shape[0] for k, v in after.items() if k.endswith(("head.weight", "fc.weight"))} == {2}
+
+
+# --- loading -------------------------------------------------------------------------------------
+
+
+def test_fewer_layers_are_loaded_where_the_member_asks_for_them(
+    text: Case, tmp_path: Path
+) -> None:
+    shallow = replace(text, member=replace(text.member, config={"num_hidden_layers": 1}))
+    (result,) = run(shallow.task(replace(RECIPE, epochs=1), workspace=str(tmp_path)))
+
+    config = json.loads((Path(result.checkpoint) / "config.json").read_text())
+    assert config["num_hidden_layers"] == 1
+    assert len(run(shallow.task(checkpoint=result.checkpoint, first=2, last=2))) == 1
+
+
+def test_the_folder_of_mlflows_transformers_flavour_loads(text: Case, tmp_path: Path) -> None:
+    """`model/` and `components/tokenizer/`, beside an MLmodel file."""
+    (tmp_path / "components" / "tokenizer").mkdir(parents=True)
+    (tmp_path / "model").mkdir()
+    (tmp_path / "MLmodel").touch()
+    for file in text.weights.iterdir():
+        own = "model" if file.name in ("config.json", "model.safetensors") else (
+            "components/tokenizer"
+        )
+        shutil.copy(file, tmp_path / own)
+
+    flavour = replace(text, weights=tmp_path)
+
+    assert [r.validation for r in run(flavour.task())] == [r.validation for r in run(text.task())]
+    assert np.array_equal(flavour.probe().embeddings, text.probe().embeddings)
+
+
+@pytest.mark.parametrize("layout", ["plain", "flavour"])
+def test_pickled_transformers_weights_are_refused(
+    text: Case, tmp_path: Path, layout: str
+) -> None:
+    folder = tmp_path if layout == "plain" else tmp_path / "model"
+    shutil.copytree(text.weights, folder, dirs_exist_ok=True)
+    if layout == "flavour":
+        (tmp_path / "MLmodel").touch()
+    torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+
+    with pytest.raises(ZooError, match="m: cannot be loaded from .*safetensors"):
+        run(replace(text, weights=tmp_path).task())
+
+
+def test_pickled_timm_weights_are_refused(image: Case, tmp_path: Path) -> None:
+    shutil.copytree(image.weights, tmp_path, dirs_exist_ok=True)
+    weights = tmp_path / "model.safetensors"
+    torch.save(load_file(weights), tmp_path / "pytorch_model.bin")
+    weights.unlink()
+
+    with pytest.raises(ZooError, match=r"m: expected model\.safetensors in .*, there is none"):
+        run(replace(image, weights=tmp_path).task())
+
+
+def test_a_file_that_is_no_safetensors_is_one_error(case: Case, tmp_path: Path) -> None:
+    shutil.copytree(case.weights, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "model.safetensors").write_bytes(b"not safetensors at all")
+
+    with pytest.raises(ZooError, match="m: cannot be loaded from"):
+        run(replace(case, weights=tmp_path).task())
+
+
+def test_weights_of_another_architecture_are_one_error(image: Case, tmp_path: Path) -> None:
+    (tmp_path / "config.json").unlink(missing_ok=True)
+    shutil.copy(image.weights / "model.safetensors", tmp_path)
+    other = replace(image, member=replace(image.member, arch="timm/test_vit"), weights=tmp_path)
+    unknown = replace(other, member=replace(image.member, arch="timm/no_such_net"))
+
+    for case in (other, unknown):
+        with pytest.raises(ZooError, match="m: cannot be loaded from"):
+            run(case.task())
+
+
+def test_a_library_that_nobody_installed_lists_the_known_ones(text: Case) -> None:
+    stranger = replace(text, member=replace(text.member, arch="keras/dense"))
+
+    with pytest.raises(ZooError, match="m: unknown library 'keras': expected one of timm, transf"):
+        run(stranger.task())

@@ -1,0 +1,627 @@
+"""Recall -> fine-selection -> a registered winner."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+from mlflow.artifacts import download_artifacts
+from mlflow.entities import Run
+from mlflow.entities.model_registry import ModelVersion
+from prepared import (
+    EPOCHS,
+    TARGET_ROWS,
+    Heard,
+    Zoo,
+    bench_of,
+    image_zoo,
+    registry_of,
+    text_zoo,
+)
+from tiny import CLASSES
+
+from mlflow_recall.adapters import tags
+from mlflow_recall.adapters.registry import MlflowRegistry
+from mlflow_recall.adapters.tracking import search_runs
+from mlflow_recall.cache import cache_folder
+from mlflow_recall.config import BenchmarkConfig, RecallConfig, SelectConfig
+from mlflow_recall.core import policies
+from mlflow_recall.core.records import Member
+from mlflow_recall.errors import SettingError, ZooError
+from mlflow_recall.ports import StageResult, TrainTask
+from mlflow_recall.workflows.bench import Bench
+from mlflow_recall.workflows.benchmark import benchmark
+from mlflow_recall.workflows.select import Selected, select
+
+PICKLES = {".bin", ".pkl", ".pt", ".pth", ".ckpt", ".joblib"}
+
+
+@dataclass(frozen=True)
+class Page:
+    """A selection as the tracking server shows it."""
+
+    parent: Run
+    #: candidates in the order of recall
+    children: Sequence[Run]
+    #: the winner once more on all samples
+    finals: Sequence[Run]
+
+    def child(self, model: str) -> Run:
+        return next(run for run in self.children if run.data.tags[tags.MODEL] == model)
+
+
+@pytest.fixture
+def text(store: str) -> Zoo:
+    return text_zoo(store)
+
+
+@pytest.fixture(scope="module")
+def page(store: str) -> tuple[Selected, Page]:
+    """One selection with all defaults."""
+    zoo = text_zoo(store)
+    selected, _ = selection(zoo)
+    return selected, page_of(zoo, selected.run_id)
+
+
+def wish(zoo: Zoo, *, top_k: int = 0, **settings: object) -> SelectConfig:
+    """Among the models that the zoo began with, a name for the winner that is none of theirs."""
+    recall = RecallConfig(
+        zoo.target, models=(zoo.everyone,), top_k=top_k, recommender="prior"
+    )
+    named = {"register_as": f"{zoo.namespace}-winner", **settings}
+    return SelectConfig(recall, **named)  # type: ignore[arg-type]
+
+
+def selection(
+    zoo: Zoo, *, recommender: str = "interleaved", **settings: object
+) -> tuple[Selected, Heard]:
+    bench, voice = bench_of(zoo.uri, zoo.namespace)
+    config = wish(zoo, **settings)  # type: ignore[arg-type]
+    config = replace(config, recall=replace(config.recall, recommender=recommender))
+    return select(config, bench, registry_of(bench)), voice
+
+
+def page_of(zoo: Zoo, run_id: str) -> Page:
+    parent = zoo.client.get_run(run_id)
+    query = f"tags.`mlflow.parentRunId` = '{run_id}'"
+    runs = list(search_runs(zoo.client, [parent.info.experiment_id], query))
+    children = [run for run in runs if run.data.tags[tags.KIND] == "candidate"]
+    finals = [run for run in runs if run.data.tags[tags.KIND] == "final"]
+    assert len(children) + len(finals) == len(runs)
+    return Page(parent, sorted(children, key=lambda run: int(run.data.params["rank"])), finals)
+
+
+def latest(zoo: Zoo) -> Page:
+    """The selection that was begun last."""
+    found = zoo.client.get_experiment_by_name(f"{zoo.namespace}/select")
+    assert found is not None
+    query = f"tags.`{tags.KIND}` = 'selection'"
+    runs = search_runs(zoo.client, [str(found.experiment_id)], query)
+    return page_of(zoo, max(runs, key=lambda run: run.info.start_time).info.run_id)
+
+
+def registered(zoo: Zoo, name: str = "") -> list[ModelVersion]:
+    name = name or f"{zoo.namespace}-winner"
+    return list(zoo.client.search_model_versions(f"name = '{name}'"))
+
+
+def failing(
+    bench: Bench, broken: Callable[[TrainTask], bool], error: BaseException | None = None
+) -> Bench:
+    """Training that raises for some tasks."""
+
+    def train(task: TrainTask) -> Iterator[StageResult]:
+        if broken(task):
+            raise error or ZooError(f"{task.member.name}: broken on purpose")
+        return bench.train(task)
+
+    return replace(bench, train=train)
+
+
+# --- what a selection leaves ---------------------------------------------------------------------
+
+
+def test_a_selection_is_one_parent_and_a_child_for_each_recalled_model(
+    page: tuple[Selected, Page],
+) -> None:
+    selected, seen = page
+
+    assert seen.parent.info.status == "FINISHED"
+    assert seen.parent.data.tags[tags.KIND] == "selection"
+    assert [run.data.tags[tags.MODEL] for run in seen.children] == list(selected.recalled.chosen)
+    assert len(seen.children) == 5
+    assert {run.info.experiment_id for run in seen.children} == {seen.parent.info.experiment_id}
+
+
+def test_statuses_reasons_and_rivals_are_those_that_were_decided(
+    page: tuple[Selected, Page],
+) -> None:
+    """FINISHED for who was trained to the end, KILLED for who was stopped, and why."""
+    selected, seen = page
+
+    assert Counter(c.status for c in selected.candidates)["winner"] == 1
+    assert Counter(c.status for c in selected.candidates)["stopped"] >= 3
+    for candidate in selected.candidates:
+        run = seen.child(candidate.name)
+        told = run.data.tags
+        stopped = candidate.status == "stopped"
+        assert run.info.status == ("KILLED" if stopped else "FINISHED")
+        assert told[tags.STATUS] == candidate.status
+        assert told[tags.STAGE] == str(candidate.stage)
+        assert candidate.stage == EPOCHS or stopped
+        assert told[tags.REASON] == candidate.reason != ""
+        assert told.get(tags.RIVAL) == candidate.rival
+        if stopped:
+            assert told[tags.REASON].startswith(f"after stage {candidate.stage}: ")
+            assert candidate.rival in selected.recalled.chosen
+            assert "Stopped after stage" in told["mlflow.note.content"]
+
+
+def test_nobody_is_trained_after_the_stage_that_stopped_it(page: tuple[Selected, Page]) -> None:
+    selected, seen = page
+
+    for candidate in selected.candidates:
+        run = seen.child(candidate.name)
+        client = bench_of(mlflow.get_tracking_uri(), "text")[0].client
+        points = client.get_metric_history(run.info.run_id, "val/accuracy")
+        assert [point.step for point in points] == list(range(1, candidate.stage + 1))
+        assert [point.value for point in points] == candidate.scores
+
+
+def test_stopping_reads_validation_and_the_test_split_is_touched_once(
+    page: tuple[Selected, Page],
+) -> None:
+    selected, seen = page
+
+    tested = [run for run in seen.children if "test/accuracy" in run.data.metrics]
+
+    assert [run.data.tags[tags.MODEL] for run in tested] == [selected.winner.name]
+    assert tested[0].data.metrics["test/accuracy"] == selected.test["accuracy"]
+    assert seen.parent.data.metrics["test/accuracy"] == selected.test["accuracy"]
+
+
+def test_the_winner_is_the_best_finalist_on_validation(page: tuple[Selected, Page]) -> None:
+    selected, _ = page
+
+    ends = {c.name: c.scores[-1] for c in selected.candidates if c.stage == EPOCHS}
+
+    assert ends[selected.winner.name] == max(ends.values())
+
+
+def test_the_cost_is_counted_in_epochs_and_seconds(page: tuple[Selected, Page]) -> None:
+    selected, seen = page
+    metrics = seen.parent.data.metrics
+
+    assert metrics["selection/epochs"] == selected.epochs
+    assert selected.epochs == sum(candidate.stage for candidate in selected.candidates)
+    assert metrics["selection/brute_force_epochs"] == 5 * EPOCHS
+    assert metrics["selection/halving_epochs"] == 5 + 2 + 1
+    assert selected.epochs <= 5 + 2 + 1  # fine-selection never costs more than halving
+    assert metrics["selection/final_epochs"] == EPOCHS
+    assert 0 < metrics["selection/train_seconds"] < metrics["selection/seconds"]
+
+
+def test_the_parent_says_what_was_asked_and_what_came_out(page: tuple[Selected, Page]) -> None:
+    selected, seen = page
+    told = seen.parent.data.tags
+
+    assert seen.parent.data.params["resolved.policy"] == "fine_selection"
+    assert seen.parent.data.params["resolved.dataset"].endswith("target.csv")
+    assert (told["recall.policy"], told["recall.trends"]) == ("fine_selection", "true")
+    assert told["recall.winner"] == selected.winner.name
+    note = told["mlflow.note.content"]
+    assert note.startswith(f"**{selected.winner.name}** wins with test accuracy")
+    for candidate in selected.candidates:
+        assert candidate.reason in note
+    (entry,) = seen.parent.inputs.dataset_inputs
+    assert entry.dataset.name == "target"
+
+
+def test_every_run_carries_its_owner_and_a_heartbeat(page: tuple[Selected, Page]) -> None:
+    _, seen = page
+
+    for run in (seen.parent, *seen.children, *seen.finals):
+        assert json.loads(run.data.tags[tags.OWNER])["process"] == os.getpid()
+        assert float(run.data.tags[tags.HEARTBEAT]) > 0
+
+
+def test_a_foretold_end_is_a_metric_by_stage(page: tuple[Selected, Page]) -> None:
+    selected, seen = page
+
+    for candidate in selected.candidates:
+        metrics = seen.child(candidate.name).data.metrics
+        if candidate.foretold:
+            assert metrics["foretold/end"] == pytest.approx(candidate.foretold[-1][1])
+            assert metrics["foretold/low"] <= metrics["foretold/end"] <= metrics["foretold/high"]
+    assert any(candidate.foretold for candidate in selected.candidates)
+
+
+def test_checkpoints_are_gone_afterwards(page: tuple[Selected, Page]) -> None:
+    assert not cache_folder("checkpoints", page[0].run_id).exists()
+
+
+# --- the winner ----------------------------------------------------------------------------------
+
+
+def test_the_winner_is_registered_under_its_alias(
+    page: tuple[Selected, Page], text: Zoo
+) -> None:
+    selected, seen = page
+
+    mine = [v for v in registered(text) if v.tags[tags.SELECTION] == selected.run_id]
+
+    (version,) = mine
+    assert selected.registered == {
+        "name": "text-winner",
+        "version": str(version.version),
+        "alias": "winner",
+    }
+    assert version.run_id == selected.run_id
+    assert version.tags[tags.MODEL] == selected.winner.name
+    assert seen.parent.data.tags["recall.registered"] == f"text-winner/{version.version}"
+    assert "winner" in text.client.get_registered_model("text-winner").aliases
+
+
+def test_the_winner_predicts_through_mlflow(page: tuple[Selected, Page]) -> None:
+    version = page[0].registered["version"]
+
+    model = mlflow.pyfunc.load_model(f"models:/text-winner/{version}")
+    answers = model.predict(pd.DataFrame({"text": ["w00 w03 w06", "w01 w04 w07"]}))
+
+    assert set(answers["label"]) <= set(CLASSES)
+    assert answers["score"].between(1 / len(CLASSES), 1).all()
+
+
+def test_nothing_of_the_winner_is_pickled(page: tuple[Selected, Page], tmp_path: Path) -> None:
+    version = page[0].registered["version"]
+
+    folder = Path(download_artifacts(f"models:/text-winner/{version}", dst_path=str(tmp_path)))
+
+    files = {path.name for path in folder.rglob("*") if path.is_file()}
+    assert "model.safetensors" in files
+    assert not {name for name in files if Path(name).suffix in PICKLES}
+
+
+def test_one_selection_never_registers_twice(
+    page: tuple[Selected, Page], text: Zoo, tmp_path: Path
+) -> None:
+    """The parent run is the key: a second call finds the first's version."""
+    selected, _ = page
+    before = [version.version for version in registered(text)]
+
+    again = MlflowRegistry(text.client, text.namespace).register_winner(
+        "text-winner",
+        tmp_path,
+        selected.winner.member,
+        run_id=selected.winner.run.run_id,
+        parent_id=selected.run_id,
+        experiment_id=selected.experiment_id,
+        alias="winner",
+    )
+
+    assert str(again.version) == selected.registered["version"]
+    assert [version.version for version in registered(text)] == before
+
+
+def test_the_winner_is_retrained_on_all_samples_as_one_more_child(
+    page: tuple[Selected, Page],
+) -> None:
+    """By default where the target has more samples than the recipe uses."""
+    selected, seen = page
+
+    (final,) = seen.finals
+    assert final.info.status == "FINISHED"
+    assert final.data.params["recipe.train_samples"] == "0"
+    samples = int(TARGET_ROWS * 0.8 * 0.8)
+    assert final.data.tags[tags.REASON] == f"the winner, trained on all {samples} samples"
+    assert final.data.tags[tags.STAGE] == str(EPOCHS)
+    assert selected.final["epochs"] == EPOCHS
+    assert final.data.metrics["test/accuracy"] == selected.final["test"]["accuracy"]
+
+
+def test_final_same_registers_what_won(text: Zoo) -> None:
+    selected, _ = selection(text, top_k=2, final="same", recommender="prior")
+
+    assert page_of(text, selected.run_id).finals == []
+    assert selected.final == {"epochs": 0, "test": {}}
+
+
+def test_final_auto_does_not_train_again_on_the_same_samples(text: Zoo) -> None:
+    selected, voice = selection(
+        text, top_k=1, recommender="prior", recipe={"train_samples": TARGET_ROWS}
+    )
+
+    assert selected.final["epochs"] == 0
+    assert page_of(text, selected.run_id).finals == []
+
+
+def test_a_winner_competes_in_a_later_selection(text: Zoo) -> None:
+    """Its weights load as a zoo member, before and after it has a history of its own."""
+    bench, _ = bench_of(text.uri, text.namespace)
+    first, _ = selection(
+        text, top_k=1, final="same", recommender="prior", register_as="text-champion"
+    )
+    config = wish(text)
+    everyone = replace(config.recall, models=(text.everyone, "text-champion"))
+
+    unknown = select(replace(config, recall=everyone), bench, registry_of(bench))
+    spec = replace(text.target, path=str(text.folder / "set-0.csv"))
+    done = benchmark(
+        BenchmarkConfig((spec,), ("text-champion",), {"epochs": EPOCHS}), bench
+    )
+    known = select(replace(config, recall=everyone), bench, registry_of(bench))
+
+    assert first.registered["name"] == "text-champion"
+    assert (len(done.done), done.failed) == (1, {})
+    for selected in (unknown, known):
+        found = {c.name: c for c in selected.candidates}
+        assert "text-champion" in {*found, *selected.recalled.ranking.models}
+        assert all(c.status != "failed" for c in selected.candidates)
+    assert "text-champion" == unknown.recalled.ranking.models[-1]
+
+
+def test_a_champion_of_its_own_dataset_starts_from_what_it_learned(text: Zoo) -> None:
+    """The head that was saved with the weights is of the same classes, so it is kept."""
+    bench, _ = bench_of(text.uri, text.namespace)
+    registry = registry_of(bench)
+    selection(text, top_k=1, recommender="prior", register_as="text-master")
+    config = wish(text, top_k=6, policy="brute_force", final="same")
+    everyone = replace(config.recall, models=(text.everyone, "text-master"))
+
+    selected = select(replace(config, recall=everyone), bench, registry)
+
+    (master,) = (c for c in selected.candidates if c.name == "text-master")
+    assert master.status in ("winner", "finalist")
+    assert len(selected.candidates) == 6
+
+
+# --- policies ------------------------------------------------------------------------------------
+
+
+def test_brute_force_trains_everyone_to_the_end(text: Zoo) -> None:
+    selected, _ = selection(text, policy="brute_force", final="same", recommender="prior")
+
+    seen = page_of(text, selected.run_id)
+    assert [candidate.stage for candidate in selected.candidates] == [EPOCHS] * 5
+    assert {run.info.status for run in seen.children} == {"FINISHED"}
+    assert selected.epochs == selected.cost["brute_force"] == 5 * EPOCHS
+    best = max(candidate.scores[-1] for candidate in selected.candidates)
+    assert selected.winner.scores[-1] == best
+
+
+def test_halving_keeps_the_better_half_of_every_stage(text: Zoo) -> None:
+    selected, _ = selection(text, policy="halving", final="same", recommender="prior")
+
+    stages = sorted(candidate.stage for candidate in selected.candidates)
+    assert stages == [1, 1, 1, 2, 3]
+    assert selected.epochs == selected.cost["halving"] == policies.epochs("halving", 5, EPOCHS)
+    by_first = sorted((c.scores[0] for c in selected.candidates), reverse=True)
+    assert sorted((c.scores[0] for c in selected.candidates if c.stage > 1), reverse=True) == (
+        by_first[:2]
+    )
+
+
+def test_one_recalled_model_wins_without_a_race(text: Zoo) -> None:
+    selected, _ = selection(text, top_k=1, final="same", recommender="prior")
+
+    (winner,) = selected.candidates
+    assert (winner.status, winner.stage) == ("winner", EPOCHS)
+
+
+@pytest.mark.parametrize(
+    "recipe", [{"epochs": 2}, {"learning_rate": 1e-2}], ids=["epochs", "learning_rate"]
+)
+def test_with_another_recipe_trends_are_off_and_halving_decides(
+    text: Zoo, recipe: dict[str, object]
+) -> None:
+    """Trends hold only for the recipe that they were recorded with."""
+    selected, voice = selection(text, top_k=3, final="same", recipe=recipe, recommender="prior")
+
+    parent = page_of(text, selected.run_id).parent
+    assert (parent.data.tags["recall.policy"], parent.data.tags["recall.trends"]) == (
+        "halving",
+        "false",
+    )
+    assert (
+        "note: another recipe than the history's: trends do not hold, halving decides"
+        in voice.lines
+    )
+    stages = int(str(recipe.get("epochs", EPOCHS)))
+    assert sorted(c.stage for c in selected.candidates) == [1, 1, stages]
+    assert not any(candidate.foretold for candidate in selected.candidates)
+
+
+def test_a_loss_is_selected_by_its_lowest(text: Zoo) -> None:
+    bench, _ = bench_of(text.uri, text.namespace)
+    config = wish(text, policy="brute_force", final="same")
+    recall = replace(config.recall, metric="log_loss", tolerance=0.05)
+
+    selected = select(replace(config, recall=recall), bench, registry_of(bench))
+
+    seen = page_of(text, selected.run_id)
+    losses = {r.data.tags[tags.MODEL]: r.data.metrics["val/log_loss"] for r in seen.children}
+    assert losses[selected.winner.name] == min(losses.values())
+
+
+# --- what goes wrong -----------------------------------------------------------------------------
+
+
+def test_corrupt_weights_fail_one_candidate_and_never_the_selection(
+    text: Zoo, tmp_path: Path
+) -> None:
+    bench, voice = bench_of(text.uri, text.namespace)
+    (tmp_path / "model.safetensors").write_bytes(b"no tensors at all")
+    config = wish(text, policy="brute_force", final="same", top_k=3)
+    broken = text.models[0]
+
+    class Torn(MlflowRegistry):
+        def weights(self, member: Member) -> str:
+            return str(tmp_path) if member.name == broken else super().weights(member)
+
+    bench = replace(bench, registry=Torn(bench.client, bench.namespace))
+    recall = replace(config.recall, models=tuple(text.models[:3]))
+    selected = select(replace(config, recall=recall), bench, registry_of(bench))
+
+    run = page_of(text, selected.run_id).child(broken)
+    assert (run.info.status, run.data.tags[tags.STATUS]) == ("FAILED", "failed")
+    assert f"{broken}: cannot be loaded" in run.data.tags[tags.REASON]
+    assert [a.path for a in text.client.list_artifacts(run.info.run_id)] == ["traceback.txt"]
+    others = [c for c in selected.candidates if c.name != broken]
+    assert [c.stage for c in others] == [EPOCHS] * 2
+    assert any(line.startswith(f"failed: {broken}: ") for line in voice.lines)
+
+
+def test_lost_weights_fail_one_candidate_before_the_first_stage(text: Zoo) -> None:
+    bench, _ = bench_of(text.uri, text.namespace)
+    lost = text.models[1]
+
+    class Lost(MlflowRegistry):
+        def weights(self, member: Member) -> str:
+            if member.name == lost:
+                raise ZooError(f"{lost} version 1: no weights: they are lost")
+            return super().weights(member)
+
+    bench = replace(bench, registry=Lost(bench.client, bench.namespace))
+    selected = select(wish(text, final="same"), bench, registry_of(bench))
+
+    run = page_of(text, selected.run_id).child(lost)
+    assert run.info.status == "FAILED"
+    assert run.data.tags[tags.REASON] == f"{lost} version 1: no weights: they are lost"
+    assert len(page_of(text, selected.run_id).children) == 5
+
+
+def test_when_all_survivors_fail_the_best_of_the_stopped_goes_on(text: Zoo) -> None:
+    bench, voice = bench_of(text.uri, text.namespace)
+    failed: list[str] = []
+
+    def second_stage_of_two(task: TrainTask) -> bool:
+        if task.first == 2 and len(failed) < 2:
+            failed.append(task.member.name)
+            return True
+        return False
+
+    config = wish(text, policy="halving", final="same")
+    selected = select(config, failing(bench, second_stage_of_two), registry_of(bench))
+
+    assert len(failed) == 2
+    found = {c.name: c for c in selected.candidates}
+    assert {name for name, c in found.items() if c.status == "failed"} == set(failed)
+    stopped = [c for c in selected.candidates if c.status == "stopped"]
+    assert selected.winner.stage == EPOCHS
+    assert all(selected.winner.scores[0] >= c.scores[0] for c in stopped)
+    note = f"note: {selected.winner.name} is taken up again, since all others failed"
+    assert note in voice.lines
+    seen = page_of(text, selected.run_id)
+    assert Counter(run.info.status for run in seen.children) == {
+        "FAILED": 2,
+        "KILLED": 2,
+        "FINISHED": 1,
+    }
+    told = seen.child(selected.winner.name).data.tags
+    assert (told[tags.STATUS], told[tags.STAGE]) == ("winner", str(EPOCHS))
+    assert told[tags.REASON] == "best of 5 recalled models"
+    assert tags.RIVAL not in told
+
+
+def test_when_everyone_fails_it_is_said_of_each_and_nothing_is_registered(text: Zoo) -> None:
+    bench, _ = bench_of(text.uri, text.namespace)
+    before = len(registered(text))
+
+    with pytest.raises(SettingError, match="expected one model that trains, all failed: .*broken"):
+        select(wish(text), failing(bench, lambda _: True), registry_of(bench))
+
+    seen = latest(text)
+    assert seen.parent.info.status == "FAILED"
+    assert "all failed" in seen.parent.data.tags[tags.REASON]
+    assert {run.info.status for run in seen.children} == {"FAILED"}
+    assert len(registered(text)) == before
+
+
+def test_an_interrupt_closes_every_run_as_killed(text: Zoo) -> None:
+    bench, _ = bench_of(text.uri, text.namespace)
+    bench = failing(bench, lambda task: task.first == 2, KeyboardInterrupt())
+
+    with pytest.raises(KeyboardInterrupt):
+        select(wish(text, policy="halving"), bench, registry_of(bench))
+
+    seen = latest(text)
+    assert seen.parent.info.status == "KILLED"
+    assert {run.info.status for run in seen.children} == {"KILLED"}
+    reasons = Counter(run.data.tags[tags.REASON] for run in (seen.parent, *seen.children))
+    assert reasons["interrupted: KeyboardInterrupt"] == 3  # two were at work, and the parent
+    assert not cache_folder("checkpoints", seen.parent.info.run_id).exists()
+
+
+def test_a_bug_in_the_middle_closes_every_run_as_failed(text: Zoo) -> None:
+    """A bug keeps its traceback, but leaves nothing RUNNING."""
+    bench, _ = bench_of(text.uri, text.namespace)
+
+    class Faulty(Heard):
+        def advance(self, steps: int = 1, now: str = "") -> None:
+            if "stage 1" in now:
+                raise ZeroDivisionError("a bug")
+
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        select(wish(text), replace(bench, voice=Faulty()), registry_of(bench))
+
+    seen = latest(text)
+    assert {run.info.status for run in (seen.parent, *seen.children)} == {"FAILED"}
+    assert len(seen.children) == 5
+    for run in (seen.parent, *seen.children):
+        assert run.data.tags[tags.REASON] == "interrupted: ZeroDivisionError"
+
+
+def test_a_registry_that_refuses_leaves_no_run_open(text: Zoo) -> None:
+    bench, _ = bench_of(text.uri, text.namespace)
+    before = len(registered(text))
+
+    class Full(MlflowRegistry):
+        def register_winner(self, *_: object, **__: object) -> ModelVersion:
+            raise ZooError("registry: expected room, got none")
+
+    with pytest.raises(ZooError, match="expected room"):
+        select(wish(text), bench, Full(bench.client, bench.namespace))
+
+    seen = latest(text)
+    assert seen.parent.info.status == "FAILED"
+    assert seen.parent.data.tags[tags.REASON] == "registry: expected room, got none"
+    assert "RUNNING" not in {run.info.status for run in (*seen.children, *seen.finals)}
+    assert len(registered(text)) == before
+
+
+def test_what_is_wrong_before_training_writes_no_run(text: Zoo) -> None:
+    bench, _ = bench_of(text.uri, text.namespace)
+    before = latest(text).parent.info.run_id
+    config = wish(text)
+    config = replace(config, recall=replace(config.recall, models=("nobody-*",)))
+
+    with pytest.raises(SettingError, match=r"models: expected names or patterns of .*'nobody-\*'"):
+        select(config, bench, registry_of(bench))
+
+    assert latest(text).parent.info.run_id == before
+
+
+# --- images --------------------------------------------------------------------------------------
+
+
+def test_images_are_selected_for_and_served_too(store: str) -> None:
+    import base64
+
+    zoo = image_zoo(store)
+
+    selected, _ = selection(zoo)
+
+    assert selected.recalled.score == "leep"
+    assert len(selected.candidates) == 4
+    assert all(c.status != "failed" for c in selected.candidates)
+    picture = next((zoo.folder / "target").rglob("*.png")).read_bytes()
+    model = mlflow.pyfunc.load_model(f"models:/image-winner/{selected.registered['version']}")
+    (label,) = model.predict(pd.DataFrame({"image": [base64.b64encode(picture).decode()]}))["label"]
+    assert label in CLASSES
