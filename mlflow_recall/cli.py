@@ -131,7 +131,12 @@ _TARGET = _options(
     click.option("--label", help="Label column; guessed where there is one."),
     click.option("--config", help="Configuration of a hub dataset."),
     click.option("--split", default="split", help="Column that names each row's split [split]."),
-    click.option("--split-seed", default=0, help="Seed of splits that are not given."),
+    click.option(
+        "--split-seed",
+        default=0,
+        type=click.IntRange(min=0),
+        help="Seed of splits that are not given.",
+    ),
 )
 _RECALL = _options(
     click.option("--metric", default="accuracy", show_default=True, help="What to select by."),
@@ -384,7 +389,7 @@ def _bench(
     """Reach the store, close what the dead left open, and hand out the ports."""
     from mlflow.exceptions import MlflowException
 
-    from mlflow_recall.adapters import ownership, tracking, zoo
+    from mlflow_recall.adapters import ownership, tags, tracking, zoo
     from mlflow_recall.adapters.datasets import prepare
     from mlflow_recall.adapters.registry import DEFAULT, MlflowRegistry
     from mlflow_recall.adapters.terminal import Terminal
@@ -395,9 +400,10 @@ def _bench(
     _quiet()
     terminal = Terminal()
     namespace = (namespace or DEFAULT).strip("/")
+    run_id = os.environ.pop("MLFLOW_RUN_ID", "")
+    client = tracking.connect(tracking_uri or None)
     running = engine_named(engine, workers, threads)
     try:
-        client = tracking.connect(tracking_uri or None)
         for line in ownership.sweep(client):
             terminal.say(line)
         registry = MlflowRegistry(client, namespace)
@@ -411,9 +417,13 @@ def _bench(
             probe=zoo.probe,
             prepare=prepare,
             voice=terminal,
-            run_id=os.environ.pop("MLFLOW_RUN_ID", ""),
+            run_id=run_id,
         )
         yield _Work(bench, registry, terminal)
+    except RecallError as error:
+        if run_id:  # `mlflow run` marks its run FAILED, but cannot know why
+            client.set_tag(run_id, tags.REASON, " ".join(str(error).split()))
+        raise
     except MlflowException as error:
         where = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "the default store")
         raise TrackingError(f"{where}: {' '.join(str(error).split())}") from error

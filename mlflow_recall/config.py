@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mlflow_recall.adapters.datasets import DatasetSpec
 from mlflow_recall.core.metrics import bounded, check_metric
 from mlflow_recall.core.policies import policy
+from mlflow_recall.core.recipes import Recipe
 from mlflow_recall.core.recommend import recommender
 from mlflow_recall.core.scores import SCORES
 from mlflow_recall.errors import SettingError, unknown
@@ -24,6 +26,9 @@ class BenchmarkConfig:
     models: tuple[str, ...] = ()
     #: fields of a recipe that differ from the family's default
     recipe: Mapping[str, object] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        Recipe().altered(self.recipe, "options")
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,8 @@ class RecallConfig:
                 f"tolerance: expected one in the unit of {self.metric}, which is not in [0, 1]: "
                 "give --tolerance"
             )
+        if not 0 <= self.allowed_gap < math.inf:
+            raise SettingError(f"tolerance: expected 0 or more, got {self.tolerance:g}")
 
     @property
     def allowed_gap(self) -> float:
@@ -95,6 +102,7 @@ class SelectConfig:
 
     def __post_init__(self) -> None:
         policy(self.policy)
+        Recipe().altered(self.recipe, "options")
         if not 0 <= self.threshold < 1:
             raise SettingError(f"threshold: expected a share in [0, 1), got {self.threshold:g}")
         if self.final not in FINALS:

@@ -191,7 +191,8 @@ def _load(spec: DatasetSpec) -> dict[str, Any]:
             loaded = _load_folder(path)
         elif _looks_local(spec.path):
             raise DatasetError(
-                f"{spec.path}: expected a file, a folder or a hub id: there is no such file here"
+                f"{spec.path}: expected a file, a folder or a hub id: there is no such file in "
+                f"{Path.cwd()}"
             )
         else:
             loaded = datasets.load_dataset(spec.path, spec.config or None)

@@ -25,6 +25,7 @@ from mlflow_recall.adapters import tags
 from mlflow_recall.adapters.ownership import Heartbeat, owner
 from mlflow_recall.adapters.tracking import ensure_experiment, search_runs
 from mlflow_recall.core.records import Dataset
+from mlflow_recall.errors import RecallError
 
 
 class OpenRun:
@@ -105,9 +106,21 @@ class OpenRun:
         self._client.set_terminated(self.run_id, status)
         self.closed = True
 
+    def abandon(self, error: BaseException) -> None:
+        """Close it because of an error: KILLED if a person or the system interrupted the work."""
+        if isinstance(error, Exception):
+            kind = "" if isinstance(error, RecallError) else f"{type(error).__name__}: "
+            self.finish("FAILED", f"{kind}{error}")
+        else:
+            self.finish("KILLED", f"interrupted: {type(error).__name__}")
+
     def reopen(self) -> None:
-        """Take up a closed run again."""
+        """Take up a closed run again; why it was closed holds no more."""
         self._client.update_run(self.run_id, status="RUNNING")
+        told = self._client.get_run(self.run_id).data.tags
+        for tag in (tags.STATUS, tags.REASON, tags.RIVAL, MLFLOW_RUN_NOTE):
+            if tag in told:
+                self._client.delete_tag(self.run_id, tag)
         self._ledger.heartbeat.watch(self.run_id)
         self.closed = False
 

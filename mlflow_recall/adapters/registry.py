@@ -74,11 +74,10 @@ class MlflowRegistry:
         """See ``ports.Registry.weights``."""
         try:
             uri = self._client.get_model_version_download_uri(member.name, member.version)
-            return str(
-                mlflow.artifacts.download_artifacts(
-                    artifact_uri=uri, tracking_uri=self._client.tracking_uri
-                )
+            folder = mlflow.artifacts.download_artifacts(
+                artifact_uri=uri, tracking_uri=self._client.tracking_uri
             )
+            return str(_weights_in(Path(folder)))
         except Exception as error:  # every artifact store has exceptions of its own
             reason = " ".join(str(error).split())
             raise ZooError(
@@ -321,6 +320,14 @@ def _object(told: Mapping[str, str], tag: str, label: str) -> dict[str, object]:
     return value
 
 
+def _weights_in(folder: Path) -> Path:
+    """The folder of weights in what was downloaded: a winner is a served model around them."""
+    if not (folder / "MLmodel").exists():
+        return folder
+    artifacts = Model.load(folder).flavors.get("python_function", {}).get("artifacts") or {}
+    return folder / artifacts["weights"]["path"] if "weights" in artifacts else folder
+
+
 def _pages(search: Callable[..., Any]) -> Iterator[Any]:
     token: str | None = None
     while True:
@@ -358,7 +365,10 @@ def _digest(folder: Path) -> str:
         ZooError: no such folder, or nothing but pickles in it.
     """
     if not folder.is_dir():
-        raise ZooError(f"{folder}: expected a folder with safetensors, there is none")
+        raise ZooError(
+            f"{folder}: expected a folder with safetensors, there is none; a hub model is written "
+            "hf:/org/name"
+        )
     files = sorted(folder.glob("*.safetensors"))
     if not files:
         pickled = _first_pickled(folder.iterdir())

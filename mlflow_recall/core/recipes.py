@@ -17,7 +17,10 @@ _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _LEAST = {
     **dict.fromkeys(("batch_size", "epochs"), 1),
     **dict.fromkeys(("weight_decay", "warmup", "train_samples", "eval_samples", "input_size"), 0),
+    "seed": 0,
 }
+#: stages seed with a thousand times it, in 32 bits
+_LARGEST_SEED = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,8 @@ class Recipe:
         for name, least in _LEAST.items():
             if not getattr(self, name) >= least:
                 raise SettingError(f"{name}: expected at least {least}, got {getattr(self, name)}")
+        if self.seed > _LARGEST_SEED:
+            raise SettingError(f"seed: expected at most {_LARGEST_SEED}, got {self.seed}")
         if self.warmup > 1:
             raise SettingError(f"warmup: expected at most 1, got {self.warmup}")
         if self.freeze not in _FREEZE:

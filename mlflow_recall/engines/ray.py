@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Iterable, Iterator
+from importlib import import_module
 from typing import Any, TypeVar
 
 from mlflow_recall.errors import RecallError, SettingError, TaskError
@@ -22,7 +23,7 @@ class RayEngine:
 
     def __init__(self, workers: int = 0, threads: int = 0) -> None:
         try:
-            import ray
+            ray: Any = import_module("ray")  # typed in part only
         except ImportError:
             raise SettingError(
                 "engine ray: expected the package ray, which is not installed: "

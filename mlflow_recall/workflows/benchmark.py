@@ -11,7 +11,7 @@ from mlflow_recall.adapters.ledger import Ledger, OpenRun, is_done, is_running
 from mlflow_recall.config import BenchmarkConfig
 from mlflow_recall.core.recipes import Recipe, default_recipe
 from mlflow_recall.core.records import Dataset, Member
-from mlflow_recall.errors import DatasetError, RecallError, SettingError, TaskError, ZooError
+from mlflow_recall.errors import DatasetError, SettingError, TaskError, ZooError
 from mlflow_recall.ports import Bar, StageResult, TrainTask
 from mlflow_recall.workflows.bench import Bench, chosen
 
@@ -141,10 +141,9 @@ class _Job:
                     run.finish("FINISHED")
                     self._result.done.append(cell.title)
         except BaseException as error:
-            reason = str(error) if isinstance(error, RecallError) else type(error).__name__
             for _, run in self._running:
                 if not run.closed:
-                    run.finish("KILLED", f"interrupted: {reason}")
+                    run.abandon(error)
             raise
 
     def _tasks(self, cells: list[Cell]) -> Iterator[TrainTask]:

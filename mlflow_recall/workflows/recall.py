@@ -156,11 +156,8 @@ def recall_run(config: RecallConfig, bench: Bench) -> tuple[Recalled, OpenRun]:
                 f"**{best}** is recommended first for {prospect.dataset.name}.\n\n"
                 + figures.markdown_table(ranking_rows(recalled))
             )
-        except RecallError as error:
-            run.finish("FAILED", str(error))
-            raise
         except BaseException as error:
-            run.finish("KILLED", f"interrupted: {type(error).__name__}")
+            run.abandon(error)
             raise
         run.finish()
     finally:

@@ -104,11 +104,8 @@ def select(config: SelectConfig, bench: Bench, registry: MlflowRegistry) -> Sele
             log_recall(recalled, parent)
             selected = race.run(recalled)
         except BaseException as error:
-            expected = isinstance(error, RecallError)
-            reason = str(error) if expected else f"interrupted: {type(error).__name__}"
-            status = "KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED"
             for run in [*race.open_runs(), parent]:
-                run.finish(status, reason)
+                run.abandon(error)
             raise
         parent.finish()
     finally:

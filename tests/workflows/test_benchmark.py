@@ -231,9 +231,7 @@ def test_a_cell_of_a_living_process_is_left_to_it(small: Bench, config: Benchmar
     small.client.set_terminated(running)
 
 
-def test_a_cell_of_a_dead_process_is_closed_and_done(
-    small: Bench, config: BenchmarkConfig
-) -> None:
+def test_a_cell_of_a_dead_process_is_closed_and_done(small: Bench, config: BenchmarkConfig) -> None:
     benchmark(config, small)
     who = {"host": socket.gethostname(), "process": os.getpid(), "started": 1.0}  # pid, used anew
     left = leave_running(small, json.dumps(who))

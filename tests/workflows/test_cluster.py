@@ -31,9 +31,7 @@ SCORES = {
     "salmon": (0.41, 0.88, 0.22),
     "owl": (0.10, 0.20, 0.99),
 }
-RECORDS = Path(
-    os.environ.get("RECALL_RECORDS", Path(__file__).parents[3] / "shared" / "data")
-)
+RECORDS = Path(os.environ.get("RECALL_RECORDS", Path(__file__).parents[3] / "shared" / "data"))
 PAPER = RECORDS / "two_phase_paper"
 
 
@@ -79,9 +77,7 @@ def groups(clusters: list[dict[str, Any]]) -> set[frozenset[str]]:
 def test_plain_tables_are_clustered_without_a_server(
     tables: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = printed(
-        ["cluster", "--history", str(tables), "--metric", "acc", "--cut", "0.1"], capsys
-    )
+    told = printed(["cluster", "--history", str(tables), "--metric", "acc", "--cut", "0.1"], capsys)
 
     assert groups(told["clusters"]) == {
         frozenset({"fox", "wolf"}),
@@ -105,9 +101,7 @@ def test_a_loss_is_turned(tables: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert loss["clusters"] == score["clusters"]
 
 
-def test_a_dropped_dataset_does_not_count(
-    tables: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_dropped_dataset_does_not_count(tables: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """On the second dataset alone the two pairs are close: 0.79 to 0.90."""
     dropped = ["--drop-dataset", "set-0", "--drop_dataset", "set-2"]
     argv = ["cluster", "--history", str(tables), "--metric", "acc", "--cut", "0.2", *dropped]
@@ -129,9 +123,7 @@ def test_the_paper_has_as_many_clusters_and_the_same_silhouette(
         "acc_CV": ("0.03", 5, 29, 1, 0.778),
     }[metric]
 
-    told = printed(
-        ["cluster", "--history", str(PAPER), "--metric", metric, "--cut", cut], capsys
-    )
+    told = printed(["cluster", "--history", str(PAPER), "--metric", metric, "--cut", cut], capsys)
 
     sizes = [len(cluster["members"]) for cluster in told["clusters"]]
     assert sum(size > 1 for size in sizes) == clusters

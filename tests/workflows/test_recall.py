@@ -234,9 +234,7 @@ def test_models_that_have_no_weights_here_still_teach(text: Zoo) -> None:
     def alter(member: Member) -> Member:
         return replace(member, available=member.name != text.models[0])
 
-    prospect = survey(
-        wish(text), replace(bench, registry=AlteredRegistry(bench, alter))
-    )
+    prospect = survey(wish(text), replace(bench, registry=AlteredRegistry(bench, alter)))
 
     assert set(prospect.members) == set(text.models[1:])
     assert text.models[0] in {record.model for record in prospect.usable.records}

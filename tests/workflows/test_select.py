@@ -72,9 +72,7 @@ def page(store: str) -> tuple[Selected, Page]:
 
 def wish(zoo: Zoo, *, top_k: int = 0, **settings: object) -> SelectConfig:
     """Among the models that the zoo began with, a name for the winner that is none of theirs."""
-    recall = RecallConfig(
-        zoo.target, models=(zoo.everyone,), top_k=top_k, recommender="prior"
-    )
+    recall = RecallConfig(zoo.target, models=(zoo.everyone,), top_k=top_k, recommender="prior")
     named = {"register_as": f"{zoo.namespace}-winner", **settings}
     return SelectConfig(recall, **named)  # type: ignore[arg-type]
 
@@ -238,8 +236,8 @@ def test_a_foretold_end_is_a_metric_by_stage(page: tuple[Selected, Page]) -> Non
     for candidate in selected.candidates:
         metrics = seen.child(candidate.name).data.metrics
         if candidate.foretold:
-            assert metrics["foretold/end"] == pytest.approx(candidate.foretold[-1][1])
-            assert metrics["foretold/low"] <= metrics["foretold/end"] <= metrics["foretold/high"]
+            assert metrics["selection/foretold"] == pytest.approx(candidate.foretold[-1][1])
+            assert metrics["foretold/low"] <= metrics["selection/foretold"] <= metrics["foretold/high"]
     assert any(candidate.foretold for candidate in selected.candidates)
 
 
@@ -250,9 +248,7 @@ def test_checkpoints_are_gone_afterwards(page: tuple[Selected, Page]) -> None:
 # --- the winner ----------------------------------------------------------------------------------
 
 
-def test_the_winner_is_registered_under_its_alias(
-    page: tuple[Selected, Page], text: Zoo
-) -> None:
+def test_the_winner_is_registered_under_its_alias(page: tuple[Selected, Page], text: Zoo) -> None:
     selected, seen = page
 
     mine = [v for v in registered(text) if v.tags[tags.SELECTION] == selected.run_id]
@@ -353,9 +349,7 @@ def test_a_winner_competes_in_a_later_selection(text: Zoo) -> None:
 
     unknown = select(replace(config, recall=everyone), bench, registry_of(bench))
     spec = replace(text.target, path=str(text.folder / "set-0.csv"))
-    done = benchmark(
-        BenchmarkConfig((spec,), ("text-champion",), {"epochs": EPOCHS}), bench
-    )
+    done = benchmark(BenchmarkConfig((spec,), ("text-champion",), {"epochs": EPOCHS}), bench)
     known = select(replace(config, recall=everyone), bench, registry_of(bench))
 
     assert first.registered["name"] == "text-champion"
@@ -403,8 +397,9 @@ def test_halving_keeps_the_better_half_of_every_stage(text: Zoo) -> None:
     assert stages == [1, 1, 1, 2, 3]
     assert selected.epochs == selected.cost["halving"] == policies.epochs("halving", 5, EPOCHS)
     by_first = sorted((c.scores[0] for c in selected.candidates), reverse=True)
-    assert sorted((c.scores[0] for c in selected.candidates if c.stage > 1), reverse=True) == (
-        by_first[:2]
+    assert (
+        sorted((c.scores[0] for c in selected.candidates if c.stage > 1), reverse=True)
+        == (by_first[:2])
     )
 
 

@@ -87,17 +87,24 @@ def load(
     try:
         config = AutoConfig.from_pretrained(model_folder, **member.config)
         own = source_head and not (model_folder / _HEAD).exists()
-        backbone = (_WITH_HEAD[member.modality] if own else AutoModel).from_pretrained(
+        backbone, told = (_WITH_HEAD[member.modality] if own else AutoModel).from_pretrained(
             model_folder,
             config=config,
             use_safetensors=True,  # nothing here ever unpickles
             dtype=torch.float32,
+            output_loading_info=True,
         )
         processor = (AutoTokenizer if text else AutoImageProcessor).from_pretrained(
             processor_folder
         )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ZooError(f"{member.name}: cannot be loaded from {weights}: {error}") from error
+    every, missing = len(list(backbone.parameters())), len(told["missing_keys"])
+    if 2 * missing > every:  # they are left at random
+        raise ZooError(
+            f"{member.name}: cannot be loaded from {weights}: it has {every - missing} of {every} "
+            f"weights of {config.model_type}: is it another architecture?"
+        )
     network = _TextNetwork if text else _ImageNetwork
     if own:
         return network(backbone, processor, recipe, ())

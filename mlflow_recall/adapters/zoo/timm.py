@@ -63,7 +63,23 @@ def load(
         raise ZooError(f"{member.name}: cannot be loaded from {weights}: {error}") from error
     if not source_head and described.get("label_names") != list(dataset.classes):
         module.reset_classifier(len(dataset.classes))
-    return TimmNetwork(module, recipe, dataset.classes, arguments)
+    network = TimmNetwork(module, recipe, dataset.classes, arguments)
+    _check_found(
+        network, folder / _WEIGHTS, f"{member.name}: cannot be loaded from {weights}", arch
+    )
+    return network
+
+
+def _check_found(network: TimmNetwork, weights: Path, where: str, arch: str) -> None:
+    """Timm leaves at random what it does not find: most of a backbone must be in the file."""
+    backbone = network.frozen("backbone")
+    with safe_open(weights, framework="np") as file:
+        found = len(set(backbone) & set(file.keys()))
+    if 2 * found < len(backbone):
+        raise ZooError(
+            f"{where}: it has {found} of {len(backbone)} weights of {arch}, by timm's names: "
+            "is it another architecture?"
+        )
 
 
 def _takes_image_size(arch: str) -> bool:
