@@ -425,7 +425,7 @@ def _bench(
             client.set_tag(run_id, tags.REASON, " ".join(str(error).split()))
         raise
     except MlflowException as error:
-        where = tracking_uri or os.environ.get("MLFLOW_TRACKING_URI", "the default store")
+        where = tracking.shown(client.tracking_uri)
         raise TrackingError(f"{where}: {' '.join(str(error).split())}") from error
     finally:
         running.close()
@@ -618,8 +618,9 @@ def _by(recalled: Recalled) -> str:
 def _outcome(selected: Selected, work: _Work) -> str:
     """The last line: who won, what it cost, where to look."""
     from mlflow_recall.adapters.figures import run_link
+    from mlflow_recall.adapters.tracking import shown
 
-    uri = work.bench.client.tracking_uri
+    uri = shown(work.bench.client.tracking_uri)
     served = uri.startswith("http")
     link = run_link(
         uri.rstrip("/") if served else "http://127.0.0.1:5000",

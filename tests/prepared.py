@@ -188,8 +188,7 @@ def image_zoo(uri: str) -> Zoo:
     target = tiny_images(folder / "target", 60, seed=9)
     zoo_file = write_zoo(folder / "zoo.yaml", models)
     prepared = made(uri, "image", zoo_file, folder / "benchmarks.yaml", target)
-    name = MlflowRegistry(prepared.client, "image").name_of
-    group(prepared, {f"pair-{i}": [name(f"pixel-{2 * i + j}") for j in range(2)] for i in range(2)})
+    group(prepared, {"image-1": prepared.models[:2], "image-2": prepared.models[2:]})
     return prepared
 
 

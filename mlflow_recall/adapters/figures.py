@@ -121,7 +121,9 @@ def markdown_table(rows: Sequence[Mapping[str, Any]]) -> str:
 def _cell(value: Any) -> str:
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return "-"
-    return f"{value:.3f}" if isinstance(value, float) else str(value).replace("|", "\\|")
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    return " ".join(str(value).split()).replace("|", "\\|")
 
 
 def run_link(host: str, experiment_id: str, run_id: str) -> str:

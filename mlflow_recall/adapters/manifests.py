@@ -68,6 +68,9 @@ def read_zoo(path: str | Path) -> list[ZooEntry]:
                 f"{where}: modality: expected one of {', '.join(MODALITIES)}, "
                 f"got {entry.get('modality')!r}"
             )
+        for key in ("config", "recipe"):
+            if not isinstance(entry.get(key, {}), dict):
+                raise SettingError(f"{where}: {key}: expected a mapping, got {entry[key]!r}")
         if ":/" not in source:
             source = str((path.parent / source).resolve())
         model = ZooEntry(**{**entry, "source": source})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,8 @@ from mlflow_recall.errors import HistoryError
 from mlflow_recall.ports import Voice
 
 _RUNS, _MODELS = "runs.jsonl", "models.jsonl"
+_RUN_KEYS = ("run", "name", "start", "end", "tags", "params", "metrics")
+_MODEL_KEYS = ("title", "tags")
 _IMPORTED = "recall.imported"  # id of the run in the store it was exported from
 _LOCAL = {tags.OWNER, tags.HEARTBEAT, tags.CLUSTERED_BY, tags.NAMESPACE, "mlflow.user"}
 
@@ -84,7 +86,8 @@ class Portable:
         Raises:
             HistoryError: the folder holds no export.
         """
-        runs, models = list(_read(folder / _RUNS)), list(_read(folder / _MODELS))
+        runs = list(_read(folder / _RUNS, _RUN_KEYS, tags.MODEL))
+        models = list(_read(folder / _MODELS, _MODEL_KEYS, tags.SOURCE))
         experiment = ensure_experiment(self._client, self._experiment)
         query = f"tags.`{_IMPORTED}` LIKE '%' AND attributes.status = 'FINISHED'"
         known = {run.data.tags[_IMPORTED] for run in search_runs(self._client, [experiment], query)}
@@ -203,7 +206,8 @@ def _write(path: Path, lines: list[str]) -> None:
     rough.replace(path)
 
 
-def _read(path: Path) -> Iterator[dict[str, Any]]:
+def _read(path: Path, keys: Sequence[str], tag: str) -> Iterator[dict[str, Any]]:
+    """Lines of an export, each with all ``keys`` and that ``tag``."""
     try:
         lines = path.read_text().splitlines()
     except OSError:
@@ -212,6 +216,11 @@ def _read(path: Path) -> Iterator[dict[str, Any]]:
         ) from None
     for number, line in enumerate(lines, start=1):
         try:
-            yield json.loads(line)
+            entry = json.loads(line)
         except ValueError:
             raise HistoryError(f"{path}, line {number}: expected JSON, cannot be read") from None
+        if not isinstance(entry, dict) or set(keys) - set(entry) or tag not in entry["tags"]:
+            raise HistoryError(
+                f"{path}, line {number}: expected the keys {', '.join(keys)} and the tag {tag}"
+            )
+        yield entry

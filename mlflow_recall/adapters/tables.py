@@ -37,7 +37,7 @@ class FolderHistory:
             metric = metrics[0]
         if metric not in metrics:
             raise HistoryError(
-                f"{self._folder}: metric {metric!r}: expected one of {', '.join(metrics)}: "
+                f"{self._folder}: metric {metric!r}: expected one of {', '.join(metrics) or 'none'}: "
                 "name it with --metric"
             )
         chosen = table[table["metric"] == metric].reset_index(drop=True)
@@ -60,7 +60,11 @@ class FolderHistory:
         for ending in (".csv", ".csv.gz", ".parquet"):
             path = self._folder / f"{name}{ending}"
             if path.exists():
-                return pd.read_parquet(path) if ending == ".parquet" else pd.read_csv(path)
+                try:
+                    return pd.read_parquet(path) if ending == ".parquet" else pd.read_csv(path)
+                except Exception as error:  # every format has exceptions of its own
+                    reason = " ".join(str(error).split())
+                    raise HistoryError(f"{path}: cannot be read as a table: {reason}") from error
         raise HistoryError(
             f"{self._folder}: expected {name}.csv, {name}.csv.gz or {name}.parquet, found none"
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -37,16 +38,21 @@ def connect(uri: str | None = None) -> MlflowClient:
             socket.create_connection((parts.hostname or "", port), timeout=_PATIENCE).close()
         except OSError as error:
             raise TrackingError(
-                f"{uri}: expected a tracking server, nobody answers ({error}): start it, or set "
+                f"{shown(uri)}: expected a tracking server, nobody answers ({error}): start it, or set "
                 "MLFLOW_TRACKING_URI to one that runs"
             ) from error
     try:
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
     except Exception as error:
-        reason = str(error).strip().splitlines()[0]
-        raise TrackingError(f"{uri}: cannot be used as a tracking store: {reason}") from error
+        reason = shown((str(error).strip() or type(error).__name__).splitlines()[0])
+        raise TrackingError(f"{shown(uri)}: cannot be used as a tracking store: {reason}") from error
     return client
+
+
+def shown(uri: str) -> str:
+    """A store's address as people may see it: without its password."""
+    return re.sub(r"(//[^/:@]*):[^@/]*@", r"\1:***@", uri)
 
 
 def ensure_experiment(client: MlflowClient, name: str) -> str:

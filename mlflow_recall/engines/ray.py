@@ -38,7 +38,10 @@ class RayEngine:
         self._workers = workers or max(1, cores // self._threads)
         gpus = ray.cluster_resources().get("GPU", 0) / self._workers
         self._remote = ray.remote(
-            num_cpus=self._threads, num_gpus=min(1, gpus), num_returns="streaming"
+            num_cpus=self._threads,
+            num_gpus=min(1, gpus),
+            num_returns="streaming",
+            max_retries=0,  # a second run would tell every stage again
         )(_guarded)
 
     def stream(
@@ -78,10 +81,17 @@ class RayEngine:
         except StopIteration:
             return Progress(index, done=True)
         except self._ray.exceptions.RayError as error:
-            return Progress(index, error=TaskError(f"the Ray task was lost: {error}"))
+            return Progress(index, error=TaskError(_loss(error), str(error)))
         if kind == "error":
             return Progress(index, error=TaskError(*payload))
         return Progress(index, event=payload)
+
+
+def _loss(error: Exception) -> str:
+    """One line of what Ray tells in many: of an exception the last, else the first."""
+    lines = str(error).strip().splitlines() or [""]
+    line = lines[-1 if "Traceback" in str(error) else 0]
+    return f"the Ray task was lost ({type(error).__name__}): {line}"
 
 
 def _guarded(function: Callable[[Any], Iterator[object]], task: Any) -> Iterator[tuple[str, Any]]:

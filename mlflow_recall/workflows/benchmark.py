@@ -104,13 +104,14 @@ def _prepared(
 ) -> Iterator[Dataset]:
     if not config.datasets:
         raise SettingError("benchmark: expected at least one dataset, got none")
+    if len(config.datasets) == 1:  # without it there is no job: its error is the command's
+        yield bench.prepare(config.datasets[0])
+        return
     with bench.voice.progress("prepare datasets", len(config.datasets)) as bar:
         for spec in config.datasets:
             try:
                 yield bench.prepare(spec)
             except DatasetError as error:
-                if len(config.datasets) == 1:
-                    raise
                 run = ledger.open(spec.title, "benchmark", {tags.DATASET: spec.title})
                 run.finish("FAILED", str(error))
                 result.failed[spec.title] = str(error)

@@ -123,6 +123,7 @@ def test_a_run_says_what_was_trained_on_what_and_how(zoo: Zoo) -> None:
     assert {k: v for k, v in run.data.params.items() if k.startswith("recipe.")} == {
         f"recipe.{key}": str(value) for key, value in recipe.__dict__.items()
     }
+    assert run.inputs is not None
     (entry,) = run.inputs.dataset_inputs
     assert (entry.dataset.name, entry.dataset.digest) == (told[tags.DATASET], told[tags.DIGEST])
     assert [(tag.key, tag.value) for tag in entry.tags] == [("mlflow.data.context", "benchmark")]

@@ -210,6 +210,7 @@ def test_a_recall_is_a_run_with_all_parts(text: Zoo) -> None:
     assert run.data.tags["recall.recalled"] == ", ".join(found.chosen)
     assert run.data.metrics["recall/probes"] == 2
     assert run.data.metrics["recall/epochs"] == pytest.approx(found.epochs)
+    assert run.inputs is not None
     (entry,) = run.inputs.dataset_inputs
     assert entry.dataset.digest == run.data.tags[tags.DIGEST] == found.prospect.dataset.digest
 
@@ -251,7 +252,7 @@ def test_a_history_of_nobody_who_is_eligible_is_an_error(
 
     bench = replace(bench, registry=AlteredRegistry(bench, stranger))
 
-    with pytest.raises(SettingError, match="expected benchmark runs of .*-renamed or another"):
+    with pytest.raises(SettingError, match=r"expected benchmark runs of .*-renamed or another"):
         survey(replace(wish(text), models=()), bench)
 
 

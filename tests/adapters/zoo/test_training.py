@@ -161,9 +161,7 @@ def test_without_a_stage_left_only_the_test_is_made(case: Case, tmp_path: Path) 
     recipe = sized(case)
     *_, last = run(case.task(recipe, workspace=str(tmp_path), test=True))
 
-    (again,) = run(
-        case.task(recipe, first=4, last=3, checkpoint=last.checkpoint, test=True)
-    )
+    (again,) = run(case.task(recipe, first=4, last=3, checkpoint=last.checkpoint, test=True))
 
     assert (again.stage, dict(again.validation)) == (3, {})
     assert again.test == last.test
@@ -184,7 +182,9 @@ def test_the_sample_of_the_recipe_is_what_is_trained_on(text: Case, tmp_path: Pa
 def test_a_loss_that_is_no_number_any_more_names_the_learning_rate(case: Case) -> None:
     recipe = sized(case, learning_rate=1e30, head_learning_rate=1e30)
 
-    with pytest.raises(ZooError, match=r"m: the loss is (nan|inf) after stage 1: try a learning ra"):
+    with pytest.raises(
+        ZooError, match=r"m: the loss is (nan|inf) after stage 1: try a learning ra"
+    ):
         run(case.task(recipe))
 
 
@@ -344,16 +344,16 @@ def test_a_fine_tuned_network_is_a_source_head_for_the_next_target(
     assert probe.probabilities is not None
     assert probe.probabilities.shape == (8, len(CLASSES))
     after = state(result.checkpoint)
-    new = [after[k] for k in after if k in ("head.safetensors/weight", "model.safetensors/fc.weight")]
+    new = [
+        after[k] for k in after if k in ("head.safetensors/weight", "model.safetensors/fc.weight")
+    ]
     assert [weight.shape[0] for weight in new] == [2]
 
 
 # --- loading -------------------------------------------------------------------------------------
 
 
-def test_fewer_layers_are_loaded_where_the_member_asks_for_them(
-    text: Case, tmp_path: Path
-) -> None:
+def test_fewer_layers_are_loaded_where_the_member_asks_for_them(text: Case, tmp_path: Path) -> None:
     shallow = replace(text, member=replace(text.member, config={"num_hidden_layers": 1}))
     (result,) = run(shallow.task(workspace=str(tmp_path), last=1))
 
@@ -368,8 +368,10 @@ def test_the_folder_of_mlflows_transformers_flavour_loads(text: Case, tmp_path: 
     (tmp_path / "model").mkdir()
     (tmp_path / "MLmodel").touch()
     for file in text.weights.iterdir():
-        own = "model" if file.name in ("config.json", "model.safetensors") else (
-            "components/tokenizer"
+        own = (
+            "model"
+            if file.name in ("config.json", "model.safetensors")
+            else ("components/tokenizer")
         )
         shutil.copy(file, tmp_path / own)
 
@@ -380,9 +382,7 @@ def test_the_folder_of_mlflows_transformers_flavour_loads(text: Case, tmp_path: 
 
 
 @pytest.mark.parametrize("layout", ["plain", "flavour"])
-def test_pickled_transformers_weights_are_refused(
-    text: Case, tmp_path: Path, layout: str
-) -> None:
+def test_pickled_transformers_weights_are_refused(text: Case, tmp_path: Path, layout: str) -> None:
     folder = tmp_path if layout == "plain" else tmp_path / "model"
     shutil.copytree(text.weights, folder, dirs_exist_ok=True)
     if layout == "flavour":

@@ -1,0 +1,118 @@
+"""Pictures and Markdown of a run's page: right values in the right places."""
+
+from __future__ import annotations
+
+import io
+import math
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from mlflow_recall.adapters.figures import (
+    candidates_link,
+    heat_map,
+    markdown_table,
+    race,
+    ranking,
+    run_link,
+    tree,
+)
+from mlflow_recall.core.arrays import frozen
+from mlflow_recall.core.clustering import cluster
+from mlflow_recall.core.matrix import PerformanceMatrix
+
+MATRIX = PerformanceMatrix(
+    ("a", "b", "c", "d"),
+    ("x", "y"),
+    frozen([[0.1, 0.2], [0.9, 0.8], [0.11, 0.21], [0.9, math.nan]]),
+)
+
+
+def drawn(figure: Figure | None) -> Any:
+    """The axes of a figure that can be drawn."""
+    assert figure is not None
+    file = io.BytesIO()
+    figure.savefig(file, format="png")
+    assert file.getvalue().startswith(b"\x89PNG")
+    return figure.axes[0]
+
+
+def ticks(axis: Any) -> list[str]:
+    return [label.get_text() for label in axis.get_ticklabels()]
+
+
+def test_the_heat_map_shows_every_score_in_the_order_of_the_clusters() -> None:
+    axes = drawn(heat_map(MATRIX, cluster(MATRIX, count=2, prefix="text")))
+
+    rows = [label.split() for label in ticks(axes.yaxis)]
+    values = np.ma.filled(axes.images[0].get_array(), math.nan)
+    shown = {model: list(row) for (model, _), row in zip(rows, values, strict=True)}
+    assert [name for _, name in rows] == ["text-1"] * 2 + ["text-2"] * 2
+    assert ticks(axes.xaxis) == ["x", "y"]
+    assert shown["a"] == [0.1, 0.2]
+    assert shown["b"] == [0.9, 0.8]
+    assert math.isnan(shown["d"][1])
+    assert sorted(text.get_text() for text in axes.texts) == sorted(
+        f"{value:.2f}" for value in MATRIX.values.ravel() if not np.isnan(value)
+    )
+
+
+def test_the_tree_names_every_model_and_k_means_has_none() -> None:
+    axes = drawn(tree(cluster(MATRIX, count=2)))
+
+    assert set(ticks(axes.yaxis)) == set(MATRIX.models)
+    assert tree(cluster(MATRIX, method="kmeans", count=2)) is None
+
+
+def test_the_race_shows_curves_and_what_was_foretold() -> None:
+    axes = drawn(race({"a": [0.1, 0.2], "b": [0.3]}, {"a": [(1, 0.5)], "b": []}, "accuracy"))
+
+    told = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
+    assert told == {"a": [[1, 0.1], [2, 0.2]], "b": [[1, 0.3]]}
+    (points,) = axes.collections
+    assert points.get_offsets().tolist() == [[1, 0.5]]
+    assert axes.get_ylabel() == "validation accuracy"
+
+
+def test_a_race_of_nobody_and_one_of_many_can_be_drawn() -> None:
+    drawn(race({str(i): [0.1] for i in range(20)}, {}, "accuracy"))
+    drawn(race({"failed": []}, {}, "accuracy"))
+
+
+def test_the_ranking_standardises_its_parts() -> None:
+    """Parts of different units share an axis; a constant or unknown one is no error."""
+    parts = {"prior": [0.1, 0.3], "score": [math.nan, 2.0], "flat": [1, 1], "none": [math.nan] * 2}
+
+    axes = drawn(ranking(["a", "b"], parts, 1))
+
+    widths = {bars.get_label(): [bar.get_width() for bar in bars] for bars in axes.containers}
+    assert np.allclose(widths["prior"], [-1, 1])
+    assert widths["flat"] == [0, 0]
+    assert set(widths) == set(parts)
+    assert ticks(axes.yaxis) == ["a", "b"]
+
+
+def test_a_markdown_table_has_one_line_a_row_and_escapes_pipes() -> None:
+    rows = [{"model": "a|b", "score": 0.12345, "rank": 1}, {"model": "c", "score": None, "rank": 2}]
+
+    assert markdown_table(rows).splitlines() == [
+        "| model | score | rank |",
+        "| --- | --- | --- |",
+        "| a\\|b | 0.123 | 1 |",
+        "| c | - | 2 |",
+    ]
+    assert markdown_table([{"score": math.nan}]).endswith("| - |")
+    assert markdown_table([{"reason": "two\nlines"}]).endswith("| two lines |")
+    assert markdown_table([]) == ""
+
+
+def test_links_carry_the_workflow_type() -> None:
+    """Without it the UI opens in another mode, with the runs hidden."""
+    assert run_link("http://h", "1", "r") == (
+        "http://h/#/experiments/1/runs/r?workflowType=machine_learning"
+    )
+    link = candidates_link("http://h", "1", "r", "accuracy")
+    assert "workflowType=machine_learning" in link
+    assert "tags.mlflow.parentRunId%20%3D%20%27r%27" in link
+    assert "metrics.%60val%2Faccuracy%60" in link

@@ -1,0 +1,194 @@
+"""A zoo with its history travels as text and arrives the same."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from mlflow import MlflowClient
+
+from mlflow_recall.adapters import tags
+from mlflow_recall.adapters.ledger import Ledger
+from mlflow_recall.adapters.manifests import ZooEntry
+from mlflow_recall.adapters.portable import Moved, Portable
+from mlflow_recall.adapters.registry import MlflowRegistry
+from mlflow_recall.adapters.tracking import TrackingHistory
+from mlflow_recall.core.records import Dataset
+from mlflow_recall.errors import HistoryError
+from mlflow_recall.ports import Bar
+
+
+class Silence:
+    """A voice and a bar that nobody hears."""
+
+    def say(self, line: str) -> None:
+        pass
+
+    @contextmanager
+    def progress(self, title: str, total: int) -> Iterator[Bar]:
+        yield self
+
+    def advance(self, steps: int = 1, now: str = "") -> None:
+        pass
+
+    def expect(self, total: int) -> None:
+        pass
+
+
+def portable(client: MlflowClient, namespace: str) -> Portable:
+    return Portable(client, namespace, MlflowRegistry(client, namespace))
+
+
+@pytest.fixture
+def zoo(client: MlflowClient, namespace: str) -> Portable:
+    """Two models, one of them fine-tuned twice, and a run that failed."""
+    registry = MlflowRegistry(client, namespace)
+    names = [
+        registry.register(ZooEntry(f"hf:/org/{name}", "text", family="bert", licence="MIT")).name
+        for name in "ab"
+    ]
+    ledger = Ledger(client, f"{namespace}/benchmark")
+    dataset = Dataset("d", "d1", "text", ("no", "yes"), {"train": 9}, "d.csv", "/nowhere")
+    for name, place in ((names[0], "d"), (names[0], "e"), (names[1], "d")):
+        told = {
+            tags.MODEL: name,
+            tags.MODEL_VERSION: "1",
+            tags.DATASET: place,
+            tags.DIGEST: f"{place}1",
+            tags.MODALITY: "text",
+            tags.RECIPE: '{"epochs": 2}',
+            tags.EPOCHS: "2",
+        }
+        run = ledger.open(f"{name} on {place}", "benchmark", told)
+        run.params({"model": name, "dataset": place})
+        run.reads(dataset, "benchmark")
+        for stage in (1, 2):
+            run.stage(stage, {"accuracy": stage / 7, "log_loss": 1 / stage}, 0.5)
+        run.log({"test/accuracy": 1 / 3, "test/log_loss": 0.25})
+        run.finish()
+    ledger.open("broken", "benchmark", {tags.MODEL: names[1]}).finish("FAILED", "why")
+    ledger.close()
+    return portable(client, namespace)
+
+
+def test_what_arrives_are_the_same_records_and_members(
+    client: MlflowClient, zoo: Portable, namespace: str, tmp_path: Path
+) -> None:
+    there = f"{namespace}-2"
+
+    assert zoo.export(tmp_path, Silence()) == Moved(3, 2)
+    assert portable(client, there).take_in(tmp_path, Silence()) == Moved(3, 2, 0)
+
+    for metric in ("accuracy", "log_loss"):
+        here, arrived = (
+            sorted(
+                (
+                    replace(r, run_id="", model=r.model.removeprefix(f"{name}--"))
+                    for r in TrackingHistory(client, name).records(metric)
+                ),
+                key=lambda r: (r.model, r.dataset),
+            )
+            for name in (namespace, there)
+        )
+        assert here == arrived
+        assert all(r.complete for r in arrived)
+    members = {name: MlflowRegistry(client, name).members() for name in (namespace, there)}
+    assert [m.name for m in members[there]] == [f"{there}--org--a", f"{there}--org--b"]
+    assert [(m.arch, m.family, m.modality) for m in members[namespace]] == [
+        (m.arch, m.family, m.modality) for m in members[there]
+    ]
+
+
+def test_taking_in_again_adds_nothing(
+    client: MlflowClient, zoo: Portable, namespace: str, tmp_path: Path
+) -> None:
+    zoo.export(tmp_path, Silence())
+    other = portable(client, f"{namespace}-2")
+    other.take_in(tmp_path, Silence())
+
+    assert other.take_in(tmp_path, Silence()) == Moved(0, 2, 3)
+    assert len(TrackingHistory(client, f"{namespace}-2").records("accuracy")) == 3
+    assert [m.version for m in MlflowRegistry(client, f"{namespace}-2").members()] == ["1", "1"]
+
+
+def test_an_import_that_was_cut_short_is_completed(
+    client: MlflowClient, zoo: Portable, namespace: str, tmp_path: Path
+) -> None:
+    zoo.export(tmp_path / "all", Silence())
+    shutil.copytree(tmp_path / "all", tmp_path / "some")
+    runs = tmp_path / "some" / "runs.jsonl"
+    runs.write_text("".join(runs.read_text().splitlines(keepends=True)[:1]))
+    other = portable(client, f"{namespace}-2")
+
+    assert other.take_in(tmp_path / "some", Silence()).runs == 1
+    assert other.take_in(tmp_path / "all", Silence()) == Moved(2, 2, 1)
+
+
+def test_an_export_of_an_import_is_the_export(
+    client: MlflowClient, zoo: Portable, namespace: str, tmp_path: Path
+) -> None:
+    """Text that does not change under a version control when nothing did."""
+    zoo.export(tmp_path / "1", Silence())
+    other = portable(client, f"{namespace}-2")
+    other.take_in(tmp_path / "1", Silence())
+    other.export(tmp_path / "2", Silence())
+
+    for file in ("runs.jsonl", "models.jsonl"):
+        one, two = ((tmp_path / i / file).read_text().splitlines() for i in "12")
+        assert sorted(one) == sorted(two), file
+
+
+def test_an_export_tells_nothing_of_the_machine_that_wrote_it(
+    zoo: Portable, namespace: str, tmp_path: Path
+) -> None:
+    zoo.export(tmp_path, Silence())
+
+    for file in ("runs.jsonl", "models.jsonl"):
+        text = (tmp_path / file).read_text()
+        for private in (namespace, tags.OWNER, tags.HEARTBEAT, "mlflow.user", "mlflow.source"):
+            assert private not in text, file
+        assert all(isinstance(json.loads(line), dict) for line in text.splitlines())
+
+
+def test_an_imported_run_is_as_old_as_it_was(
+    client: MlflowClient, zoo: Portable, namespace: str, tmp_path: Path
+) -> None:
+    zoo.export(tmp_path, Silence())
+    portable(client, f"{namespace}-2").take_in(tmp_path, Silence())
+
+    ends = [
+        sorted(
+            client.get_run(record.run_id).info.end_time
+            for record in TrackingHistory(client, name).records("accuracy")
+        )
+        for name in (namespace, f"{namespace}-2")
+    ]
+    assert ends[0] == ends[1]
+
+
+def test_nothing_to_export_is_refused(client: MlflowClient, namespace: str, tmp_path: Path) -> None:
+    with pytest.raises(HistoryError, match=f"'{namespace}/benchmark': expected finished runs"):
+        portable(client, namespace).export(tmp_path, Silence())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_holds_no_export_is_one_line_and_nothing_is_written(
+    client: MlflowClient, namespace: str, tmp_path: Path
+) -> None:
+    other = portable(client, namespace)
+
+    with pytest.raises(HistoryError, match=r"runs\.jsonl: expected an export that"):
+        other.take_in(tmp_path, Silence())
+    (tmp_path / "runs.jsonl").write_text("{")
+    with pytest.raises(HistoryError, match=r"runs\.jsonl, line 1: expected JSON, cannot be read"):
+        other.take_in(tmp_path, Silence())
+    (tmp_path / "runs.jsonl").write_text('{"run": "1"}\n')
+    (tmp_path / "models.jsonl").write_text("")
+    with pytest.raises(HistoryError, match=r"runs\.jsonl, line 1: expected the keys"):
+        other.take_in(tmp_path, Silence())
+    assert client.get_experiment_by_name(f"{namespace}/benchmark") is None

@@ -1,0 +1,98 @@
+"""What every history keeps, wherever it is kept."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from mlflow_recall.adapters import tags
+from mlflow_recall.adapters.ledger import Ledger
+from mlflow_recall.adapters.tables import FolderHistory
+from mlflow_recall.adapters.tracking import TrackingHistory
+from mlflow_recall.core.matrix import PerformanceMatrix
+from mlflow_recall.core.metrics import oriented
+from mlflow_recall.errors import HistoryError
+from mlflow_recall.ports import History
+
+#: model, dataset, final test score
+CELLS = [
+    ("a", "x", 0.5),
+    ("a", "y", 0.75),
+    ("b", "x", 0.25),
+    ("b", "x", 0.125),  # a repeat
+    ("c", "y", math.nan),  # never tested
+]
+Make = Callable[[str], History]
+
+
+def in_a_folder(folder: Path, metric: str) -> History:
+    table = pd.DataFrame(CELLS, columns=["model", "dataset", "value"]).assign(metric=metric)
+    table.to_csv(folder / "matrix.csv", index=False)
+    return FolderHistory(folder, minimize=metric == "log_loss")
+
+
+def in_a_store(client: MlflowClient, namespace: str, metric: str) -> History:
+    ledger = Ledger(client, f"{namespace}/benchmark")
+    for model, dataset, value in CELLS:
+        run = ledger.open(model, "benchmark", {tags.MODEL: model, tags.DATASET: dataset})
+        run.stage(1, {metric: 0.1}, 1.0)
+        if not math.isnan(value):
+            run.log({f"test/{metric}": value})
+        run.finish()
+    ledger.close()
+    return TrackingHistory(client, namespace)
+
+
+@pytest.fixture(params=["folder", "store"])
+def make(
+    request: pytest.FixtureRequest, client: MlflowClient, namespace: str, tmp_path: Path
+) -> Make:
+    if request.param == "folder":
+        return lambda metric: in_a_folder(tmp_path, metric)
+    return lambda metric: in_a_store(client, namespace, metric)
+
+
+def told(history: History, metric: str) -> Sequence[tuple[str, str, str]]:
+    return sorted((r.model, r.dataset, str(r.test)) for r in history.records(metric))
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
+def test_the_same_content_gives_the_same_records_higher_is_better(make: Make, metric: str) -> None:
+    wanted = [(m, d, str(oriented(metric, value))) for m, d, value in CELLS]
+
+    assert [row[:2] for row in told(make(metric), metric)] == [row[:2] for row in sorted(wanted)]
+    assert {r[2].replace("-nan", "nan") for r in told(make(metric), metric)} == {
+        value.replace("-nan", "nan") for _, _, value in wanted
+    }
+
+
+def test_asking_twice_gives_the_same(make: Make) -> None:
+    history = make("accuracy")
+
+    assert told(history, "accuracy") == told(history, "accuracy")
+
+
+def test_what_was_never_tested_is_not_complete(make: Make) -> None:
+    records = make("accuracy").records("accuracy")
+
+    assert {r.model for r in records if not r.complete} == {"c"}
+
+
+def test_the_matrix_is_the_same(make: Make) -> None:
+    records = [r for r in make("accuracy").records("accuracy") if r.complete]
+    matrix = PerformanceMatrix.of(records)
+
+    assert (matrix.models, matrix.datasets) == (("a", "b"), ("x", "y"))
+    assert matrix.values[0].tolist() == [0.5, 0.75]
+    assert matrix.values[1, 0] == 0.1875
+    assert math.isnan(matrix.values[1, 1])
+
+
+def test_a_metric_that_nobody_recorded_is_refused(make: Make) -> None:
+    with pytest.raises(HistoryError, match="metric 'matthews'"):
+        make("accuracy").records("matthews")

@@ -1,0 +1,583 @@
+"""argv -> exit code, one JSON object, or one line that says what is wrong."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+import yaml
+from fakes import InlineEngine
+from mlflow import MlflowClient
+from prepared import TARGET_ROWS, Zoo, image_zoo, text_zoo, write_zoo
+from tiny import CLASSES, tiny_images, tiny_texts
+
+from mlflow_recall.cli import main
+
+COMMANDS = (
+    [],
+    ["register"],
+    ["benchmark"],
+    ["cluster"],
+    ["recall"],
+    ["select"],
+    ["history"],
+    ["history", "export"],
+    ["history", "import"],
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command left."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def data(self) -> dict[str, Any]:
+        """Its only output, as JSON."""
+        told = json.loads(self.out)
+        assert isinstance(told, dict)
+        return told
+
+
+Cli = Callable[..., Answer]
+
+
+@pytest.fixture
+def cli(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
+    """``main`` in this process, with tasks in this process too."""
+    monkeypatch.setattr("mlflow_recall.engines.engine", lambda *_: InlineEngine())
+
+    def run(*argv: object) -> Answer:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as leaving:
+            main([str(token) for token in argv])
+        out, err = capfd.readouterr()
+        code = leaving.value.code
+        assert isinstance(code, int)
+        return Answer(code, out, err)
+
+    return run
+
+
+@pytest.fixture
+def zoo(store: str) -> Zoo:
+    return text_zoo(store)
+
+
+@pytest.fixture
+def files(tmp_path: Path, zoo: Zoo) -> Path:
+    """Datasets, each with one thing wrong with it."""
+    good = pd.read_csv(zoo.target.path)
+    (tmp_path / "empty.csv").write_text("")
+    good.head(0).to_csv(tmp_path / "header.csv", index=False)
+    good.assign(label="warm").to_csv(tmp_path / "one-class.csv", index=False)
+    (tmp_path / "torn.parquet").write_bytes(b"PAR1 and then nothing")
+    (tmp_path / "notes.txt").write_text("text")
+    (tmp_path / "binary.csv").write_bytes(bytes(range(256)) * 40)
+    half = [*["train"] * (TARGET_ROWS - 1), "test"]
+    strange = good.assign(split=half)
+    strange.loc[TARGET_ROWS - 1, "label"] = "scorching"
+    strange.to_csv(tmp_path / "strange.csv", index=False)
+    good.assign(label=[i / 7 for i in range(TARGET_ROWS)]).to_csv(
+        tmp_path / "fractions.csv", index=False
+    )
+    good.assign(split="holdout").to_csv(tmp_path / "holdout.csv", index=False)
+    (tmp_path / "nothing").mkdir()
+    tiny_images(tmp_path / "pictures", 12)
+    return tmp_path
+
+
+def holdings(uri: str) -> dict[str, object]:
+    """All that a store knows: experiments, runs with their status, registered models."""
+    client = MlflowClient(tracking_uri=uri)
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    return {
+        "experiments": experiments,
+        "runs": {
+            (run.info.run_id, run.info.status)
+            for run in client.search_runs(experiments, max_results=10_000)
+        },
+        "models": {m.name for m in client.search_registered_models(max_results=1000)},
+        "versions": {(v.name, v.version) for v in client.search_model_versions(max_results=10_000)},
+    }
+
+
+#: what is wrong -> arguments, with FILES and TARGET put in, exit code, and words of the answer
+BAD: dict[str, tuple[list[str], int, Sequence[str]]] = {
+    "unknown dataset": (
+        ["--dataset", "FILES/absent.csv"],
+        1,
+        ["absent.csv", "expected a file, a folder or a hub id"],
+    ),
+    "unknown hub dataset": (["--dataset", "nobody/nothing"], 1, ["nobody/nothing", "cannot be"]),
+    "unknown text column": (
+        ["--dataset", "TARGET", "--text", "body"],
+        1,
+        ["no text column 'body': expected one of text"],
+    ),
+    "unknown image column": (
+        ["--dataset", "TARGET", "--image", "scan"],
+        1,
+        ["no image column 'scan'", "text, label"],
+    ),
+    "unknown label column": (
+        ["--dataset", "TARGET", "--label", "stars"],
+        1,
+        ["no label column 'stars': expected one of text, label"],
+    ),
+    "unknown model": (
+        ["--dataset", "TARGET", "--models", "gpt-9"],
+        1,
+        ["expected names or patterns of", "text--tiny-0", "got 'gpt-9'"],
+    ),
+    "unknown metric": (
+        ["--dataset", "TARGET", "--metric", "beauty"],
+        1,
+        ["unknown metric 'beauty': expected one of accuracy, balanced_accuracy"],
+    ),
+    "unknown label": (
+        ["--dataset", "FILES/strange.csv"],
+        1,
+        ["label 'scorching' of the test split never occurs in train", "cold, mild, warm"],
+    ),
+    "empty file": (["--dataset", "FILES/empty.csv"], 1, ["expected rows, got an empty file"]),
+    "header alone": (["--dataset", "FILES/header.csv"], 1, ["header"]),
+    "one class": (
+        ["--dataset", "FILES/one-class.csv"],
+        1,
+        ["expected two classes or more, got ['warm']"],
+    ),
+    "regression": (["--dataset", "FILES/fractions.csv"], 1, ["expected classes, got fractions"]),
+    "unreadable dataset": (
+        ["--dataset", "FILES/torn.parquet"],
+        1,
+        ["torn.parquet: cannot be read as a dataset"],
+    ),
+    "binary rubbish": (["--dataset", "FILES/binary.csv"], 1, ["binary"]),
+    "unknown kind of file": (
+        ["--dataset", "FILES/notes.txt"],
+        1,
+        ["expected a file of type .csv", "got '.txt'"],
+    ),
+    "unknown split": (
+        ["--dataset", "FILES/holdout.csv"],
+        1,
+        ["expected train, validation or test, got 'holdout'"],
+    ),
+    "empty folder": (["--dataset", "FILES/nothing"], 1, ["expected a folder of images"]),
+    "no history": (
+        ["--dataset", "TARGET", "--namespace", "nobody"],
+        1,
+        ["'nobody/benchmark'", "found none", "run `mlflow-recall benchmark` first"],
+    ),
+    "history without the modality": (
+        ["--dataset", "FILES/pictures"],
+        1,
+        ["of modality 'image', got those of text", "run `mlflow-recall benchmark` on image"],
+    ),
+    "no models to recall": (["--dataset", "TARGET", "--top-k", "0"], 2, ["top-k", "x>=1"]),
+    "top-k that is no number": (["--dataset", "TARGET", "--top-k", "all"], 2, ["'all'", "integer"]),
+    "unknown policy": (
+        ["--dataset", "TARGET", "--policy", "luck"],
+        1,
+        ["unknown policy 'luck': expected one of brute_force, fine_selection, halving"],
+    ),
+    "unknown recommender": (
+        ["--dataset", "TARGET", "--recommender", "friend"],
+        1,
+        ["unknown recommender 'friend': expected one of interleaved, paper, prior"],
+    ),
+    "unknown score": (
+        ["--dataset", "TARGET", "--score", "taste"],
+        1,
+        ["unknown score 'taste': expected one of auto, leep, logme"],
+    ),
+    "unknown final": (
+        ["--dataset", "TARGET", "--final", "maybe"],
+        1,
+        ["'maybe': expected one of auto, full, same"],
+    ),
+    "unknown freezing": (
+        ["--dataset", "TARGET", "--freeze", "solid"],
+        1,
+        ["freeze: expected one of nothing, embeddings, backbone, got 'solid'"],
+    ),
+    "threshold out of range": (
+        ["--dataset", "TARGET", "--threshold", "1.5"],
+        1,
+        ["threshold: expected a share in [0, 1), got 1.5"],
+    ),
+    "tolerance out of range": (
+        ["--dataset", "TARGET", "--tolerance", "-1"],
+        1,
+        ["tolerance: expected 0 or more, got -1"],
+    ),
+    "tolerance that is needed": (
+        ["--dataset", "TARGET", "--metric", "log_loss"],
+        1,
+        ["in the unit of log_loss", "give --tolerance"],
+    ),
+    "learning rate out of range": (
+        ["--dataset", "TARGET", "--learning-rate", "0"],
+        2,
+        ["learning-rate", "x>0"],
+    ),
+    "learning rate that is no number": (
+        ["--dataset", "TARGET", "--learning-rate", "nan"],
+        1,
+        ["learning_rate: expected above 0, got nan"],
+    ),
+    "epochs out of range": (["--dataset", "TARGET", "--epochs", "0"], 2, ["epochs", "x>=1"]),
+    "seed out of range": (["--dataset", "TARGET", "--seed", "-1"], 1, ["seed: expected at least"]),
+    "split seed out of range": (
+        ["--dataset", "TARGET", "--split-seed", "-1"],
+        2,
+        ["split-seed", "x>=0"],
+    ),
+    "alias that MLflow refuses": (
+        ["--dataset", "TARGET", "--alias", "v1"],
+        1,
+        ["alias: expected letters", "got 'v1'"],
+    ),
+    "name that MLflow refuses": (
+        ["--dataset", "TARGET", "--register-as", "a/b"],
+        1,
+        ["register_as: expected a name without '/' and ':', got 'a/b'"],
+    ),
+    "unreachable server": (
+        ["--dataset", "TARGET", "--tracking-uri", "http://127.0.0.1:1"],
+        1,
+        ["http://127.0.0.1:1: expected a tracking server, nobody answers"],
+    ),
+    "no store at all": (
+        ["--dataset", "TARGET", "--tracking-uri", "floppy://a"],
+        1,
+        ["floppy://a: cannot be used as a tracking store"],
+    ),
+    "unknown engine": (["--dataset", "TARGET", "--engine", "steam"], 1, ["steam", "local, ray"]),
+    "unknown option": (["--dataset", "TARGET", "--colour", "red"], 2, ["--colour"]),
+    "option without a value": (["--dataset"], 2, ["--dataset", "argument"]),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_is_one_line_and_nothing_new_in_the_store(
+    case: str,
+    zoo: Zoo,
+    files: Path,
+    capfd: pytest.CaptureFixture[str],
+    request: pytest.FixtureRequest,
+) -> None:
+    """Where, expected, got, remedy; exit 1, or 2 for wrong usage."""
+    argv, code, words = BAD[case]
+    argv = [a.replace("FILES", str(files)).replace("TARGET", zoo.target.path) for a in argv]
+    if "--namespace" not in argv:
+        argv = ["--namespace", zoo.namespace, *argv]
+    run: Cli = request.getfixturevalue("real_engine" if "--engine" in argv else "cli")
+    before = holdings(zoo.uri)
+
+    answer = run("select", *argv)
+
+    assert answer.code == code
+    assert answer.out == ""
+    (line,) = answer.err.splitlines()
+    assert line.startswith("mlflow-recall")
+    for word in words:
+        assert word in line
+    assert holdings(zoo.uri) == before
+
+
+@pytest.fixture
+def real_engine(capfd: pytest.CaptureFixture[str]) -> Cli:
+    """``main`` with the engines that it knows."""
+
+    def run(*argv: object) -> Answer:
+        with pytest.raises(SystemExit) as leaving:
+            main([str(token) for token in argv])
+        out, err = capfd.readouterr()
+        return Answer(int(str(leaving.value.code)), out, err)
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("entries", "words"),
+    [
+        ([{"source": "hf:/a/b", "modality": "text", "speed": 9}], ["models[1]", "'speed'"]),
+        ([{"source": "hf:/a/b", "modality": "smell"}], ["models[1]", "image, text", "'smell'"]),
+        ([{"modality": "text"}], ["models[1]", "expected a source"]),
+        (
+            [{"source": "hf:/a/b", "modality": "text", "recipe": {"speed": 9}}],
+            ["models[1]", "unknown field 'speed' of a recipe", "learning_rate"],
+        ),
+        (
+            [{"source": "hf:/a/b", "modality": "text", "recipe": "fast"}],
+            ["models[1]", "recipe", "'fast'"],
+        ),
+        (
+            [{"source": "hf:/a/b", "modality": "text"}] * 2,
+            ["expected every model once, got 'a--b' twice"],
+        ),
+        ([], ["expected a list 'models'"]),
+        ([{"source": "absent", "modality": "text"}], ["absent"]),
+    ],
+    ids=["key", "modality", "source", "recipe field", "recipe", "twice", "empty", "folder"],
+)
+def test_a_wrong_zoo_file_is_answered_with_entry_and_key(
+    entries: list[dict[str, object]], words: list[str], cli: Cli, store: str, tmp_path: Path
+) -> None:
+    before = holdings(store)
+
+    answer = cli("register", "--zoo", write_zoo(tmp_path / "zoo.yaml", entries))
+
+    assert (answer.code, answer.out) == (1, "")
+    line = answer.err.splitlines()[-1]
+    for word in words:
+        assert word in answer.err
+    assert line.startswith("mlflow-recall: ")
+    assert "Traceback" not in answer.err
+    assert holdings(store) == before
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, ["no such file"]),
+        ("datasets: [", ["cannot be read as YAML"]),
+        ("datasets: [{path: a.csv, colour: red}]", ["datasets[1]", "'colour'"]),
+        ("datasets: [{name: a}]", ["datasets[1]", "expected a path"]),
+        ("datasets: [{path: absent.csv}]", ["absent.csv", "no such file"]),
+        ("datasets: [{path: a.csv, seed: soon}]", ["datasets[1]", "seed", "'soon'"]),
+    ],
+    ids=["absent", "torn", "key", "path", "dataset", "seed"],
+)
+def test_a_wrong_benchmark_file_is_one_line(
+    content: str | None, words: list[str], cli: Cli, zoo: Zoo, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / "benchmarks.yaml").write_text(content)
+    before = holdings(zoo.uri)
+
+    answer = cli(
+        "benchmark", "--namespace", zoo.namespace, "--datasets", tmp_path / "benchmarks.yaml"
+    )
+
+    assert (answer.code, answer.out) == (1, "")
+    (line,) = answer.err.splitlines()
+    for word in words:
+        assert word in line
+    assert holdings(zoo.uri) == before
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["cluster", "--metric", "beauty"], ["unknown metric 'beauty'"]),
+        (["cluster", "--cut", "-1"], ["cut: expected 0 or more", "got -1"]),
+        (["cluster", "--clusters", "99"], ["clusters: expected between 1 and", "got 99"]),
+        (["cluster", "--method", "astrology"], ["method: expected hierarchical or kmeans"]),
+        (["cluster", "--modality", "smell"], ["modality 'smell'", "text"]),
+        (["cluster", "--drop-dataset", "set-9"], ["expected one of set-0", "'set-9'"]),
+        (["cluster", "--history", "/nowhere"], ["/nowhere: expected matrix.csv"]),
+        (["cluster", "--cut", "1", "--clusters", "2"], ["expected one of them, got both"]),
+        (["history", "import", "--from", "/nowhere"], ["/nowhere", "no such file"]),
+        (["recall", "--dataset", "absent.csv"], ["absent.csv"]),
+    ],
+)
+def test_other_commands_answer_bad_input_with_one_line_too(
+    argv: list[str], words: list[str], cli: Cli, zoo: Zoo
+) -> None:
+    before = holdings(zoo.uri)
+
+    answer = cli(*argv, "--namespace", zoo.namespace)
+
+    assert (answer.code, answer.out) == (1, "")
+    (line,) = answer.err.splitlines()
+    for word in words:
+        assert word in line
+    assert holdings(zoo.uri) == before
+
+
+def test_a_server_that_is_not_reached_is_said_by_every_command(
+    cli: Cli, zoo: Zoo, tmp_path: Path
+) -> None:
+    zoo_file, benchmarks = zoo.folder / "zoo.yaml", zoo.folder / "benchmarks.yaml"
+
+    for argv in (
+        ["register", "--zoo", zoo_file],
+        ["benchmark", "--datasets", benchmarks],
+        ["cluster"],
+        ["recall", "--dataset", zoo.target.path],
+        ["history", "export", "--to", tmp_path / "export"],
+    ):
+        answer = cli(*argv, "--tracking-uri", "http://127.0.0.1:1")
+        (line,) = answer.err.splitlines()
+        assert (answer.code, answer.out) == (1, "")
+        assert "nobody answers" in line
+    assert not (tmp_path / "export").exists()
+
+
+# --- what works ----------------------------------------------------------------------------------
+
+
+def test_select_prints_one_object_with_the_keys_that_machines_rely_on(cli: Cli, zoo: Zoo) -> None:
+    """As `mlflow run` calls it: underscores in options, empty values for what nobody set."""
+    argv = ["--models", zoo.everyone, "--register_as", "cli-winner", "--final", "same"]
+    unset = ["--name", "", "--score", "", "--tolerance", ""]
+
+    answer = cli(
+        "select", "--dataset", zoo.target.path, "--namespace", zoo.namespace, "--top_k", 3,
+        *argv, *unset, "--json", "-",
+    )  # fmt: skip
+
+    told = answer.data
+    assert answer.code == 0
+    keys = "winner registered run_id epochs seconds test candidates cost final"
+    assert set(keys.split()) <= told.keys()
+    assert told["registered"] == {"name": "cli-winner", "version": "1", "alias": "winner"}
+    assert len(told["candidates"]) == 3
+    for candidate in told["candidates"]:
+        assert {"model", "status", "stage", "reason", "rival"} <= candidate.keys()
+    assert {"brute_force", "halving"} <= told["cost"].keys()
+    assert {"epochs", "test"} <= told["final"].keys()
+    assert 0 <= told["test"]["accuracy"] <= 1
+    parent = zoo.client.get_run(told["run_id"])
+    assert parent.info.status == "FINISHED"
+
+
+def test_recall_prints_one_object_with_the_keys_that_machines_rely_on(cli: Cli, zoo: Zoo) -> None:
+    answer = cli(
+        "recall", "--dataset", zoo.target.path, "--namespace", zoo.namespace,
+        "--models", zoo.everyone, "--json", "-",
+    )  # fmt: skip
+
+    told = answer.data
+    assert {"ranking", "set", "probes", "left_out"} <= told.keys()
+    assert len(told["ranking"]) == 5
+    for row in told["ranking"]:
+        assert {"model", "score", "gap", "predicted", "p_within_tolerance", "parts"} <= row.keys()
+        assert {"low", "high"} <= row["gap"].keys()
+        assert row["gap"]["low"] <= row["gap"]["mean"] <= row["gap"]["high"]
+    assert 0 <= told["set"]["p_holds_best_within_tolerance"] <= 1
+
+
+def test_json_goes_to_a_file_beside_what_people_read(cli: Cli, zoo: Zoo, tmp_path: Path) -> None:
+    answer = cli(
+        "recall", "--dataset", zoo.target.path, "--namespace", zoo.namespace,
+        "--models", zoo.everyone, "--top-k", 2, "--json", tmp_path / "recall.json",
+    )  # fmt: skip
+
+    told = json.loads((tmp_path / "recall.json").read_text())
+    last = answer.out.splitlines()[-1]
+    assert last.startswith(f"train these 2: {', '.join(told['set']['models'])} (")
+    assert told["run_id"] in last
+
+
+def test_register_benchmark_and_export_tell_what_they_did(
+    cli: Cli, store: str, namespace: str, zoo: Zoo, tmp_path: Path
+) -> None:
+    listed = yaml.safe_load((zoo.folder / "zoo.yaml").read_text())["models"][:2]
+    entries = [{**entry, "source": str(zoo.folder / entry["source"])} for entry in listed]
+    zoo_file = write_zoo(tmp_path / "zoo.yaml", entries)
+    tiny_texts(tmp_path / "set.csv", 60)
+    (tmp_path / "benchmarks.yaml").write_text("datasets: [{path: set.csv}]")
+    here = ["--namespace", namespace]
+    work = ["benchmark", "--datasets", tmp_path / "benchmarks.yaml", "--epochs", 1, *here]
+
+    registered = cli("register", "--zoo", zoo_file, "--json", "-", *here)
+    done = cli(*work, "--json", "-")
+    again = cli(*work)
+    moved = cli("history", "export", "--to", tmp_path / "export", "--json", "-", *here)
+    back = cli("history", "import", "--from", tmp_path / "export", "--namespace", f"{namespace}-b")
+
+    assert [model["action"] for model in registered.data["models"]] == ["created"] * 2
+    assert (done.data["cells"], len(done.data["done"]), done.data["failed"]) == (2, 2, {})
+    assert again.out.splitlines()[-1] == "2 cells: 0 done now, 2 before, 0 elsewhere, 0 failed"
+    assert (moved.data["runs"], moved.data["models"]) == (2, 2)
+    assert back.out.splitlines()[-1] == "2 runs are new, 0 were there, 2 models"
+    assert {answer.code for answer in (registered, done, again, moved, back)} == {0}
+
+
+def test_an_image_folder_is_recalled_for(cli: Cli, store: str) -> None:
+    pictures = image_zoo(store)
+
+    answer = cli(
+        "recall", "--dataset", pictures.target.path, "--namespace", "image", "--models",
+        pictures.everyone, "--json", "-",
+    )  # fmt: skip
+
+    assert answer.data["score"] == "leep"
+    assert len(answer.data["probes"]) == 2
+
+
+def test_a_name_with_an_apostrophe_is_a_name(cli: Cli, zoo: Zoo, tmp_path: Path) -> None:
+    """Searches of MLflow quote names; the winner of `bob's.csv` must still be registered."""
+    tiny_texts(tmp_path / "bob's.csv", 60, CLASSES, seed=3)
+
+    answer = cli(
+        "select", "--dataset", tmp_path / "bob's.csv", "--namespace", zoo.namespace, "--top-k", 1,
+        "--models", zoo.everyone, "--final", "same", "--recommender", "prior", "--json", "-",
+    )  # fmt: skip
+
+    assert answer.code == 0, answer.err
+    assert answer.data["registered"]["name"] == "bob's"
+
+
+def test_mlflow_run_s_own_run_is_the_parent(
+    cli: Cli, zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = zoo.client.create_run("0").info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", mine)
+
+    answer = cli(
+        "select", "--dataset", zoo.target.path, "--namespace", zoo.namespace, "--top-k", 2,
+        "--models", zoo.everyone, "--final", "same", "--recommender", "prior",
+        "--register-as", "cli-adopted", "--json", "-",
+    )  # fmt: skip
+
+    assert answer.data["run_id"] == mine
+    children = zoo.client.search_runs(["0"], f"tags.`mlflow.parentRunId` = '{mine}'")
+    assert len(children) == 2
+
+
+# --- fresh interpreters --------------------------------------------------------------------------
+
+
+def test_help_of_every_command_exits_0_and_imports_nothing_heavy() -> None:
+    code = f"""
+import sys
+from mlflow_recall.cli import main
+for command in {COMMANDS!r}:
+    try:
+        main([*command, "--help"])
+    except SystemExit as leaving:
+        assert leaving.code == 0, command
+heavy = {{"torch", "mlflow", "optuna", "transformers", "datasets", "pandas"}} & set(sys.modules)
+assert not heavy, heavy
+"""
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("Usage: mlflow-recall") == len(COMMANDS)
+
+
+def test_the_module_is_the_command_and_usage_errors_exit_2() -> None:
+    argv = [sys.executable, "-m", "mlflow_recall", "select", "--top-k", "0"]
+
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert "--top-k" in line
+    assert line.endswith("See mlflow-recall select --help.")
