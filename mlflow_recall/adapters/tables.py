@@ -37,8 +37,8 @@ class FolderHistory:
             metric = metrics[0]
         if metric not in metrics:
             raise HistoryError(
-                f"{self._folder}: metric {metric!r}: expected one of {', '.join(metrics) or 'none'}: "
-                "name it with --metric"
+                f"{self._folder}: metric {metric!r}: expected one of "
+                f"{', '.join(metrics) or 'none'}: name it with --metric"
             )
         chosen = table[table["metric"] == metric].reset_index(drop=True)
         values = pd.to_numeric(chosen["value"], errors="coerce")

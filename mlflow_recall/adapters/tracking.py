@@ -38,15 +38,16 @@ def connect(uri: str | None = None) -> MlflowClient:
             socket.create_connection((parts.hostname or "", port), timeout=_PATIENCE).close()
         except OSError as error:
             raise TrackingError(
-                f"{shown(uri)}: expected a tracking server, nobody answers ({error}): start it, or set "
-                "MLFLOW_TRACKING_URI to one that runs"
+                f"{shown(uri)}: expected a tracking server, nobody answers ({error}): start it, or "
+                "set MLFLOW_TRACKING_URI to one that runs"
             ) from error
     try:
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
     except Exception as error:
         reason = shown((str(error).strip() or type(error).__name__).splitlines()[0])
-        raise TrackingError(f"{shown(uri)}: cannot be used as a tracking store: {reason}") from error
+        where = shown(uri)
+        raise TrackingError(f"{where}: cannot be used as a tracking store: {reason}") from error
     return client
 
 
