@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from socket import gethostname
 from typing import Any
 
 import pandas as pd
@@ -15,12 +16,13 @@ import pytest
 import yaml
 from fakes import InlineEngine
 from mlflow import MlflowClient
-from prepared import TARGET_ROWS, Zoo, image_zoo, text_zoo, write_zoo
+from prepared import TARGET_ROWS, Zoo, image_zoo, runs_of, text_zoo, write_zoo
 from tiny import CLASSES, tiny_images, tiny_texts
 
+from mlflow_recall.adapters import tags
 from mlflow_recall.cli import main
 
-COMMANDS = (
+COMMANDS: tuple[list[str], ...] = (
     [],
     ["register"],
     ["benchmark"],
@@ -239,6 +241,11 @@ BAD: dict[str, tuple[list[str], int, Sequence[str]]] = {
     ),
     "epochs out of range": (["--dataset", "TARGET", "--epochs", "0"], 2, ["epochs", "x>=1"]),
     "seed out of range": (["--dataset", "TARGET", "--seed", "-1"], 1, ["seed: expected at least"]),
+    "seed out of 32 bits": (
+        ["--dataset", "TARGET", "--seed", "4000001"],
+        1,
+        ["seed: expected at most 4000000, got 4000001"],
+    ),
     "split seed out of range": (
         ["--dataset", "TARGET", "--split-seed", "-1"],
         2,
@@ -506,6 +513,40 @@ def test_register_benchmark_and_export_tell_what_they_did(
     assert (moved.data["runs"], moved.data["models"]) == (2, 2)
     assert back.out.splitlines()[-1] == "2 runs are new, 0 were there, 2 models"
     assert {answer.code for answer in (registered, done, again, moved, back)} == {0}
+
+
+def test_winners_travel_with_their_zoo(cli: Cli, zoo: Zoo, namespace: str, tmp_path: Path) -> None:
+    """They come from no zoo file, so nothing but their architecture tells what they are."""
+    winner = f"{namespace}-winner"
+    told = {tags.ARCH: "transformers/bert", tags.MODALITY: "text", tags.NAMESPACE: zoo.namespace}
+    zoo.client.create_registered_model(winner)
+    zoo.client.create_model_version(winner, str(tmp_path), tags=told)
+
+    out = cli("history", "export", "--to", tmp_path, "--namespace", zoo.namespace)
+    back = cli("history", "import", "--from", tmp_path, "--namespace", namespace)
+
+    zoo.client.delete_registered_model(winner)
+    assert (out.code, back.code) == (0, 0), back.err
+    (there,) = zoo.client.search_model_versions(f"name = '{namespace}--{winner}'")
+    assert there.tags[tags.WEIGHTS] == "absent"
+
+
+def test_a_torn_import_is_completed_by_the_next(
+    cli: Cli, zoo: Zoo, namespace: str, tmp_path: Path
+) -> None:
+    """A run that a dead process left half-written is no history, and does not count as known."""
+    take_in = ["history", "import", "--from", tmp_path, "--namespace", namespace]
+    cli("history", "export", "--to", tmp_path, "--namespace", zoo.namespace)
+    cli(*take_in)
+    torn = runs_of(zoo.uri, namespace, "benchmark")[0].info.run_id
+    dead = {"host": gethostname(), "process": 0, "started": 1.0}
+    zoo.client.set_tag(torn, tags.OWNER, json.dumps(dead))
+    zoo.client.update_run(torn, status="RUNNING")
+
+    answer = cli(*take_in, "--json", "-")
+
+    assert zoo.client.get_run(torn).info.status == "FAILED"
+    assert (answer.data["runs"], answer.data["known"]) == (1, 14)
 
 
 def test_an_image_folder_is_recalled_for(cli: Cli, store: str) -> None:

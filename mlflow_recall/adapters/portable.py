@@ -87,7 +87,7 @@ class Portable:
             HistoryError: the folder holds no export.
         """
         runs = list(_read(folder / _RUNS, _RUN_KEYS, tags.MODEL))
-        models = list(_read(folder / _MODELS, _MODEL_KEYS, tags.SOURCE))
+        models = list(_read(folder / _MODELS, _MODEL_KEYS, tags.ARCH))
         experiment = ensure_experiment(self._client, self._experiment)
         query = f"tags.`{_IMPORTED}` LIKE '%' AND attributes.status = 'FINISHED'"
         known = {run.data.tags[_IMPORTED] for run in search_runs(self._client, [experiment], query)}

@@ -101,10 +101,11 @@ class MlflowRegistry:
             for tag, value in changed.items():
                 self._client.set_model_version_tag(name, newest.version, tag, value)
             return Registered(name, str(newest.version), "updated" if changed else "unchanged")
-        source = self._logged(entry) if entry.folder else entry.source
+        logged = self._logged(entry) if entry.folder else None
+        source = f"models:/{logged}" if logged else entry.source
         if model is None:
             self._create(name, {tags.NAMESPACE: self._namespace})
-        version = self._client.create_model_version(name, source, tags=told)
+        version = self._client.create_model_version(name, source, tags=told, model_id=logged)
         return Registered(name, str(version.version), "created")
 
     def tag_clusters(self, clustering: Clustering, run_id: str, metric: str) -> int:
@@ -291,10 +292,10 @@ class MlflowRegistry:
         return {key: value for key, value in told.items() if value not in ("", "{}")}
 
     def _logged(self, entry: ZooEntry) -> str:
-        """Log a local folder of weights, so that every machine can have them."""
+        """Id of a local folder of weights, logged so that every machine can have them."""
         experiment = ensure_experiment(self._client, f"{self._namespace}/zoo")
         folder = entry.folder or Path(entry.source)
-        return f"models:/{self._log_folder(experiment, entry.title, folder, None)}"
+        return self._log_folder(experiment, entry.title, folder, None)
 
     def _log_folder(self, experiment: str, name: str, folder: Path, run_id: str | None) -> str:
         plain = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)

@@ -66,20 +66,29 @@ class LocalEngine:
         self._idle.clear()
 
     def _start(self, function: Callable[[T], Iterator[object]], index: int, task: T) -> None:
-        worker = self._idle.pop() if self._idle else _Worker(len(self._busy), self._threads)
+        worker = self._free()
         try:
             worker.connection.send((function, task))
-        except BrokenPipeError:  # it died while it was idle
+        except (BrokenPipeError, ConnectionResetError):  # it died this very moment
             worker = _Worker(len(self._busy), self._threads)
             worker.connection.send((function, task))
         self._busy[worker.connection] = worker, index
+
+    def _free(self) -> _Worker:
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.alive:
+                return worker
+            worker.kill()  # it died while it was idle
+        return _Worker(len(self._busy), self._threads)
 
     def _receive(self, connection: Connection) -> Progress:
         worker, index = self._busy[connection]
         try:
             kind, payload = connection.recv()
-        except EOFError:
+        except (EOFError, ConnectionResetError):
             del self._busy[connection]
+            connection.close()
             return Progress(index, error=TaskError(worker.epitaph()))
         if kind == "event":
             return Progress(index, event=payload)
@@ -101,6 +110,10 @@ class _Worker:
         with _numeric_threads(threads):
             self._process.start()
         other.close()
+
+    @property
+    def alive(self) -> bool:
+        return self._process.is_alive()
 
     def dismiss(self) -> None:
         """Hang up; an idle worker then leaves by itself."""

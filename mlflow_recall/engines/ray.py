@@ -41,7 +41,9 @@ class RayEngine:
             num_cpus=self._threads,
             num_gpus=min(1, gpus),
             num_returns="streaming",
-            max_retries=0,  # a second run would tell every stage again
+            # once more if a worker is lost: a task cancelled by force may take the next one along.
+            # Ray passes on only what was not told before, and a run of one seed is the same again
+            max_retries=1,
         )(_guarded)
 
     def stream(

@@ -61,6 +61,10 @@ def contents(dataset: Dataset) -> dict[str, list[tuple[Any, str]]]:
     }
 
 
+def everything(dataset: Dataset) -> list[tuple[Any, str]]:
+    return [row for part in contents(dataset).values() for row in part]
+
+
 # --- sources -------------------------------------------------------------------------------------
 
 
@@ -73,7 +77,7 @@ def test_every_kind_of_file_is_read_whole(tmp_path: Path, ending: str) -> None:
     assert (dataset.name, dataset.modality, dataset.classes) == ("reviews", "text", ("no", "yes"))
     assert dataset.source == str(path)
     parts = contents(dataset)
-    assert sorted(sum(parts.values(), [])) == sorted(
+    assert sorted(everything(dataset)) == sorted(
         zip(columns["text"], columns["label"], strict=True)
     )
     assert {split: len(part) for split, part in parts.items()} == dict(dataset.sizes)
@@ -112,7 +116,7 @@ def test_a_folder_saved_by_datasets_is_read(tmp_path: Path) -> None:
     assert flat.classes == given.classes == ("down", "up")
     assert sum(flat.sizes.values()) == 20
     assert given.sizes["test"] == 5
-    assert ("text 0", "up") in sum(contents(flat).values(), [])
+    assert ("text 0", "up") in everything(flat)
 
 
 def test_images_that_datasets_saved_are_read(tmp_path: Path) -> None:
@@ -168,7 +172,7 @@ def test_named_columns_win_over_guesses(tmp_path: Path) -> None:
     dataset = prepare(DatasetSpec(spec.path, text="body", label="mood"))
 
     assert dataset.classes == ("x", "y", "z")
-    assert {text for text, _ in sum(contents(dataset).values(), [])} == {"b", "c"}
+    assert {text for text, _ in everything(dataset)} == {"b", "c"}
 
 
 @pytest.mark.parametrize(
@@ -366,7 +370,7 @@ def test_an_empty_file_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
 def test_a_file_without_rows_is_refused(tmp_path: Path, ending: str) -> None:
-    with pytest.raises(DatasetError, match="expected labelled rows|which column|cannot be read"):
+    with pytest.raises(DatasetError, match=r"expected labelled rows|which column|cannot be read"):
         prepare(written(tmp_path / f"a.{ending}", {"text": [], "label": []}))
 
 
@@ -408,7 +412,7 @@ def test_a_hub_dataset_that_cannot_be_reached_is_one_line() -> None:
     ],
 )
 def test_an_unknown_column_lists_those_that_fit(
-    tmp_path: Path, spec: dict[str, str], message: str
+    tmp_path: Path, spec: dict[str, Any], message: str
 ) -> None:
     path = written(tmp_path / "a.csv", {**rows(), "count": list(range(12))}).path
 

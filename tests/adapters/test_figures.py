@@ -82,7 +82,13 @@ def test_a_race_of_nobody_and_one_of_many_can_be_drawn() -> None:
 
 def test_the_ranking_standardises_its_parts() -> None:
     """Parts of different units share an axis; a constant or unknown one is no error."""
-    parts = {"prior": [0.1, 0.3], "score": [math.nan, 2.0], "flat": [1, 1], "none": [math.nan] * 2}
+    unknown = math.nan
+    parts = {
+        "prior": [0.1, 0.3],
+        "score": [unknown, 2.0],
+        "flat": [1.0, 1.0],
+        "none": [unknown, unknown],
+    }
 
     axes = drawn(ranking(["a", "b"], parts, 1))
 
@@ -94,7 +100,10 @@ def test_the_ranking_standardises_its_parts() -> None:
 
 
 def test_a_markdown_table_has_one_line_a_row_and_escapes_pipes() -> None:
-    rows = [{"model": "a|b", "score": 0.12345, "rank": 1}, {"model": "c", "score": None, "rank": 2}]
+    rows: list[dict[str, Any]] = [
+        {"model": "a|b", "score": 0.12345, "rank": 1},
+        {"model": "c", "score": None, "rank": 2},
+    ]
 
     assert markdown_table(rows).splitlines() == [
         "| model | score | rank |",

@@ -122,11 +122,11 @@ def test_a_finished_run_has_an_end_a_status_and_a_reason(
     client: MlflowClient, ledger: Ledger
 ) -> None:
     opened = ledger.open("m on d", "benchmark")
-    assert not opened.closed
+    before = opened.closed
     opened.finish("KILLED", "behind x")
 
     run = client.get_run(opened.run_id)
-    assert opened.closed
+    assert (before, opened.closed) == (False, True)
     assert (run.info.status, run.data.tags[tags.REASON]) == ("KILLED", "behind x")
     assert run.info.end_time >= run.info.start_time
     assert not is_done(run)
@@ -157,6 +157,7 @@ def test_a_run_reads_a_dataset_and_keeps_params_texts_and_tables(
     run.finish()
 
     kept = client.get_run(run.run_id)
+    assert kept.inputs is not None
     (entry,) = kept.inputs.dataset_inputs
     assert (entry.dataset.name, entry.dataset.digest) == ("reviews", "abcd")
     assert "reviews.csv" in entry.dataset.source

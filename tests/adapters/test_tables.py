@@ -72,7 +72,7 @@ def test_a_folder_without_tables_lists_the_names_it_looked_for(tmp_path: Path) -
 def test_missing_columns_are_named(tmp_path: Path) -> None:
     ROWS.drop(columns=["metric", "value"]).to_csv(tmp_path / "matrix.csv", index=False)
 
-    with pytest.raises(HistoryError, match="expected the columns .*, missing metric, value"):
+    with pytest.raises(HistoryError, match=r"expected the columns .*, missing metric, value"):
         FolderHistory(tmp_path).records("accuracy")
 
 

@@ -1,4 +1,4 @@
-"""Benchmark runs as records: curves are verified, status is not trusted, reading is by increment."""
+"""Benchmark runs as records: curves are verified, no status is trusted, news alone are read."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import math
 import socket
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest

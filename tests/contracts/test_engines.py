@@ -51,8 +51,7 @@ def made(request: pytest.FixtureRequest) -> Iterator[Engine]:
 
 
 def count(upto: int) -> Iterator[object]:
-    for i in range(upto):
-        yield i
+    yield from range(upto)
 
 
 def fail(how: str) -> Iterator[object]:
@@ -153,8 +152,7 @@ def test_a_task_that_is_taken_late_may_depend_on_what_came_before(made: Engine) 
         yield len(seen)
 
     for progress in made.stream(count, tasks()):
-        if progress.event is not None:
-            seen.append(progress.event)
+        seen += [progress.event] * (progress.event is not None)
     assert len(seen) >= 4
 
 
@@ -219,6 +217,17 @@ def test_tasks_run_elsewhere_with_the_threads_they_were_promised(processes: Engi
         assert event[1] == "1"
 
 
+def test_tasks_of_a_consumer_that_stops_early_make_room_at_once(processes: Engine) -> None:
+    stream = processes.stream(sleep, [60.0] * WORKERS)
+    for _ in range(WORKERS):
+        next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    started = time.monotonic()
+
+    assert by_task(processes.stream(count, [1] * 3)) == {i: [0, "DONE"] for i in range(3)}
+    assert time.monotonic() - started < 40
+
+
 @pytest.mark.parametrize("how", ["kill", "exit"])
 def test_a_worker_that_dies_is_one_error_and_the_others_go_on(processes: Engine, how: str) -> None:
     answers = by_task(processes.stream(die, ["well", how, "well", "well"]))
@@ -226,7 +235,7 @@ def test_a_worker_that_dies_is_one_error_and_the_others_go_on(processes: Engine,
     error = answers[1][-1]
     assert isinstance(error, TaskError)
     assert "\n" not in str(error)
-    assert answers[1][:-1] in ([], ["started"])  # it is not run a second time
+    assert answers[1][:-1] in ([], ["started"])  # nothing is told twice
     assert {i: answers[i] for i in (0, 2, 3)} == {i: ["started", "done", "DONE"] for i in (0, 2, 3)}
 
 

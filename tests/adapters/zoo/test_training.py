@@ -289,7 +289,7 @@ def test_texts_are_embedded_alone_as_in_a_batch(text: Case) -> None:
     """Padding must not count: a text's embedding is its own."""
     from mlflow_recall.adapters.zoo import huggingface
 
-    network = huggingface.load(text.member, str(text.weights), text.dataset, RECIPE, False)
+    network: Any = huggingface.load(text.member, str(text.weights), text.dataset, RECIPE, False)
     network.module.eval()
     encoded = network.encode(split_of(text.dataset, "train"))
     assert len({len(row["input_ids"]) for row in encoded}) > 1
@@ -390,7 +390,7 @@ def test_pickled_transformers_weights_are_refused(text: Case, tmp_path: Path, la
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
 
-    with pytest.raises(ZooError, match="m: cannot be loaded from .*safetensors"):
+    with pytest.raises(ZooError, match=r"m: cannot be loaded from .*safetensors"):
         run(replace(text, weights=tmp_path).task())
 
 
@@ -418,9 +418,9 @@ def test_weights_of_another_architecture_are_one_error(image: Case, tmp_path: Pa
     other = replace(image, member=replace(image.member, arch="timm/test_vit"), weights=tmp_path)
     unknown = replace(other, member=replace(image.member, arch="timm/no_such_net"))
 
-    with pytest.raises(ZooError, match="m: cannot be loaded from .*: it has 0 of .* of test_vit"):
+    with pytest.raises(ZooError, match=r"m: cannot be loaded from .*: it has 0 of .* of test_vit"):
         run(other.task())
-    with pytest.raises(ZooError, match="m: cannot be loaded from .*no_such_net"):
+    with pytest.raises(ZooError, match=r"m: cannot be loaded from .*no_such_net"):
         run(unknown.task())
 
 
@@ -430,7 +430,7 @@ def test_a_config_that_tells_of_other_weights_is_one_error(text: Case, tmp_path:
     weights = load_file(tmp_path / "model.safetensors")
     save_file({f"other.{k}": v for k, v in weights.items()}, tmp_path / "model.safetensors")
 
-    with pytest.raises(ZooError, match="m: cannot be loaded from .*: it has 0 of "):
+    with pytest.raises(ZooError, match=r"m: cannot be loaded from .*: it has 0 of "):
         run(replace(text, weights=tmp_path).task())
 
 
