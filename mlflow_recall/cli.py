@@ -112,7 +112,24 @@ _STORE = _options(
         help="Zoo to work with: experiments NAMESPACE/benchmark, … and its models [recall].",
     ),
 )
-_JSON = click.option("--json", "json_to", metavar="FILE", help="Write JSON; - is standard output.")
+
+
+def _writable(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """Refuse a file that could not be written after hours of work."""
+    if value and value != "-":
+        path = Path(value)
+        if path.is_dir() or not path.absolute().parent.is_dir():
+            raise click.BadParameter(f"expected a file in an existing folder, got {value!r}.")
+    return value
+
+
+_JSON = click.option(
+    "--json",
+    "json_to",
+    metavar="FILE",
+    callback=_writable,
+    help="Write JSON; - is standard output.",
+)
 _ENGINE = _options(
     click.option("--engine", default="local", show_default=True, help="local or ray."),
     click.option("--workers", default=0, type=click.IntRange(min=0), help="Tasks at once."),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import getpass
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -161,6 +162,17 @@ class Ledger:
     def start(self, name: str, kind: str, run_id: str = "") -> OpenRun:
         """The run of a command: the one that ``mlflow run`` opened for it, or a new one."""
         return self._adopt(run_id, name, kind) if run_id else self.open(name, kind)
+
+    @contextmanager
+    def running(self, name: str, kind: str, run_id: str = "") -> Iterator[OpenRun]:
+        """As ``start``, closed at the end of the block: with the reason where an error ends it."""
+        run = self.start(name, kind, run_id)
+        try:
+            yield run
+        except BaseException as error:
+            run.abandon(error)
+            raise
+        run.finish()
 
     def _adopt(self, run_id: str, name: str, kind: str) -> OpenRun:
         run = self.client.get_run(run_id)

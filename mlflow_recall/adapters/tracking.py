@@ -148,13 +148,15 @@ class TrackingHistory:
         )
 
     def _curve(self, run: Run, metric: str) -> tuple[Sequence[float], Sequence[float]]:
-        """From the tag where it agrees with the metric, else from the metric's own history."""
+        """From the tag where it agrees with metric and stage, else from the metric's history."""
         key = f"val/{metric}"
         with suppress(ValueError, TypeError, LookupError):  # a tag that says nothing
             curves = json.loads(run.data.tags[tags.CURVE])
             told = [float(value) for value in curves[key]]
             seconds = [float(value) for value in curves.get("seconds", ())]
-            if math.isclose(told[-1], run.data.metrics[key], rel_tol=1e-9, abs_tol=1e-12):
+            stages = int(run.data.tags.get(tags.STAGE, len(told)))
+            last = math.isclose(told[-1], run.data.metrics[key], rel_tol=1e-9, abs_tol=1e-12)
+            if last and len(told) == stages:
                 return told, seconds
         return self._history(run, key), self._history(run, "time/seconds")
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mlflow_recall.adapters import figures, tags
-from mlflow_recall.adapters.ledger import Ledger, settings_of
+from mlflow_recall.adapters.ledger import Ledger, OpenRun, settings_of
 from mlflow_recall.config import ClusterConfig
 from mlflow_recall.core.clustering import Clustering, cluster
 from mlflow_recall.core.history import usable
@@ -50,41 +50,40 @@ def cluster_zoo(config: ClusterConfig, bench: Bench) -> list[Clustered]:
     try:
         for found in cluster_history(config, bench.history):
             name = f"cluster {found.modality}".strip()
-            run = ledger.start(name, "cluster", "" if done else bench.run_id)
-            clustering = found.clustering
-            run.picture(figures.heat_map(found.matrix, clustering), "matrix.png")
-            run.picture(figures.tree(clustering), "dendrogram.png")
-            run.table(cluster_rows(clustering), "clusters.json")
-            run.table(matrix_rows(found.matrix), "matrix.json")
-            singletons = sum(c.singleton for c in clustering.clusters)
-            run.log(
-                {
-                    f"cluster/{key}": value
-                    for key, value in {
-                        "models": len(clustering.models),
-                        "datasets": len(found.matrix.datasets),
-                        "clusters": len(clustering.clusters),
-                        "singletons": singletons,
-                        "coverage": found.matrix.coverage,
-                        "silhouette": clustering.silhouette,
-                        "silhouette_paper": clustering.silhouette_paper,
-                    }.items()
-                }
-            )
-            run.params(settings_of(config.__dict__), "resolved.")
-            run.tag({tags.MODALITY: found.modality})
-            tagged = bench.registry.tag_clusters(clustering, run.run_id, config.metric)
-            run.describe(
-                f"{len(clustering.models)} models in {len(clustering.clusters)} clusters by "
-                f"{config.metric} on {len(found.matrix.datasets)} datasets, silhouette "
-                f"{clustering.silhouette:.3f}; {tagged} registered models are tagged.\n\n"
-                + figures.markdown_table(cluster_rows(clustering))
-            )
-            run.finish()
-            done.append(Clustered(found.modality, found.matrix, clustering, run.run_id, tagged))
+            with ledger.running(name, "cluster", "" if done else bench.run_id) as run:
+                tagged = bench.registry.tag_clusters(found.clustering, run.run_id, config.metric)
+                run.params(settings_of(config.__dict__), "resolved.")
+                _log(found, tagged, config.metric, run)
+            done.append(replace(found, run_id=run.run_id, tagged=tagged))
     finally:
         ledger.close()
     return done
+
+
+def _log(found: Clustered, tagged: int, metric: str, run: OpenRun) -> None:
+    """Pictures, tables and numbers of one clustering into a run."""
+    matrix, clustering = found.matrix, found.clustering
+    run.picture(figures.heat_map(matrix, clustering), "matrix.png")
+    run.picture(figures.tree(clustering), "dendrogram.png")
+    run.table(cluster_rows(clustering), "clusters.json")
+    run.table(matrix_rows(matrix), "matrix.json")
+    run.log(
+        {
+            "cluster/models": len(clustering.models),
+            "cluster/datasets": len(matrix.datasets),
+            "cluster/clusters": len(clustering.clusters),
+            "cluster/singletons": sum(c.singleton for c in clustering.clusters),
+            "cluster/coverage": matrix.coverage,
+            "cluster/silhouette": clustering.silhouette,
+            "cluster/silhouette_paper": clustering.silhouette_paper,
+        }
+    )
+    run.tag({tags.MODALITY: found.modality})
+    run.describe(
+        f"{len(clustering.models)} models in {len(clustering.clusters)} clusters by {metric} on "
+        f"{len(matrix.datasets)} datasets, silhouette {clustering.silhouette:.3f}; {tagged} "
+        f"registered models are tagged.\n\n{figures.markdown_table(cluster_rows(clustering))}"
+    )
 
 
 def cluster_rows(clustering: Clustering) -> list[dict[str, object]]:

@@ -146,20 +146,14 @@ def recall_run(config: RecallConfig, bench: Bench) -> tuple[Recalled, OpenRun]:
     ledger = Ledger(bench.client, f"{bench.namespace}/recall")
     title = f"recall for {prospect.dataset.name}"
     try:
-        run = ledger.start(title, "recall", bench.run_id)
-        try:
+        with ledger.running(title, "recall", bench.run_id) as run:
             run.reads(prospect.dataset, "target")
             recalled = recall(config, prospect, bench)
             log_recall(recalled, run)
-            best = recalled.ranking.models[0]
             run.describe(
-                f"**{best}** is recommended first for {prospect.dataset.name}.\n\n"
-                + figures.markdown_table(ranking_rows(recalled))
+                f"**{recalled.ranking.models[0]}** is recommended first for "
+                f"{prospect.dataset.name}.\n\n{figures.markdown_table(ranking_rows(recalled))}"
             )
-        except BaseException as error:
-            run.abandon(error)
-            raise
-        run.finish()
     finally:
         ledger.close()
     return recalled, run

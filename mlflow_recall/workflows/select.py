@@ -373,8 +373,9 @@ class _Race:
         """The winner once more on all training samples, where that is more than it has seen."""
         seen, there = winner.recipe.train_samples, dataset.sizes["train"]
         more = 0 < seen < there
+        same = {"epochs": 0, "test": {}, "checkpoint": winner.checkpoint, "run": winner.run}
         if self._config.final == "same" or (self._config.final == "auto" and not more):
-            return {"epochs": 0, "test": {}, "checkpoint": winner.checkpoint, "run": winner.run}
+            return same
         run = self._ledger.open(
             f"{winner.name} on all {there} samples",
             "final",
@@ -389,11 +390,16 @@ class _Race:
             winner.member, winner.weights, dataset, recipe, 1, stages, "", workspace, test=True
         )
         checkpoint, test = "", {}
-        with self._bench.voice.progress(f"train {winner.name} on all samples", stages) as bar:
-            for result in self._streamed(task, winner.name):
-                run.stage(result.stage, result.validation, result.seconds)
-                checkpoint, test = result.checkpoint, dict(result.test)
-                bar.advance(now=f"epoch {result.stage} of {stages}")
+        try:
+            with self._bench.voice.progress(f"train {winner.name} on all samples", stages) as bar:
+                for result in self._streamed(task, winner.name):
+                    run.stage(result.stage, result.validation, result.seconds)
+                    checkpoint, test = result.checkpoint, dict(result.test)
+                    bar.advance(now=f"epoch {result.stage} of {stages}")
+        except TaskError as error:  # what has won already is not lost
+            run.abandon(error)
+            self._bench.voice.say(f"note: not trained on all samples: {error}")
+            return same
         run.log({f"test/{name}": value for name, value in test.items()})
         run.finish("FINISHED", f"the winner, trained on all {there} samples")
         return {"epochs": stages, "test": test, "checkpoint": checkpoint, "run": run}
