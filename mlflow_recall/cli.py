@@ -35,6 +35,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 EXAMPLE = "example"
 EXAMPLE_NAMESPACE = "recall/example"
+EXAMPLE_TARGET = "docstrings"
 #: MLflow's own habits that would get in the way
 _MLFLOW = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -468,7 +469,8 @@ def _bring_example(work: _Work) -> None:
 
     moved = work.portable.take_in(mlflow_recall_example.FOLDER / "history", work.terminal)
     if moved.runs:
-        cluster_zoo(ClusterConfig(), replace(work.bench, run_id=""))
+        # the target's own records are there to judge a selection, not to inform it
+        cluster_zoo(ClusterConfig(drop=(EXAMPLE_TARGET,)), replace(work.bench, run_id=""))
 
 
 def _quiet() -> None:
@@ -486,8 +488,8 @@ def _spec(options: Mapping[str, Any]) -> DatasetSpec:
     if options["dataset"] == EXAMPLE:
         import mlflow_recall_example
 
-        path = mlflow_recall_example.FOLDER / "targets" / "docstrings.csv"
-        return DatasetSpec(str(path), options["name"] or "docstrings", text="text", label="label")
+        path = mlflow_recall_example.FOLDER / "targets" / f"{EXAMPLE_TARGET}.csv"
+        return DatasetSpec(str(path), options["name"] or EXAMPLE_TARGET, text="text", label="label")
     return DatasetSpec(
         path=options["dataset"],
         name=options["name"] or "",
