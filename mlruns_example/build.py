@@ -597,6 +597,7 @@ def history(folder: Path, to: Path) -> None:
     for command in (
         ["register", "--zoo", str(FOLDER / "zoo.yaml"), *namespace],
         ["benchmark", "--datasets", str(folder / "benchmarks.yaml"), *namespace, *RECIPE],
+        ["benchmark", "--datasets", str(FOLDER / "targets" / "targets.yaml"), *namespace, *RECIPE],
         ["history", "export", "--to", str(to), *namespace],
     ):
         subprocess.run([*recall, *command], check=True)
