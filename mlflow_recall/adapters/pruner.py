@@ -81,16 +81,16 @@ class CohortPruner(BasePruner):
             alive = [t for t in alive if now in t.intermediate_values or not _failed(t)]
             if waiting := [t.number for t in alive if now not in t.intermediate_values]:
                 raise Undecided(_waiting(now, waiting))
-            cohort = {
-                str(t.number): [sign * t.intermediate_values[s] for s in range(1, now + 1)]
+            scores = {
+                t.number: [sign * t.intermediate_values[s] for s in range(1, now + 1)]
                 for t in alive
             }
-            decided = self._decide(alive, cohort)
+            decided = self._decide(alive, scores)
             alive = [t for t in alive if not decided[t.number].stop]
         return decided
 
     def _decide(
-        self, alive: list[FrozenTrial], cohort: dict[str, list[float]]
+        self, alive: list[FrozenTrial], scores: dict[int, list[float]]
     ) -> dict[int, Verdict]:
         """Ask the policy, which knows candidates by the name of their model."""
         name = {t.number: str(t.user_attrs.get(MODEL, t.number)) for t in alive}
@@ -98,9 +98,8 @@ class CohortPruner(BasePruner):
             raise SettingError(
                 f"trial.user_attrs[{MODEL!r}]: expected every model once, got {min(twice)!r} twice"
             )
-        verdicts = self._policy(
-            {name[t.number]: cohort[str(t.number)] for t in alive}, self._trends, self._settings
-        )
+        cohort = {model: scores[number] for number, model in name.items()}
+        verdicts = self._policy(cohort, self._trends, self._settings)
         return {number: verdicts[model] for number, model in name.items()}
 
 

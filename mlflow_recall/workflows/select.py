@@ -134,6 +134,8 @@ class _Race:
         self._folder = cache_folder("checkpoints", parent.run_id)
         self._candidates: list[Candidate] = []
         self._final_run: OpenRun | None = None
+        #: numbers of the trials whose end Optuna knows
+        self._told: set[int] = set()
         self._started = time.perf_counter()
 
     def open_runs(self) -> list[OpenRun]:
@@ -147,7 +149,7 @@ class _Race:
         dataset = recalled.prospect.dataset
         recipes = self._recipes(recalled)
         stages = next(iter(recipes.values())).epochs
-        policy, trends = self._policy(recalled)
+        policy, trends = self._policy(recalled, recipes)
         self._study = optuna.create_study(
             direction="maximize",
             sampler=optuna.samplers.RandomSampler(seed=0),
@@ -197,11 +199,14 @@ class _Race:
             recipes[name] = recipe.altered({**epochs, **changes}, "options")
         return recipes
 
-    def _policy(self, recalled: Recalled) -> tuple[str, Trends | None]:
+    def _policy(
+        self, recalled: Recalled, recipes: Mapping[str, Recipe]
+    ) -> tuple[str, Trends | None]:
         """The policy that decides, and the trends that it may use."""
         if self._config.policy != "fine_selection":
             return self._config.policy, None
-        if self._config.recipe:
+        known = recalled.prospect.usable.recipes
+        if any(recipe != known.get(name, recipe) for name, recipe in recipes.items()):
             self._bench.voice.say(
                 "note: another recipe than the history's: trends do not hold, halving decides"
             )
@@ -288,7 +293,7 @@ class _Race:
         candidate.seconds += result.seconds
         candidate.checkpoint = result.checkpoint
         candidate.run.stage(result.stage, result.validation, result.seconds)
-        if candidate.trial.number in self._study.user_attrs[COHORT]:
+        if candidate.trial.number not in self._told:
             candidate.trial.report(candidate.scores[-1], result.stage)
 
     def _decide(self) -> None:
@@ -303,11 +308,17 @@ class _Race:
             if verdict.stop:
                 candidate.status, candidate.rival = "stopped", verdict.rival
                 candidate.reason = f"after stage {stage}: {verdict.reason}"
-                self._study.tell(candidate.trial, state=optuna.trial.TrialState.PRUNED)
+                self._tell(candidate, state=optuna.trial.TrialState.PRUNED)
                 rival = {tags.RIVAL: verdict.rival} if verdict.rival else {}
                 candidate.run.tag({tags.STATUS: "stopped", **rival})
                 candidate.run.describe(f"Stopped {candidate.reason}.")
                 candidate.run.finish("KILLED", candidate.reason)
+
+    def _tell(self, candidate: Candidate, value: float | None = None, **state: Any) -> None:
+        """Tell Optuna how a trial ended, once."""
+        if candidate.trial.number not in self._told:
+            self._told.add(candidate.trial.number)
+            self._study.tell(candidate.trial, value, **state)
 
     def _foretell(self, candidate: Candidate, verdict: Verdict, stage: int) -> None:
         if verdict.predicted is None:
@@ -319,8 +330,7 @@ class _Race:
     def _fail(self, candidate: Candidate, error: TaskError) -> None:
         """One broken model never ends a selection."""
         candidate.status, candidate.reason = "failed", str(error)
-        if candidate.trial.number in self._study.user_attrs[COHORT]:
-            self._study.tell(candidate.trial, state=optuna.trial.TrialState.FAIL)
+        self._tell(candidate, state=optuna.trial.TrialState.FAIL)
         if error.traceback:
             candidate.run.text(error.traceback, "traceback.txt")
         candidate.run.tag({tags.STATUS: "failed"})
@@ -336,10 +346,7 @@ class _Race:
         best = max(stopped, key=lambda c: (c.stage, c.scores[-1]))
         self._bench.voice.say(f"note: {best.name} is taken up again, since all others failed")
         best.status, best.reason, best.rival = "running", "taken up again", None
-        # its trial is told already; alone, it needs no verdict
-        others = [n for n in self._study.user_attrs[COHORT] if n != best.trial.number]
-        self._study.set_user_attr(COHORT, others)
-        best.run.reopen()
+        best.run.reopen()  # its trial was told already; alone, it needs no verdict
 
     def _finish(self, stages: int) -> Candidate:
         """Close the finalists; the best of them on validation has won."""
@@ -352,8 +359,7 @@ class _Race:
                 if candidate is winner
                 else f"trained to the last of {stages} stages, {winner.name} ended higher"
             )
-            if candidate.trial.number in self._study.user_attrs[COHORT]:
-                self._study.tell(candidate.trial, candidate.scores[-1])
+            self._tell(candidate, candidate.scores[-1])
             candidate.run.tag({tags.STATUS: candidate.status})
             if candidate is not winner:
                 candidate.rival = winner.name

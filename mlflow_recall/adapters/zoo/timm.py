@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import timm
 import torch
 from safetensors import SafetensorError, safe_open
 from timm.data.config import resolve_data_config
-from timm.models import model_entrypoint, save_for_hf
+from timm.models import save_for_hf
 from torch import Tensor
 
 from mlflow_recall.adapters.datasets import decode
@@ -48,10 +47,10 @@ def load(
     arguments: dict[str, Any] = {**(described.get("model_args") or {}), **member.config}
     arguments.pop("num_classes", None)
     try:
-        if recipe.input_size and _takes_image_size(arch):
-            arguments["img_size"] = recipe.input_size
         source = {**described.get("pretrained_cfg", {}), "file": str(folder / _WEIGHTS)}
         source["num_classes"] = classes = _classes(folder / _WEIGHTS, arch, source)
+        if recipe.input_size and _takes_image_size(arch):
+            arguments["img_size"] = recipe.input_size
         module: Any = timm.create_model(
             arch,
             pretrained=True,
@@ -83,9 +82,15 @@ def _check_found(network: TimmNetwork, weights: Path, where: str, arch: str) -> 
 
 
 def _takes_image_size(arch: str) -> bool:
-    """Architectures of fixed patches must be told the size, the others refuse to be."""
-    module = inspect.getmodule(model_entrypoint(arch))
-    return "img_size" in Path(inspect.getfile(module)).read_text() if module else False
+    """Architectures of fixed patches must be told the image size, the others refuse to be."""
+    try:
+        with torch.device("meta"):  # shapes alone, no memory and no time
+            timm.create_model(arch, img_size=64)
+    except TypeError:
+        return False
+    except (RuntimeError, NotImplementedError, AssertionError, ValueError):
+        return True  # it was told, and 64 does not suit it
+    return True
 
 
 def _classes(weights: Path, arch: str, source: dict[str, Any]) -> int:
