@@ -8,6 +8,7 @@ import signal
 import traceback
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from typing import Any, TypeVar
@@ -35,7 +36,7 @@ class LocalEngine:
         self._workers = workers or min(cores or 1, _MOST_WORKERS)
         self._threads = threads or max(1, (cores or 1) // self._workers)
         self._idle: list[_Worker] = []
-        self._busy: dict[Connection, tuple[_Worker, int]] = {}
+        self._busy: dict[Connection, _Job] = {}
 
     def stream(
         self, function: Callable[[T], Iterator[object]], tasks: Iterable[T]
@@ -49,14 +50,16 @@ class LocalEngine:
                     if (pair := next(waiting, None)) is None:
                         more = False
                     else:
-                        self._start(function, *pair)
+                        self._start(function, *pair, self._free())
                 if not self._busy:
                     return
                 for connection in wait(list(self._busy)):
-                    yield self._receive(connection)  # type: ignore[arg-type]
+                    progress = self._receive(connection)  # type: ignore[arg-type]
+                    if progress is not None:
+                        yield progress
         finally:  # the consumer may stop early: whatever still runs is abandoned
-            for worker, _ in self._busy.values():
-                worker.kill()
+            for job in self._busy.values():
+                job.worker.kill()
             self._busy.clear()
 
     def close(self) -> None:
@@ -65,38 +68,53 @@ class LocalEngine:
             worker.dismiss()
         self._idle.clear()
 
-    def _start(self, function: Callable[[T], Iterator[object]], index: int, task: T) -> None:
-        worker = self._free()
-        try:
+    def _start(
+        self, function: Callable[[T], Iterator[object]], index: int, task: T, worker: _Worker
+    ) -> None:
+        self._busy[worker.connection] = _Job(worker, index, function, task)
+        with suppress(BrokenPipeError, ConnectionResetError):  # its end is read like any other
             worker.connection.send((function, task))
-        except (BrokenPipeError, ConnectionResetError):  # it died this very moment
-            worker = _Worker(len(self._busy), self._threads)
-            worker.connection.send((function, task))
-        self._busy[worker.connection] = worker, index
 
     def _free(self) -> _Worker:
-        while self._idle:
-            worker = self._idle.pop()
-            if worker.alive:
-                return worker
-            worker.kill()  # it died while it was idle
+        return self._idle.pop() if self._idle else self._new()
+
+    def _new(self) -> _Worker:
         return _Worker(len(self._busy), self._threads)
 
-    def _receive(self, connection: Connection) -> Progress:
-        worker, index = self._busy[connection]
+    def _receive(self, connection: Connection) -> Progress | None:
+        """The next message of a worker; None if it is of no news to the consumer."""
+        job = self._busy[connection]
         try:
             kind, payload = connection.recv()
         except (EOFError, ConnectionResetError):
             del self._busy[connection]
             connection.close()
-            return Progress(index, error=TaskError(worker.epitaph()))
+            if job.worker.used and not job.begun:  # it had died while it was idle
+                self._start(job.function, job.index, job.task, self._new())
+                return None
+            return Progress(job.index, error=TaskError(job.worker.epitaph()))
+        if kind == "begun":
+            job.begun = job.worker.used = True
+            return None
         if kind == "event":
-            return Progress(index, event=payload)
+            return Progress(job.index, event=payload)
         del self._busy[connection]
-        self._idle.append(worker)
+        self._idle.append(job.worker)
         if kind == "error":
-            return Progress(index, error=TaskError(*payload))
-        return Progress(index, done=True)
+            return Progress(job.index, error=TaskError(*payload))
+        return Progress(job.index, done=True)
+
+
+@dataclass
+class _Job:
+    """A task on its way, and who has it."""
+
+    worker: _Worker
+    index: int
+    function: Callable[[Any], Iterator[object]]
+    task: Any
+    #: the worker has said that it received the task
+    begun: bool = False
 
 
 class _Worker:
@@ -110,10 +128,8 @@ class _Worker:
         with _numeric_threads(threads):
             self._process.start()
         other.close()
-
-    @property
-    def alive(self) -> bool:
-        return self._process.is_alive()
+        #: it has begun a task before
+        self.used = False
 
     def dismiss(self) -> None:
         """Hang up; an idle worker then leaves by itself."""
@@ -161,6 +177,7 @@ def _serve(connection: Connection, place: int, threads: int) -> None:
     with suppress(EOFError, BrokenPipeError):
         while True:
             function, task = connection.recv()
+            connection.send(("begun", None))
             connection.send(_run(connection, function, task))
 
 
