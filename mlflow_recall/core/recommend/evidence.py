@@ -34,8 +34,8 @@ class Evidence:
         if not known:
             return np.full(len(models), np.nan)
         proxy = np.array([usable[name] for name in known])
-        values = self.similarity(known) @ proxy
-        weights = self.similarity(known).sum(axis=1)
+        similarity = self.similarity(known)
+        values, weights = similarity @ proxy, similarity.sum(axis=1)
         mean = np.divide(values, weights, out=np.full(len(models), np.nan), where=weights > 0)
         own = [self._proxy_of(name) for name in models]
         return np.array([m if o is None else o for m, o in zip(mean, own, strict=True)])
