@@ -1,0 +1,195 @@
+"""Commands that use a history: recommend, explain, recall, select."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from mlflow_recall.cli.options import (
+    ADVICE,
+    CONSTRAINTS,
+    CONTEXT,
+    ENGINE,
+    EXAMPLE,
+    JSON,
+    RECALL,
+    RECIPE,
+    STORE,
+    TARGET,
+    options,
+)
+from mlflow_recall.cli.settings import (
+    folder_of,
+    recall_config,
+    recipe_changes,
+    recommend_config,
+)
+from mlflow_recall.cli.show import (
+    advice_json,
+    out,
+    outcome,
+    recall_data,
+    select_data,
+    show_explained,
+)
+from mlflow_recall.cli.work import bench, bench_for
+from mlflow_recall.errors import SettingError
+
+_TABLES = options(
+    click.option("--history", help="Folder of plain tables in place of the tracking server."),
+    click.option("--minimize", is_flag=True, help="The metric of --history is a loss."),
+    click.option("--drop-dataset", multiple=True, help="Leave a dataset of --history out."),
+    click.option("--modality", help="text or image, where the history has both."),
+)
+
+
+@click.command(context_settings=CONTEXT)
+@TARGET
+@RECALL
+@STORE
+@ENGINE
+@JSON
+def recall(
+    tracking_uri: str, namespace: str, json_to: str, engine: str, workers: int, threads: int,
+    **options: Any,
+) -> None:  # fmt: skip
+    """Rank the models of the zoo for a dataset, without training any."""
+    from mlflow_recall.workflows.advice import advice_rows
+    from mlflow_recall.workflows.recall import recall_run
+
+    with bench_for(options["dataset"], tracking_uri, namespace, engine, workers, threads) as work:
+        recalled, run = recall_run(recall_config(options), work.bench)
+        out(json_to, {**recall_data(recalled), "run_id": run.run_id})
+        if json_to != "-":
+            work.terminal.table("ranking", advice_rows(recalled.advice))
+            click.echo(
+                f"train these {len(recalled.chosen)}: {', '.join(recalled.chosen)} "
+                f"({recalled.by}); run {run.run_id}"
+            )
+
+
+@click.command(context_settings=CONTEXT)
+@TARGET
+@RECALL
+@click.option(
+    "--policy",
+    default="fine_selection",
+    show_default=True,
+    help="fine_selection, halving or brute_force.",
+)
+@click.option("--threshold", default=0.0, show_default=True, help="Share a rival must end higher.")
+@click.option("--register-as", help="Name of the winner in the registry; by default the dataset's.")
+@click.option("--alias", default="winner", show_default=True, help="Alias of the winner's version.")
+@click.option(
+    "--final",
+    default="auto",
+    show_default=True,
+    help="full retrains the winner on all samples, same does not; auto where there are more.",
+)
+@RECIPE
+@STORE
+@ENGINE
+@JSON
+def select(
+    policy: str, threshold: float, register_as: str, alias: str, final: str, tracking_uri: str,
+    namespace: str, json_to: str, engine: str, workers: int, threads: int, **options: Any,
+) -> None:  # fmt: skip
+    """Recall the best models for a dataset, fine-tune them in stages, register the winner."""
+    from mlflow_recall.config import SelectConfig
+    from mlflow_recall.workflows.select import candidate_rows, verdict
+    from mlflow_recall.workflows.select import select as run
+
+    config = SelectConfig(
+        recall_config(options), policy, threshold, register_as or "", alias, final,
+        recipe_changes(options),
+    )  # fmt: skip
+    with bench_for(options["dataset"], tracking_uri, namespace, engine, workers, threads) as work:
+        selected = run(config, work.bench, work.registry)
+        out(json_to, select_data(selected))
+        if json_to != "-":
+            work.terminal.table("candidates", candidate_rows(selected))
+            if told := verdict(selected):
+                work.terminal.say(told)
+            click.echo(outcome(selected, work))
+
+
+@click.command(context_settings=CONTEXT)
+@click.option("--dataset", help="Dataset of --history to recommend for; without one: for any.")
+@_TABLES
+@ADVICE
+@CONSTRAINTS
+@STORE
+@JSON
+def recommend(tracking_uri: str, namespace: str, json_to: str, **options: Any) -> None:
+    """Say which models to try, from what is recorded alone; `recall` looks at a dataset too."""
+    from mlflow_recall.adapters.terminal import Terminal
+    from mlflow_recall.workflows.advice import advice_rows
+    from mlflow_recall.workflows.recommend import recommend_tables, recommend_zoo
+
+    config = recommend_config(options)
+    if options["history"]:
+        found = recommend_tables(
+            config, folder_of(options["history"], options["minimize"]), options["dataset"] or ""
+        )
+        terminal = Terminal()
+    else:
+        _refuse_dataset(options["dataset"])
+        with bench(tracking_uri, namespace) as work:
+            found = recommend_zoo(config, work.bench)
+            terminal = work.terminal
+    out(json_to, {**advice_json(found.advice), "left_out": found.left_out, "run_id": found.run_id})
+    if json_to == "-":
+        return
+    for name, why in found.left_out.items():
+        terminal.say(f"note: {name} is left out: {why}")
+    for note in found.advice.notes:
+        terminal.say(f"note: {note}")
+    terminal.table("ranking", advice_rows(found.advice))
+    click.echo(
+        f"try these {len(found.advice.chosen)}: {', '.join(found.advice.chosen)}"
+        + (f"; run {found.run_id}" if found.run_id else "")
+    )
+
+
+@click.command(context_settings=CONTEXT)
+@click.argument("model")
+@TARGET
+@_TABLES
+@RECALL
+@STORE
+@ENGINE
+@JSON
+def explain(
+    model: str, tracking_uri: str, namespace: str, json_to: str, engine: str, workers: int,
+    threads: int, **options: Any,
+) -> None:  # fmt: skip
+    """Say what each part of a recall added for MODEL, and what is recorded of it."""
+    from mlflow_recall.adapters.terminal import Terminal
+    from mlflow_recall.workflows.advice import explain as explained
+    from mlflow_recall.workflows.recall import recall as run
+    from mlflow_recall.workflows.recall import survey
+    from mlflow_recall.workflows.recommend import recommend_tables
+
+    if options["history"]:
+        dataset = "" if options["dataset"] == EXAMPLE else options["dataset"]
+        found = recommend_tables(
+            recommend_config(options), folder_of(options["history"], options["minimize"]), dataset
+        )
+        show_explained(explained(found.advice, found.evidence, model), json_to, Terminal())
+        return
+    with bench_for(options["dataset"], tracking_uri, namespace, engine, workers, threads) as work:
+        config = recall_config(options)
+        recalled = run(config, survey(config, work.bench), work.bench)
+        known = recalled.advice.ranking.models
+        name = model if model in known else work.registry.name_of(model)
+        found_in = explained(recalled.advice, recalled.evidence, name)
+        show_explained(found_in, json_to, work.terminal)
+
+
+def _refuse_dataset(dataset: str | None) -> None:
+    if dataset:
+        raise SettingError(
+            f"dataset: expected none without --history, got {dataset!r}: `mlflow-recall recall "
+            "--dataset` looks at it with the models of the registry"
+        )

@@ -1,0 +1,118 @@
+"""What was given on the command line -> settings of a workflow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mlflow_recall.cli.options import EXAMPLE, RECIPE_FIELDS
+from mlflow_recall.errors import SettingError
+
+if TYPE_CHECKING:
+    from mlflow_recall.adapters.datasets import DatasetSpec
+    from mlflow_recall.config import RecallConfig, RecommendConfig
+    from mlflow_recall.core.constraints import Constraints
+    from mlflow_recall.ports import Tables
+
+EXAMPLE_TARGET = "docstrings"
+
+
+def spec(options: Mapping[str, Any]) -> DatasetSpec:
+    """The target; the word ``example`` is the one that ships."""
+    from mlflow_recall.adapters.datasets import DatasetSpec
+
+    if options["dataset"] == EXAMPLE:
+        import mlflow_recall_example
+
+        path = mlflow_recall_example.FOLDER / "targets" / f"{EXAMPLE_TARGET}.csv"
+        return DatasetSpec(str(path), options["name"] or EXAMPLE_TARGET, text="text", label="label")
+    return DatasetSpec(
+        path=options["dataset"],
+        name=options["name"] or "",
+        config=options["config"] or "",
+        text=options["text"] or "",
+        image=options["image"] or "",
+        label=options["label"] or "",
+        split=options["split"],
+        seed=options["split_seed"],
+    )
+
+
+def recall_config(options: Mapping[str, Any]) -> RecallConfig:
+    """Target and recall options together."""
+    from mlflow_recall.config import RecallConfig
+
+    return RecallConfig(
+        dataset=spec(options),
+        metric=options["metric"],
+        recommender=options["recommender"],
+        score=options["score"],
+        top_k=top_k(options["top_k"]),
+        tolerance=options["tolerance"],
+        confidence=options["confidence"],
+        probe_samples=options["probe_samples"],
+        models=split_names(options["models"]),
+        constraints=constraints(options),
+    )
+
+
+def top_k(text: str | None) -> int | None:
+    """A number of models, 0 where nobody gave one, None for ``auto``.
+
+    Raises:
+        SettingError: neither.
+    """
+    if text == "auto":
+        return None
+    if text and not (text.isdigit() and int(text)):
+        raise SettingError(f"top_k: expected a number of models or auto, got {text!r}")
+    return int(text or 0)
+
+
+def constraints(options: Mapping[str, Any]) -> Constraints:
+    """Who may be considered at all."""
+    from mlflow_recall.core.constraints import Constraints, parse_size
+
+    return Constraints(
+        max_parameters=parse_size(options["max_params"]) if options["max_params"] else None,
+        licences=split_names(options["licences"]),
+        where=tuple(options["where"]),
+    )
+
+
+def recipe_changes(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Fields of the recipe that somebody gave."""
+    given = {name: options.get(name) for name in RECIPE_FIELDS}
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def split_names(names: str | None) -> tuple[str, ...]:
+    """Names or patterns between commas."""
+    return tuple(name.strip() for name in (names or "").split(",") if name.strip())
+
+
+def recommend_config(options: Mapping[str, Any]) -> RecommendConfig:
+    """A recommendation from what is recorded alone."""
+    from mlflow_recall.config import RecommendConfig
+
+    return RecommendConfig(
+        metric=options["metric"],
+        modality=options["modality"] or "",
+        recommender=options["recommender"],
+        top_k=top_k(options["top_k"]),
+        tolerance=options["tolerance"],
+        confidence=options["confidence"],
+        models=split_names(options["models"]),
+        constraints=constraints(options),
+        drop=tuple(options["drop_dataset"]),
+    )
+
+
+def folder_of(folder: str, minimize: bool) -> Tables:
+    """``--history``: plain tables, or what `history export` wrote."""
+    from mlflow_recall.adapters.portable import ExportHistory
+    from mlflow_recall.adapters.tables import FolderHistory
+
+    if ExportHistory.is_one(folder):
+        return ExportHistory(folder)
+    return FolderHistory(folder, minimize=minimize)

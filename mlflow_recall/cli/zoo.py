@@ -1,0 +1,134 @@
+"""Commands that make a history: register, benchmark, cluster."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from mlflow_recall.cli.options import (
+    CONTEXT,
+    ENGINE,
+    JSON,
+    RECIPE,
+    STORE,
+)
+from mlflow_recall.cli.settings import folder_of, recipe_changes, split_names
+from mlflow_recall.cli.show import out, show_clusters, show_comparison
+from mlflow_recall.cli.work import bench
+from mlflow_recall.errors import SettingError
+
+
+@click.command(context_settings=CONTEXT)
+@click.option("--zoo", required=True, help="YAML file that lists models by source.")
+@STORE
+@JSON
+def register(zoo: str, tracking_uri: str, namespace: str, json_to: str) -> None:
+    """Put the models of a zoo file into the MLflow registry; run again, it updates."""
+    from mlflow_recall.adapters.manifests import read_zoo
+    from mlflow_recall.workflows.register import register as run
+
+    entries = read_zoo(zoo)
+    with bench(tracking_uri, namespace) as work:
+        done = run(entries, work.registry, work.terminal)
+        out(json_to, {"models": [vars(model) for model in done]})
+        if json_to != "-":
+            work.terminal.table("registered models", [vars(model) for model in done])
+            counts = {a: sum(m.action == a for m in done) for a in ("created", "updated")}
+            left = len(entries) - len(done)
+            click.echo(
+                f"{len(done)} of {len(entries)} models are registered: {counts['created']} new, "
+                f"{counts['updated']} updated" + (f", {left} could not be" if left else "")
+            )
+
+
+@click.command(context_settings=CONTEXT)
+@click.option("--datasets", required=True, help="YAML file that lists benchmark datasets.")
+@click.option("--models", help="Names or patterns, comma separated; by default all.")
+@click.option("--only", help="Names of datasets, comma separated; by default all.")
+@click.option("--limit", default=0, type=click.IntRange(min=0), help="Cells to train now; 0: all.")
+@click.option(
+    "--test",
+    default="each",
+    show_default=True,
+    help="Test after each epoch, so that policies can be back-tested, or after the last.",
+)
+@RECIPE
+@STORE
+@ENGINE
+@JSON
+def benchmark(
+    datasets: str, models: str, only: str, limit: int, test: Any, tracking_uri: str,
+    namespace: str, json_to: str,
+    engine: str, workers: int, threads: int, **recipe: Any,
+) -> None:  # fmt: skip
+    """Fine-tune every missing cell of models x datasets, each as one MLflow run."""
+    from mlflow_recall.adapters.manifests import read_benchmarks
+    from mlflow_recall.config import BenchmarkConfig
+    from mlflow_recall.workflows.benchmark import benchmark as run
+
+    specs = read_benchmarks(datasets)
+    if only:
+        wanted = split_names(only)
+        if strange := sorted(set(wanted) - {spec.title for spec in specs}):
+            known = ", ".join(spec.title for spec in specs)
+            raise SettingError(f"only: expected some of {known}, got {strange[0]!r}")
+        specs = [spec for spec in specs if spec.title in wanted]
+    config = BenchmarkConfig(tuple(specs), split_names(models), recipe_changes(recipe), limit, test)
+    with bench(tracking_uri, namespace, engine, workers, threads) as work:
+        result = run(config, work.bench)
+        out(json_to, vars(result))
+        if json_to != "-":
+            if result.failed:
+                rows = [{"what": what, "why": why} for what, why in result.failed.items()]
+                work.terminal.table("failed", rows)
+            click.echo(
+                f"{result.cells} cells: {len(result.done)} done now, {result.done_before} before, "
+                f"{result.elsewhere} elsewhere, {len(result.failed)} failed"
+                + (f", {result.left} left" if result.left else "")
+            )
+
+
+@click.command(context_settings=CONTEXT)
+@click.option("--metric", default="accuracy", show_default=True, help="What to compare by.")
+@click.option("--modality", help="text or image; by default each that the history has.")
+@click.option("--method", default="hierarchical", show_default=True, help="or kmeans.")
+@click.option("--cut", type=float, help="Height at which the tree is cut.")
+@click.option("--clusters", type=click.IntRange(min=1), help="Number of clusters.")
+@click.option("--top", default=5, type=click.IntRange(min=1), help="Differences that count [5].")
+@click.option(
+    "--similarity", default="performance", show_default=True, help="Of scores (eq. 1), or card."
+)
+@click.option("--compare", is_flag=True, help="Compare similarities and algorithms; tag nothing.")
+@click.option("--history", help="Folder of plain tables in place of the tracking server.")
+@click.option("--minimize", is_flag=True, help="The metric of --history is a loss.")
+@click.option("--drop-dataset", multiple=True, help="Leave a dataset out; may be repeated.")
+@STORE
+@JSON
+def cluster(
+    metric: str, modality: str, method: str, cut: float | None, clusters: int | None, top: int,
+    similarity: str, compare: bool, history: str, minimize: bool,
+    drop_dataset: tuple[str, ...], tracking_uri: str, namespace: str, json_to: str,
+) -> None:  # fmt: skip
+    """Group models that behave alike on the benchmark datasets, and tag them so."""
+    from mlflow_recall.adapters.terminal import Terminal
+    from mlflow_recall.config import ClusterConfig
+    from mlflow_recall.workflows.cluster import cluster_history, cluster_zoo, compare_history
+
+    config = ClusterConfig(
+        metric, modality or "", method, cut, clusters, top, tuple(drop_dataset), similarity
+    )
+    if history:
+        folder, terminal = folder_of(history, minimize), Terminal()
+        if compare:
+            show_comparison(compare_history(config, folder), json_to, terminal)
+        else:
+            show_clusters(cluster_history(config, folder), json_to, terminal)
+        return
+    with bench(tracking_uri, namespace) as work:
+        if compare:
+            cards = {member.name: member.card for member in work.registry.members()}
+            found = compare_history(config, work.bench.history, cards)
+            show_comparison(found, json_to, work.terminal)
+        else:
+            show_clusters(cluster_zoo(config, work.bench), json_to, work.terminal)
