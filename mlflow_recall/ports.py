@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from mlflow_recall.core.arrays import FloatArray, IntArray
 from mlflow_recall.core.clustering import Clustering
@@ -31,8 +31,8 @@ class TrainTask:
     checkpoint: str = ""
     #: folder to leave checkpoints in; empty: none are kept
     workspace: str = ""
-    #: evaluate the test split after the last stage
-    test: bool = False
+    #: when the test split is evaluated: ``never``, after the ``last`` of these stages, or ``each``
+    test: Literal["never", "last", "each"] = "never"
 
 
 @dataclass(frozen=True)
@@ -42,10 +42,11 @@ class StageResult:
     stage: int
     #: metric -> value on the validation split, in the metric's own direction
     validation: Mapping[str, float]
+    #: wall-clock time of training and validation; testing is not part of the price of a stage
     seconds: float
     #: a folder that the next stage starts from and that loads as a model; empty if none was kept
     checkpoint: str = ""
-    #: metric -> value on the test split, after the last stage if asked for
+    #: metric -> value on the test split, where it was asked for
     test: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -106,12 +107,32 @@ class Engine(Protocol):
 class History(Protocol):
     """Recorded benchmark fine-tunings, wherever they are kept."""
 
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the metrics that final test scores were recorded of, in alphabetical order."""
+        ...
+
     def records(self, metric: str) -> Sequence[Record]:
         """All records of one metric, higher is better.
 
         Raises:
             HistoryError: nothing was recorded, or nothing of this metric.
         """
+        ...
+
+
+class Tables(History, Protocol):
+    """A history in files, with what they tell beside it."""
+
+    def scores(self) -> Mapping[str, Mapping[tuple[str, str], float]]:
+        """Score -> (model, dataset) -> value; higher transfers better."""
+        ...
+
+    def model_features(self) -> Mapping[str, Mapping[str, float | str]]:
+        """Feature -> model -> value."""
+        ...
+
+    def dataset_features(self) -> Mapping[str, Mapping[str, float | str]]:
+        """Feature -> dataset -> value."""
         ...
 
 

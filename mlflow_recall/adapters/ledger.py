@@ -27,6 +27,7 @@ from mlflow_recall.adapters.ownership import Heartbeat, owner
 from mlflow_recall.adapters.tracking import ensure_experiment, search_runs
 from mlflow_recall.core.records import Dataset
 from mlflow_recall.errors import RecallError
+from mlflow_recall.ports import StageResult
 
 
 class OpenRun:
@@ -48,16 +49,17 @@ class OpenRun:
         points = [Metric(key, float(value), now, step) for key, value in metrics.items()]
         self._client.log_batch(self.run_id, metrics=points)
 
-    def stage(self, stage: int, validation: Mapping[str, float], seconds: float) -> None:
+    def stage(self, result: StageResult) -> None:
         """Metrics of one finished stage, and the curves so far as one tag."""
-        curve = {f"val/{name}": value for name, value in validation.items()}
-        self.log({**curve, "time/seconds": seconds}, stage)
-        for name, value in {**curve, "seconds": round(seconds, 3)}.items():
+        curve = {f"val/{name}": value for name, value in result.validation.items()}
+        curve |= {f"test/{name}": value for name, value in result.test.items()}
+        self.log({**curve, "time/seconds": result.seconds}, result.stage)
+        for name, value in {**curve, "seconds": round(result.seconds, 3)}.items():
             self._curves.setdefault(name, []).append(value)
         text = json.dumps(self._curves)
         told = {tags.CURVE: text} if len(text) <= tags.LONGEST else {}
-        self.tag({tags.STAGE: str(stage), **told})
-        self.stages = stage
+        self.tag({tags.STAGE: str(result.stage), **told})
+        self.stages = result.stage
 
     def tag(self, values: Mapping[str, str]) -> None:
         """Tags, in one request."""

@@ -16,7 +16,7 @@ from mlflow.entities import Run
 from mlflow.exceptions import MlflowException
 
 from mlflow_recall.adapters import tags
-from mlflow_recall.core.metrics import check_metric, oriented
+from mlflow_recall.core.metrics import METRICS, check_metric, oriented
 from mlflow_recall.core.records import Record
 from mlflow_recall.errors import HistoryError, TrackingError
 
@@ -100,12 +100,20 @@ class TrackingHistory:
         self._runs: dict[str, Run] = {}
         self._latest = 0
 
+    def metrics(self) -> tuple[str, ...]:
+        """See ``ports.History.metrics``."""
+        self._update()
+        runs = [r.data.metrics for r in self._runs.values() if tags.MODEL in r.data.tags]
+        return tuple(
+            name
+            for name in sorted(METRICS)
+            if any({f"val/{name}", f"test/{name}"} <= logged.keys() for logged in runs)
+        )
+
     def records(self, metric: str) -> list[Record]:
         """See ``ports.History.records``."""
         check_metric(metric)
-        found = self._client.get_experiment_by_name(self.experiment)
-        if found is not None:
-            self._update(str(found.experiment_id))
+        self._update()
         records = [record for run in self._runs.values() if (record := self._record(run, metric))]
         if not records:
             raise HistoryError(
@@ -115,14 +123,17 @@ class TrackingHistory:
             )
         return _distinct_datasets(records)
 
-    def _update(self, experiment: str) -> None:
+    def _update(self) -> None:
         """Fetch what ended since the last time."""
+        found = self._client.get_experiment_by_name(self.experiment)
+        if found is None:
+            return
         query = (
             f"tags.`{tags.KIND}` = 'benchmark' AND attributes.status != 'RUNNING' "
             "AND attributes.status != 'FAILED'"
             + (f" AND attributes.end_time >= {self._latest}" if self._latest else "")
         )
-        for run in search_runs(self._client, [experiment], query):
+        for run in search_runs(self._client, [str(found.experiment_id)], query):
             self._runs[run.info.run_id] = run
             self._latest = max(self._latest, run.info.end_time or 0)
 
@@ -131,13 +142,14 @@ class TrackingHistory:
         told = run.data.tags
         if f"val/{metric}" not in run.data.metrics or tags.MODEL not in told:
             return None
-        validation, seconds = self._curve(run, metric)
+        validation, tested, seconds = self._curves(run, metric)
         test = run.data.metrics.get(f"test/{metric}", math.nan)
         return Record(
             model=told[tags.MODEL],
             dataset=told.get(tags.DATASET, ""),
             validation=tuple(oriented(metric, value) for value in validation),
             test=oriented(metric, test),
+            tested=tuple(oriented(metric, value) for value in tested),
             epochs=int(told.get(tags.EPOCHS, len(validation))),
             seconds=tuple(seconds),
             modality=told.get(tags.MODALITY, ""),
@@ -147,18 +159,25 @@ class TrackingHistory:
             run_id=run.info.run_id,
         )
 
-    def _curve(self, run: Run, metric: str) -> tuple[Sequence[float], Sequence[float]]:
-        """From the tag where it agrees with metric and stage, else from the metric's history."""
-        key = f"val/{metric}"
+    def _curves(self, run: Run, metric: str) -> tuple[list[float], list[float], list[float]]:
+        """Validation, test where each stage was tested, and seconds.
+
+        From the tag where it agrees with metrics and stage, else from the metrics' history.
+        """
+        key, test, logged = f"val/{metric}", f"test/{metric}", run.data.metrics
         with suppress(ValueError, TypeError, LookupError):  # a tag that says nothing
             curves = json.loads(run.data.tags[tags.CURVE])
             told = [float(value) for value in curves[key]]
-            seconds = [float(value) for value in curves.get("seconds", ())]
+            tested, seconds = (
+                [float(value) for value in curves.get(name, ())] for name in (test, "seconds")
+            )
             stages = int(run.data.tags.get(tags.STAGE, len(told)))
-            last = math.isclose(told[-1], run.data.metrics[key], rel_tol=1e-9, abs_tol=1e-12)
-            if last and len(told) == stages:
-                return told, seconds
-        return self._history(run, key), self._history(run, "time/seconds")
+            agrees = _ends(told, logged[key]) and (not tested or _ends(tested, logged[test]))
+            if agrees and len(told) == stages:
+                return told, _whole(tested, stages), seconds
+        told = self._history(run, key)
+        tested = _whole(self._history(run, test), len(told))
+        return told, tested, self._history(run, "time/seconds")
 
     def _history(self, run: Run, key: str) -> list[float]:
         if key not in run.data.metrics:
@@ -168,6 +187,16 @@ class TrackingHistory:
             for point in self._client.get_metric_history(run.info.run_id, key)
         }
         return [by_step[step] for step in sorted(by_step)]
+
+
+def _ends(curve: list[float], value: float) -> bool:
+    """Whether the last point of a told curve is the metric that was logged last."""
+    return math.isclose(curve[-1], value, rel_tol=1e-9, abs_tol=1e-12)
+
+
+def _whole(tested: list[float], stages: int) -> list[float]:
+    """A test curve, or nothing where not every stage was tested."""
+    return tested if len(tested) == stages else []
 
 
 def _distinct_datasets(records: list[Record]) -> list[Record]:

@@ -17,6 +17,8 @@ class Record:
     validation: tuple[float, ...] = ()
     #: final score on the test split; NaN where it was never measured
     test: float = math.nan
+    #: score on the test split after each stage; empty where only the last one was tested
+    tested: tuple[float, ...] = ()
     #: stages that the recipe asks for; a shorter curve is a partial one
     epochs: int = 0
     #: wall-clock seconds of each stage
@@ -45,6 +47,8 @@ class Member:
     #: ``transformers/<model type>`` or ``timm/<architecture>``
     arch: str
     family: str = ""
+    #: of the backbone, without a head; None where nobody told
+    parameters: int | None = None
     #: weights can be resolved on this machine's terms; False: it only teaches by its history
     available: bool = True
     #: the classification head was trained on real source classes, so LEEP means something
@@ -57,6 +61,10 @@ class Member:
     cluster: str = ""
     representative: bool = False
     tags: Mapping[str, str] = field(default_factory=dict)
+    #: the text that describes it: what the registry says of model, family and upstream data
+    card: str = ""
+    #: tells two versions of one name and number apart that are kept in different registries
+    identity: str = ""
 
     @property
     def library(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from mlflow_recall.adapters import tags
 from mlflow_recall.adapters.ledger import Ledger, OpenRun, is_done, is_running
@@ -25,6 +26,8 @@ class Benchmarked:
     done: list[str] = field(default_factory=list)
     #: cells that another living process is at work on
     elsewhere: int = 0
+    #: missing cells that the limit left for another time
+    left: int = 0
     #: cell, model or dataset -> why
     failed: dict[str, str] = field(default_factory=dict)
 
@@ -84,10 +87,15 @@ def benchmark(config: BenchmarkConfig, bench: Bench) -> Benchmarked:
                 result.elsewhere += 1
             else:
                 missing.append(cell)
+        # what failed before waits for its turn, lest a limit never gets beyond it
+        missing.sort(key=lambda cell: bool(known.get(cell.key)))
         result.cells = len(cells)
+        if config.limit:
+            result.left = max(0, len(missing) - config.limit)
+            missing = missing[: config.limit]
         total = sum(cell.recipe.epochs for cell in missing)
         with bench.voice.progress(f"benchmark {len(missing)} cells", total) as bar:
-            _Job(bench, ledger, result, bar).run(missing)
+            _Job(config, bench, ledger, result, bar).run(missing)
     finally:
         ledger.close()
     return result
@@ -122,7 +130,15 @@ def _prepared(
 class _Job:
     """The cells on their way through the engine."""
 
-    def __init__(self, bench: Bench, ledger: Ledger, result: Benchmarked, bar: Bar) -> None:
+    def __init__(
+        self,
+        config: BenchmarkConfig,
+        bench: Bench,
+        ledger: Ledger,
+        result: Benchmarked,
+        bar: Bar,
+    ) -> None:
+        self._test: Literal["last", "each"] = config.test
         self._bench = bench
         self._ledger = ledger
         self._result = result
@@ -180,13 +196,16 @@ class _Job:
                 continue
             self._running.append((cell, run))
             yield TrainTask(
-                cell.member, weights, cell.dataset, cell.recipe, 1, cell.recipe.epochs, test=True
+                cell.member,
+                weights,
+                cell.dataset,
+                cell.recipe,
+                last=cell.recipe.epochs,
+                test=self._test,
             )
 
     def _stage(self, cell: Cell, run: OpenRun, event: StageResult) -> None:
-        run.stage(event.stage, event.validation, event.seconds)
-        if event.test:
-            run.log({f"test/{name}": value for name, value in event.test.items()})
+        run.stage(event)
         self._bar.advance(now=f"{cell.title}, epoch {event.stage}")
 
     def _fail(self, cell: Cell, run: OpenRun, error: TaskError) -> None:

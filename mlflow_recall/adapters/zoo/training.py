@@ -17,13 +17,15 @@ from torch import Tensor, nn
 
 from mlflow_recall.adapters.datasets import split_of
 from mlflow_recall.adapters.zoo.network import Network
-from mlflow_recall.core.arrays import AnyArray, FloatArray
+from mlflow_recall.core.arrays import AnyArray, FloatArray, IntArray
 from mlflow_recall.core.metrics import evaluate
 from mlflow_recall.errors import ZooError
 from mlflow_recall.ports import StageResult, TrainTask
 
 _OPTIMIZER = "optimizer.safetensors"
 _EVAL_BATCH = 64
+#: batches that are sorted by length together
+_WINDOW = 8
 
 
 def fine_tune(task: TrainTask, load: Callable[..., Network]) -> Iterator[StageResult]:
@@ -35,11 +37,12 @@ def fine_tune(task: TrainTask, load: Callable[..., Network]) -> Iterator[StageRe
     if task.first > task.last:  # nothing is left to train
         started = time.perf_counter()
         network.module.to(accelerator.device)
-        tested = _test(network, task, accelerator)
+        tested = _test_set(network, task).scores(accelerator)
         yield StageResult(task.last, {}, time.perf_counter() - started, task.checkpoint, tested)
         return
     train = split_of(dataset, "train", recipe.train_samples, recipe.seed)
     rows, labels = network.encode(train), torch.tensor(train["label"])
+    lengths = np.array([_length(row) for row in rows])
     steps = math.ceil(len(rows) / recipe.batch_size)
     optimizer = _optimizer(network, task)
     module, optimizer = accelerator.prepare(network.module, optimizer)
@@ -47,14 +50,14 @@ def fine_tune(task: TrainTask, load: Callable[..., Network]) -> Iterator[StageRe
     if task.checkpoint:
         _restore(optimizer.optimizer, Path(task.checkpoint))
     validation = _Evaluation(network, split_of(dataset, "validation", recipe.eval_samples, 0))
+    test = _test_set(network, task) if task.test == "each" else None
 
     for stage in range(task.first, task.last + 1):
         started = time.perf_counter()
         set_seed(recipe.seed * 1000 + stage)  # a stage is the same wherever it starts
         _train_mode(module, recipe.freeze_batchnorm)
-        order = np.random.default_rng([recipe.seed, stage]).permutation(len(rows))
-        for step in range(steps):
-            chosen = order[step * recipe.batch_size : (step + 1) * recipe.batch_size]
+        rng = np.random.default_rng([recipe.seed, stage])
+        for step, chosen in enumerate(_batches(lengths, recipe.batch_size, rng)):
             share = _share((stage - 1) * steps + step, steps * recipe.epochs, recipe.warmup)
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * share
@@ -74,9 +77,10 @@ def fine_tune(task: TrainTask, load: Callable[..., Network]) -> Iterator[StageRe
                 f"try a learning rate below {recipe.learning_rate:g}"
             )
         scores = validation.scores(accelerator)
-        last = stage == task.last
-        tested = _test(network, task, accelerator) if task.test and last else {}
         seconds = time.perf_counter() - started
+        if task.test == "last" and stage == task.last:
+            test = _test_set(network, task)
+        tested = test.scores(accelerator) if test else {}
         network.module = accelerator.unwrap_model(module)
         checkpoint = _keep(network, optimizer.optimizer, task, stage) if task.workspace else ""
         network.module = module
@@ -127,9 +131,23 @@ def _length(row: Any) -> int:
     return len(row["input_ids"]) if isinstance(row, dict) else 0
 
 
-def _test(network: Network, task: TrainTask, accelerator: Accelerator) -> dict[str, float]:
-    rows = split_of(task.dataset, "test", task.recipe.eval_samples, 0)
-    return _Evaluation(network, rows).scores(accelerator)
+def _test_set(network: Network, task: TrainTask) -> _Evaluation:
+    return _Evaluation(network, split_of(task.dataset, "test", task.recipe.eval_samples, 0))
+
+
+def _batches(lengths: IntArray, size: int, rng: np.random.Generator) -> list[IntArray]:
+    """Indices of every row once, in batches of at most ``size``, in random order.
+
+    Rows of like length meet in a batch, so that little of it is padding: every window of shuffled
+    rows is sorted before it is cut. Only the last batch of all rows may be smaller.
+    """
+    order = rng.permutation(len(lengths))
+    window = size * _WINDOW
+    for start in range(0, len(order), window):
+        part = order[start : start + window]
+        order[start : start + window] = part[np.argsort(-lengths[part], kind="stable")]
+    batches = [order[start : start + size] for start in range(0, len(order), size)]
+    return [batches[i] for i in rng.permutation(len(batches))]
 
 
 def _share(step: int, steps: int, warmup: float) -> float:
@@ -163,7 +181,8 @@ def _optimizer(network: Network, task: TrainTask) -> torch.optim.AdamW:
         [
             {"params": parameters, "lr": rate, "initial_lr": rate, "weight_decay": decay}
             for (rate, decay), parameters in groups.items()
-        ]
+        ],
+        fused=True,  # one pass over the parameters: a tenth of a step on a CPU
     )
 
 
