@@ -1,37 +1,56 @@
 """Transferability scores: how well will a model fine-tune, judged from one forward pass?
 
 One public function a file, arrays in, float out, higher transfers better. ``SCORES`` says what
-each needs; the entry-point group ``mlflow_recall.scores`` adds to it.
+each needs, its range and its cost; the entry-point group ``mlflow_recall.scores`` adds to it.
+``compute_all`` gives several scores of one model on one decomposition of its embeddings, and
+``degenerate`` names the scores that say nothing about the models at hand.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from types import MappingProxyType
-from typing import Literal
-
-from mlflow_recall.core.arrays import FloatArray, IntArray
+from mlflow_recall.core.scores.degenerate import Examined, degenerate, examine
+from mlflow_recall.core.scores.gbc import gbc
+from mlflow_recall.core.scores.hscore import hscore
+from mlflow_recall.core.scores.inputs import label_entropy
+from mlflow_recall.core.scores.knn import knn
 from mlflow_recall.core.scores.leep import leep
-from mlflow_recall.core.scores.logme import logme
-
-
-@dataclass(frozen=True)
-class Score:
-    """A row of the table: the function, what it looks at, and its range."""
-
-    compute: Callable[[FloatArray, IntArray], float]
-    #: ``embeddings`` (n, d) or ``probabilities`` (n, z) of a real source head
-    needs: Literal["embeddings", "probabilities"]
-    low: float
-    high: float
-
-
-SCORES: Mapping[str, Score] = MappingProxyType(
-    {
-        "leep": Score(leep, "probabilities", float("-inf"), 0.0),
-        "logme": Score(logme, "embeddings", float("-inf"), float("inf")),
-    }
+from mlflow_recall.core.scores.lfc import lfc
+from mlflow_recall.core.scores.linear import linear
+from mlflow_recall.core.scores.logme import logme, logme_regression
+from mlflow_recall.core.scores.nce import nce
+from mlflow_recall.core.scores.nleep import nleep
+from mlflow_recall.core.scores.parc import parc
+from mlflow_recall.core.scores.table import (
+    SCORES,
+    ForwardPass,
+    Score,
+    Scored,
+    compute_all,
+    known_scores,
 )
+from mlflow_recall.core.scores.transrate import transrate
 
-__all__ = ["SCORES", "Score", "leep", "logme"]
+__all__ = [
+    "SCORES",
+    "Examined",
+    "ForwardPass",
+    "Score",
+    "Scored",
+    "compute_all",
+    "degenerate",
+    "examine",
+    "gbc",
+    "hscore",
+    "knn",
+    "known_scores",
+    "label_entropy",
+    "leep",
+    "lfc",
+    "linear",
+    "logme",
+    "logme_regression",
+    "nce",
+    "nleep",
+    "parc",
+    "transrate",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mlflow_recall.core.scores.inputs import check_probabilities
+from mlflow_recall.core.scores.inputs import check_probabilities, class_sums
 
 
 def leep(probabilities: ArrayLike, labels: ArrayLike) -> float:
@@ -27,9 +27,8 @@ def leep(probabilities: ArrayLike, labels: ArrayLike) -> float:
         ScoreInputError: rows are not distributions, lengths differ, or one class only.
     """
     theta, y = check_probabilities(probabilities, labels)
-    joint = np.zeros((y.max() + 1, theta.shape[1]))
-    np.add.at(joint, y, theta)  # n P(y, z)
+    joint = class_sums(theta, y)  # n P(y, z)
     mass = joint.sum(axis=0)  # n P(z)
     conditional = np.divide(joint, mass, out=np.zeros_like(joint), where=mass > 0)
-    expected = (conditional[y] * theta).sum(axis=1)
+    expected = np.einsum("iz,iz->i", conditional[y], theta)
     return float(min(0.0, np.log(expected / theta.sum(axis=1)).mean()))

@@ -6,12 +6,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mlflow_recall.core.arrays import FloatArray
-from mlflow_recall.core.scores.inputs import check_samples
+from mlflow_recall.core.scores.features import Features, Space
+from mlflow_recall.core.scores.inputs import check_rows
+from mlflow_recall.errors import ScoreInputError
 
 #: ln(α / β) searched, relative to the largest eigenvalue of FᵀF
-_LOG_RATIO = (-28.0, 28.0)
-_GRID, _HALVINGS = 113, 40
-_GOLDEN = (np.sqrt(5.0) - 1.0) / 2.0
+_GRID = np.linspace(-28.0, 28.0, 113)
+_HALVINGS = 24
 _TINY = np.finfo(np.float64).tiny
 
 
@@ -38,55 +39,99 @@ def logme(embeddings: ArrayLike, labels: ArrayLike, *, centre: bool = True) -> f
         Mean log evidence in nats per sample; higher transfers better.
 
     Raises:
-        ScoreInputError: shapes differ, a value is not finite, or one class only.
+        ScoreInputError: shapes differ, a value is not finite, one class only, or no class has a
+            second sample.
     """
-    features, y = check_samples("embeddings", embeddings, labels)
-    indicators = np.eye(y.max() + 1)[y]  # (n, c)
+    features = Features.of(embeddings, labels, centre=centre)
     if centre:
-        features = features[:, np.ptp(features, axis=0) > 0]  # rounding is no feature
-        features = features - features.mean(axis=0)
-        indicators = indicators - indicators.mean(axis=0)
+        return logme_of(features)
+    counts, n = features.counts, len(features.labels)
+    return float(_log_evidence(features.space.values, features.projection, counts, n).mean())
+
+
+def logme_of(features: Features) -> float:
+    """``logme`` on a shared decomposition."""
+    n, counts = len(features.labels), features.counts
+    total = counts * (1.0 - counts / n)  # |y - mean y|² of an indicator
     # a free intercept takes one degree of freedom; n would leave no bound on β where d >= n - 1
-    return float(log_evidence(features, indicators, len(features) - centre).mean())
+    evidence = _log_evidence(features.space.values, features.projection, total, n - 1)
+    return float(evidence.mean())
 
 
-def log_evidence(
-    features: FloatArray, targets: FloatArray, samples: int | None = None
+def logme_regression(embeddings: ArrayLike, targets: ArrayLike, *, centre: bool = True) -> float:
+    """LogME of real-valued targets: ``logme`` with targets in place of the classes' indicators.
+
+    Each target is brought to mean square one first (variance one, if centred): otherwise the
+    evidence, a density of the targets, would change with their unit.
+
+    Args:
+        embeddings: (n, d) features of n target samples.
+        targets: (n,) or (n, t) numbers.
+        centre: subtract the mean of embeddings and targets first.
+
+    Returns:
+        Mean log evidence in nats per sample; higher transfers better.
+
+    Raises:
+        ScoreInputError: shapes differ, a value is not finite, fewer than three samples, or a
+            target that is constant.
+    """
+    rows = check_rows("embeddings", embeddings)
+    numbers = np.asarray(targets)
+    y = check_rows("targets", numbers[:, None] if numbers.ndim == 1 else numbers)
+    if len(rows) != len(y):
+        raise ScoreInputError(f"expected a target for each of {len(rows)} rows, got {len(y)}")
+    if len(y) < 3:
+        raise ScoreInputError(f"expected three samples or more, got {len(y)}")
+    constant = np.flatnonzero(np.ptp(y, axis=0) == 0)
+    if constant.size:
+        raise ScoreInputError(f"target {int(constant[0])} is constant: nothing to regress")
+    if centre:
+        y = y - y.mean(axis=0)
+    y = y / np.sqrt((y**2).mean(axis=0))
+    space = Space.of(rows, centre=centre)
+    total = (y**2).sum(axis=0)
+    return float(_log_evidence(space.values, space.left.T @ y, total, len(y) - centre).mean())
+
+
+def _log_evidence(
+    values: FloatArray, projection: FloatArray, total: FloatArray, samples: int
 ) -> FloatArray:
-    """Maximum log evidence per sample of each target column, all columns at once.
+    """Maximum log evidence per sample of each target, all targets at once.
 
     Integrated over w, y ~ N(0, (I + F Fᵀ / r) / β) with r = α / β, so the best β of a given r is
     known and the maximum is sought along r alone. On a grid first: there can be two peaks.
 
     Args:
-        features: (n, d).
-        targets: (n, c).
+        values: (k,) nonzero eigenvalues of FᵀF.
+        projection: (k, c) targets in the basis of the features.
+        total: (c,) squared length of each target.
         samples: degrees of freedom, n unless the mean was taken out.
 
     Returns:
         (c,) nats per sample.
     """
-    n = len(features) if samples is None else samples
-    # the spectrum of F Fᵀ in units of its largest value, and the targets in its basis
-    left, singular, _ = np.linalg.svd(features, full_matrices=False)
-    spectrum = (singular[:, None] / max(singular.max(initial=0.0), _TINY)) ** 2  # (k, 1)
-    spectrum = np.where(spectrum > 1e-14, spectrum, 0.0)
-    projected = np.where(spectrum > 0, (left.T @ targets) ** 2, 0.0)  # (k, c)
-    total = (targets**2).sum(axis=0)  # (c,)
-    outside = np.maximum(total - projected.sum(axis=0), 0.0)  # what no w can explain
+    spectrum = values / max(values.max(initial=0.0), _TINY)  # (k,) in units of the largest
+    power = projection.T**2  # (c, k)
+    outside = np.maximum(total - power.sum(axis=1), 0.0)  # what no w can explain
+    floor = 1e-12 * total + _TINY
 
-    def at(log_ratio: FloatArray) -> FloatArray:
-        ratio = np.exp(log_ratio)  # (c,)
-        grown = 1.0 + spectrum / ratio  # (k, c) eigenvalues of I + F Fᵀ / r
-        square = np.maximum((projected / grown).sum(axis=0) + outside, 1e-12 * total + _TINY)
-        evidence: FloatArray = n * np.log(n / (2 * np.pi * square)) - n - np.log(grown).sum(axis=0)
-        return evidence / (2 * n)
+    def evidence(square: FloatArray, log_left: FloatArray) -> FloatArray:
+        fit: FloatArray = samples * np.log(samples / (2 * np.pi * square)) - samples + log_left
+        return fit / (2 * samples)
 
-    grid = np.linspace(*_LOG_RATIO, _GRID)
-    peak = grid[np.argmax([at(np.full(len(total), x)) for x in grid], axis=0)]
-    low, high = peak - (grid[1] - grid[0]), peak + (grid[1] - grid[0])
-    for _ in range(_HALVINGS):  # golden section, of every column
-        width = _GOLDEN * (high - low)
-        rises = at(high - width) < at(low + width)
-        low, high = np.where(rises, high - width, low), np.where(rises, high, low + width)
-    return at((low + high) / 2)
+    left = 1.0 / (1.0 + spectrum[:, None] / np.exp(_GRID))  # (k, g) what the prior leaves of y
+    squares = np.maximum(power @ left + outside[:, None], floor[:, None])  # (c, g)
+    peak = _GRID[evidence(squares, np.log(left).sum(axis=0)).argmax(axis=1)]
+    step = _GRID[1] - _GRID[0]
+    low, high = peak - step, peak + step
+    for _ in range(_HALVINGS):  # bisection of the slope, of every target
+        left = 1.0 / (1.0 + spectrum / np.exp((low + high) / 2)[:, None])  # (c, k)
+        kept = power * left
+        square = np.maximum(kept.sum(axis=1) + outside, floor)
+        falls = kept.sum(axis=1) - np.einsum("ck,ck->c", kept, left)  # d square / d log r
+        rises = (1.0 - left).sum(axis=1) > samples * falls / square
+        low, high = np.where(rises, (low + high) / 2, low), np.where(rises, high, (low + high) / 2)
+    left = 1.0 / (1.0 + spectrum / np.exp((low + high) / 2)[:, None])
+    square = np.maximum((power * left).sum(axis=1) + outside, floor)
+    return evidence(square, np.log(left).sum(axis=1))

@@ -13,7 +13,7 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import ortho_group
 
 from mlflow_recall.core.arrays import AnyArray, FloatArray
-from mlflow_recall.core.scores import SCORES, logme
+from mlflow_recall.core.scores import SCORES, logme, logme_regression
 from mlflow_recall.errors import ScoreInputError
 
 NAN = math.nan
@@ -250,3 +250,44 @@ def test_the_table_states_what_it_needs() -> None:
 def test_what_it_is_not_defined_for_is_refused(rows: object, labels: object, message: str) -> None:
     with pytest.raises(ScoreInputError, match=message):
         logme(rows, labels)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("n", "d"), [(60, 8), (50, 76)])
+def test_regression_is_the_evidence_of_the_targets(n: int, d: int) -> None:
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(n, d))
+    targets = features[:, :2] + rng.normal(size=(n, 2))
+    unit = targets / np.sqrt((targets**2).mean(axis=0))
+
+    expected = np.mean([highest(features, column)[0] for column in unit.T])
+
+    assert logme_regression(features, targets, centre=False) == pytest.approx(expected, abs=1e-7)
+
+
+def test_regression_knows_no_unit_and_no_origin() -> None:
+    rng = np.random.default_rng(0)
+    features = rng.normal(size=(40, 5))
+    targets = features[:, 0] + rng.normal(size=40)
+    base = logme_regression(features, targets)
+
+    assert logme_regression(features - 7, 1000 * targets + 3) == pytest.approx(base, rel=1e-6)
+    assert logme_regression(features, targets[:, None]) == base
+    assert base > logme_regression(features, rng.permutation(targets))
+
+
+@pytest.mark.parametrize(
+    ("rows", "targets", "message"),
+    [
+        (np.eye(3), [1.0, 1.0, 1.0], "target 0 is constant"),
+        (np.eye(3), [1.0, NAN, 1.0], "row 1 of targets is not finite"),
+        (np.eye(3), [1.0, 2.0], "expected a target for each of 3 rows, got 2"),
+        (np.eye(2), [1.0, 2.0], "three samples or more, got 2"),
+        (np.zeros(3), [1.0, 2.0, 3.0], r"expected embeddings \(n, d\), got \(3,\)"),
+        (np.eye(3), ["a", "b", "c"], "expected numbers as targets"),
+    ],
+)
+def test_regression_refuses_what_it_is_not_defined_for(
+    rows: object, targets: object, message: str
+) -> None:
+    with pytest.raises(ScoreInputError, match=message):
+        logme_regression(rows, targets)  # type: ignore[arg-type]

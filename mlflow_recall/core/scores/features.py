@@ -1,0 +1,188 @@
+"""Embeddings of one model with the decomposition that several scores share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from mlflow_recall.core.arrays import FloatArray, IntArray
+from mlflow_recall.core.scores.inputs import check_samples, class_sums
+from mlflow_recall.errors import ScoreInputError
+
+T = TypeVar("T")
+
+#: eigenvalues of a Gram matrix below this part of the largest are rounding
+_RANK = 1e-13
+_TINY = np.finfo(np.float64).tiny
+
+
+@dataclass(frozen=True, eq=False)
+class Space:
+    """Embeddings without their labels, and what is known of them once it was asked for.
+
+    The decomposition is that of the smaller Gram matrix, d x d or n x n: F = U S Vᵀ up to
+    directions whose singular value is under 3e-7 of the largest, which counts as zero.
+    """
+
+    #: (n, d), centred unless built otherwise
+    rows: FloatArray
+    #: the smaller Gram matrix where it is known already
+    known: FloatArray | None = None
+    _made: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, rows: FloatArray, *, centre: bool = True) -> Space:
+        """The space of float64 rows; a constant column becomes exactly zero."""
+        if not centre:
+            return cls(rows)
+        centred = rows - rows.mean(axis=0)
+        centred[:, np.ptp(rows, axis=0) == 0] = 0.0  # rounding is no feature
+        return cls(centred)
+
+    @property
+    def wide(self) -> bool:
+        """Are there fewer samples than dimensions?"""
+        n, d = self.rows.shape
+        return bool(n < d)
+
+    @cached_property
+    def gram(self) -> FloatArray:
+        """F Fᵀ (n, n) where there are fewer samples than dimensions, else Fᵀ F (d, d)."""
+        if self.known is not None:
+            return self.known
+        product: FloatArray = self.rows @ self.rows.T if self.wide else self.rows.T @ self.rows
+        return product
+
+    @cached_property
+    def _eigen(self) -> tuple[FloatArray, FloatArray]:
+        values, vectors = np.linalg.eigh(self.gram)
+        kept = values > _RANK * max(float(values[-1]), _TINY)
+        return values[kept][::-1], vectors[:, kept][:, ::-1]
+
+    @property
+    def values(self) -> FloatArray:
+        """(k,) nonzero eigenvalues of Fᵀ F, largest first."""
+        return self._eigen[0]
+
+    @cached_property
+    def left(self) -> FloatArray:
+        """(n, k) orthonormal columns U."""
+        vectors = self._eigen[1]
+        return vectors if self.wide else self.rows @ (vectors / np.sqrt(self.values))
+
+    def class_projection(self, labels: IntArray) -> FloatArray:
+        """(k, c) Uᵀ Y of the one-hot labels Y, without making U."""
+        vectors = self._eigen[1]
+        if self.wide:
+            return class_sums(vectors, labels).T
+        product: FloatArray = (vectors / np.sqrt(self.values)).T @ class_sums(self.rows, labels).T
+        return product
+
+    def components(self, count: int) -> FloatArray:
+        """(n, <= count) first principal components; the largest loading of each is positive."""
+        loadings = self._eigen[1][:, :count]
+        if self.wide:
+            loadings = self.rows.T @ (loadings / np.sqrt(self.values[:count]))
+        largest = np.abs(loadings).argmax(axis=0)
+        signs = np.sign(loadings[largest, np.arange(loadings.shape[1])])
+        product: FloatArray = self.rows @ (loadings * signs)
+        return product
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What ``make`` returned the first time ``key`` was asked for; it must not see labels."""
+        if key not in self._made:
+            self._made[key] = make()
+        made: T = self._made[key]
+        return made
+
+    def take(self, index: IntArray) -> Space:
+        """The centred space of some samples; where the Gram matrix is n x n it is reused."""
+        space = Space.of(self.rows[index])
+        if not self.wide:
+            return space
+        part = self.gram[np.ix_(index, index)]
+        means = part.mean(axis=0)
+        return Space(space.rows, part - means - means[:, None] + means.mean())
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Labelled embeddings: what every feature score is computed on."""
+
+    space: Space
+    #: (n,) 0 .. c-1, each of them at least once
+    labels: IntArray
+
+    @classmethod
+    def of(
+        cls,
+        embeddings: ArrayLike,
+        labels: ArrayLike,
+        *,
+        centre: bool = True,
+        normalise: bool = False,
+    ) -> Features:
+        """Checked, float64, centred.
+
+        Args:
+            embeddings: (n, d) features of n target samples.
+            labels: (n,) target classes; any integers or strings, gaps allowed.
+            centre: subtract the mean.
+            normalise: bring each row to length one first; rows of zeros stay.
+
+        Raises:
+            ScoreInputError: shapes differ, a value is not finite, one class only, or no class
+                has a second sample.
+        """
+        rows, y = check_samples("embeddings", embeddings, labels)
+        if len(y) == y.max() + 1:
+            raise ScoreInputError(
+                f"expected a class with two samples or more, got {len(y)} samples of as many "
+                "classes: pass more samples"
+            )
+        if normalise:
+            rows = unit_rows(rows)
+        return cls(Space.of(rows, centre=centre), y)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, d)."""
+        return self.space.rows.shape[0], self.space.rows.shape[1]
+
+    @cached_property
+    def counts(self) -> FloatArray:
+        """(c,) samples of each class."""
+        return np.bincount(self.labels).astype(np.float64)
+
+    @cached_property
+    def projection(self) -> FloatArray:
+        """(k, c) Uᵀ Y, the one-hot labels in the basis of the features."""
+        return self.space.class_projection(self.labels)
+
+    def relabelled(self, labels: IntArray) -> Features:
+        """The same embeddings, and all that is known of them, under other labels."""
+        return Features(self.space, np.unique(labels, return_inverse=True)[1])
+
+    def take(self, index: IntArray) -> Features:
+        """Some of the samples."""
+        return Features(
+            self.space.take(index), np.unique(self.labels[index], return_inverse=True)[1]
+        )
+
+
+def unit_rows(rows: FloatArray) -> FloatArray:
+    """Rows of length one; rows of zeros stay."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows / np.where(lengths > 0, lengths, 1.0)
+
+
+def some_of(n: int, most: int, seed: int) -> IntArray:
+    """All n indices, or ``most`` of them, drawn by ``seed`` without a look at the labels."""
+    if n <= most:
+        return np.arange(n)
+    return np.sort(np.random.default_rng(seed).choice(n, most, replace=False))

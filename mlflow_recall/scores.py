@@ -1,0 +1,50 @@
+"""Transferability scores, public: how well will a model fine-tune, judged from one forward pass?
+
+Each is a function ``score(rows, labels) -> float``, higher transfers better; ``SCORES`` says what
+each looks at, its range and its cost. ``compute_all`` computes several on one decomposition, and
+``degenerate`` names those that say nothing about the models at hand.
+"""
+
+from mlflow_recall.core.scores import (
+    SCORES,
+    ForwardPass,
+    Score,
+    Scored,
+    compute_all,
+    degenerate,
+    examine,
+    gbc,
+    hscore,
+    knn,
+    leep,
+    lfc,
+    linear,
+    logme,
+    logme_regression,
+    nce,
+    nleep,
+    parc,
+    transrate,
+)
+
+__all__ = [
+    "SCORES",
+    "ForwardPass",
+    "Score",
+    "Scored",
+    "compute_all",
+    "degenerate",
+    "examine",
+    "gbc",
+    "hscore",
+    "knn",
+    "leep",
+    "lfc",
+    "linear",
+    "logme",
+    "logme_regression",
+    "nce",
+    "nleep",
+    "parc",
+    "transrate",
+]
