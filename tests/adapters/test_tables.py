@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from mlflow_recall.adapters.tables import FolderHistory
+from mlflow_recall.adapters.tables import FolderHistory, RecordedCurve
 from mlflow_recall.errors import HistoryError
 
 ROWS = pd.DataFrame(
@@ -101,3 +101,62 @@ def test_a_table_without_rows_has_no_metric(tmp_path: Path) -> None:
 
     with pytest.raises(HistoryError, match="metric 'accuracy': expected one of none"):
         FolderHistory(tmp_path).records("accuracy")
+
+
+def test_curves_are_read_in_the_order_of_their_steps(tmp_path: Path) -> None:
+    rows = [("a", "d", 20, "val", "acc", 0.7), ("a", "d", 10, "val", "acc", 0.5)]
+    rows += [("a", "d", 10, "test", "acc", 0.4), ("b", "d", 10, "val", "acc", math.nan)]
+    columns = ["model", "dataset", "step", "split", "metric", "value"]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "curves.csv.gz", index=False)
+
+    assert FolderHistory(tmp_path).curves() == [
+        RecordedCurve("a", "d", "test", (10.0,), (0.4,)),
+        RecordedCurve("a", "d", "val", (10.0, 20.0), (0.5, 0.7)),
+    ]
+    assert FolderHistory(tmp_path, minimize=True).curves("acc")[0].values == (-0.4,)
+    with pytest.raises(HistoryError, match="curves: metric 'auc': expected one of acc"):
+        FolderHistory(tmp_path).curves("auc")
+
+
+def test_scores_are_read_by_name_and_repeats_are_averaged(tmp_path: Path) -> None:
+    rows = [("a", "d", "LogME", 1.0), ("a", "d", "LogME", 3.0), ("b", "d", "LEEP", -1.0)]
+    columns = ["model", "dataset", "score_name", "value"]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "proxy.csv", index=False)
+
+    got = FolderHistory(tmp_path, minimize=True).scores()
+
+    assert got == {"LEEP": {("b", "d"): -1.0}, "LogME": {("a", "d"): 2.0}}
+
+
+def test_features_are_numbers_where_a_column_has_only_such(tmp_path: Path) -> None:
+    """Thousands may be set off; the first column names the datasets, whatever it is called."""
+    (tmp_path / "models.csv").write_text('model,size,kind\na,"1,014.5",bert\nb,,\na,7,t5\n')
+    (tmp_path / "datasets.csv").write_text("finetune_dataset,classes\nd,2\n")
+    history = FolderHistory(tmp_path)
+
+    sizes = history.model_features()["size"]
+
+    assert sizes["a"] == 1014.5
+    assert math.isnan(float(sizes["b"]))
+    assert history.model_features()["kind"] == {"a": "bert", "b": ""}
+    assert history.dataset_features() == {"classes": {"d": 2.0}}
+
+
+def test_optional_tables_may_be_absent(tmp_path: Path) -> None:
+    ROWS.to_csv(tmp_path / "matrix.csv", index=False)
+    history = FolderHistory(tmp_path)
+
+    assert history.metrics() == ("accuracy",)
+    assert history.curves() == []
+    assert history.scores() == {}
+    assert history.model_features() == {}
+    assert history.dataset_features() == {}
+
+
+@pytest.mark.parametrize("name", ["curves", "proxy"])
+def test_missing_columns_of_optional_tables_are_named(tmp_path: Path, name: str) -> None:
+    (tmp_path / f"{name}.csv").write_text("model,dataset,value\na,d,1\n")
+    history = FolderHistory(tmp_path)
+
+    with pytest.raises(HistoryError, match=f"{name}: expected the columns .*, missing "):
+        history.curves() if name == "curves" else history.scores()

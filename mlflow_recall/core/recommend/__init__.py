@@ -1,7 +1,8 @@
 """Recommenders: rank the models of a zoo for a dataset that none of them has seen.
 
 A recommender is a pure function ``rank(evidence) -> Ranking``; one file each, in the table
-``RECOMMENDERS``. ``gaps`` says what a ranking has been worth on the recorded datasets.
+``RECOMMENDERS``. ``held_out`` replays one on the recorded datasets, ``predicted_gaps`` turns that
+into gaps to the best model with intervals, and ``smallest_set`` into how many models to train.
 """
 
 from __future__ import annotations
@@ -10,16 +11,37 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from types import MappingProxyType
 
+from mlflow_recall.core.recommend.blend import blend
 from mlflow_recall.core.recommend.evidence import Evidence, Ranking, Recommender
-from mlflow_recall.core.recommend.gaps import Gaps, gaps_to_best
+from mlflow_recall.core.recommend.factorization import factorization
+from mlflow_recall.core.recommend.gaps import (
+    Chosen,
+    Gaps,
+    gaps_to_best,
+    predicted_gaps,
+    smallest_set,
+)
+from mlflow_recall.core.recommend.held_out import HeldOut, held_out
 from mlflow_recall.core.recommend.interleaved import interleaved
-from mlflow_recall.core.recommend.paper import paper
-from mlflow_recall.core.recommend.prior import prior
+from mlflow_recall.core.recommend.linear import linear
+from mlflow_recall.core.recommend.paper import paper, paper_code
+from mlflow_recall.core.recommend.portfolio import portfolio
+from mlflow_recall.core.recommend.prior import prior, prior_rank
 from mlflow_recall.errors import SettingError, unknown
 
 #: built-in recommenders by name; the entry-point group ``mlflow_recall.recommenders`` adds to them
 RECOMMENDERS: Mapping[str, Recommender] = MappingProxyType(
-    {"interleaved": interleaved, "paper": paper, "prior": prior}
+    {
+        "blend": blend,
+        "factorization": factorization,
+        "interleaved": interleaved,
+        "linear": linear,
+        "paper": paper,
+        "paper_code": paper_code,
+        "portfolio": portfolio,
+        "prior": prior,
+        "prior_rank": prior_rank,
+    }
 )
 
 
@@ -40,10 +62,15 @@ def recommender(name: str) -> Recommender:
 
 __all__ = [
     "RECOMMENDERS",
+    "Chosen",
     "Evidence",
     "Gaps",
+    "HeldOut",
     "Ranking",
     "Recommender",
     "gaps_to_best",
+    "held_out",
+    "predicted_gaps",
     "recommender",
+    "smallest_set",
 ]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -11,16 +11,102 @@ import numpy as np
 from mlflow_recall.core.arrays import FloatArray
 from mlflow_recall.core.clustering import Clustering
 from mlflow_recall.core.matrix import PerformanceMatrix, positions
+from mlflow_recall.errors import SettingError
+
+#: one feature of many models or datasets: numbers (NaN unknown) or labels (empty unknown)
+Column: TypeAlias = Sequence[float | str]
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """History of m candidates, and one score of some representatives on the target."""
+    """History of m candidates on d datasets, and scores of some of them on the target.
+
+    Only the first two are needed. What the others are for: ``proxies`` or ``scores`` say something
+    about the target itself, ``past`` how far such scores can be trusted, and features carry over
+    to models and datasets without a history.
+    """
 
     matrix: PerformanceMatrix
     clustering: Clustering
     #: representative -> score on the target; all of one kind, higher transfers better
     proxies: Mapping[str, float] = field(default_factory=dict)
+    #: score -> (m,) values on the target, higher transfers better; NaN where not computed
+    scores: Mapping[str, FloatArray] = field(default_factory=dict)
+    #: score -> (m, d) values on the recorded datasets; NaN where not computed
+    past: Mapping[str, FloatArray] = field(default_factory=dict)
+    #: feature -> one value a model
+    model_features: Mapping[str, Column] = field(default_factory=dict)
+    #: feature -> one value a recorded dataset
+    dataset_features: Mapping[str, Column] = field(default_factory=dict)
+    #: feature -> its value for the target
+    target_features: Mapping[str, float | str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        models, datasets = self.matrix.values.shape
+        for what, arrays, shape in (
+            ("scores", self.scores, (models,)),
+            ("past", self.past, (models, datasets)),
+            ("model_features", self.model_features, (models,)),
+            ("dataset_features", self.dataset_features, (datasets,)),
+        ):
+            for name, values in arrays.items():
+                if np.shape(values) != shape:
+                    raise SettingError(
+                        f"{what}: expected {name} with shape {shape}, got {np.shape(values)}"
+                    )
+
+    def leaving(self, dataset: int) -> Evidence:
+        """What was known before recorded dataset number ``dataset``, as if it were the target.
+
+        The clusters stay: they only carry scores from a representative to its members.
+        """
+        keep = np.arange(len(self.matrix.datasets)) != dataset
+        matrix = PerformanceMatrix(
+            self.matrix.models,
+            tuple(name for name, kept in zip(self.matrix.datasets, keep, strict=True) if kept),
+            self.matrix.values[:, keep],
+        )
+        scored = {name: ~np.isnan(values) for name, values in self.targets().items()}
+        scores = {
+            name: np.where(scored[name], values[:, dataset], np.nan)
+            for name, values in self.past.items()
+            if name in scored
+        }
+        columns = self.dataset_features.items()
+        return replace(
+            self,
+            matrix=matrix,
+            proxies={},
+            scores={name: values for name, values in scores.items() if not np.isnan(values).all()},
+            past={name: values[:, keep] for name, values in self.past.items()},
+            dataset_features={
+                n: [v for v, k in zip(c, keep, strict=True) if k] for n, c in columns
+            },
+            target_features={name: column[dataset] for name, column in columns},
+        )
+
+    def targets(self) -> dict[str, FloatArray]:
+        """Score -> (m,) values on the target as computed; ``proxies`` alone are called proxy."""
+        if self.scores or not self.usable:
+            return dict(self.scores)
+        return {"proxy": np.array([self.usable.get(m, np.nan) for m in self.matrix.models])}
+
+    def signals(self) -> dict[str, FloatArray]:
+        """Score -> (m,) values of the models themselves, or else of who represents them.
+
+        Scores without spread say nothing and are left out. NaN: a model that nobody speaks for.
+        """
+        found = {name: self._represented(values) for name, values in self.targets().items()}
+        return {name: v for name, v in found.items() if len(np.unique(v[~np.isnan(v)])) > 1}
+
+    def _represented(self, values: FloatArray) -> FloatArray:
+        if not np.isnan(values).any():
+            return values
+        of = dict(zip(self.matrix.models, values.tolist(), strict=True))
+        for group in self.clustering.clusters:
+            said = of.get(group.representative, np.nan)
+            of |= {m: said for m in group.members if m in of and np.isnan(of[m])}
+        return np.array([of[model] for model in self.matrix.models])
 
     def propagated(self) -> FloatArray:
         """(m,) the proxies carried over to every model; NaN for models without history.
@@ -53,9 +139,16 @@ class Evidence:
 
     @property
     def usable(self) -> dict[str, float]:
-        """The finite proxies of models that were clustered, so that distances to them exist."""
-        clustered = self.clustering.models
-        return {m: p for m, p in self.proxies.items() if m in clustered and np.isfinite(p)}
+        """The finite proxies of models that were clustered, so that distances to them exist.
+
+        Without proxies, what the first of the ``scores`` says of the clusters' representatives.
+        """
+        proxies = self.proxies
+        if not proxies and self.scores:
+            known = dict(zip(self.matrix.models, next(iter(self.scores.values())), strict=True))
+            proxies = {m: float(known[m]) for m in self.clustering.probes if m in known}
+        clustered = set(self.clustering.models)
+        return {m: p for m, p in proxies.items() if m in clustered and np.isfinite(p)}
 
     def _proxy_of(self, model: str) -> float | None:
         cluster = self.clustering.of(model)

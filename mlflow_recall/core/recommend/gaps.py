@@ -1,4 +1,4 @@
-"""What choosing a model, or a set of models, has cost on the recorded datasets."""
+"""How far each model, or a set of models, will be from the best."""
 
 from __future__ import annotations
 
@@ -6,30 +6,38 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn.isotonic import IsotonicRegression
 
 from mlflow_recall.core.arrays import FloatArray, means
-from mlflow_recall.core.matrix import PerformanceMatrix
+from mlflow_recall.core.matrix import PerformanceMatrix, positions
+from mlflow_recall.core.recommend.evidence import Ranking
+from mlflow_recall.core.recommend.held_out import HeldOut
+from mlflow_recall.errors import SettingError
 
 #: a gap of exactly the tolerance is within it, whatever its binary digits
 _ROUNDING = 1e-9
+#: largest factor by which a recorded gap is stretched or shrunk for another place in the ranking
+_CHANGE = 5.0
 
 
 @dataclass(frozen=True, eq=False)
 class Gaps:
-    """Gap to the best model of each dataset, summarised over the history; NaN: never measured."""
+    """Gap to the best model, summarised over datasets; NaN: nothing is known."""
 
     models: tuple[str, ...]
     mean: FloatArray  # (m,)
-    low: FloatArray  # (m,) 10 % quantile over the recorded datasets
-    high: FloatArray  # (m,) 90 % quantile
+    low: FloatArray  # (m,) lower end of the interval
+    high: FloatArray  # (m,) upper end; NaN where too few datasets were recorded to promise one
     #: (m,) mean score, dominated by how hard the datasets were
     predicted: FloatArray
-    within: FloatArray  # (m,) share of datasets on which the gap was within the tolerance
-    gaps: FloatArray  # (m, d)
+    within: FloatArray  # (m,) probability that the gap is within the tolerance
+    gaps: FloatArray  # (m, d) one joint outcome a recorded dataset
     tolerance: float
+    #: hits and misses supposed before any was counted: a few datasets are no certainty
+    supposed: float = 0.0
 
     def p_holds_best(self, chosen: Sequence[str]) -> float:
-        """Share of datasets on which the *set* held a model within the tolerance of the best.
+        """Probability that the *set* holds a model within the tolerance of the best.
 
         Joint: the best member is taken dataset by dataset. NaN without a common dataset.
         """
@@ -40,11 +48,25 @@ class Gaps:
         known = ~np.isnan(gaps).all(axis=0)
         if not known.any():
             return float("nan")
-        return float(np.mean(np.nanmin(gaps[:, known], axis=0) <= self.tolerance + _ROUNDING))
+        hits = np.nanmin(gaps[:, known], axis=0) <= self.tolerance + _ROUNDING
+        return float((hits.sum() + self.supposed) / (len(hits) + 2.0 * self.supposed))
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The first of a ranking that are to be trained."""
+
+    models: tuple[str, ...]
+    #: probability that they hold a model within the tolerance, as far as the history can tell
+    p_holds_best: float
+    #: whether enough datasets are recorded to promise the confidence that was asked for
+    promised: bool
 
 
 def gaps_to_best(matrix: PerformanceMatrix, tolerance: float = 0.01) -> Gaps:
     """Empirical gaps of every model to the best of each recorded dataset.
+
+    The interval is that between the 10 % and the 90 % quantile over the recorded datasets.
 
     Args:
         matrix: (m, d) history, higher is better.
@@ -59,3 +81,134 @@ def gaps_to_best(matrix: PerformanceMatrix, tolerance: float = 0.01) -> Gaps:
         low[measured], high[measured] = np.nanquantile(gaps[measured], [0.1, 0.9], axis=1)
     within = means(np.where(np.isnan(gaps), np.nan, gaps <= tolerance + _ROUNDING), axis=1)
     return Gaps(matrix.models, means(gaps, axis=1), low, high, matrix.mean, within, gaps, tolerance)
+
+
+def predicted_gaps(
+    ranking: Ranking,
+    matrix: PerformanceMatrix,
+    past: HeldOut,
+    *,
+    tolerance: float = 0.01,
+    coverage: float = 0.8,
+) -> Gaps:
+    """Gaps on the target, predicted from a model's place in the ranking, with intervals.
+
+    The mean gap at each place is an increasing function (isotonic regression) of what the same
+    recommender's places were worth on the recorded datasets; so is the usual error, by which
+    errors are scaled. Intervals are conformal over whole datasets (hierarchical conformal
+    prediction, Lee, Barber and Willett 2023, arXiv:2306.06342): each recorded dataset weighs the
+    same, its errors are those of a prediction that it had no part in, and the target's unknown
+    errors count as one more dataset that could be arbitrarily bad. Of new datasets like the
+    recorded ones, ``coverage`` of the gaps lie within. With fewer than coverage / (1 - coverage)
+    datasets nothing can be promised, and ``high`` is NaN. Joint outcomes, for ``within`` and for
+    sets, are the gaps of one whole recorded dataset at a time, each in proportion to what is
+    predicted of the model now and was predicted of it then.
+
+    Args:
+        ranking: for the target.
+        matrix: (m, d) history, for the models' order and the mean best score.
+        past: what the same recommender said of recorded datasets.
+        tolerance: gap that does not matter, in the unit of the scores.
+        coverage: share of gaps that the interval shall hold, in (0, 1).
+    """
+    if not 0 < coverage < 1:
+        raise SettingError(f"coverage: expected a share between 0 and 1, got {coverage:g}")
+    models = matrix.models
+    places = _places(ranking, models)
+    nothing = np.full(len(models), np.nan)
+    count = len(past.datasets)
+    if not count:
+        none = np.empty((len(models), 0))
+        return Gaps(models, nothing, nothing, nothing, nothing, nothing, none, tolerance, 0.5)
+    expected = np.full(past.places.shape, np.nan)
+    scale = np.full(past.places.shape, np.nan)
+    for left in range(count):
+        others = [j for j in range(count) if j != left] or [left]
+        expected[:, left], scale[:, left] = _curve(past, others, past.places[:, left])
+    errors = past.gaps - expected
+    mean, usual = _curve(past, list(range(count)), places)
+    reach = _conformal(np.abs(errors) / scale, coverage) * usual
+    # a joint outcome: a dataset's gaps, as much larger as each model is now expected further off
+    floor = 1e-3 * float(np.nanmean(past.gaps)) + 1e-12
+    rows = positions(past.models, models)
+    change = (mean[:, None] + floor) / (expected[rows] + floor)
+    joint = past.gaps[rows] * np.clip(change, 1.0 / _CHANGE, _CHANGE)
+    hits = means(np.where(np.isnan(joint), np.nan, joint <= tolerance + _ROUNDING), axis=1)
+    known = (~np.isnan(joint)).sum(axis=1)
+    within = np.where(
+        known > 0, (np.where(known > 0, hits, 0.0) * known + 0.5) / (known + 1), np.nan
+    )
+    top = np.where(np.isnan(matrix.values), -np.inf, matrix.values).max(axis=0, initial=-np.inf)
+    predicted = (top[np.isfinite(top)].mean() if np.isfinite(top).any() else np.nan) - mean
+    high = np.where(np.isfinite(reach), mean + reach, np.nan)
+    low = np.where(np.isnan(mean), np.nan, np.maximum(0.0, mean - reach))
+    return Gaps(models, mean, low, high, predicted, within, joint, tolerance, 0.5)
+
+
+def smallest_set(
+    ranking: Ranking,
+    past: HeldOut,
+    *,
+    tolerance: float = 0.01,
+    confidence: float = 0.9,
+) -> Chosen:
+    """The fewest of the ranking's first that hold a near-best model with ``confidence``.
+
+    Conformal: on each recorded dataset, which had no part in its ranking, so and so many were
+    needed. Of d such counts the ⌈(d + 1) confidence⌉-th smallest suffices for a new dataset of
+    their kind with at least that probability, jointly for the set. With too few datasets for the
+    confidence it is the largest count, and ``promised`` is False.
+
+    Args:
+        ranking: for the target.
+        past: what the same recommender said of recorded datasets.
+        tolerance: gap that does not matter, in the unit of the scores.
+        confidence: probability in (0, 1).
+    """
+    if not 0 < confidence < 1:
+        raise SettingError(f"confidence: expected a share between 0 and 1, got {confidence:g}")
+    ranked = [m for m, s in zip(ranking.models, ranking.scores, strict=True) if not np.isnan(s)]
+    counts = np.sort(past.first_within(tolerance))
+    d = len(counts)
+    if not d:
+        return Chosen(tuple(ranked), float("nan"), False)
+    wanted = int(np.ceil((d + 1) * confidence - _ROUNDING))
+    size = int(counts[min(wanted, d) - 1])
+    held = float((counts <= size).sum() / (d + 1))
+    return Chosen(tuple(ranked[:size]), held, wanted <= d)
+
+
+def _places(ranking: Ranking, models: tuple[str, ...]) -> FloatArray:
+    known = ~np.isnan(ranking.scores)
+    share = (np.arange(len(ranking.models)) + 0.5) / max(1, int(known.sum()))
+    of = {m: p for m, p, k in zip(ranking.models, share.tolist(), known, strict=True) if k}
+    return np.array([of.get(model, np.nan) for model in models])
+
+
+def _curve(past: HeldOut, datasets: list[int], places: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Mean gap and mean absolute error at ``places``, from some datasets, both increasing."""
+    seen = past.places[:, datasets]
+    known = ~np.isnan(seen)
+    weight = (known / np.maximum(known.sum(axis=0), 1))[known]
+    x, y = seen[known], past.gaps[:, datasets][known]
+    if not len(x):
+        return np.full(places.shape, np.nan), np.full(places.shape, np.nan)
+    mean = IsotonicRegression(out_of_bounds="clip").fit(x, y, sample_weight=weight)
+    error = np.abs(y - mean.predict(x))
+    usual = IsotonicRegression(out_of_bounds="clip").fit(x, error, sample_weight=weight)
+    asked = ~np.isnan(places)
+    found, spread = np.full((2, *places.shape), np.nan)
+    found[asked] = mean.predict(places[asked])
+    floor = 0.1 * float(np.average(error, weights=weight)) + 1e-12
+    spread[asked] = np.maximum(usual.predict(places[asked]), floor)
+    return found, spread
+
+
+def _conformal(scores: FloatArray, coverage: float) -> float:
+    """Quantile of (m, d) errors over d datasets and the target itself; inf: too few datasets."""
+    known = ~np.isnan(scores)
+    used = known.any(axis=0)
+    weight = (known / np.maximum(known.sum(axis=0), 1))[known] / (used.sum() + 1)
+    order = np.argsort(scores[known])
+    reached = np.cumsum(weight[order]) >= coverage - _ROUNDING
+    return float(scores[known][order][np.argmax(reached)]) if reached.any() else float("inf")

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from mlflow_recall.core.arrays import FloatArray, means
 from mlflow_recall.core.recommend.evidence import Evidence, Ranking
 from mlflow_recall.core.recommend.prior import prior
+from mlflow_recall.core.recommend.standard import normal_scores
 
 
 def interleaved(evidence: Evidence) -> Ranking:
@@ -14,10 +16,11 @@ def interleaved(evidence: Evidence) -> Ranking:
     The first pick stays the prior's. As a *set* of candidates this holds a near-best model more
     often than either ranking alone, since the two are wrong about different models. Models of one
     cluster share a score, and the prior orders them. The score of a place is its reciprocal.
+    Several scores count as the mean of their normal scores.
     """
     history = prior(evidence)
     strength = dict(zip(history.models, history.scores, strict=True))
-    proxy = dict(zip(evidence.matrix.models, evidence.propagated(), strict=True))
+    proxy = dict(zip(evidence.matrix.models, _proxy(evidence), strict=True))
     by_score = sorted(
         (model for model in history.models if not np.isnan(proxy[model])),
         key=lambda model: -proxy[model],  # stable: ties stay in the prior's order
@@ -33,3 +36,12 @@ def interleaved(evidence: Evidence) -> Ranking:
             "proxy": np.array([proxy[model] for model in order]),
         },
     )
+
+
+def _proxy(evidence: Evidence) -> FloatArray:
+    signals = evidence.signals() if evidence.scores and not evidence.proxies else {}
+    if len(signals) == 1:
+        return next(iter(signals.values()))
+    if signals:
+        return means(np.array([normal_scores(values) for values in signals.values()]), axis=0)
+    return evidence.propagated()

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
+from mlflow_recall.core.arrays import FloatArray
+from mlflow_recall.core.matrix import positions
 from mlflow_recall.core.recommend.evidence import Evidence, Ranking
 from mlflow_recall.errors import SettingError
 
 
-def paper(evidence: Evidence) -> Ranking:
+def paper(
+    evidence: Evidence,
+    *,
+    own_scores: bool = False,
+    cosine_decay: bool = False,
+    exponential: bool = False,
+) -> Ranking:
     """Mean benchmark score times normalised proxy (Cui et al. 2024, eq. 2-4).
 
     The proxies p of the c non-singleton clusters' representatives are normalised to [0, 1]. With
@@ -16,31 +24,71 @@ def paper(evidence: Evidence) -> Ranking:
     a singleton scores acc · mean_k(sim(model, representative_k) · p_k), with the similarity of
     eq. 1 (eq. 4).
 
+    Args:
+        evidence: history, and proxies or a score; of several scores the first.
+        own_scores: members have their own proxy where it is known (their code) in place of their
+            representative's (eq. 3).
+        cosine_decay: singletons decay by the cosine of two models' benchmark scores (their code)
+            in place of eq. 1.
+        exponential: proxies become exp(p) (their code) in place of being normalised to [0, 1].
+
     Raises:
         SettingError: fewer than two proxies, which cannot be normalised, or a negative mean score,
             which a higher proxy would make worse.
     """
-    proxies = evidence.usable
-    names = list(proxies)
+    known = evidence.usable
+    if own_scores and not evidence.proxies and evidence.scores:
+        first = next(iter(evidence.scores.values()))
+        known = {m: float(v) for m, v in zip(evidence.matrix.models, first, strict=True)}
+        known = {m: v for m, v in known.items() if np.isfinite(v)}
+    probed = evidence.clustering.probes
+    names = [name for name in known if name in probed] if own_scores else list(known)
     if len(names) < 2:
         raise SettingError(
             f"recommender paper: expected scores of two clusters or more, got {len(names)}: "
-            "use --recommender prior, or cut the tree into more clusters"
+            "use --recommender prior, blend or portfolio, which need none, or cut the tree into "
+            "more clusters"
         )
     accuracy = evidence.matrix.mean
     if (accuracy < 0).any():
         raise SettingError(
             "recommender paper: expected a metric that is not negative, since eq. 2 multiplies by "
-            f"its mean, got {np.nanmin(accuracy):.3f}: use --recommender prior or interleaved"
+            f"its mean, got {np.nanmin(accuracy):.3f}: use --recommender prior, blend or portfolio"
         )
-    raw = np.array([proxies[name] for name in names])
+    raw = np.array(list(known.values()))
     span = raw.max() - raw.min()
-    proxy = (raw - raw.min()) / span if span > 0 else np.ones_like(raw)
-    normalised = dict(zip(names, proxy.tolist(), strict=True))
-    carried = evidence.similarity(names) @ proxy / len(names)  # eq. 4
+    if exponential:
+        proxy = np.exp(raw)
+    else:
+        proxy = (raw - raw.min()) / span if span > 0 else np.ones_like(raw)
+    normalised = dict(zip(known, proxy.tolist(), strict=True))
+    of_names = np.array([normalised[name] for name in names])
+    similarity = _cosine(evidence, names) if cosine_decay else evidence.similarity(names)
+    carried = similarity @ of_names / len(names)  # eq. 4
     for i, model in enumerate(evidence.matrix.models):
         cluster = evidence.clustering.of(model)
-        if cluster is not None and cluster.representative in normalised:
+        if cluster is not None and cluster.representative in names:
             carried[i] = normalised[cluster.representative]  # eq. 3
+            if own_scores:
+                carried[i] = normalised.get(model, carried[i])
     parts = {"mean": accuracy, "proxy": carried}
     return Ranking.by(evidence.matrix.models, accuracy * carried, parts)
+
+
+def paper_code(evidence: Evidence) -> Ranking:
+    """``paper`` as the authors' released code computes it: three deviations from the equations.
+
+    How that code cuts the tree is a setting of ``cluster``, not of this.
+    """
+    return paper(evidence, own_scores=True, cosine_decay=True, exponential=True)
+
+
+def _cosine(evidence: Evidence, others: list[str]) -> FloatArray:
+    """(m, k) cosine of score vectors over the datasets that both were measured on."""
+    values = np.where(np.isnan(evidence.matrix.values), 0.0, evidence.matrix.values)
+    measured = (~np.isnan(evidence.matrix.values)).astype(np.float64)
+    rows = positions(evidence.matrix.models, others)
+    product = values @ values[rows].T
+    size = np.sqrt((values**2 @ measured[rows].T) * (measured @ (values[rows] ** 2).T))
+    cosine: FloatArray = np.divide(product, size, out=np.zeros_like(product), where=size > 0)
+    return cosine

@@ -111,3 +111,17 @@ def test_an_empty_zoo_has_an_empty_ranking() -> None:
     matrix = PerformanceMatrix((), ("x",), np.empty((0, 1)))
 
     assert interleaved(Evidence(matrix, cluster(matrix))).models == ()
+
+
+def test_several_scores_count_as_their_mean_place() -> None:
+    """And one score of every model counts as it is."""
+    values = np.array([40.0, 30.0, 20.0, 10.0])[:, None] + np.zeros(2)
+    matrix = PerformanceMatrix(tuple("abcd"), ("x", "y"), values)
+    score = np.array([1.0, 2.0, 3.0, 4.0])
+    groups = cluster(matrix, count=4)
+
+    one = interleaved(Evidence(matrix, groups, scores={"s": score}))
+    two = interleaved(Evidence(matrix, groups, scores={"s": score, "t": 1e6 * score}))
+
+    assert one.models == two.models == ("a", "d", "b", "c")
+    assert one.parts["proxy"].tolist() == [1, 4, 2, 3]

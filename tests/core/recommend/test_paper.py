@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mlflow_recall.core.clustering import cluster
 from mlflow_recall.core.matrix import PerformanceMatrix
 from mlflow_recall.core.recommend import Evidence
-from mlflow_recall.core.recommend.paper import paper
+from mlflow_recall.core.recommend.paper import paper, paper_code
 from mlflow_recall.errors import SettingError
 
 NAN = math.nan
@@ -133,3 +133,33 @@ def test_fewer_than_two_proxies_cannot_be_normalised(count: int) -> None:
 
     with pytest.raises(SettingError, match=f"two clusters or more, got {count}: use --recommender"):
         paper(Evidence(first.matrix, first.clustering, few))
+
+
+def test_the_released_code_deviates_in_three_places() -> None:
+    """Own exp(LEEP) for a member of a cluster; cosine decay for a singleton."""
+    values = np.array([[0.9, 0.8], [0.9, 0.7], [0.2, 0.4], [0.2, 0.3], [0.1, 0.9]])
+    matrix = PerformanceMatrix(tuple("abcde"), ("x", "y"), values)
+    clustering = cluster(matrix, count=3)
+    leep = np.array([-0.1, -0.2, -0.3, -0.4, -0.5])
+    assert clustering.probes == ("a", "c")
+
+    got = paper_code(Evidence(matrix, clustering, scores={"leep": leep}))
+
+    def cosine(i: int, j: int) -> float:
+        size = float(np.linalg.norm(values[i]) * np.linalg.norm(values[j]))
+        return float(values[i] @ values[j]) / size
+
+    carried = dict(zip("abcd", np.exp(leep[:4]), strict=True))
+    carried["e"] = (cosine(4, 0) * math.exp(-0.1) + cosine(4, 2) * math.exp(-0.3)) / 2
+    for model, proxy in zip(got.models, got.parts["proxy"], strict=True):
+        assert proxy == pytest.approx(carried[model])
+    np.testing.assert_allclose(got.parts["mean"] * got.parts["proxy"], got.scores)
+
+
+def test_a_score_of_everyone_is_used_of_the_representatives_only() -> None:
+    first = random_evidence(5)
+    everyone = np.array([first.proxies.get(m, 99.0) for m in first.matrix.models])
+
+    got = paper(Evidence(first.matrix, first.clustering, scores={"leep": everyone}))
+
+    np.testing.assert_allclose(got.scores, paper(first).scores)

@@ -10,7 +10,7 @@ import pytest
 from mlflow_recall.core.clustering import cluster
 from mlflow_recall.core.matrix import PerformanceMatrix
 from mlflow_recall.core.recommend import RECOMMENDERS, Evidence, recommender
-from mlflow_recall.core.recommend.prior import prior
+from mlflow_recall.core.recommend.prior import prior, prior_rank
 from mlflow_recall.errors import SettingError
 
 NAN = math.nan
@@ -56,9 +56,21 @@ def test_an_empty_zoo_has_an_empty_ranking(shape: tuple[int, int]) -> None:
     assert prior(evidence(np.empty(shape), "")).models == ()
 
 
+def test_mean_places_by_hand() -> None:
+    """Places from below: a has 5/6, 1/2 and 3/4, c lost its only two; one collapse is one place."""
+    given = evidence([[0.9, 0.5, 0.2], [0.8, 0.6, NAN], [0.0, 0.4, 0.1], [NAN, NAN, NAN]], "abcd")
+
+    got = prior_rank(given)
+
+    assert got.models == ("a", "b", "c", "d")
+    assert got.scores[:3] == pytest.approx([(5 / 6 + 1 / 2 + 3 / 4) / 3, 2 / 3, 7 / 36])
+    assert math.isnan(got.scores[3])
+
+
 def test_an_unknown_recommender_names_the_known_ones() -> None:
     assert recommender("prior") is RECOMMENDERS["prior"] is prior
     with pytest.raises(
-        SettingError, match="unknown recommender 'luck': expected one of interleaved, paper, prior"
+        SettingError,
+        match="unknown recommender 'luck': expected one of blend, factorization, interleaved, ",
     ):
         recommender("luck")

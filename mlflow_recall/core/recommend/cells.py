@@ -1,0 +1,163 @@
+"""Recorded fine-tunings as rows of a regression: what was known before each, and what came out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mlflow_recall.core.arrays import FloatArray, means
+from mlflow_recall.core.recommend.blend import DEFAULT
+from mlflow_recall.core.recommend.evidence import Column, Evidence
+from mlflow_recall.core.recommend.standard import neutral, normal_scores, z_scores
+
+#: labels of one feature that get a column of their own, the most frequent ones
+_LABELS = 8
+#: datasets' worth of what models with such features reached, against a model's own history
+_FAMILY = 1.0
+#: share of models, weakest in the history, whose score on a dataset says how difficult it is
+_WEAKEST = 0.25
+
+
+@dataclass(frozen=True, eq=False)
+class Cells:
+    """Columns of the target's candidates and of every recorded dataset's measured models."""
+
+    names: tuple[str, ...]
+    target: FloatArray  # (m, k)
+    #: (n, k) each, centred within the dataset
+    recorded: tuple[FloatArray, ...]
+    #: (n,) z-scores each
+    outcomes: tuple[FloatArray, ...]
+    #: (k,) weights to start from, before any outcome is seen
+    default: FloatArray
+    #: (e,) features of the target, and one such row a recorded dataset
+    task: FloatArray
+    tasks: tuple[FloatArray, ...]
+    known: FloatArray  # (m,) 1 where anything at all is known of a model, else 0
+
+
+def cells_of(evidence: Evidence) -> Cells:
+    """Lay the evidence out: history, scores and model features as columns.
+
+    Every recorded dataset is described by the others alone. The history of a model is its mean
+    z-score, drawn towards what models with its features reach by one dataset's worth, so that a
+    model without history has an expectation too.
+    """
+    z = z_scores(evidence.matrix.values)
+    features, names = encode(evidence.model_features, len(evidence.matrix.models))
+    signals = evidence.signals()
+    taught = [
+        dataset
+        for dataset in range(z.shape[1])
+        if not signals
+        or any(
+            not np.isnan(evidence.past[n][:, dataset]).all() for n in signals if n in evidence.past
+        )
+    ]
+    tasks, task = _tasks(evidence, z)
+    target = _columns(z, features, signals, list(signals))
+    recorded, outcomes, rows = [], [], []
+    for dataset in taught:
+        measured = ~np.isnan(z[:, dataset])
+        if measured.sum() < 2:
+            continue
+        told = evidence.leaving(dataset).signals() if signals else {}
+        columns = _columns(np.delete(z, dataset, axis=1), features, told, list(signals))[measured]
+        recorded.append(columns - columns.mean(axis=0))
+        outcomes.append(z[measured, dataset])
+        rows.append(tasks[dataset])
+    default = np.zeros(target.shape[1])
+    default[0] = DEFAULT[0]
+    default[2 : 2 + len(signals)] = DEFAULT[1] / max(1, len(signals))
+    scored = [f"{kind} {name}" for kind in ("score", "place by") for name in signals]
+    told_of = [~np.isnan(values) for values in signals.values()]
+    known = ~np.isnan(z).all(axis=1) | np.any(told_of, axis=0) | bool(names)
+    return Cells(
+        ("history", "place in history", *scored, *names),
+        target,
+        tuple(recorded),
+        tuple(outcomes),
+        default,
+        task,
+        tuple(rows),
+        known.astype(np.float64) * np.ones(len(target)),
+    )
+
+
+def encode(columns: Mapping[str, Column], count: int) -> tuple[FloatArray, list[str]]:
+    """(count, k) numbers for features: z-scores, of logarithms where they span a factor of 100.
+
+    Labels become columns of 0 and 1, centred, for the most frequent ones. Unknown is 0.
+    """
+    found: list[FloatArray] = []
+    names: list[str] = []
+    for name, values in columns.items():
+        if any(isinstance(value, str) for value in values):
+            labels = [str(value) for value in values]
+            often = sorted({v for v in labels if v}, key=lambda v: (-labels.count(v), v))
+            for label in often[:_LABELS]:
+                if 1 < labels.count(label) < count:
+                    column = np.array([float(value == label) for value in labels])
+                    found.append(column - column.mean())
+                    names.append(f"{name}={label}")
+            continue
+        numbers = np.array([float(value) for value in values])
+        seen = numbers[~np.isnan(numbers)]
+        if not len(seen) or np.ptp(seen) == 0:
+            continue
+        if seen.min() > 0 and seen.max() > 100 * seen.min():
+            numbers = np.log(numbers)
+        found.append(neutral(z_scores(numbers)))
+        names.append(name)
+    return np.column_stack(found) if found else np.zeros((count, 0)), names
+
+
+def _columns(
+    z: FloatArray, features: FloatArray, signals: dict[str, FloatArray], names: Sequence[str]
+) -> FloatArray:
+    history = _expected(z, features)
+    blank = np.full(len(z), np.nan)
+    scores = [signals.get(name, blank) for name in names]
+    return np.column_stack(
+        [
+            history,
+            neutral(normal_scores(history)),
+            *(neutral(z_scores(values)) for values in scores),
+            *(neutral(normal_scores(values)) for values in scores),
+            features,
+        ]
+    )
+
+
+def _expected(z: FloatArray, features: FloatArray) -> FloatArray:
+    """(m,) mean z-score, drawn towards a ridge regression of it on the features."""
+    count = (~np.isnan(z)).sum(axis=1).astype(np.float64)
+    total = neutral(z).sum(axis=1)
+    family = np.zeros(len(z))
+    if features.shape[1]:
+        penalty = 5.0 * np.eye(features.shape[1])
+        gram = features.T @ (features * count[:, None]) + penalty
+        family = features @ np.linalg.solve(gram, features.T @ total)
+    expected: FloatArray = (total + _FAMILY * family) / (count + _FAMILY)
+    return expected
+
+
+def _tasks(evidence: Evidence, z: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """(d, e) features of the recorded datasets and (e,) of the target; unknown is 0."""
+    values = evidence.matrix.values
+    strength = means(z, axis=1)
+    weak = strength <= (np.nanquantile(strength, _WEAKEST) if (~np.isnan(strength)).any() else 0)
+    difficulty = [float(v) for v in means(values[weak], axis=0)] if weak.any() else []
+    given = dict(evidence.dataset_features)
+    of_target = dict(evidence.target_features)
+    joint: dict[str, Column] = {}
+    for name, column in given.items():
+        blank: float | str = "" if any(isinstance(v, str) for v in column) else float("nan")
+        joint[name] = [*column, of_target.get(name, blank)]
+    if difficulty and "difficulty" not in joint:
+        own = of_target.get("difficulty", float("nan"))
+        joint["difficulty"] = [*difficulty, float(own)]
+    rows, _ = encode(joint, values.shape[1] + 1)
+    return rows[:-1], rows[-1]

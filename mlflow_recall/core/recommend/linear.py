@@ -1,0 +1,65 @@
+"""Ridge regression on what is known of models, datasets and scores."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mlflow_recall.core.arrays import FloatArray
+from mlflow_recall.core.recommend.cells import Cells, cells_of
+from mlflow_recall.core.recommend.evidence import Evidence, Ranking
+
+_PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
+
+
+def linear(evidence: Evidence) -> Ranking:
+    """Rank by a linear prediction of the z-score on the target (Li et al. 2023, CVPR).
+
+    'Guided Recommendation for Model Fine-Tuning' regresses fine-tuning results on features of
+    models, of datasets, on scores and on the history. Here every recorded dataset weighs the
+    same, whatever its number of models; the ridge draws the weights towards those of a blend of
+    z-scores, with the penalty that predicts recorded datasets best, each left out in turn.
+    Features of a dataset are the same for all its candidates, so they cannot change a linear
+    ranking; ``factorization`` has their products. Models and datasets without any history get a
+    prediction from their features and scores; a model of which nothing is known comes last.
+    """
+    cells = cells_of(evidence)
+    weights = ridge(cells)
+    scores = cells.target @ weights
+    groups = {"history": slice(0, 2)}
+    scored = sum(name.startswith(("score ", "place by ")) for name in cells.names)
+    groups |= {"scores": slice(2, 2 + scored), "features": slice(2 + scored, len(cells.names))}
+    parts = {
+        name: cells.target[:, columns] @ weights[columns]
+        for name, columns in groups.items()
+        if len(weights[columns])
+    }
+    return Ranking.by(evidence.matrix.models, np.where(cells.known > 0, scores, np.nan), parts)
+
+
+def ridge(cells: Cells) -> FloatArray:
+    """(k,) weights; the default ones where nothing was recorded."""
+    if not cells.recorded:
+        return cells.default
+    grams = np.array([x.T @ x / len(x) for x in cells.recorded])
+    sides = np.array(
+        [x.T @ y / len(x) for x, y in zip(cells.recorded, cells.outcomes, strict=True)]
+    )
+    gram, side, count = grams.sum(axis=0), sides.sum(axis=0), len(grams)
+    scale = np.diag(np.maximum(np.diag(gram) / count, 1e-6))
+
+    def solve(total: FloatArray, right: FloatArray, n: int, penalty: float) -> FloatArray:
+        pull = penalty * scale
+        found = np.linalg.solve(total / n + pull, right / n + pull @ cells.default)
+        return found.astype(np.float64)
+
+    penalty = _PENALTIES[-1]
+    if count > 1:
+        errors = [
+            sum(
+                float(np.mean((y - x @ solve(gram - g, side - s, count - 1, candidate)) ** 2))
+                for x, y, g, s in zip(cells.recorded, cells.outcomes, grams, sides, strict=True)
+            )
+            for candidate in _PENALTIES
+        ]
+        penalty = _PENALTIES[int(np.argmin(errors))]
+    return solve(gram, side, count, penalty)

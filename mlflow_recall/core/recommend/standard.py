@@ -1,0 +1,43 @@
+"""Values of different units on one scale, so that they can be added."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.stats import norm, rankdata
+
+from mlflow_recall.core.arrays import FloatArray, means
+
+
+def z_scores(values: FloatArray) -> FloatArray:
+    """Each column of (n,) or (n, k) ``values`` less its mean, over its spread; NaN stays NaN.
+
+    A column in which all agree says nothing and becomes 0.
+    """
+    centred = values - means(values, axis=0)
+    spread = np.sqrt(means(centred**2, axis=0))
+    size = np.sqrt(means(values**2, axis=0))  # a mean rounds in proportion to it
+    some = spread > 1e-12 * np.maximum(size, 1.0)
+    scaled = np.divide(centred, spread, out=np.zeros_like(centred), where=some)
+    return np.where(np.isnan(values), np.nan, scaled)
+
+
+def normal_scores(values: FloatArray) -> FloatArray:
+    """Each value's place among n as a quantile of the normal distribution; NaN stays NaN.
+
+    Place r from below, ties at their mean place, becomes Φ⁻¹((r - 1/2) / n): only the order counts,
+    so that no outlier of one part decides a sum of parts.
+
+    Args:
+        values: (n,).
+    """
+    scaled = np.full(values.shape, np.nan)
+    known = ~np.isnan(values)
+    if known.any():
+        places = rankdata(np.round(values[known], 12))
+        scaled[known] = norm.ppf((places - 0.5) / known.sum())
+    return scaled
+
+
+def neutral(values: FloatArray) -> FloatArray:
+    """Standardised ``values`` where unknown ones count as the mean, 0."""
+    return np.where(np.isnan(values), 0.0, values)

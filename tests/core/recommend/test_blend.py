@@ -1,0 +1,149 @@
+"""Facts of the blend: history and scores added on normal scores."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from worlds import evidence
+
+from mlflow_recall.core.clustering import cluster
+from mlflow_recall.core.matrix import PerformanceMatrix
+from mlflow_recall.core.recommend import Evidence
+from mlflow_recall.core.recommend.blend import DEFAULT, blend, lessons, weights
+from mlflow_recall.core.recommend.prior import prior
+from mlflow_recall.core.recommend.standard import normal_scores
+from mlflow_recall.errors import SettingError
+
+NAN = math.nan
+
+
+def test_without_past_scores_the_default_weighs_two_to_one() -> None:
+    values = np.array([[0.9, 0.8], [0.5, 0.6], [0.1, 0.2]])
+    matrix = PerformanceMatrix(tuple("abc"), ("x", "y"), values)
+    given = Evidence(matrix, cluster(matrix, count=3), scores={"s": np.array([1.0, 2.0, 3.0])})
+    quantile = float(normal_scores(np.array([1.0, 2.0, 3.0]))[2])
+
+    got = blend(given)
+
+    assert got.models == ("a", "b", "c")
+    assert DEFAULT[0] == 2 * DEFAULT[1]
+    np.testing.assert_allclose(got.parts["prior"], 0.6 * quantile * np.array([1, 0, -1]), atol=1e-9)
+    np.testing.assert_allclose(got.parts["s"], 0.3 * quantile * np.array([-1, 0, 1]), atol=1e-9)
+
+
+def test_parts_add_up_to_the_score() -> None:
+    got = blend(evidence())
+
+    np.testing.assert_allclose(sum(got.parts.values()), got.scores)
+
+
+def test_two_scores_share_the_weight_of_one() -> None:
+    first = evidence()
+    twice = Evidence(
+        first.matrix, first.clustering, scores={"s": first.scores["s"], "t": first.scores["s"]}
+    )
+    once = Evidence(first.matrix, first.clustering, scores=first.scores)
+
+    np.testing.assert_allclose(blend(twice).scores, blend(once).scores)
+
+
+def test_without_scores_it_is_the_priors_order() -> None:
+    first = evidence()
+
+    assert blend(Evidence(first.matrix, first.clustering)).models == prior(first).models
+
+
+def test_weights_move_from_the_default_as_the_history_grows() -> None:
+    """Sixteen datasets weigh as much as the default."""
+    assert weights([]) == pytest.approx(DEFAULT)
+    assert weights([None, None]) == pytest.approx(DEFAULT)
+    assert weights([np.array([0.0, 0.9])] * 16) == pytest.approx((0.3, 0.6))
+    assert weights([np.array([-9.0, 0.3])] * 16) == pytest.approx((0.0, 0.3))
+
+
+def test_a_telling_score_of_the_past_earns_weight_and_a_random_one_loses_it() -> None:
+    telling = [lesson.weights for lesson in lessons(evidence(noise=0.1))]
+    random = [lesson.weights for lesson in lessons(evidence(noise=30.0))]
+
+    assert weights(telling)[1] > weights(random)[1]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_order_of_candidates_and_the_difficulty_of_datasets_do_not_matter(seed: int) -> None:
+    first = evidence(seed)
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(len(first.matrix.models))
+    easier = PerformanceMatrix(
+        tuple(np.array(first.matrix.models, dtype=object)[order]),
+        first.matrix.datasets,
+        first.matrix.values[order] + rng.normal(size=len(first.matrix.datasets)),
+    )
+    moved = Evidence(
+        easier,
+        first.clustering,
+        scores={"s": 7 + 2 * first.scores["s"][order]},
+        past={"s": first.past["s"][order]},
+    )
+
+    assert blend(moved).models == blend(first).models
+    np.testing.assert_allclose(blend(moved).scores, blend(first).scores, atol=1e-9)
+
+
+def test_a_model_without_history_is_ranked_by_its_score_and_else_comes_last() -> None:
+    first = evidence()
+    values = first.matrix.values.copy()
+    values[:2] = NAN
+    score = first.scores["s"].copy()
+    score[0], score[1] = 99.0, NAN
+    matrix = PerformanceMatrix(first.matrix.models, first.matrix.datasets, values)
+
+    got = blend(Evidence(matrix, cluster(matrix, count=10), scores={"s": score}))
+
+    assert got.models[-1] == "m01"
+    assert math.isnan(got.scores[-1])
+    assert got.models.index("m00") < 6
+
+
+def test_representatives_speak_for_their_cluster() -> None:
+    values = np.array([[0.901, 0.501], [0.9, 0.5], [0.101, 0.401], [0.1, 0.4]])
+    matrix = PerformanceMatrix(tuple("abcd"), ("x", "y"), values)
+    given = Evidence(matrix, cluster(matrix, count=2), scores={"s": np.array([1, NAN, 2, NAN])})
+
+    np.testing.assert_array_equal(given.signals()["s"], [1, 1, 2, 2])
+
+
+def test_a_score_that_is_the_same_for_all_says_nothing() -> None:
+    first = evidence()
+    flat = Evidence(first.matrix, first.clustering, scores={"s": np.full(12, 0.5)})
+
+    assert blend(flat).models == prior(first).models
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 3), (1, 1), (3, 0)])
+def test_little_or_nothing_is_ranked_without_complaint(shape: tuple[int, int]) -> None:
+    matrix = PerformanceMatrix(
+        tuple("abc"[: shape[0]]), tuple("xyz"[: shape[1]]), np.full(shape, 0.5)
+    )
+
+    assert sorted(blend(Evidence(matrix, cluster(matrix))).models) == sorted(matrix.models)
+
+
+def test_misshapen_scores_are_named() -> None:
+    first = evidence()
+
+    with pytest.raises(SettingError, match=r"scores: expected s with shape \(12,\), got \(3,\)"):
+        Evidence(first.matrix, first.clustering, scores={"s": np.zeros(3)})
+    with pytest.raises(SettingError, match=r"past: expected s with shape \(12, 6\), got \(12, 5\)"):
+        Evidence(first.matrix, first.clustering, past={"s": np.zeros((12, 5))})
+
+
+def test_leaving_a_dataset_makes_it_the_target() -> None:
+    first = evidence()
+
+    before = first.leaving(2)
+
+    assert before.matrix.datasets == ("d0", "d1", "d3", "d4", "d5")
+    np.testing.assert_array_equal(before.scores["s"], first.past["s"][:, 2])
+    np.testing.assert_array_equal(before.past["s"], np.delete(first.past["s"], 2, axis=1))

@@ -1,0 +1,162 @@
+"""Facts of replaying a recommender, and of what follows for sets and intervals."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from worlds import evidence
+
+from mlflow_recall.core.clustering import cluster
+from mlflow_recall.core.matrix import PerformanceMatrix
+from mlflow_recall.core.recommend import (
+    Evidence,
+    HeldOut,
+    Ranking,
+    held_out,
+    predicted_gaps,
+    smallest_set,
+)
+from mlflow_recall.core.recommend.paper import paper
+from mlflow_recall.core.recommend.prior import prior
+from mlflow_recall.errors import SettingError
+
+NAN = math.nan
+
+
+def plain(values: object) -> Evidence:
+    array = np.array(values, dtype=np.float64)
+    matrix = PerformanceMatrix(
+        tuple("abcdefgh"[: len(array)]), tuple(f"d{j}" for j in range(array.shape[1])), array
+    )
+    return Evidence(matrix, cluster(matrix))
+
+
+def test_places_and_gaps_by_hand() -> None:
+    """On each dataset the order is the other one's; of c nothing else was known."""
+    got = held_out(plain([[0.9, 0.5], [0.7, 0.6], [0.1, NAN]]), prior)
+
+    assert got.datasets == ("d0", "d1")
+    np.testing.assert_allclose(got.places, [[3 / 4, 1 / 4], [1 / 4, 3 / 4], [NAN, NAN]])
+    np.testing.assert_allclose(got.gaps, [[0, 0.1], [0.2, 0], [NAN, NAN]], atol=1e-12)
+
+
+def test_a_dataset_has_no_part_in_its_own_prediction() -> None:
+    first = evidence().matrix.values
+    other = first.copy()
+    other[:, 3] = -other[:, 3]
+
+    def places(values: object) -> np.ndarray:
+        names = tuple(f"m{i:02d}" for i in range(12))
+        matrix = PerformanceMatrix(names, tuple(f"d{j}" for j in range(6)), np.array(values))
+        return held_out(Evidence(matrix, cluster(matrix, count=3)), prior).places
+
+    np.testing.assert_array_equal(places(first)[:, 3], places(other)[:, 3])
+
+
+def test_datasets_that_cannot_be_ranked_for_are_left_out() -> None:
+    """The paper's product needs scores, and there are none of the past."""
+    assert held_out(plain(np.random.default_rng(0).random((4, 3))), paper).datasets == ()
+
+
+def past(counts: list[int], models: int = 6) -> HeldOut:
+    """On each dataset exactly the model at that place is best, all others 1 below."""
+    places = np.tile((np.arange(models) + 0.5) / models, (len(counts), 1)).T
+    gaps = np.ones((models, len(counts)))
+    gaps[np.array(counts, dtype=np.intp) - 1, np.arange(len(counts))] = 0.0
+    names = tuple("abcdef"[:models])
+    return HeldOut(names, tuple(f"d{j}" for j in range(len(counts))), places, gaps)
+
+
+RANKED = Ranking(tuple("abcdef"), np.arange(6.0)[::-1], {})
+
+
+def test_the_smallest_set_is_a_conformal_quantile() -> None:
+    """Of 9 datasets the ninth smallest count promises 0.9, the fifth 0.5."""
+    counts = [1, 1, 1, 2, 2, 3, 4, 4, 5]
+
+    got = smallest_set(RANKED, past(counts), confidence=0.9)
+    half = smallest_set(RANKED, past(counts), confidence=0.5)
+
+    assert (got.models, got.promised) == (tuple("abcde"), True)
+    assert got.p_holds_best == pytest.approx(0.9)
+    assert (half.models, half.promised) == (tuple("ab"), True)
+    assert half.p_holds_best == pytest.approx(0.5)
+
+
+def test_too_few_datasets_cannot_promise_it() -> None:
+    got = smallest_set(RANKED, past([1, 3, 2]), confidence=0.9)
+
+    assert (got.models, got.promised) == (tuple("abc"), False)
+    assert got.p_holds_best == pytest.approx(3 / 4)
+
+
+def test_without_any_history_everybody_is_taken() -> None:
+    got = smallest_set(RANKED, past([]))
+
+    assert got.models == RANKED.models
+    assert math.isnan(got.p_holds_best)
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, 1.5])
+def test_impossible_shares_are_refused(share: float) -> None:
+    with pytest.raises(SettingError, match="confidence: expected a share between 0 and 1, got"):
+        smallest_set(RANKED, past([1]), confidence=share)
+    with pytest.raises(SettingError, match="coverage: expected a share between 0 and 1, got"):
+        predicted_gaps(RANKED, plain(np.ones((6, 1))).matrix, past([1]), coverage=share)
+
+
+def test_gaps_grow_with_the_place_and_lie_in_their_interval() -> None:
+    given = evidence(models=20, datasets=12)
+    ranking = prior(given)
+
+    got = predicted_gaps(ranking, given.matrix, held_out(given, prior), tolerance=0.5)
+
+    of = dict(zip(got.models, got.mean, strict=True))
+    assert (np.diff([of[model] for model in ranking.models]) >= -1e-12).all()
+    assert ((got.low <= got.mean) & (got.mean <= got.high) & (got.low >= 0)).all()
+    assert ((got.within > 0) & (got.within < 1)).all()
+    assert 0 < got.p_holds_best(ranking.models[:1]) <= got.p_holds_best(ranking.models[:5]) < 1
+    np.testing.assert_allclose(np.nanmin(got.gaps, axis=0), 0, atol=1e-12)
+
+
+def test_few_datasets_have_no_upper_end() -> None:
+    """Of three, 80 % cannot be promised: a fourth may be arbitrarily bad."""
+    given = evidence(models=8, datasets=3)
+
+    got = predicted_gaps(prior(given), given.matrix, held_out(given, prior), coverage=0.8)
+
+    assert np.isnan(got.high).all()
+    assert (got.low == 0).all()
+
+
+def test_without_history_nothing_is_said() -> None:
+    given = plain(np.full((3, 0), 0.5))
+
+    got = predicted_gaps(prior(given), given.matrix, held_out(given, prior))
+
+    assert np.isnan([got.mean, got.low, got.high, got.within]).all()
+    assert math.isnan(got.p_holds_best(["a"]))
+
+
+def test_intervals_hold_what_they_promise_on_new_datasets() -> None:
+    """80 % of the gaps, and 90 % of the smallest sets, over fresh draws of whole worlds."""
+    covered, held = [], []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        shared = rng.normal(size=(15, 3)) @ rng.normal(size=(3, 13))  # models err together
+        values = rng.normal(size=(15, 1)) + 0.7 * shared + 0.5 * rng.normal(size=(15, 13))
+        names = tuple(f"m{i:02d}" for i in range(15))
+        matrix = PerformanceMatrix(names, tuple(f"d{j}" for j in range(12)), values[:, :12])
+        given = Evidence(matrix, cluster(matrix, count=3))
+        gap = dict(zip(names, values[:, 12].max() - values[:, 12], strict=True))
+        ranking, known = prior(given), held_out(given, prior)
+        said = predicted_gaps(ranking, matrix, known, tolerance=0.5)
+        true = np.array([gap[model] for model in said.models])
+        covered.append(np.mean((true >= said.low) & (true <= said.high)))
+        chosen = smallest_set(ranking, known, tolerance=0.5).models
+        held.append(min(gap[model] for model in chosen) <= 0.5)
+
+    assert np.mean(covered) == pytest.approx(0.8, abs=0.06)
+    assert np.mean(held) >= 0.85

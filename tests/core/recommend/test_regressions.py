@@ -1,0 +1,173 @@
+"""Facts of the regressions: linear, and with products of features."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from worlds import evidence
+
+from mlflow_recall.core.clustering import cluster
+from mlflow_recall.core.matrix import PerformanceMatrix
+from mlflow_recall.core.recommend import Evidence, Recommender
+from mlflow_recall.core.recommend.cells import cells_of, encode
+from mlflow_recall.core.recommend.factorization import factorization, products
+from mlflow_recall.core.recommend.linear import linear
+
+NAN = math.nan
+BOTH = pytest.mark.parametrize("recommend", [linear, factorization])
+
+
+def families(new: int = 0) -> Evidence:
+    """Twenty models of two families, one of them better by far; the first ``new`` are unseen."""
+    rng = np.random.default_rng(0)
+    family = ["good" if i % 2 else "bad" for i in range(20)]
+    strength = np.array([1.0 if name == "good" else 0.0 for name in family])
+    values = strength[:, None] + 0.1 * rng.normal(size=(20, 6))
+    values[:new] = NAN
+    matrix = PerformanceMatrix(tuple(f"m{i:02d}" for i in range(20)), tuple("abcdef"), values)
+    return Evidence(matrix, cluster(matrix, count=5), model_features={"family": family})
+
+
+def test_features_by_hand() -> None:
+    """Labels become centred columns, wide numbers logarithms; unknown is the mean."""
+    got, names = encode({"kind": ["a", "b", "a", ""], "size": [1.0, 1000.0, NAN, 1.0]}, 4)
+
+    assert names == ["kind=a", "size"]
+    np.testing.assert_allclose(got[:, 0], [0.5, -0.5, 0.5, -0.5])
+    np.testing.assert_allclose(got[:, 1], np.array([-1, 2, 0, -1]) / math.sqrt(2))
+
+
+def test_columns_without_difference_are_left_out() -> None:
+    got, names = encode({"kind": ["a", "a"], "size": [3.0, 3.0], "none": [NAN, NAN]}, 2)
+
+    assert (got.shape, names) == ((2, 0), [])
+
+
+@BOTH
+def test_models_without_history_are_ranked_by_their_family(recommend: Recommender) -> None:
+    got = recommend(families(new=4))
+    place = {model: i for i, model in enumerate(got.models)}
+
+    assert not np.isnan(got.scores).any()
+    assert max(place["m01"], place["m03"]) < min(place["m00"], place["m02"])
+
+
+@BOTH
+def test_one_recorded_dataset_is_enough_to_predict_another(recommend: Recommender) -> None:
+    first = families()
+    one = PerformanceMatrix(first.matrix.models, ("a",), first.matrix.values[:, :1])
+
+    got = recommend(Evidence(one, cluster(one), model_features=first.model_features))
+
+    assert {int(model[1:]) % 2 for model in got.models[:10]} == {1}
+
+
+@BOTH
+def test_a_score_that_told_the_past_is_believed(recommend: Recommender) -> None:
+    given = evidence(noise=0.01, models=30, datasets=8)
+    alone = Evidence(given.matrix, given.clustering)
+
+    def agreement(known: Evidence) -> float:
+        got = recommend(known)
+        score = dict(zip(given.matrix.models, given.scores["s"], strict=True))
+        return float(np.corrcoef(got.scores, [score[m] for m in got.models])[0, 1])
+
+    assert agreement(given) > agreement(alone) + 0.3
+
+
+@BOTH
+def test_the_order_of_candidates_and_the_difficulty_of_datasets_do_not_matter(
+    recommend: Recommender,
+) -> None:
+    first = families(new=2)
+    rng = np.random.default_rng(5)
+    order = rng.permutation(20)
+    easier = PerformanceMatrix(
+        tuple(np.array(first.matrix.models, dtype=object)[order]),
+        first.matrix.datasets,
+        first.matrix.values[order] + 1.0,
+    )
+    family = list(first.model_features["family"])
+    moved = Evidence(
+        easier, first.clustering, model_features={"family": [family[i] for i in order]}
+    )
+
+    expected = dict(zip(recommend(first).models, recommend(first).scores, strict=True))
+    got = dict(zip(recommend(moved).models, recommend(moved).scores, strict=True))
+
+    for model, score in expected.items():
+        assert got[model] == pytest.approx(score, abs=1e-4)
+
+
+@BOTH
+def test_who_is_unknown_altogether_comes_last(recommend: Recommender) -> None:
+    first = families(new=1)
+
+    got = recommend(Evidence(first.matrix, first.clustering))
+
+    assert got.models[-1] == "m00"
+    assert math.isnan(got.scores[-1])
+
+
+@BOTH
+@pytest.mark.parametrize("shape", [(0, 0), (1, 1), (3, 0), (2, 5)])
+def test_little_or_nothing_is_ranked_without_complaint(
+    recommend: Recommender, shape: tuple[int, int]
+) -> None:
+    matrix = PerformanceMatrix(
+        tuple("abc"[: shape[0]]), tuple("uvxyz"[: shape[1]]), np.full(shape, 0.5)
+    )
+
+    assert sorted(recommend(Evidence(matrix, cluster(matrix))).models) == sorted(matrix.models)
+
+
+def test_parts_of_the_linear_prediction_add_up() -> None:
+    got = linear(families())
+
+    np.testing.assert_allclose(sum(got.parts.values()), got.scores, atol=1e-12)
+
+
+def test_history_counts_its_own_dataset_never() -> None:
+    """What is told of a recorded dataset does not change with its outcomes."""
+    first = families()
+    values = first.matrix.values.copy()
+    values[:, 2] = values[::-1, 2]
+    other = Evidence(
+        PerformanceMatrix(first.matrix.models, first.matrix.datasets, values),
+        first.clustering,
+        model_features=first.model_features,
+    )
+
+    np.testing.assert_allclose(cells_of(first).recorded[2], cells_of(other).recorded[2])
+
+
+def test_products_are_those_of_all_pairs() -> None:
+    rng = np.random.default_rng(0)
+    x, v = rng.normal(size=(4, 5)), rng.normal(size=(5, 3))
+    slow = [
+        sum(v[a] @ v[b] * row[a] * row[b] for a in range(5) for b in range(a + 1, 5)) for row in x
+    ]
+
+    np.testing.assert_allclose(products(x, v), slow)
+
+
+def test_products_are_found_where_there_are_any() -> None:
+    """One kind is good on large tasks, the other on small ones."""
+    rng = np.random.default_rng(2)
+    sign = np.array([1.0, -1.0] * 10)
+    size = rng.choice([-1.0, 1.0], size=18)
+    values = sign[:, None] * size + 0.1 * rng.normal(size=(20, 18))
+    matrix = PerformanceMatrix(
+        tuple(f"m{i:02d}" for i in range(20)), tuple(f"d{j}" for j in range(18)), values
+    )
+    given = Evidence(
+        matrix,
+        cluster(matrix, count=2),
+        model_features={"kind": [float(s) for s in sign]},
+        dataset_features={"size": [float(s) for s in size]},
+        target_features={"size": -1.0},
+    )
+
+    assert {int(model[1:]) % 2 for model in factorization(given).models[:10]} == {1}

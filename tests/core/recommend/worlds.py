@@ -1,0 +1,27 @@
+"""A small world in which it is known what history and scores are worth."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mlflow_recall.core.clustering import cluster
+from mlflow_recall.core.matrix import PerformanceMatrix
+from mlflow_recall.core.recommend import Evidence
+
+
+def evidence(seed: int = 0, models: int = 12, datasets: int = 6, noise: float = 0.3) -> Evidence:
+    """Outcomes are model strength plus an own effect, which the score sees."""
+    rng = np.random.default_rng(seed)
+    effect = rng.normal(size=(models, datasets + 1))
+    outcome = rng.normal(size=(models, 1)) + effect
+    score = effect + noise * rng.normal(size=effect.shape)
+    names = tuple(f"m{i:02d}" for i in range(models))
+    matrix = PerformanceMatrix(
+        names, tuple(f"d{j}" for j in range(datasets)), outcome[:, :datasets]
+    )
+    return Evidence(
+        matrix,
+        cluster(matrix, count=models),
+        scores={"s": score[:, datasets]},
+        past={"s": score[:, :datasets]},
+    )
