@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 from sklearn.cluster import KMeans
+from sklearn.impute import KNNImputer
 from sklearn.metrics import silhouette_score
 
-from mlflow_recall.core.arrays import FloatArray, IntArray, means
+from mlflow_recall.core.arrays import FloatArray, IntArray
 from mlflow_recall.core.matrix import PerformanceMatrix
 from mlflow_recall.core.similarity import released_difference, top_difference
 from mlflow_recall.errors import SettingError
@@ -40,13 +41,13 @@ class Clustering:
     """All clusters of a zoo, the strongest representative's first."""
 
     clusters: tuple[Cluster, ...]
-    #: standard silhouette on the distance of eq. 1, singletons 0; NaN where undefined
+    #: standard silhouette on ``distance``, singletons 0; NaN where undefined
     silhouette: float
     #: what the authors' released code reports at the same cut or count; NaN where undefined
     silhouette_paper: float
     #: who was clustered, in the order of ``distance``
     models: tuple[str, ...]
-    #: (m, m) distances
+    #: (m, m) distances: of eq. 1, or the ones that were given
     distance: FloatArray
     #: (m - 1, 4) merges as SciPy writes them; None when k-means made the clusters
     merges: FloatArray | None = None
@@ -70,23 +71,30 @@ def cluster(
     top: int = 5,
     prefix: str = "",
     seed: int = 0,
+    distance: FloatArray | None = None,
 ) -> Clustering:
     """Cluster the models of a matrix (Cui et al. 2024, section III).
 
     Args:
         matrix: scores of m models; models that were never measured are not clustered.
         method: ``hierarchical`` (average linkage on eq. 1) or ``kmeans`` (the paper's alternative,
-            on the score vectors, missing cells filled with the dataset's mean).
-        cut: height at which to cut the tree, in the unit of the scores.
-        count: number of clusters. Without ``cut`` and ``count`` the best silhouette decides.
+            on the score vectors, missing cells ``filled`` from the nearest models).
+        cut: height at which to cut the tree, in the unit of the scores (or of ``distance``).
+        count: number of clusters. Without ``cut`` and ``count`` the best silhouette decides among
+            the ``usual`` numbers.
         top: how many largest differences count in eq. 1.
         prefix: modality, which starts the cluster ids: ``text-1``.
         seed: of k-means.
+        distance: (m, m) distances of the models of ``matrix``, in its order, in place of eq. 1,
+            such as those of ``card_distance``; k-means then runs on ``coordinates`` of them. The
+            scores still say who represents, and ``silhouette_paper`` stays a matter of scores.
 
     Raises:
-        SettingError: unknown method, or an impossible cut or count.
+        SettingError: unknown method, an impossible cut or count, or no distances.
     """
     measured = ~np.isnan(matrix.mean)
+    if distance is not None:
+        distance = _checked(distance, len(measured))[np.ix_(measured, measured)]
     matrix = matrix.take(np.array(matrix.models, dtype=object)[measured])
     models = len(matrix.models)
     if count is not None and not 1 <= count <= max(1, models):
@@ -97,30 +105,26 @@ def cluster(
         raise SettingError(f"top: expected at least 1, got {top}")
     if cut is not None and (not cut >= 0 or method == "kmeans"):
         raise SettingError(f"cut: expected 0 or more, of a hierarchical tree, got {cut:g}")
-    distance = top_difference(matrix.values, top=top)
+    given = distance is not None
+    if distance is None:
+        distance = top_difference(matrix.values, top=top)
     merges = None
     if models < 2:
         labels = np.zeros(models, dtype=np.intp)
     elif method == "hierarchical":
-        merges = _tree(distance)
-        labels = _cut(merges, distance, cut, count)
+        merges = tree(distance)
+        if cut is not None:
+            labels = cut_at(merges, cut)
+        else:
+            labels = best(cut_into(merges, [count] if count else usual(models)), distance)
     else:
-        filled = np.where(np.isnan(matrix.values), means(matrix.values, axis=0), matrix.values)
-        filled = filled[:, ~np.isnan(filled).any(axis=0)]  # measured on someone
-        distinct = len(np.unique(filled, axis=0))
-        labels = _best(
-            [
-                KMeans(min(k, distinct), n_init=10, random_state=seed).fit_predict(filled)
-                for k in ([count] if count else range(2, max(3, min(models, _MOST_CLUSTERS))))
-            ],
-            distance,
-        )
+        points = coordinates(distance) if given else filled(matrix.values)
+        labels = best(kmeans(points, [count] if count else usual(models), seed), distance)
+    same_cut = None if given or merges is None else cut  # a height means scores there
     return Clustering(
         clusters=_named(matrix, labels, prefix),
         silhouette=silhouette(distance, labels),
-        silhouette_paper=silhouette_paper(
-            matrix.values, labels, cut if merges is not None else None
-        ),
+        silhouette_paper=silhouette_paper(matrix.values, labels, same_cut),
         models=matrix.models,
         distance=distance,
         merges=merges,
@@ -177,7 +181,17 @@ def silhouette_paper(values: FloatArray, labels: IntArray, cut: float | None = N
     """
     distance = released_difference(values)
     if cut is not None:
-        labels = _cut(_tree(distance), distance, cut, None)
+        labels = cut_at(tree(distance), cut)
+    return pooled_silhouette(distance, labels)
+
+
+def pooled_silhouette(distance: FloatArray, labels: IntArray) -> float:
+    """``silhouette_paper`` on any distance: members of non-singletons against all others at once.
+
+    Args:
+        distance: (m, m).
+        labels: (m,) cluster of each model.
+    """
     same = labels[:, None] == labels[None, :]
     mates, outside = same.sum(axis=1) - 1, (~same).sum(axis=1)
     judged = (mates > 0) & (outside > 0)
@@ -189,32 +203,103 @@ def silhouette_paper(values: FloatArray, labels: IntArray, cut: float | None = N
     return float(np.divide(b - a, largest, out=np.zeros_like(a), where=largest > 0).mean())
 
 
-def _tree(distance: FloatArray) -> FloatArray:
+def tree(distance: FloatArray) -> FloatArray:
+    """(m - 1, 4) merges of average linkage, as SciPy writes them, of two models or more."""
     merges: FloatArray = linkage(squareform(distance, checks=False), method="average")
     return merges
 
 
-def _cut(
-    merges: FloatArray, distance: FloatArray, cut: float | None, count: int | None
-) -> IntArray:
-    if cut is not None:
-        return fcluster(merges, cut, "distance").astype(np.intp)
-    if count is not None:
-        return fcluster(merges, count, "maxclust").astype(np.intp)
-    most = min(len(distance), _MOST_CLUSTERS + 1)
-    return _best(
-        [fcluster(merges, k, "maxclust").astype(np.intp) for k in range(2, most)], distance
-    )
+def cut_at(merges: FloatArray, height: float) -> IntArray:
+    """(m,) labels of a tree that is cut at ``height``."""
+    return fcluster(merges, height, "distance").astype(np.intp)
 
 
-def _best(candidates: list[IntArray], distance: FloatArray) -> IntArray:
-    """The labels with the best silhouette; the first where none has any."""
-    alone = np.arange(len(distance), dtype=np.intp)
+def cut_into(merges: FloatArray, counts: Iterable[int]) -> list[IntArray]:
+    """(m,) labels of a tree for each number of clusters; fewer where merges are tied."""
+    return [fcluster(merges, count, "maxclust").astype(np.intp) for count in counts]
+
+
+def kmeans(points: FloatArray, counts: Iterable[int], seed: int = 0) -> list[IntArray]:
+    """(m,) labels of k-means for each number of clusters; fewer where models are the same point.
+
+    Args:
+        points: (m, v) vectors of the models.
+        counts: numbers of clusters.
+        seed: of the ten starts that each number gets.
+    """
+    distinct = len(np.unique(points, axis=0))
+    return [
+        KMeans(min(count, distinct), n_init=10, random_state=seed)
+        .fit_predict(points)
+        .astype(np.intp)
+        for count in counts
+    ]
+
+
+def filled(values: FloatArray) -> FloatArray:
+    """(m, v) scores without a gap, as k-means needs them.
+
+    A missing cell is filled from the two models with a score there that are nearest on the
+    datasets in common, weighted by that nearness; with the dataset's mean where no model has any
+    in common. (The mean for all would draw models together that miss the same cells.) A dataset
+    that nobody was measured on is left out.
+    """
+    values = values[:, ~np.isnan(values).all(axis=0)]
+    if not np.isnan(values).any():
+        return values
+    points: FloatArray = KNNImputer(n_neighbors=2, weights="distance").fit_transform(values)
+    return points
+
+
+def coordinates(distance: FloatArray) -> FloatArray:
+    """(m, m) principal coordinates (Gower 1966) whose squared distances are twice those given.
+
+    Exact where the given ones are one minus a cosine, so that k-means of them is k-means of the
+    unit vectors; else the nearest such points. Models with the same row are the same point.
+
+    Args:
+        distance: (m, m) symmetric, zero on the diagonal.
+    """
+    centred = distance - distance.mean(axis=0)
+    gram = -(centred - centred.mean(axis=1, keepdims=True))
+    length, axes = np.linalg.eigh((gram + gram.T) / 2)
+    points = axes * np.sqrt(np.maximum(length, 0.0))
+    _, first, row = np.unique(distance, axis=0, return_index=True, return_inverse=True)
+    return np.asarray(points[first[row.ravel()]], dtype=np.float64)
+
+
+def usual(models: int) -> range:
+    """Numbers of clusters to choose from where none is asked for, singletons included."""
+    return range(2, max(3, min(models, _MOST_CLUSTERS + 1)))
+
+
+def best(candidates: list[IntArray], distance: FloatArray) -> IntArray:
+    """The labels with the best silhouette; the first where none has any.
+
+    Labels that put more than half of the models into one cluster count only where all do: the
+    best silhouette is often that of one outlier against the rest of the zoo, and then a single
+    representative would speak for everybody.
+    """
+    if len(candidates) == 1:
+        return candidates[0]
     scored = [(silhouette(distance, labels), labels) for labels in candidates]
     usable = [pair for pair in scored if not np.isnan(pair[0])]
     if not usable:
-        return candidates[0] if candidates else alone
-    return max(usable, key=lambda pair: pair[0])[1]
+        return candidates[0]
+    split = [pair for pair in usable if 2 * np.bincount(pair[1]).max() <= len(pair[1])]
+    return max(split or usable, key=lambda pair: pair[0])[1]
+
+
+def _checked(distance: FloatArray, models: int) -> FloatArray:
+    """A copy of given distances, once they are some."""
+    given = np.array(distance, dtype=np.float64)
+    if given.shape != (models, models):
+        raise SettingError(f"distance: expected shape {(models, models)}, got {given.shape}")
+    if not np.isfinite(given).all() or given.min(initial=0.0) < 0:
+        raise SettingError("distance: expected finite numbers of 0 or more")
+    if np.diag(given).any() or not np.allclose(given, given.T, rtol=1e-9, atol=1e-12):
+        raise SettingError("distance: expected a symmetric matrix with a diagonal of zeros")
+    return given
 
 
 def _named(matrix: PerformanceMatrix, labels: IntArray, prefix: str) -> tuple[Cluster, ...]:

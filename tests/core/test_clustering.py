@@ -14,9 +14,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import silhouette_score
 
-from mlflow_recall.core.clustering import cluster, silhouette, silhouette_paper
+from mlflow_recall.core.arrays import FloatArray
+from mlflow_recall.core.clustering import (
+    cluster,
+    coordinates,
+    filled,
+    kmeans,
+    pooled_silhouette,
+    silhouette,
+    silhouette_paper,
+)
 from mlflow_recall.core.matrix import PerformanceMatrix
-from mlflow_recall.core.similarity import FAR
+from mlflow_recall.core.similarity import FAR, released_difference
 from mlflow_recall.errors import SettingError
 
 NAN = math.nan
@@ -94,6 +103,14 @@ def test_families_are_found_by_kmeans(options: dict[str, Any]) -> None:
     assert got.merges is None
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_kmeans_finds_families_where_cells_are_missing(seed: int) -> None:
+    """Filled with the mean of a dataset, models with the same gaps would look alike."""
+    got = cluster(families(seed, holes=0.15), method="kmeans", count=3)
+
+    assert groups(tuple(c.members for c in got.clusters)) == THREE
+
+
 def test_the_representative_is_the_strongest_and_clusters_are_numbered_by_it() -> None:
     """Probed are the representatives of clusters with two members or more."""
     low, high = np.full(4, 0.3), np.full(4, 0.8)
@@ -108,6 +125,41 @@ def test_the_representative_is_the_strongest_and_clusters_are_numbered_by_it() -
     assert [c.singleton for c in got.clusters] == [False, False, True]
     assert got.of("m0") is got.clusters[1]
     assert got.of("nobody") is None
+
+
+def test_the_representative_of_kmeans_is_the_strongest_too() -> None:
+    """m4 and m5 miss a cell, which is filled for k-means only."""
+    low, high = np.full(4, 0.3), np.full(4, 0.8)
+    lower, higher = low - 0.02, high + 0.1
+    lower[1] = higher[0] = NAN
+    history = matrix([low, low + 0.01, high, high + 0.01, lower, higher])
+
+    got = cluster(history, method="kmeans", count=2, prefix="text")
+
+    assert [(c.id, c.members) for c in got.clusters] == [
+        ("text-1", ("m5", "m3", "m2")),
+        ("text-2", ("m1", "m0", "m4")),
+    ]
+    assert got.probes == ("m5", "m1")
+
+
+@pytest.mark.parametrize("options", [{}, {"count": 5}])
+def test_kmeans_is_the_same_each_time_for_a_seed(options: dict[str, Any]) -> None:
+    values = np.random.default_rng(2).random((25, 6))
+    values[::4, 1] = NAN
+    first = cluster(matrix(values), method="kmeans", seed=11, **options)
+    second = cluster(matrix(values), method="kmeans", seed=11, **options)
+
+    assert first.clusters == second.clusters
+
+
+def test_another_seed_may_group_otherwise() -> None:
+    """On noise there is no best grouping, so the seed is really passed on."""
+    history = matrix(np.random.default_rng(2).random((60, 8)))
+
+    found = {cluster(history, method="kmeans", count=20, seed=s).clusters for s in range(4)}
+
+    assert len(found) > 1
 
 
 def test_a_model_met_only_by_a_hard_dataset_can_still_represent() -> None:
@@ -183,13 +235,53 @@ def test_kmeans_copes_with_a_dataset_that_nobody_was_measured_on() -> None:
     assert groups(tuple(c.members for c in got.clusters)) == groups((("m0", "m1"), ("m2",)))
 
 
-def test_without_cut_or_count_no_other_number_of_clusters_has_a_better_silhouette() -> None:
+@given(seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=25, deadline=None)
+def test_filling_keeps_what_was_measured_and_stays_in_its_bounds(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    values = np.where(rng.random((7, 5)) < 0.5, NAN, rng.random((7, 5)))
+    values[0, :4] = 0.5  # a dataset that nobody was measured on may remain: the last
+
+    points = filled(values)
+    known = values[:, ~np.isnan(values).all(axis=0)]
+
+    np.testing.assert_array_equal(points[~np.isnan(known)], known[~np.isnan(known)])
+    assert (points >= np.nanmin(known, axis=0) - 1e-12).all()
+    assert (points <= np.nanmax(known, axis=0) + 1e-12).all()
+
+
+def test_a_gap_is_filled_by_those_who_behave_alike() -> None:
+    """m2 equals m0 where both were measured, so it gets m0's score and not the mean."""
+    points = filled(np.array([[0.1, 0.2, 0.9], [0.7, 0.8, 0.3], [0.1, 0.2, NAN]]))
+
+    assert points[2, 2] == pytest.approx(0.9)
+
+
+def test_a_model_with_nothing_in_common_is_filled_with_the_mean() -> None:
+    points = filled(np.array([[0.1, NAN], [0.3, NAN], [NAN, 0.5]]))
+
+    np.testing.assert_allclose(points, [[0.1, 0.5], [0.3, 0.5], [0.2, 0.5]])
+
+
+def test_without_cut_or_count_no_other_fair_split_has_a_better_silhouette() -> None:
     history = matrix(np.random.default_rng(3).random((9, 6)))
     chosen = cluster(history)
 
-    others = [cluster(history, count=count).silhouette for count in range(2, 9)]
+    others = [cluster(history, count=count) for count in range(2, 9)]
+    fair = [c.silhouette for c in others if max(len(g.members) for g in c.clusters) <= 4]
 
-    assert chosen.silhouette == pytest.approx(max(others))
+    assert chosen.silhouette == pytest.approx(max(fair))
+
+
+def test_one_outlier_does_not_split_the_zoo_in_two() -> None:
+    rng = np.random.default_rng(0)
+    families = np.repeat(rng.random((4, 12)), 4, axis=0) + 0.3 * rng.random((16, 12))
+    families[-1] = -5.0  # stands apart from all, and alone has the best silhouette
+
+    found = cluster(matrix(families))
+
+    assert cluster(matrix(families), count=2).silhouette > found.silhouette
+    assert sorted(len(c.members) for c in found.clusters) == [1, 3, 4, 4, 4]
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 8])
@@ -228,6 +320,92 @@ def test_an_unknown_method_is_refused_for_one_model_too() -> None:
         cluster(matrix([[0.5]]), method="dbscan")
 
 
+def by_colour(colours: str) -> FloatArray:
+    """Distance 0 of models with the same letter, 1 of others."""
+    letters = np.array(list(colours))
+    return np.where(letters[:, None] == letters, 0.0, 1.0)
+
+
+@pytest.mark.parametrize("method", ["hierarchical", "kmeans"])
+@pytest.mark.parametrize("options", [{}, {"count": 3}])
+def test_a_given_distance_takes_the_place_of_equation_1(
+    options: dict[str, Any], method: str
+) -> None:
+    """The scores still say who represents; the authors' silhouette is still one of scores."""
+    history, distance = families(), by_colour("rgbrgbrg")
+
+    got = cluster(history, method=method, distance=distance, **options)
+
+    colours = groups((("m0", "m3", "m6"), ("m1", "m4", "m7"), ("m2", "m5")))
+    assert groups(tuple(c.members for c in got.clusters)) == colours
+    assert got.silhouette == pytest.approx(1.0)
+    assert got.silhouette_paper == pytest.approx(
+        silhouette_paper(history.values, np.array([0, 1, 2, 0, 1, 2, 0, 1]))
+    )
+    np.testing.assert_array_equal(got.distance, distance)
+    for c in got.clusters:
+        strength = [history.advantage[history.models.index(name)] for name in c.members]
+        assert strength == sorted(strength, reverse=True)
+
+
+def test_a_given_distance_is_cut_in_its_own_unit() -> None:
+    history = families()
+    got = cluster(history, distance=by_colour("rgbrgbrg"), cut=0.5)
+
+    assert sorted(len(c.members) for c in got.clusters) == [2, 3, 3]
+    labels = np.array([0, 1, 2, 0, 1, 2, 0, 1])
+    assert got.silhouette_paper == pytest.approx(silhouette_paper(history.values, labels))
+
+
+def test_a_given_distance_loses_the_models_without_history() -> None:
+    history = families().take(["new", *families().models])
+
+    got = cluster(history, distance=by_colour("rrrrrgggb"))
+
+    assert groups(tuple(c.members for c in got.clusters)) == THREE
+    np.testing.assert_array_equal(got.distance, by_colour("rrrrgggb"))
+
+
+@pytest.mark.parametrize(
+    ("distance", "message"),
+    [
+        (np.zeros((7, 7)), r"distance: expected shape \(8, 8\), got \(7, 7\)"),
+        (np.full((8, 8), NAN), "distance: expected finite numbers of 0 or more"),
+        (np.eye(8) - 1.0, "distance: expected finite numbers of 0 or more"),
+        (np.ones((8, 8)), "distance: expected a symmetric matrix with a diagonal of zeros"),
+        (np.triu(np.ones((8, 8)), 1), "distance: expected a symmetric matrix"),
+    ],
+)
+def test_what_is_no_distance_is_refused(distance: FloatArray, message: str) -> None:
+    with pytest.raises(SettingError, match=message):
+        cluster(families(), distance=distance)
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=25, deadline=None)
+def test_coordinates_of_cosines_are_the_vectors_again(seed: int) -> None:
+    """|u - v|² = 2 (1 - cos) of unit vectors, so k-means of the two is the same."""
+    rng = np.random.default_rng(seed)
+    unit = rng.normal(size=(rng.integers(2, 12), 5))
+    unit /= np.linalg.norm(unit, axis=1, keepdims=True)
+    distance = 1.0 - unit @ unit.T
+    np.fill_diagonal(distance, 0.0)
+
+    points = coordinates(distance)
+
+    squared = ((points[:, None] - points[None]) ** 2).sum(axis=2)
+    np.testing.assert_allclose(squared, 2.0 * distance, atol=1e-9)
+    for got, expected in zip(kmeans(points, [2, 3]), kmeans(unit, [2, 3]), strict=True):
+        np.testing.assert_array_equal(got, expected)
+
+
+def test_models_at_distance_zero_are_one_point() -> None:
+    """Else k-means would tell them apart by rounding errors."""
+    points = coordinates(by_colour("rgbrgbrgrrgb"))
+
+    assert len(np.unique(points, axis=0)) == 3
+
+
 def test_silhouette_of_a_clustering_by_hand() -> None:
     """Pairs at distance 1, 3 apart from the others: (3 - 1) / 3 for everyone."""
     labels = np.array([0, 0, 1, 1])
@@ -254,3 +432,12 @@ def test_the_papers_silhouette_pools_all_outsiders_and_skips_singletons() -> Non
     got = silhouette_paper(values, np.array([0, 0, 1, 2]))
 
     assert got == pytest.approx(((0.55 - 0.1) / 0.55 + (0.45 - 0.1) / 0.45) / 2)
+
+
+def test_the_papers_silhouette_is_the_pooled_one_in_the_released_distance() -> None:
+    values = np.random.default_rng(5).random((6, 7))
+    labels = np.array([0, 0, 1, 1, 1, 2])
+
+    assert silhouette_paper(values, labels) == pooled_silhouette(
+        released_difference(values), labels
+    )
