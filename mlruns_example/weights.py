@@ -2,8 +2,8 @@
 
 Nothing here is redistributed and no hub is asked: the packages are installed by the extra
 `example`, and the first use of a checkpoint converts its weight file into `config.json`,
-`model.safetensors` and a fast tokenizer. Packages are read as files: none of their code is
-imported, and no pickle is loaded.
+`model.safetensors` and a fast tokenizer. One more checkpoint has random weights. Packages are read
+as files: none of their code is imported, and no pickle is loaded.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from mlflow_recall_example import image_weights
+from mlflow_recall_example.packages import ExampleError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -34,10 +37,6 @@ WORDPIECE = {
 }
 
 
-class ExampleError(Exception):
-    """The example cannot be had as asked: what was expected, what was found, what mends it."""
-
-
 @dataclass(frozen=True, eq=False)
 class Encoder:
     """One encoder in memory, between the package's format and ours."""
@@ -50,14 +49,14 @@ class Encoder:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights inside a package, and the function that reads them."""
+    """A file inside a package, and the function that makes an encoder of it."""
 
     name: str
     package: str
     version: str
     licence: str
     upstream: str
-    weights: str  #: path inside the package
+    weights: str  #: path inside the package; the tokenizer's where weights are random
     sha256: str  #: of that file
     read: Callable[[Path], Encoder]
 
@@ -68,8 +67,10 @@ def fetch(name: str, cache: Path) -> Path:
     Raises:
         ExampleError: the name is unknown, its package is missing, or the file is another one.
     """
+    if name in image_weights.CHECKPOINTS:
+        return Path(image_weights.fetch(name, cache))
     if name not in CHECKPOINTS:
-        known = ", ".join(sorted(CHECKPOINTS))
+        known = ", ".join(sorted({*CHECKPOINTS, *image_weights.CHECKPOINTS}))
         raise ExampleError(f"unknown example checkpoint {name!r}; known: {known}")
     checkpoint = CHECKPOINTS[name]
     folder = cache / f"{name}-{checkpoint.version}"
@@ -157,6 +158,30 @@ def read_transformers(file: Path) -> Encoder:
         tensors=tensors,
         tokenizer=_wordpiece(file.parent / "tokenizer.json"),
         tokens={**WORDPIECE, "model_max_length": given["max_position_embeddings"]},
+    )
+
+
+def draw_weights(file: Path) -> Encoder:
+    """BERT-tiny as it is before any training, with the tokenizer in `file`."""
+    import torch
+
+    config = {"num_hidden_layers": 2, "hidden_size": 128, "num_attention_heads": 2}
+    config |= {"intermediate_size": 512, "vocab_size": 30522, "pad_token_id": 0}
+    generator = torch.Generator().manual_seed(0)  # its own: torch's seed stays where it is
+    tensors = {}
+    for name, blank in _blank(config, pooler=False).state_dict().items():
+        if name.endswith("bias"):
+            tensors[name] = torch.zeros(blank.shape)
+        elif name.endswith("LayerNorm.weight"):
+            tensors[name] = torch.ones(blank.shape)
+        else:
+            tensors[name] = torch.normal(0.0, 0.02, blank.shape, generator=generator)
+    tensors["embeddings.word_embeddings.weight"][config["pad_token_id"]] = 0.0
+    return Encoder(
+        config=config,
+        tensors=tensors,
+        tokenizer=_wordpiece(file),
+        tokens={**WORDPIECE, "model_max_length": 512},
     )
 
 
@@ -404,6 +429,16 @@ CHECKPOINTS = {
             weights="sre_embedding_model/model_weights/model.safetensors",
             sha256="0229e9720c49a360254842661fac174bd403f6fd4a2b30d23195d205d5d6cbfb",
             read=read_transformers,
+        ),
+        Checkpoint(
+            name="bert-tiny-scratch",
+            package=MINILM[0],
+            version="0.1.0",
+            licence="Apache-2.0",
+            upstream="none: random weights",
+            weights=MINILM[1],
+            sha256="be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+            read=draw_weights,
         ),
     )
 }

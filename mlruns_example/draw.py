@@ -1,0 +1,118 @@
+"""Labelled rows -> train, validation and test, drawn by a fixed seed and written as plain files.
+
+Rows that are too alike to stand on both sides of a split name a group; a group stands on one side
+only.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import math
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import numpy as np
+
+SEED = 0
+#: of every dataset, where it has so many rows
+SIZES = {"train": 500, "validation": 300, "test": 300}
+
+
+class Row(NamedTuple):
+    """One labelled text, or one picture as the bytes of a PNG file."""
+
+    content: str | bytes
+    label: str
+    group: str = ""
+
+    @property
+    def key(self) -> str:
+        """Equal for rows that are the same to a model."""
+        if isinstance(self.content, bytes):
+            return hashlib.sha256(self.content).hexdigest()
+        return self.content.casefold()
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A labelled dataset: terms, origin, and what reads its rows, given the packages' folder."""
+
+    licence: str
+    origin: str
+    read: Callable[[Path], Iterable[Row]]
+    #: a target's truth is recorded too, and a selection never reads it
+    target: bool = False
+
+
+def draw(rows: Iterable[Row], sizes: Mapping[str, int]) -> list[tuple[Row, str]]:
+    """At most `sizes` rows, each with its split, classes as even as the rows allow.
+
+    A group stands on one side of the split only, and gives a second row only where rows of
+    other groups run out.
+    """
+    rng = np.random.default_rng(SEED)
+    groups = sorted(_groups(rows).values())
+    groups = [groups[i] for i in rng.permutation(len(groups))]
+    groups.sort(key=lambda group: group[0].label)  # dealt label by label: every split gets each
+    unit = math.gcd(*sizes.values())
+    hand = rng.permutation([split for split, size in sizes.items() for _ in range(size // unit)])
+    pools: dict[str, list[tuple[int, Row]]] = {split: [] for split in sizes}
+    for group, split in zip(groups, cycle(hand.tolist()), strict=False):
+        order = rng.permutation(len(group))
+        pools[split] += [(turn, group[i]) for turn, i in enumerate(order)]
+    return [(row, split) for split, size in sizes.items() for row in _even(pools[split], size, rng)]
+
+
+def _groups(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Distinct rows by group, without those that have two labels."""
+    labels = defaultdict(set)
+    distinct: dict[str, Row] = {}
+    for row in rows:
+        if isinstance(row.content, str):
+            row = row._replace(content=" ".join(row.content.split()))
+        labels[row.key].add(row.label)
+        distinct.setdefault(row.key, row._replace(group=row.group or row.key))
+    groups = defaultdict(list)
+    for key, row in sorted(distinct.items()):
+        if len(labels[key]) == 1:
+            groups[row.group].append(row)
+    return groups
+
+
+def _even(pool: list[tuple[int, Row]], size: int, rng: np.random.Generator) -> list[Row]:
+    """At most `size` rows, as many of each label as there are, those of a low turn first."""
+    ranked = []
+    by_turn = sorted((turn, rng.random(), row) for turn, row in pool)
+    ranks: Counter[str] = Counter()
+    for _, chance, row in by_turn:
+        ranked.append((ranks[row.label], chance, row))
+        ranks[row.label] += 1
+    picked = sorted(ranked)[:size]
+    return [picked[i][-1] for i in rng.permutation(len(picked))]
+
+
+def write_texts(rows: Iterable[Row], sizes: Mapping[str, int], file: Path) -> int:
+    """Draw `rows` into a CSV file of text, label and split; returns how many."""
+    drawn = draw(rows, sizes)
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(("text", "label", "split"))
+        writer.writerows((row.content, row.label, split) for row, split in drawn)
+    return len(drawn)
+
+
+def write_images(rows: Iterable[Row], sizes: Mapping[str, int], folder: Path) -> int:
+    """Draw `rows` into `folder/<split>/<label>/<number>.png`; returns how many."""
+    drawn = draw(rows, sizes)
+    shutil.rmtree(folder, ignore_errors=True)
+    for number, (row, split) in enumerate(drawn):
+        file = folder / split / row.label / f"{number:04}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(cast(bytes, row.content))
+    return len(drawn)

@@ -1,0 +1,118 @@
+"""Archives of PyPI, npm and Debian, fetched by name, version and sha256.
+
+Each registry's own client downloads; an archive is then read as a file, so that none of its code
+runs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import subprocess
+import sys
+import tarfile
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from pathlib import Path
+
+
+class ExampleError(Exception):
+    """The example cannot be had as asked: what was expected, what was found, what mends it."""
+
+
+CLIENTS = {
+    # Wheels only: pip runs the code of a source distribution to learn its metadata.
+    "pypi": [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"],
+    "npm": ["npm", "pack", "--silent"],
+    "debian": ["apt-get", "download"],
+}
+REMEDIES = {
+    "pypi": "check that pip can reach a package index",
+    "npm": "install npm and check that it can reach a registry",
+    "debian": "on Debian 12, run `apt-get update` as root and try again",
+}
+
+
+@dataclass(frozen=True)
+class Package:
+    """One archive of a registry."""
+
+    registry: str
+    name: str
+    version: str
+    sha256: str
+
+    def fetch(self, cache: Path) -> Path:
+        """The archive, downloaded unless `cache` has it."""
+        archive = cache / f"{self.sha256[:16]}-{self.name.rpartition('/')[2]}"
+        if not archive.is_file():
+            with tempfile.TemporaryDirectory(dir=cache) as scratch:
+                between = {"pypi": "==", "npm": "@", "debian": "="}[self.registry]
+                wanted = f"{self.name}{between}{self.version}"
+                run([*CLIENTS[self.registry], wanted], Path(scratch), REMEDIES[self.registry])
+                (file,) = Path(scratch).iterdir()
+                self._verify(file)
+                file.replace(archive)
+        return archive
+
+    def _verify(self, file: Path) -> None:
+        with file.open("rb") as stream:
+            got = hashlib.file_digest(stream, "sha256").hexdigest()
+        if got != self.sha256:
+            raise ExampleError(
+                f"{file.name} of {self.registry} is not what this example was built from: "
+                f"expected sha256 {self.sha256}, got {got}; remove it from the client's cache, "
+                f"or correct the sha256 of {self.name} after a look at what changed"
+            )
+
+
+def run(command: list[str], folder: Path, remedy: str) -> str:
+    """Standard output of a registry's client; its failure is one line with a remedy."""
+    try:
+        done = subprocess.run(
+            command, cwd=folder, check=True, capture_output=True, encoding="utf-8", errors="replace"
+        )
+    except FileNotFoundError:
+        raise ExampleError(f"{command[0]} is not installed; {remedy}") from None
+    except subprocess.CalledProcessError as error:
+        reason = (error.stderr.strip() or f"exit code {error.returncode}").splitlines()[-1]
+        raise ExampleError(f"`{' '.join(command)}` failed: {reason}; {remedy}") from error
+    return done.stdout
+
+
+def files(archive: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
+    """Path and content of the files of a wheel, npm or Debian archive that fit a glob."""
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as opened:
+            for name in opened.namelist():
+                if fnmatch(name, pattern):
+                    yield name, opened.read(name)
+        return
+    with archive.open("rb") as stream, tarfile.open(fileobj=_tar(stream)) as tar:
+        for member in tar:
+            wanted = member.isfile() and fnmatch(member.name, pattern)  # a link would seek back
+            content = tar.extractfile(member) if wanted else None
+            if content is not None:
+                yield member.name, content.read()
+
+
+def _tar(stream: io.BufferedReader) -> io.BufferedIOBase:
+    """The data of a Debian package, which is an `ar` archive of tars, or the tar itself."""
+    if stream.read(8) != b"!<arch>\n":
+        stream.seek(0)
+        return stream
+    while header := stream.read(60):
+        size = int(header[48:58])
+        if header.startswith(b"data.tar"):
+            return io.BytesIO(stream.read(size))
+        stream.seek(size + size % 2, io.SEEK_CUR)  # members start at even offsets
+    raise ExampleError(f"{stream.name} is no Debian package: it has no data.tar; download it again")
+
+
+def file(archive: Path, pattern: str) -> bytes:
+    """Content of the only file that fits a glob."""
+    (content,) = (content for _, content in files(archive, pattern))
+    return content

@@ -1,0 +1,173 @@
+"""The tables and pictures of the example's README, made from its export.
+
+Each table stands between `<!-- NAME -->` and `<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+from matplotlib.figure import Figure
+
+from mlflow_recall.adapters import figures
+from mlflow_recall.adapters.portable import ExportHistory
+from mlflow_recall.core.clustering import cluster
+from mlflow_recall.core.curves import Curves
+from mlflow_recall.core.history import usable
+from mlflow_recall.core.matrix import PerformanceMatrix
+from mlflow_recall.core.overview import Overview, overviews
+from mlflow_recall_example import FOLDER, TARGETS
+from mlflow_recall_example.draw import Dataset
+
+METRIC = "accuracy"
+PICTURES = FOLDER / "pictures"
+README = FOLDER / "README.md"
+#: models whose curves can be told apart in one small picture: from the strongest to the weakest
+DRAWN = 5
+
+
+def write(datasets: Mapping[str, Dataset]) -> Iterator[Path]:
+    """Everything that follows from the history; yields the files as they are written."""
+    records = ExportHistory(FOLDER / "history").records(METRIC)
+    found = overviews(records, METRIC)
+    PICTURES.mkdir(exist_ok=True)
+    for each in found:
+        benchmarks = each.matrix
+        for target in set(TARGETS) & set(benchmarks.datasets):
+            benchmarks = benchmarks.without(target)
+        groups = cluster(benchmarks, prefix=each.modality)
+        curves = Curves.of(usable(records, each.modality).records)
+        for name, figure in (
+            ("matrix", figures.heat_map(each.matrix, groups)),
+            ("clusters", figures.tree(groups)),
+            ("curves", curves_figure(curves, spread(each.matrix))),
+        ):
+            if figure is not None:
+                path = PICTURES / f"{each.modality}-{name}.png"
+                figure.savefig(path, dpi=80, bbox_inches="tight", metadata={"Software": None})
+                yield path
+    text = README.read_text(encoding="utf-8")
+    tables = {
+        "models": figures.markdown_table(model_rows()),
+        "datasets": figures.markdown_table(dataset_rows(datasets, found)),
+        "noise": figures.markdown_table(noise_rows(found)),
+        **{f"{each.modality} clusters": clusters_table(each) for each in found},
+    }
+    for name, table in tables.items():
+        begin, end = f"<!-- {name} -->\n", "\n<!-- end -->"
+        before, found_it, after = text.partition(begin)
+        if found_it:
+            text = before + begin + table + end + after.partition(end)[2]
+    README.write_text(text, encoding="utf-8")
+    yield README
+
+
+def model_rows() -> list[dict[str, Any]]:
+    """One row a member of both zoo files."""
+    return [
+        {
+            "model": model["name"],
+            "modality": model["modality"],
+            "checkpoint": model["source"].partition(":/")[2],
+            "family": model["family"],
+            "upstream data": model["upstream"],
+            "real head": "yes" if model["source_head"] else "",
+            "licence": model["licence"],
+            "weights": "trained here" if "rebuild" in model else "package",
+        }
+        for zoo in ("zoo.yaml", "image_zoo.yaml")
+        for model in yaml.safe_load((FOLDER / zoo).read_text(encoding="utf-8"))["models"]
+    ]
+
+
+def dataset_rows(
+    datasets: Mapping[str, Dataset], found: Sequence[Overview]
+) -> list[dict[str, Any]]:
+    """One row a dataset that was recorded or can be prepared."""
+    recorded = {
+        name: (each.modality, int((~np.isnan(column)).sum()), len(each.matrix.models))
+        for each in found
+        for name, column in zip(each.matrix.datasets, each.matrix.values.T, strict=True)
+    }
+    shipped = yaml.safe_load((FOLDER / "targets" / "targets.yaml").read_text())["datasets"]
+    terms = {entry["name"]: (entry["licence"], entry["origin"]) for entry in shipped}
+    terms |= {name: (each.licence, each.origin) for name, each in datasets.items()}
+    rows = []
+    for name, (licence, origin) in terms.items():
+        modality, done, models = recorded.get(name, ("", 0, 0))
+        rows.append(
+            {
+                "dataset": name,
+                "role": "target" if name in TARGETS else "benchmark",
+                "recorded": f"{done} of {models} {modality} models" if done else "not yet",
+                "origin": origin,
+                "licence": licence,
+            }
+        )
+    return rows
+
+
+def noise_rows(found: Sequence[Overview]) -> list[dict[str, Any]]:
+    """Coverage and noise floor of each modality."""
+    return [
+        {
+            "modality": each.modality,
+            "models": len(each.matrix.models),
+            "datasets": len(each.matrix.datasets),
+            "cells": each.cells,
+            "coverage": f"{each.matrix.coverage:.0%}",
+            "repeated cells": each.noise.cells,
+            "noise (one sd)": each.noise.deviation if each.noise.cells else "not yet",
+        }
+        for each in found
+    ]
+
+
+def clusters_table(each: Overview) -> str:
+    """The clusters of one modality on its benchmarks."""
+    matrix: PerformanceMatrix = each.matrix
+    for target in set(TARGETS) & set(matrix.datasets):
+        matrix = matrix.without(target)
+    groups = cluster(matrix, prefix=each.modality)
+    return figures.markdown_table(
+        [
+            {"cluster": c.id, "representative": c.representative, "members": ", ".join(c.members)}
+            for c in groups.clusters
+        ]
+    )
+
+
+def spread(matrix: PerformanceMatrix) -> list[str]:
+    """A few models from the strongest to the weakest, as even as can be."""
+    order = np.argsort(-matrix.strength)
+    picked = order[np.linspace(0, len(order) - 1, DRAWN).round().astype(int)]
+    return [matrix.models[i] for i in picked]
+
+
+def curves_figure(curves: Curves, models: Sequence[str]) -> Figure:
+    """Validation score by epoch on every dataset, of a few models."""
+    columns = 4
+    rows = -(-len(curves.datasets) // columns)
+    figure = Figure(figsize=(3 * columns, 2.2 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True).ravel()
+    stages = np.arange(1, curves.stages + 1)
+    for panel, dataset, scores in zip(
+        axes, curves.datasets, curves.scores.transpose(1, 0, 2), strict=False
+    ):
+        panel.plot(stages, scores.T, color="lightgrey", linewidth=0.8)
+        for model in models:
+            panel.plot(stages, scores[curves.models.index(model)], label=model, linewidth=1.6)
+        panel.set_title(dataset, fontsize="medium")
+        panel.set_xticks(stages)
+    for panel in axes[len(curves.datasets) :]:
+        panel.set_axis_off()
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=DRAWN, frameon=False)
+    figure.supylabel("validation accuracy")
+    for panel in axes[len(curves.datasets) - columns : len(curves.datasets)]:
+        panel.set_xlabel("epoch")
+    return figure
