@@ -5,16 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from mlflow_recall.adapters.datasets import DatasetSpec
-from mlflow_recall.core.metrics import bounded, check_metric
+from mlflow_recall.core.advice import Wish
+from mlflow_recall.core.constraints import Constraints
+from mlflow_recall.core.metrics import METRICS, bounded, check_metric
 from mlflow_recall.core.policies import policy
 from mlflow_recall.core.recipes import Recipe
 from mlflow_recall.core.recommend import recommender
-from mlflow_recall.core.scores import SCORES
+from mlflow_recall.core.scores import known_scores
 from mlflow_recall.errors import SettingError, unknown
 
 FINALS = ("auto", "full", "same")
+SIMILARITIES = ("performance", "card")
+#: gap to the best that does not matter, for metrics in [0, 1]
+_TOLERANCE = 0.01
+TESTS = ("last", "each")
 
 
 @dataclass(frozen=True)
@@ -26,9 +33,15 @@ class BenchmarkConfig:
     models: tuple[str, ...] = ()
     #: fields of a recipe that differ from the family's default
     recipe: Mapping[str, object] = field(default_factory=dict)
+    #: at most so many cells are trained now; 0: all that are missing
+    limit: int = 0
+    #: after which stages the test split is evaluated; a back-test of policies wants ``each``
+    test: Literal["last", "each"] = "each"
 
     def __post_init__(self) -> None:
         Recipe().altered(self.recipe, "options")
+        if self.test not in TESTS:
+            raise SettingError(unknown("value of test", self.test, TESTS))
 
 
 @dataclass(frozen=True)
@@ -42,10 +55,39 @@ class ClusterConfig:
     clusters: int | None = None
     top: int = 5
     drop: tuple[str, ...] = ()
+    #: ``performance`` (eq. 1) or ``card``, the text that describes a model
+    similarity: str = "performance"
 
     def __post_init__(self) -> None:
         if self.cut is not None and self.clusters is not None:
             raise SettingError("cut and clusters: expected one of them, got both")
+        if self.similarity not in SIMILARITIES:
+            raise SettingError(unknown("similarity", self.similarity, SIMILARITIES))
+
+
+@dataclass(frozen=True)
+class RecommendConfig:
+    """Rank models by what is recorded, without a look at any dataset."""
+
+    metric: str = "accuracy"
+    modality: str = ""
+    recommender: str = "auto"
+    top_k: int | None = 0
+    tolerance: float | None = None
+    confidence: float = 0.9
+    models: tuple[str, ...] = ()
+    constraints: Constraints = field(default_factory=Constraints)
+    #: datasets of plain tables that are left out
+    drop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_wish(self.wish, self.metric, self.tolerance)
+
+    @property
+    def wish(self) -> Wish:
+        """What is asked of the recommendation."""
+        tolerance = _TOLERANCE if self.tolerance is None else self.tolerance
+        return Wish(self.recommender, self.top_k, tolerance, self.confidence)
 
 
 @dataclass(frozen=True)
@@ -54,35 +96,39 @@ class RecallConfig:
 
     dataset: DatasetSpec
     metric: str = "accuracy"
-    recommender: str = "interleaved"
+    #: ``auto``: blend ranks and portfolio picks the set; see ``core.advice``
+    recommender: str = "auto"
+    #: names between commas; ``auto``: see ``recall``
     score: str = "auto"
-    #: 0: five, or all where there are fewer
-    top_k: int = 0
+    #: 0: five, or all where there are fewer; None: as few as reach the confidence
+    top_k: int | None = 0
+    #: wanted probability that the set holds a model within the tolerance
+    confidence: float = 0.9
     #: gap to the best that does not matter; 0.01 for metrics in [0, 1]
     tolerance: float | None = None
     #: samples of the target that a probe looks at
     probe_samples: int = 500
     models: tuple[str, ...] = ()
+    constraints: Constraints = field(default_factory=Constraints)
 
     def __post_init__(self) -> None:
         check_metric(self.metric)
-        recommender(self.recommender)
-        if self.score != "auto" and self.score not in SCORES:
-            raise SettingError(unknown("score", self.score, {"auto", *SCORES}))
-        if self.top_k < 0:
-            raise SettingError(f"top_k: expected at least 1, got {self.top_k}")
-        if self.tolerance is None and not bounded(self.metric):
-            raise SettingError(
-                f"tolerance: expected one in the unit of {self.metric}, which is not in [0, 1]: "
-                "give --tolerance"
-            )
-        if not 0 <= self.allowed_gap < math.inf:
-            raise SettingError(f"tolerance: expected 0 or more, got {self.tolerance:g}")
+        _check_wish(self.wish, self.metric, self.tolerance)
+        for name in self.scores:
+            if name not in known_scores():
+                raise SettingError(unknown("score", name, {"auto", *known_scores()}))
 
     @property
-    def allowed_gap(self) -> float:
-        """The tolerance, or its default."""
-        return 0.01 if self.tolerance is None else self.tolerance
+    def scores(self) -> tuple[str, ...]:
+        """The scores that were asked for; empty: whichever serve."""
+        named = () if self.score == "auto" else self.score.split(",")
+        return tuple(name.strip() for name in named if name.strip())
+
+    @property
+    def wish(self) -> Wish:
+        """What is asked of the recommendation."""
+        tolerance = _TOLERANCE if self.tolerance is None else self.tolerance
+        return Wish(self.recommender, self.top_k, tolerance, self.confidence)
 
 
 @dataclass(frozen=True)
@@ -116,6 +162,22 @@ class SelectConfig:
                 f"alias: expected letters, digits, '_' and '-', and neither 'latest' nor 'v1', "
                 f"got {self.alias!r}"
             )
+
+
+def _check_wish(wish: Wish, metric: str, tolerance: float | None) -> None:
+    if wish.recommender != "auto":
+        recommender(wish.recommender)
+    if not 0 < wish.confidence < 1:
+        raise SettingError(f"confidence: expected a share between 0 and 1, got {wish.confidence:g}")
+    if wish.top_k is not None and wish.top_k < 0:
+        raise SettingError(f"top_k: expected at least 1, got {wish.top_k}")
+    if tolerance is None and metric in METRICS and not bounded(metric):
+        raise SettingError(
+            f"tolerance: expected one in the unit of {metric}, which is not in [0, 1]: "
+            "give --tolerance"
+        )
+    if not 0 <= wish.tolerance < math.inf:
+        raise SettingError(f"tolerance: expected 0 or more, got {wish.tolerance:g}")
 
 
 def _is_version(alias: str) -> bool:

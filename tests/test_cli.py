@@ -20,7 +20,10 @@ from prepared import TARGET_ROWS, Zoo, image_zoo, runs_of, text_zoo, write_zoo
 from tiny import CLASSES, tiny_images, tiny_texts
 
 from mlflow_recall.adapters import tags
+from mlflow_recall.adapters.ledger import Ledger
 from mlflow_recall.cli import main
+from mlflow_recall.core.recipes import Recipe
+from mlflow_recall.ports import StageResult
 
 COMMANDS: tuple[list[str], ...] = (
     [],
@@ -30,6 +33,7 @@ COMMANDS: tuple[list[str], ...] = (
     ["recall"],
     ["select"],
     ["history"],
+    ["history", "show"],
     ["history", "export"],
     ["history", "import"],
 )
@@ -197,12 +201,12 @@ BAD: dict[str, tuple[list[str], int, Sequence[str]]] = {
     "unknown recommender": (
         ["--dataset", "TARGET", "--recommender", "friend"],
         1,
-        ["unknown recommender 'friend': expected one of interleaved, paper, prior"],
+        ["unknown recommender 'friend': expected one of ", "interleaved, ", "paper, ", "prior"],
     ),
     "unknown score": (
         ["--dataset", "TARGET", "--score", "taste"],
         1,
-        ["unknown score 'taste': expected one of auto, leep, logme"],
+        ["unknown score 'taste': expected one of auto, ", "leep, ", "logme"],
     ),
     "unknown final": (
         ["--dataset", "TARGET", "--final", "maybe"],
@@ -399,12 +403,19 @@ def test_a_wrong_benchmark_file_is_one_line(
         (["cluster", "--cut", "1", "--clusters", "2"], ["expected one of them, got both"]),
         (["history", "import", "--from", "/nowhere"], ["/nowhere", "no such file"]),
         (["recall", "--dataset", "absent.csv"], ["absent.csv"]),
+        (["history", "show", "--metric", "beauty"], ["unknown metric 'beauty'", "accuracy"]),
+        (["history", "show", "--history", "/nowhere"], ["/nowhere: expected matrix.csv"]),
+        (
+            ["benchmark", "--datasets", "BENCHMARKS", "--test", "never"],
+            ["unknown value of test 'never': expected one of each, last"],
+        ),
     ],
 )
 def test_other_commands_answer_bad_input_with_one_line_too(
     argv: list[str], words: list[str], cli: Cli, zoo: Zoo
 ) -> None:
     before = holdings(zoo.uri)
+    argv = [token.replace("BENCHMARKS", str(zoo.folder / "benchmarks.yaml")) for token in argv]
 
     answer = cli(*argv, "--namespace", zoo.namespace)
 
@@ -425,6 +436,7 @@ def test_a_server_that_is_not_reached_is_said_by_every_command(
         ["benchmark", "--datasets", benchmarks],
         ["cluster"],
         ["recall", "--dataset", zoo.target.path],
+        ["history", "show"],
         ["history", "export", "--to", tmp_path / "export"],
     ):
         answer = cli(*argv, "--tracking-uri", "http://127.0.0.1:1")
@@ -502,17 +514,143 @@ def test_register_benchmark_and_export_tell_what_they_did(
     work = ["benchmark", "--datasets", tmp_path / "benchmarks.yaml", "--epochs", 1, *here]
 
     registered = cli("register", "--zoo", zoo_file, "--json", "-", *here)
+    some = cli(*work, "--limit", 1)
     done = cli(*work, "--json", "-")
     again = cli(*work)
     moved = cli("history", "export", "--to", tmp_path / "export", "--json", "-", *here)
     back = cli("history", "import", "--from", tmp_path / "export", "--namespace", f"{namespace}-b")
 
     assert [model["action"] for model in registered.data["models"]] == ["created"] * 2
-    assert (done.data["cells"], len(done.data["done"]), done.data["failed"]) == (2, 2, {})
+    last = some.out.splitlines()[-1]
+    assert last == "2 cells: 1 done now, 0 before, 0 elsewhere, 0 failed, 1 left"
+    assert (done.data["cells"], len(done.data["done"]), done.data["failed"]) == (2, 1, {})
+    assert (done.data["done_before"], done.data["left"]) == (1, 0)
     assert again.out.splitlines()[-1] == "2 cells: 0 done now, 2 before, 0 elsewhere, 0 failed"
     assert (moved.data["runs"], moved.data["models"]) == (2, 2)
     assert back.out.splitlines()[-1] == "2 runs are new, 0 were there, 2 models"
-    assert {answer.code for answer in (registered, done, again, moved, back)} == {0}
+    assert {answer.code for answer in (registered, some, done, again, moved, back)} == {0}
+
+
+@pytest.fixture
+def known(client: MlflowClient, namespace: str) -> str:
+    """A namespace with text models on two datasets, one of them repeated, and a picture model."""
+    ledger = Ledger(client, f"{namespace}/benchmark")
+    for model, dataset, modality, seed, score in (
+        ("a", "x", "text", 0, 0.5),
+        ("a", "x", "text", 1, 0.75),
+        ("a", "y", "text", 0, 0.25),
+        ("b", "x", "text", 0, 0.875),
+        ("p", "z", "image", 0, 0.125),
+    ):
+        told = {
+            tags.MODEL: f"{namespace}--{model}",
+            tags.DATASET: dataset,
+            tags.MODALITY: modality,
+            tags.EPOCHS: "1",
+            tags.RECIPE: Recipe(epochs=1, seed=seed).to_json(),
+        }
+        run = ledger.open(f"{model} on {dataset}", "benchmark", told)
+        scores = {"accuracy": score, "log_loss": 1 - score}
+        run.stage(StageResult(1, scores, 1.0, test=scores))
+        run.finish()
+    ledger.close()
+    return namespace
+
+
+def test_history_show_prints_what_there_is_by_modality_and_metric(cli: Cli, known: str) -> None:
+    answer = cli("history", "show", "--namespace", known, "--json", "-")
+
+    told = answer.data
+    assert answer.code == 0, answer.err
+    assert {kind: sorted(found) for kind, found in told.items()} == {
+        "image": ["accuracy", "log_loss"],
+        "text": ["accuracy", "log_loss"],
+    }
+    text = told["text"]["accuracy"]
+    assert (text["models"], text["datasets"], text["cells"], text["coverage"]) == (2, 2, 3, 0.75)
+    assert text["missing"] == [{"model": f"{known}--b", "dataset": "y"}]
+    assert text["noise"] == pytest.approx(0.25 / 2**0.5)  # of 0.5 and 0.75
+    assert text["repeated"] == {"cells": 1, "runs": 2}
+    assert told["text"]["log_loss"]["noise"] == pytest.approx(text["noise"])
+    image = told["image"]["accuracy"]
+    assert (image["coverage"], image["noise"], image["missing"]) == (1.0, None, [])
+
+
+def test_history_show_is_a_table_a_modality_and_a_line_each(cli: Cli, known: str) -> None:
+    answer = cli("history", "show", "--namespace", known)
+
+    assert answer.code == 0, answer.err
+    rows = cells_of(answer.out)
+    assert ["text", "accuracy", "2", "2", "3", "75.0%", "0.177", "1"] in rows
+    assert ["image", "log_loss", "1", "1", "1", "100.0%", "-", "0"] in rows
+    assert ["x", "2", "0", "0.875", "b", "0.625", "0.625"] in rows
+    assert ["y", "1", "1", "0.250", "a", "0.250", "0.250"] in rows
+    lines = answer.out.splitlines()
+    assert (
+        "image: 1 models on 1 datasets, 1 cells, coverage 100%; "
+        "no cell was repeated, so the noise floor is unknown"
+    ) in lines
+    assert lines[-1] == (
+        "text: 2 models on 2 datasets, 3 cells, coverage 75%; "
+        "1 cells were repeated and differ by 0.1768 accuracy (one standard deviation)"
+    )
+
+
+def cells_of(printed: str) -> list[list[str]]:
+    """Cells of every row of every table that was printed."""
+    rows = [line.split("│")[1:-1] for line in printed.splitlines() if "│" in line]
+    return [[cell.strip() for cell in row] for row in rows]
+
+
+def test_history_show_of_a_metric_shows_its_scores(cli: Cli, known: str, tmp_path: Path) -> None:
+    file = tmp_path / "show.json"
+    answer = cli(
+        "history", "show", "--namespace", known, "--metric", "log_loss", "--json", file
+    )  # fmt: skip
+
+    assert answer.code == 0, answer.err
+    assert "differ by 0.1768 log_loss" in answer.out.splitlines()[-1]
+    assert "text accuracy" not in answer.out
+    assert json.loads(file.read_text()).keys() == {"text", "image"}
+
+
+def test_history_show_of_a_folder_of_plain_tables(cli: Cli, store: str, tmp_path: Path) -> None:
+    """Without a server; the metric is whatever the table calls it."""
+    rows = [("a", "x", "auc", 0.5), ("a", "y", "auc", 0.75), ("b", "x", "auc", 0.25)]
+    table = pd.DataFrame(rows, columns=["model", "dataset", "metric", "value"])
+    table.to_csv(tmp_path / "matrix.csv", index=False)
+    before = holdings(store)
+
+    answer = cli("history", "show", "--history", tmp_path, "--json", tmp_path / "show.json")
+
+    assert answer.code == 0, answer.err
+    (metrics,) = json.loads((tmp_path / "show.json").read_text()).values()
+    assert metrics["auc"]["coverage"] == 0.75
+    assert metrics["auc"]["missing"] == [{"model": "b", "dataset": "y"}]
+    assert ["x", "2", "0", "0.500", "a", "0.250", "0.250"] in cells_of(answer.out)
+    assert answer.out.splitlines()[-1].startswith(
+        "history: 2 models on 2 datasets, 3 cells, coverage 75%; no cell was repeated"
+    )
+    assert holdings(store) == before
+
+
+def test_history_show_of_a_store_changes_nothing_in_it(cli: Cli, zoo: Zoo) -> None:
+    before = holdings(zoo.uri)
+
+    answer = cli("history", "show", "--namespace", zoo.namespace, "--json", "-")
+
+    assert answer.code == 0, answer.err
+    text = answer.data["text"]["accuracy"]
+    assert (text["models"], text["datasets"], text["coverage"]) == (5, 3, 1.0)
+    assert holdings(zoo.uri) == before
+
+
+def test_history_show_without_a_history_says_how_to_get_one(cli: Cli, namespace: str) -> None:
+    answer = cli("history", "show", "--namespace", namespace)
+
+    assert (answer.code, answer.out) == (1, "")
+    (line,) = answer.err.splitlines()
+    assert f"experiment '{namespace}/benchmark': expected benchmark runs" in line
 
 
 def test_winners_travel_with_their_zoo(cli: Cli, zoo: Zoo, namespace: str, tmp_path: Path) -> None:

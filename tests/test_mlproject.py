@@ -29,10 +29,13 @@ def test_an_entry_point_gives_its_parameters_to_options_that_exist(name: str) ->
     entry = PROJECT["entry_points"][name]
     start, _, rest = entry["command"].partition("mlflow_recall ")
     options = re.findall(r"--([\w-]+) \{(\w+)\}", rest)
-    known = {o for param in command_of(rest.split()).params for o in param.opts}
+    arguments = re.findall(r"\{(\w+)\}", rest.partition("--")[0])
+    params = command_of(rest.split()).params
+    known = {o for param in params for o in param.opts}
 
     assert start == "python -m "
-    assert {parameter for _, parameter in options} == set(entry["parameters"])
+    assert arguments == [p.name for p in params if isinstance(p, click.Argument)]
+    assert {*arguments, *(parameter for _, parameter in options)} == set(entry["parameters"])
     assert all(f"--{option}" in known for option, _ in options)
     assert all(option.replace("-", "_") == parameter for option, parameter in options)
 

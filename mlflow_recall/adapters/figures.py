@@ -84,8 +84,10 @@ def race(
     return figure
 
 
-def ranking(models: Sequence[str], parts: Mapping[str, Sequence[float]], chosen: int) -> Figure:
-    """Every part of a ranking, standardised so that they share an axis; the chosen on top."""
+def ranking(
+    models: Sequence[str], parts: Mapping[str, Sequence[float]], chosen: Sequence[str]
+) -> Figure:
+    """Every part of a ranking, standardised so that they share an axis; the chosen in bold."""
     figure, axes = _canvas(8, 1.2 + _ROW * len(models))
     height = 0.8 / max(1, len(parts))
     place = np.arange(len(models))
@@ -95,9 +97,10 @@ def ranking(models: Sequence[str], parts: Mapping[str, Sequence[float]], chosen:
         spread = known.std() if known.size else 0.0
         scaled = (column - known.mean()) / spread if spread > 0 else np.zeros_like(column)
         axes.barh(place + (i - (len(parts) - 1) / 2) * height, scaled, height, label=name)
-    axes.axhline(chosen - 0.5, color="black", linestyle=":")
-    axes.text(axes.get_xlim()[1], chosen - 0.5, "recalled above ", ha="right", va="bottom")
     axes.set_yticks(place, models)
+    for model, label in zip(models, axes.get_yticklabels(), strict=True):
+        label.set_fontweight("bold" if model in chosen else "normal")
+    axes.set_title("recalled in bold", fontsize="medium")
     axes.invert_yaxis()
     axes.set_xlabel("standard deviations from the mean over models")
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)

@@ -30,6 +30,10 @@ class ZooEntry:
     upstream: str = ""
     licence: str = ""
     source_head: bool = False
+    #: of the backbone; 0: nobody told
+    parameters: int = 0
+    #: for weights that no other machine can fetch: the command that makes them again
+    rebuild: str = ""
     config: Mapping[str, object] = field(default_factory=dict)
     recipe: Mapping[str, object] = field(default_factory=dict)
 

@@ -8,9 +8,11 @@ machine that wrote it: names are those of the zoo, without the namespace they ar
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,8 @@ from mlflow_recall.adapters import tags
 from mlflow_recall.adapters.ownership import owner
 from mlflow_recall.adapters.registry import MlflowRegistry
 from mlflow_recall.adapters.tracking import ensure_experiment, search_runs
-from mlflow_recall.core.records import Member
+from mlflow_recall.core.metrics import METRICS, check_metric, oriented
+from mlflow_recall.core.records import Member, Record
 from mlflow_recall.errors import HistoryError
 from mlflow_recall.ports import Voice
 
@@ -30,6 +33,7 @@ _RUNS, _MODELS = "runs.jsonl", "models.jsonl"
 _RUN_KEYS = ("run", "name", "start", "end", "tags", "params", "metrics")
 _MODEL_KEYS = ("title", "tags")
 _IMPORTED = "recall.imported"  # id of the run in the store it was exported from
+_FEATURES = {"family": tags.FAMILY, "architecture": tags.ARCH, "upstream": "recall.upstream"}
 _LOCAL = {tags.OWNER, tags.HEARTBEAT, tags.CLUSTERED_BY, tags.NAMESPACE, "mlflow.user"}
 
 
@@ -60,6 +64,8 @@ class Portable:
     def export(self, folder: Path, voice: Voice) -> Moved:
         """Write every finished benchmark run and every registered model of the namespace.
 
+        A finished run never changes, so the lines that the folder has of it are kept.
+
         Raises:
             HistoryError: there is nothing to export.
         """
@@ -69,10 +75,12 @@ class Portable:
         if not runs:
             raise HistoryError(f"experiment {self._experiment!r}: expected finished runs, got none")
         folder.mkdir(parents=True, exist_ok=True)
+        there = _lines(folder / _RUNS)
         with voice.progress("export", len(runs)) as bar:
             lines = []
             for run in sorted(runs, key=_order):
-                lines.append(json.dumps(self._told(run), sort_keys=True))
+                line = there.get(_origin(run))
+                lines.append(line or json.dumps(self._told(run), sort_keys=True))
                 bar.advance()
         members = self._registry.members()
         models = [{"title": self._title(m.name), "tags": _described(m)} for m in members]
@@ -107,8 +115,9 @@ class Portable:
         told = _portable(run.data.tags)
         told[tags.MODEL] = self._title(told.get(tags.MODEL, ""))
         told.pop(tags.CURVE, None)  # made again from the metrics
+        told.pop(_IMPORTED, None)
         return {
-            "run": told.pop(_IMPORTED, run_id),
+            "run": _origin(run),
             "name": f"{told[tags.MODEL]} on {told.get(tags.DATASET, '')}",
             "start": run.info.start_time,
             "end": run.info.end_time or run.info.start_time,
@@ -170,6 +179,89 @@ class Portable:
         self._client.set_terminated(made.info.run_id, "FINISHED", run["end"])
 
 
+def _origin(run: Run) -> str:
+    """Id of a run in the store where it was made."""
+    return str(run.data.tags.get(_IMPORTED, run.info.run_id))
+
+
+def _lines(path: Path) -> dict[str, str]:
+    """Lines of an earlier export by the run that each tells of."""
+    if not path.exists():
+        return {}
+    told = zip(path.read_text().splitlines(), _read(path, _RUN_KEYS, tags.MODEL), strict=True)
+    return {str(entry["run"]): line for line, entry in told}
+
+
+class ExportHistory:
+    """An export as a history of its own, without a server; see ``ports.Tables``.
+
+    Args:
+        folder: with the ``runs.jsonl`` that ``history export`` wrote.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self._folder = Path(folder)
+
+    @staticmethod
+    def is_one(folder: str | Path) -> bool:
+        """Whether a folder holds an export."""
+        return (Path(folder) / _RUNS).is_file()
+
+    def metrics(self) -> tuple[str, ...]:
+        """See ``ports.History.metrics``."""
+        keys = {key for run in self._runs for key in run["metrics"]}
+        tested = {key.removeprefix("test/") for key in keys if key.startswith("test/")}
+        return tuple(sorted(tested & set(METRICS)))
+
+    def records(self, metric: str) -> list[Record]:
+        """See ``ports.History.records``."""
+        check_metric(metric)
+        return [_record(run, metric) for run in self._runs if run["metrics"].get(f"val/{metric}")]
+
+    def scores(self) -> dict[str, dict[tuple[str, str], float]]:
+        """See ``ports.Tables.scores``; an export has none."""
+        return {}
+
+    def model_features(self) -> dict[str, dict[str, float | str]]:
+        """See ``ports.Tables.model_features``: family, architecture and upstream data."""
+        models = list(_read(self._folder / _MODELS, _MODEL_KEYS, tags.ARCH))
+        return {
+            name: {model["title"]: model["tags"].get(tag, "") for model in models}
+            for name, tag in _FEATURES.items()
+        }
+
+    def dataset_features(self) -> dict[str, dict[str, float | str]]:
+        """See ``ports.Tables.dataset_features``; an export has none."""
+        return {}
+
+    @cached_property
+    def _runs(self) -> list[dict[str, Any]]:
+        return list(_read(self._folder / _RUNS, _RUN_KEYS, tags.MODEL))
+
+
+def _record(run: Mapping[str, Any], metric: str) -> Record:
+    told = run["tags"]
+    curves = {
+        key: [oriented(metric, value) for _, value in sorted(run["metrics"].get(key, []))]
+        for key in (f"val/{metric}", f"test/{metric}")
+    }
+    validation, tested = curves.values()
+    return Record(
+        model=told[tags.MODEL],
+        dataset=told.get(tags.DATASET, ""),
+        validation=tuple(validation),
+        test=tested[-1] if tested else math.nan,
+        tested=tuple(tested) if len(tested) == len(validation) else (),
+        epochs=int(told.get(tags.EPOCHS, len(validation))),
+        seconds=tuple(value for _, value in sorted(run["metrics"].get("time/seconds", []))),
+        modality=told.get(tags.MODALITY, ""),
+        digest=told.get(tags.DIGEST, ""),
+        version=told.get(tags.MODEL_VERSION, ""),
+        recipe=told.get(tags.RECIPE, ""),
+        run_id=run["run"],
+    )
+
+
 def _order(run: Run) -> tuple[str, str, str]:
     told = run.data.tags
     return told.get(tags.DATASET, ""), told.get(tags.MODEL, ""), run.info.run_id
@@ -187,14 +279,17 @@ def _portable(told: Mapping[str, str]) -> dict[str, str]:
 def _described(member: Member) -> dict[str, str]:
     """Tags that make a member without a look at its weights."""
     known = {tags.ARCH: member.arch, tags.MODALITY: member.modality}
-    return {**known, **_portable(member.tags)}
+    told = {**known, **_portable(member.tags)}
+    if tags.REBUILD in told:
+        told[tags.WEIGHTS] = "absent"  # where it is taken in, until it was made again there
+    return told
 
 
 def _curves(metrics: Mapping[str, Any]) -> dict[str, list[float]]:
     curves = {
         key: [value for _, value in history]
         for key, history in metrics.items()
-        if key.startswith("val/")
+        if key.startswith(("val/", "test/"))
     }
     return {**curves, "seconds": [value for _, value in metrics.get("time/seconds", [])]}
 

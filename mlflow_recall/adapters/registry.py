@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,10 @@ from mlflow_recall.errors import SettingError, ZooError
 
 #: namespace of everything that names no other
 DEFAULT = "recall"
+#: tags that describe a model to people
+_CARD = (tags.FAMILY, "recall.upstream", tags.ARCH, tags.SOURCE)
+#: of a registered model whatever its versions say: an import writes the clusters of then on both
+_CLUSTERED = (tags.CLUSTER, tags.REPRESENTATIVE, tags.CLUSTERED_BY, tags.CLUSTER_METRIC)
 _PICKLED = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
 
@@ -61,10 +65,13 @@ class MlflowRegistry:
         members = []
         for model, version in self._newest():
             told = {**model.tags, **version.tags}
+            told |= {tag: model.tags[tag] for tag in _CLUSTERED if tag in model.tags}
             if told.get(tags.NAMESPACE, DEFAULT) != self._namespace:
                 continue
             try:
-                members.append(self._member(version, told))
+                member = self._member(version, told)
+                said = (model.description, version.description, *map(told.get, _CARD))
+                members.append(replace(member, card=" ".join(filter(None, said))))
             except ZooError as error:
                 if on_left_out is not None:
                     on_left_out(f"left out {error}")
@@ -229,6 +236,7 @@ class MlflowRegistry:
             modality=modality,
             arch=arch,
             family=told.get(tags.FAMILY, ""),
+            parameters=_number(told.get(tags.PARAMETERS, "")),
             available=told.get(tags.WEIGHTS) != "absent",
             source_head=told.get(tags.SOURCE_HEAD) == "true",
             config=_object(told, tags.CONFIG, label),
@@ -236,6 +244,7 @@ class MlflowRegistry:
             cluster=told.get(tags.CLUSTER, ""),
             representative=told.get(tags.REPRESENTATIVE) == "true",
             tags=dict(told),
+            identity=f"{version.creation_timestamp}:{version.source}",
         )
 
     def _flavour(self, version: ModelVersion) -> tuple[str, str]:
@@ -285,6 +294,9 @@ class MlflowRegistry:
             tags.NAMESPACE: self._namespace,
             "recall.upstream": entry.upstream,
             "recall.licence": entry.licence,
+            tags.WEIGHTS: "present" if entry.rebuild else "",  # an import said absent
+            tags.REBUILD: entry.rebuild,
+            tags.PARAMETERS: str(entry.parameters or ""),
             tags.CONFIG: json.dumps(dict(entry.config), sort_keys=True),
             tags.RECIPE: json.dumps(dict(entry.recipe), sort_keys=True),
             **digest,
@@ -307,6 +319,11 @@ class MlflowRegistry:
             raise
         self._client.finalize_logged_model(logged.model_id, "READY")
         return str(logged.model_id)
+
+
+def _number(text: str) -> int | None:
+    """A tag that holds a number; tags are anybody's to write."""
+    return int(text) if text.isdigit() else None
 
 
 def _object(told: Mapping[str, str], tag: str, label: str) -> dict[str, object]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mlflow_recall.core.recipes import Recipe
 from mlflow_recall.core.records import Member, Record
@@ -31,7 +32,8 @@ def usable(
     """The complete records of one modality that may stand in one matrix.
 
     Of every model, only the records of its present version and of its most frequent recipe are
-    kept. The target's own records, which would tell the answer, are left out.
+    kept; recipes that differ in the seed alone are one. The target's own records, which would tell
+    the answer, are left out.
 
     Args:
         records: as a ``History`` returned them.
@@ -59,12 +61,28 @@ def usable(
             f"got those of {', '.join(there) or 'none'}: run `mlflow-recall benchmark` on "
             f"{modality or 'some'} datasets first"
         )
-    counts: dict[str, Counter[str]] = {}
-    for record in kept:
-        counts.setdefault(record.model, Counter())[record.recipe] += 1
-    main = {model: max(sorted(c), key=c.__getitem__) for model, c in counts.items()}
-    same = [r for r in kept if r.recipe == main[r.model]]
+    main = _most_frequent((r.model, method_of(r)) for r in kept)
+    same = [r for r in kept if method_of(r) == main[r.model]]
     if len(same) < len(kept):
         notes.append(f"{len(kept) - len(same)} records of rarer recipes are not used")
-    recipes = {model: Recipe.from_json(text) for model, text in main.items() if text}
+    texts = _most_frequent((r.model, r.recipe) for r in same)
+    recipes = {model: Recipe.from_json(text) for model, text in texts.items() if text}
     return Usable(tuple(same), recipes, tuple(notes))
+
+
+def method_of(record: Record) -> str:
+    """The recipe of a record without its seed, as JSON; empty where none is known."""
+    return _without_seed(record.recipe)
+
+
+@lru_cache(maxsize=4096)
+def _without_seed(recipe: str) -> str:
+    return Recipe.from_json(recipe).method.to_json() if recipe else ""
+
+
+def _most_frequent(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Of every first its most frequent second; of equals the first in order."""
+    counts: dict[str, Counter[str]] = {}
+    for first, second in pairs:
+        counts.setdefault(first, Counter())[second] += 1
+    return {first: max(sorted(c), key=c.__getitem__) for first, c in counts.items()}

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from mlflow_recall.adapters import figures, tags
 from mlflow_recall.adapters.ledger import Ledger, OpenRun, settings_of
 from mlflow_recall.config import ClusterConfig
+from mlflow_recall.core.cards import card_distance
 from mlflow_recall.core.clustering import Clustering, cluster
+from mlflow_recall.core.compare import Compared, compare
 from mlflow_recall.core.history import usable
 from mlflow_recall.core.matrix import PerformanceMatrix
-from mlflow_recall.core.records import Record
 from mlflow_recall.errors import HistoryError
 from mlflow_recall.ports import History
 from mlflow_recall.workflows.bench import Bench
@@ -30,17 +31,67 @@ class Clustered:
     tagged: int = 0
 
 
-def cluster_history(config: ClusterConfig, history: History) -> list[Clustered]:
+def cluster_history(
+    config: ClusterConfig, history: History, cards: Mapping[str, str] | None = None
+) -> list[Clustered]:
     """Cluster what a history holds, one modality after the other, and write nothing.
+
+    Args:
+        config: what to cluster, and how.
+        history: of any kind.
+        cards: model -> the text that describes it; the name says it where there is none.
 
     Raises:
         HistoryError: nothing recorded, or nothing of the modality.
     """
+    return [
+        _cluster(config, matrix, modality, cards or {})
+        for modality, matrix in _matrices(config, history)
+    ]
+
+
+def compare_history(
+    config: ClusterConfig, history: History, cards: Mapping[str, str] | None = None
+) -> dict[str, Sequence[Compared]]:
+    """Which similarity, algorithm and number of clusters separates a history's models best.
+
+    The paper's Tables I and X in one, modality by modality; see ``core.compare``. Nothing is
+    written.
+
+    Raises:
+        HistoryError: nothing recorded, or nothing of the modality.
+    """
+    return {
+        modality: compare(
+            matrix,
+            cards=dict(zip(matrix.models, _cards(matrix, cards or {}), strict=True)),
+            counts=[config.clusters] if config.clusters else None,
+            cuts=[] if config.cut is None else [config.cut],
+            top=config.top,
+        )
+        for modality, matrix in _matrices(config, history)
+    }
+
+
+def _cards(matrix: PerformanceMatrix, cards: Mapping[str, str]) -> list[str]:
+    """The text of each model; its name where nobody described it."""
+    return [cards.get(name) or name for name in matrix.models]
+
+
+def _matrices(config: ClusterConfig, history: History) -> Iterator[tuple[str, PerformanceMatrix]]:
+    """The matrix of each modality."""
     records = history.records(config.metric)
+    datasets = {record.dataset for record in records}
+    if strange := sorted(set(config.drop) - datasets):
+        raise HistoryError(
+            f"drop-dataset: expected one of {', '.join(sorted(datasets))}, got {strange[0]!r}"
+        )
     modalities = sorted({r.modality for r in records if r.complete})
-    if config.modality:
-        modalities = [config.modality]
-    return [_cluster(config, records, modality) for modality in modalities]
+    for modality in [config.modality] if config.modality else modalities:
+        matrix = PerformanceMatrix.of(usable(records, modality).records)
+        for dataset in config.drop:
+            matrix = matrix.without(dataset)
+        yield modality, matrix
 
 
 def cluster_zoo(config: ClusterConfig, bench: Bench) -> list[Clustered]:
@@ -48,7 +99,8 @@ def cluster_zoo(config: ClusterConfig, bench: Bench) -> list[Clustered]:
     done: list[Clustered] = []
     ledger = Ledger(bench.client, f"{bench.namespace}/cluster")
     try:
-        for found in cluster_history(config, bench.history):
+        cards = {member.name: member.card for member in bench.registry.members()}
+        for found in cluster_history(config, bench.history, cards):
             name = f"cluster {found.modality}".strip()
             with ledger.running(name, "cluster", "" if done else bench.run_id) as run:
                 tagged = bench.registry.tag_clusters(found.clustering, run.run_id, config.metric)
@@ -107,14 +159,12 @@ def matrix_rows(matrix: PerformanceMatrix) -> list[dict[str, object]]:
     ]
 
 
-def _cluster(config: ClusterConfig, records: Sequence[Record], modality: str) -> Clustered:
-    matrix = PerformanceMatrix.of(usable(records, modality).records)
-    for dataset in config.drop:
-        if dataset not in matrix.datasets:
-            raise HistoryError(
-                f"drop-dataset: expected one of {', '.join(matrix.datasets)}, got {dataset!r}"
-            )
-        matrix = matrix.without(dataset)
+def _cluster(
+    config: ClusterConfig, matrix: PerformanceMatrix, modality: str, cards: Mapping[str, str]
+) -> Clustered:
+    distance = None
+    if config.similarity == "card":
+        distance = card_distance(_cards(matrix, cards))
     clustering = cluster(
         matrix,
         method=config.method,
@@ -122,5 +172,6 @@ def _cluster(config: ClusterConfig, records: Sequence[Record], modality: str) ->
         count=config.clusters,
         top=config.top,
         prefix=modality,
+        distance=distance,
     )
     return Clustered(modality, matrix, clustering)

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
 from mlflow_recall.adapters import figures, tags
 from mlflow_recall.adapters.ledger import Ledger, OpenRun
+from mlflow_recall.adapters.probes import ProbeCache
 from mlflow_recall.config import RecallConfig
+from mlflow_recall.core.advice import Advice, advise
 from mlflow_recall.core.clustering import Clustering, cluster, regroup
 from mlflow_recall.core.history import Usable, usable
 from mlflow_recall.core.matrix import PerformanceMatrix
-from mlflow_recall.core.recommend import Evidence, Gaps, Ranking, gaps_to_best, recommender
+from mlflow_recall.core.recommend import Evidence
 from mlflow_recall.core.records import Dataset, Member
-from mlflow_recall.core.scores import SCORES
-from mlflow_recall.errors import RecallError, SettingError, ZooError
+from mlflow_recall.core.scores import ForwardPass, compute_all, degenerate, known_scores
+from mlflow_recall.core.truth import Truth, truth
+from mlflow_recall.errors import SettingError, ZooError
 from mlflow_recall.ports import Probe, ProbeTask
+from mlflow_recall.workflows.advice import advice_rows, log_advice
 from mlflow_recall.workflows.bench import Bench, chosen
 from mlflow_recall.workflows.benchmark import recipe_of
 
-_DEFAULT_K = 5
-#: proxies that differ by less say nothing
-_DEGENERATE = 1e-6
+#: scores of a target, where nobody asks for others; LEEP too where all heads are real
+_SCORES = ("logme", "hscore")
+#: recommenders that look at no score: nothing is probed for them
+_SCORELESS = ("prior", "prior_rank")
+#: representatives that must be scored, or nothing can be told apart
+_LEAST_PROBES = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +46,8 @@ class Prospect:
     #: (m, d) history of the eligible members, NaN rows for those without
     matrix: PerformanceMatrix
     clustering: Clustering
+    #: what brute force reached on the target, where somebody has done it; nothing else reads it
+    truth: Truth | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,21 +55,30 @@ class Recalled:
     """A ranking with what it is made of."""
 
     prospect: Prospect
-    ranking: Ranking
-    gaps: Gaps
-    #: the models to train, best first
-    chosen: tuple[str, ...]
-    #: name of the score, empty where none was usable
-    score: str
-    #: representative -> its score
-    proxies: Mapping[str, float]
+    evidence: Evidence
+    advice: Advice
+    #: score -> representative -> value on the target
+    scores: Mapping[str, Mapping[str, float]]
+    #: representatives that looked at the target
+    probes: tuple[str, ...]
     #: score or model -> why it was left out
     left_out: Mapping[str, str]
-    recommender: str
     seconds: float
     #: forward passes, in epochs of training on the target
     epochs: float
     notes: Sequence[str] = field(default_factory=tuple)
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """The models to train, as they were picked."""
+        return self.advice.chosen
+
+    @property
+    def by(self) -> str:
+        """What ranked and picked, and with which scores, for people."""
+        advice = self.advice
+        names = dict.fromkeys((advice.ranker, advice.picker))
+        return " and ".join(names) + (f" with {', '.join(self.scores)}" if self.scores else "")
 
 
 def survey(config: RecallConfig, bench: Bench) -> Prospect:
@@ -71,8 +89,9 @@ def survey(config: RecallConfig, bench: Bench) -> Prospect:
     """
     dataset = bench.prepare(config.dataset)
     everyone = bench.registry.members(bench.voice.say)
+    recorded = bench.history.records(config.metric)
     records = usable(
-        bench.history.records(config.metric),
+        recorded,
         dataset.modality,
         members=everyone,
         target=dataset.digest,
@@ -80,15 +99,22 @@ def survey(config: RecallConfig, bench: Bench) -> Prospect:
     for note in records.notes:
         bench.voice.say(f"note: {note}")
     eligible = [m for m in everyone if m.modality == dataset.modality and m.available]
-    absent = [m.name for m in everyone if m.modality == dataset.modality and not m.available]
+    absent = [m for m in everyone if m.modality == dataset.modality and not m.available]
     if absent:
-        bench.voice.say(f"note: {len(absent)} models have a history but no weights here")
+        bench.voice.say(_without_weights(absent))
     if not eligible:
         raise ZooError(
             f"registry: expected models of modality {dataset.modality}, got none: register some "
             "with `mlflow-recall register -P zoo=FILE`"
         )
-    eligible = chosen(eligible, config.models)
+    eligible, refused = config.constraints.split(chosen(eligible, config.models))
+    for name, why in refused.items():
+        bench.voice.say(f"note: {name} is left out: {why}")
+    if not eligible:
+        raise SettingError(
+            f"constraints: expected at least one model that fulfils them, got none of "
+            f"{len(refused)}: {next(iter(refused))}: {next(iter(refused.values()))}"
+        )
     matrix = PerformanceMatrix.of(records.records).take(m.name for m in eligible)
     if np.isnan(matrix.mean).all():
         raise SettingError(
@@ -101,43 +127,70 @@ def survey(config: RecallConfig, bench: Bench) -> Prospect:
         records,
         matrix,
         _clustering(matrix, eligible, config.metric, bench),
+        truth(recorded, dataset.digest, everyone),
     )
 
 
+def _without_weights(absent: Sequence[Member]) -> str:
+    names = ", ".join(member.name for member in absent)
+    remedies = {member.tags[tags.REBUILD] for member in absent if tags.REBUILD in member.tags}
+    some = f"; made again by e.g. `{min(remedies)}`" if remedies else ""
+    return f"note: {len(absent)} models have a history but no weights here: {names}{some}"
+
+
 def recall(config: RecallConfig, prospect: Prospect, bench: Bench) -> Recalled:
-    """Probe the representatives, rank everyone, keep the best K."""
+    """Probe the representatives, rank everyone, pick the set to train."""
     started = time.perf_counter()
     left_out: dict[str, str] = {}
-    notes: list[str] = []
-    probes = _probe(config, prospect, bench, left_out) if config.recommender != "prior" else {}
-    score, proxies = _scores(config, probes, left_out)
-    name = config.recommender
-    if name != "prior" and len(proxies) < 2:
+    probes = (
+        _probe(config, prospect, bench, left_out) if config.recommender not in _SCORELESS else {}
+    )
+    scores = _scores(config, probes, left_out)
+    evidence = Evidence(
+        prospect.matrix,
+        prospect.clustering,
+        scores={
+            name: np.array([values.get(model, np.nan) for model in prospect.matrix.models])
+            for name, values in scores.items()
+        },
+        model_features=_features(prospect),
+    )
+    wish, notes = config.wish, []
+    if not scores and config.recommender not in _SCORELESS:
         notes.append(
-            f"{len(proxies)} usable cluster scores: ranked by the history alone"
+            "no score is usable: ranked by the history alone"
             + "".join(f"; {what}: {why}" for what, why in left_out.items())
         )
-        name = "prior"
-    ranking = recommender(name)(Evidence(prospect.matrix, prospect.clustering, proxies))
-    gaps = gaps_to_best(prospect.matrix, config.allowed_gap)
-    k = config.top_k or _DEFAULT_K
-    if config.top_k > len(ranking.models):
-        notes.append(f"top_k: {config.top_k} wished, {len(ranking.models)} models are eligible")
+        if wish.recommender not in ("auto", "blend", "portfolio"):
+            wish = replace(wish, recommender="prior")
+    advice = advise(evidence, wish)
+    notes += advice.notes
     for note in notes:
         bench.voice.say(f"note: {note}")
     return Recalled(
         prospect=prospect,
-        ranking=ranking,
-        gaps=gaps,
-        chosen=ranking.models[:k],
-        score=score if name != "prior" else "",
-        proxies=proxies if name != "prior" else {},
+        evidence=evidence,
+        advice=advice,
+        scores=scores,
+        probes=tuple(probes),
         left_out=left_out,
-        recommender=name,
         seconds=time.perf_counter() - started,
         epochs=_epochs(prospect, probes),
         notes=tuple(notes),
     )
+
+
+def _features(prospect: Prospect) -> dict[str, list[float | str]]:
+    """What is known of the candidates without any history."""
+    members = [prospect.members[model] for model in prospect.matrix.models]
+    recipes = [prospect.usable.recipes.get(member.name) for member in members]
+    return {
+        "family": [m.family for m in members],
+        "architecture": [m.arch for m in members],
+        "upstream": [m.tags.get("recall.upstream", "") for m in members],
+        "log_parameters": [math.log(m.parameters) if m.parameters else math.nan for m in members],
+        "input_size": [float(r.input_size) if r else math.nan for r in recipes],
+    }
 
 
 def recall_run(config: RecallConfig, bench: Bench) -> tuple[Recalled, OpenRun]:
@@ -151,8 +204,8 @@ def recall_run(config: RecallConfig, bench: Bench) -> tuple[Recalled, OpenRun]:
             recalled = recall(config, prospect, bench)
             log_recall(recalled, run)
             run.describe(
-                f"**{recalled.ranking.models[0]}** is recommended first for "
-                f"{prospect.dataset.name}.\n\n{figures.markdown_table(ranking_rows(recalled))}"
+                f"**{recalled.advice.ranking.models[0]}** is recommended first for "
+                f"{prospect.dataset.name}.\n\n{figures.markdown_table(advice_rows(recalled.advice))}"
             )
     finally:
         ledger.close()
@@ -161,71 +214,35 @@ def recall_run(config: RecallConfig, bench: Bench) -> tuple[Recalled, OpenRun]:
 
 def log_recall(recalled: Recalled, run: OpenRun) -> None:
     """Ranking, parts and cost of a recall into a run."""
-    rows = ranking_rows(recalled)
-    run.table(rows, "recall/ranking.json")
-    chart = figures.ranking(
-        recalled.ranking.models,
-        {name: values.tolist() for name, values in recalled.ranking.parts.items()},
-        len(recalled.chosen),
-    )
-    run.picture(chart, "recall/ranking.png")
+    log_advice(recalled.advice, run, "recall")
     run.tag(
         {
             tags.MODALITY: recalled.prospect.dataset.modality,
             tags.DATASET: recalled.prospect.dataset.name,
             tags.DIGEST: recalled.prospect.dataset.digest,
-            "recall.recommender": recalled.recommender,
-            "recall.score": recalled.score or "none",
-            "recall.recalled": ", ".join(recalled.chosen),
-            **{f"recall.left_out.{what}": why for what, why in recalled.left_out.items()},
+            "recall.score": ", ".join(recalled.scores) or "none",
+            **{f"recall.left_out.{_tag(what)}": why for what, why in recalled.left_out.items()},
         }
     )
     run.log(
         {
-            "recall/probes": len(recalled.proxies),
+            "recall/probes": len(recalled.probes),
             "recall/seconds": recalled.seconds,
             "recall/epochs": recalled.epochs,
-            "recall/models": len(recalled.ranking.models),
+            "recall/models": len(recalled.advice.ranking.models),
+            **_finite({"recall/p_holds_best": recalled.advice.p_holds_best}),
         }
     )
 
 
-def ranking_rows(recalled: Recalled) -> list[dict[str, object]]:
-    """One row a model, best first, for tables."""
-    return [
-        {
-            "model": row["model"],
-            "recalled": "yes" if row["model"] in recalled.chosen else "",
-            **row["parts"],
-            "mean gap to best": row["gap"],
-            "P(within tolerance)": row["p_within_tolerance"],
-            "mean score": row["predicted"],
-        }
-        for row in ranking_data(recalled)
-    ]
+def _tag(what: str) -> str:
+    """Names of tags take letters, digits and a few signs."""
+    return "".join(c if c.isalnum() or c in "_-./" else "_" for c in what)
 
 
-def ranking_data(recalled: Recalled) -> list[dict[str, Any]]:
-    """One mapping a model, best first, with the keys that machines rely on; None is unknown."""
-    gaps, ranking = recalled.gaps, recalled.ranking
-    place = {model: i for i, model in enumerate(gaps.models)}
-    return [
-        {
-            "model": model,
-            "score": _known(ranking.scores[i]),
-            "gap": _known(gaps.mean[place[model]]),
-            "low": _known(gaps.low[place[model]]),
-            "high": _known(gaps.high[place[model]]),
-            "predicted": _known(gaps.predicted[place[model]]),
-            "p_within_tolerance": _known(gaps.within[place[model]]),
-            "parts": {name: _known(values[i]) for name, values in ranking.parts.items()},
-        }
-        for i, model in enumerate(ranking.models)
-    ]
-
-
-def _known(value: float) -> float | None:
-    return None if np.isnan(value) else round(float(value), 6)
+def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Metrics that can be logged."""
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
 def _clustering(
@@ -254,26 +271,26 @@ def _probe(
     config: RecallConfig, prospect: Prospect, bench: Bench, left_out: dict[str, str]
 ) -> dict[str, Probe]:
     """One forward pass of every representative over a sample of the target."""
-    tasks = []
+    cache, probes, tasks = ProbeCache(), {}, []
     for name in prospect.clustering.probes:
         member = prospect.members[name]
         recipe = prospect.usable.recipes.get(name) or recipe_of(member, {})
+        task = ProbeTask(
+            member, "", prospect.dataset, replace(recipe, seed=0), config.probe_samples
+        )
+        if known := cache.get(task):
+            probes[name] = known
+            continue
         try:
-            weights = bench.registry.weights(member)
+            tasks.append(replace(task, weights=bench.registry.weights(member)))
         except ZooError as error:
             left_out[name] = str(error)
-            continue
-        tasks.append(
-            ProbeTask(
-                member, weights, prospect.dataset, replace(recipe, seed=0), config.probe_samples
-            )
-        )
-    probes: dict[str, Probe] = {}
     with bench.voice.progress(f"probe {len(tasks)} representatives", len(tasks)) as bar:
         for progress in bench.engine.stream(bench.probe, tasks):
             name = tasks[progress.index].member.name
             if isinstance(progress.event, Probe):
                 probes[name] = progress.event
+                cache.put(tasks[progress.index], progress.event)
                 bar.advance(now=name)
             elif progress.error is not None:
                 left_out[name] = str(progress.error)
@@ -285,28 +302,37 @@ def _scores(
     config: RecallConfig,
     probes: Mapping[str, Probe],
     left_out: dict[str, str],
-) -> tuple[str, dict[str, float]]:
-    """One score for all: two scales are never mixed."""
+) -> dict[str, dict[str, float]]:
+    """Score -> representative -> value, of the scores that say something.
+
+    Every score is later standardised on its own: two scales are never mixed.
+    """
+    table = known_scores()
     real_heads = bool(probes) and all(p.probabilities is not None for p in probes.values())
-    name = config.score if config.score != "auto" else ("leep" if real_heads else "logme")
-    if not probes:
-        return name, {}
-    if SCORES[name].needs == "probabilities" and not real_heads:
-        left_out[name] = "not every representative has a real source head"
-        return name, {}
-    values: dict[str, float] = {}
-    for model, probe in probes.items():
-        rows = probe.embeddings
-        if SCORES[name].needs == "probabilities" and probe.probabilities is not None:
-            rows = probe.probabilities
-        try:
-            values[model] = SCORES[name].compute(rows, probe.labels)
-        except RecallError as error:
-            left_out[model] = f"{name}: {error}"
-    if len(values) > 1 and max(values.values()) - min(values.values()) < _DEGENERATE:
-        left_out[name] = "it is the same for every representative"
-        return name, {}
-    return name, values
+    names = config.scores or (("leep",) if real_heads else ()) + _SCORES
+    if len(probes) < _LEAST_PROBES:
+        return {}
+    if not real_heads:
+        for name in [name for name in names if table[name].needs == "probabilities"]:
+            left_out[name] = "not every representative has a real source head"
+        names = tuple(name for name in names if name not in left_out)
+    passes = {
+        model: ForwardPass(probe.labels, probe.embeddings, probe.probabilities)
+        for model, probe in probes.items()
+    }
+    scores: dict[str, dict[str, float]] = {name: {} for name in names}
+    for model, seen in passes.items():
+        scored = compute_all(names, seen, table=table)
+        for name, value in scored.values.items():
+            scores[name][model] = value
+        left_out.update({f"{name} of {model}": why for name, why in scored.left_out.items()})
+    silent = degenerate(names, passes, table=table)
+    left_out.update(silent)
+    return {
+        name: values
+        for name, values in scores.items()
+        if name not in silent and len(values) >= _LEAST_PROBES
+    }
 
 
 def _epochs(prospect: Prospect, probes: Mapping[str, Probe]) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections import Counter
@@ -26,11 +27,13 @@ from mlflow_recall.core.policies import Settings, Verdict
 from mlflow_recall.core.recipes import Recipe
 from mlflow_recall.core.records import Dataset, Member
 from mlflow_recall.core.trends import Trends, mine_trends
+from mlflow_recall.core.truth import Truth
 from mlflow_recall.errors import RecallError, SettingError, TaskError
 from mlflow_recall.ports import StageResult, TrainTask
+from mlflow_recall.workflows.advice import advice_rows
 from mlflow_recall.workflows.bench import Bench
 from mlflow_recall.workflows.benchmark import recipe_of
-from mlflow_recall.workflows.recall import Recalled, log_recall, ranking_rows, recall, survey
+from mlflow_recall.workflows.recall import Recalled, log_recall, recall, survey
 
 
 @dataclass
@@ -81,6 +84,17 @@ class Selected:
     #: strategy -> epochs that it would have cost
     cost: Mapping[str, int]
     final: Mapping[str, Any]
+
+    @property
+    def truth(self) -> Truth | None:
+        """What brute force reached on this dataset, where it was recorded for the winner too."""
+        known = self.recalled.prospect.truth
+        return known if known and not math.isnan(known.score(self.winner.name)) else None
+
+    @property
+    def regret(self) -> float | None:
+        """Recorded score of the best model minus that of the winner; None: nobody knows."""
+        return self.truth.regret(self.winner.name) if self.truth else None
 
 
 def select(config: SelectConfig, bench: Bench, registry: MlflowRegistry) -> Selected:
@@ -177,8 +191,8 @@ class _Race:
             epochs=epochs,
             seconds=time.perf_counter() - self._started,
             cost={
-                "brute_force": stages * len(recalled.ranking.models),
-                "halving": policies.epochs("halving", len(recalled.ranking.models), stages),
+                "brute_force": stages * len(recalled.advice.ranking.models),
+                "halving": policies.epochs("halving", len(recalled.advice.ranking.models), stages),
             },
             final={k: v for k, v in final.items() if k in ("epochs", "test")},
         )
@@ -292,7 +306,7 @@ class _Race:
         candidate.scores.append(oriented(self._metric, result.validation[self._metric]))
         candidate.seconds += result.seconds
         candidate.checkpoint = result.checkpoint
-        candidate.run.stage(result.stage, result.validation, result.seconds)
+        candidate.run.stage(result)
         if candidate.trial.number not in self._told:
             candidate.trial.report(candidate.scores[-1], result.stage)
 
@@ -369,7 +383,7 @@ class _Race:
 
     def _test(self, winner: Candidate, dataset: Dataset, stages: int) -> Mapping[str, float]:
         """The winner's test score: the only look at the test split."""
-        task = replace(self._task(winner, dataset, stages + 1, stages), test=True)
+        task = replace(self._task(winner, dataset, stages + 1, stages), test="last")
         (result,) = self._streamed(task, winner.name)
         winner.run.log({f"test/{name}": value for name, value in result.test.items()})
         winner.run.finish("FINISHED", winner.reason)
@@ -393,20 +407,19 @@ class _Race:
         run.params(recipe.__dict__, "recipe.")
         workspace = str(self._folder / run.run_id)
         task = TrainTask(
-            winner.member, winner.weights, dataset, recipe, 1, stages, "", workspace, test=True
+            winner.member, winner.weights, dataset, recipe, 1, stages, "", workspace, test="last"
         )
         checkpoint, test = "", {}
         try:
             with self._bench.voice.progress(f"train {winner.name} on all samples", stages) as bar:
                 for result in self._streamed(task, winner.name):
-                    run.stage(result.stage, result.validation, result.seconds)
+                    run.stage(result)
                     checkpoint, test = result.checkpoint, dict(result.test)
                     bar.advance(now=f"epoch {result.stage} of {stages}")
         except TaskError as error:  # what has won already is not lost
             run.abandon(error)
             self._bench.voice.say(f"note: not trained on all samples: {error}")
             return same
-        run.log({f"test/{name}": value for name, value in test.items()})
         run.finish("FINISHED", f"the winner, trained on all {there} samples")
         return {"epochs": stages, "test": test, "checkpoint": checkpoint, "run": run}
 
@@ -452,6 +465,7 @@ class _Race:
                 "selection/halving_epochs": selected.cost["halving"],
                 "selection/final_epochs": selected.final["epochs"],
                 **{f"test/{name}": value for name, value in selected.test.items()},
+                **({} if selected.regret is None else {"selection/regret": selected.regret}),
             }
         )
         parent.tag(
@@ -475,15 +489,28 @@ class _Race:
         parent.describe(
             f"**{selected.winner.name}** wins with test {metric} {selected.test[metric]:.3f}, "
             f"registered as [`{alias}`](#/models/{selected.registered['name']}).\n\n"
+            f"{verdict(selected)}\n\n"
             f"It cost {selected.epochs} epochs in {selected.seconds:.0f} s; brute force over the "
-            f"{len(selected.recalled.ranking.models)} eligible models costs "
+            f"{len(selected.recalled.advice.ranking.models)} eligible models costs "
             f"{selected.cost['brute_force']}, halving {selected.cost['halving']}.\n\n"
             f"[The candidates side by side]({link})\n\n"
             f"### Candidates\n\n{figures.markdown_table(rows)}\n\n"
-            f"### Recall ({selected.recalled.recommender}, "
-            f"{selected.recalled.score or 'no score'})\n\n"
-            f"{figures.markdown_table(ranking_rows(selected.recalled))}\n"
+            f"### Recall by {selected.recalled.by}\n\n"
+            f"{figures.markdown_table(advice_rows(selected.recalled.advice))}\n"
         )
+
+
+def verdict(selected: Selected) -> str:
+    """How the choice compares with a recorded brute force; empty where there is none."""
+    truth, winner = selected.truth, selected.winner.name
+    if truth is None:
+        return ""
+    score = oriented(selected.metric, truth.score(truth.best))
+    return (
+        f"Brute force is on record for this dataset: the best of {len(truth.models)} models is "
+        f"{truth.best} with test {selected.metric} {score:.3f}; the winner is number "
+        f"{truth.rank(winner)}, a regret of {truth.regret(winner):.3f}."
+    )
 
 
 def candidate_rows(selected: Selected) -> list[dict[str, object]]:

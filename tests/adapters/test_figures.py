@@ -90,13 +90,21 @@ def test_the_ranking_standardises_its_parts() -> None:
         "none": [unknown, unknown],
     }
 
-    axes = drawn(ranking(["a", "b"], parts, 1))
+    axes = drawn(ranking(["a", "b"], parts, ["b"]))
 
     widths = {bars.get_label(): [bar.get_width() for bar in bars] for bars in axes.containers}
     assert np.allclose(widths["prior"], [-1, 1])
     assert widths["flat"] == [0, 0]
     assert set(widths) == set(parts)
     assert ticks(axes.yaxis) == ["a", "b"]
+
+
+def test_the_ranking_has_the_chosen_in_bold_wherever_they_stand() -> None:
+    """A set is not the first of the ranking."""
+    axes = drawn(ranking(["a", "b", "c"], {"prior": [3.0, 2.0, 1.0]}, ["c", "a"]))
+
+    weights = {label.get_text(): label.get_fontweight() for label in axes.get_yticklabels()}
+    assert weights == {"a": "bold", "b": "normal", "c": "bold"}
 
 
 def test_a_markdown_table_has_one_line_a_row_and_escapes_pipes() -> None:

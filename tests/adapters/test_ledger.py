@@ -15,6 +15,7 @@ from mlflow_recall.adapters.ledger import Ledger, is_done, is_running, settings_
 from mlflow_recall.adapters.ownership import obituary, owner
 from mlflow_recall.adapters.tracking import TrackingHistory
 from mlflow_recall.core.records import Dataset
+from mlflow_recall.ports import StageResult
 
 DATASET = Dataset("reviews", "abcd", "text", ("no", "yes"), {"train": 9}, "reviews.csv", "/tmp")  # noqa: S108
 
@@ -84,8 +85,8 @@ def test_stages_are_metrics_by_epoch_and_one_tag_that_agrees(
     client: MlflowClient, ledger: Ledger, namespace: str
 ) -> None:
     run = ledger.open("m on d", "benchmark", {tags.MODEL: "m", tags.EPOCHS: "2"})
-    run.stage(1, {"accuracy": 0.25, "log_loss": 0.9}, 1.5)
-    run.stage(2, {"accuracy": 1 / 3, "log_loss": 0.8}, 1.25)
+    run.stage(StageResult(1, {"accuracy": 0.25, "log_loss": 0.9}, 1.5))
+    run.stage(StageResult(2, {"accuracy": 1 / 3, "log_loss": 0.8}, 1.25))
     run.log({"test/accuracy": 0.3})
     run.finish()
 
@@ -103,14 +104,45 @@ def test_stages_are_metrics_by_epoch_and_one_tag_that_agrees(
     assert record.complete
 
 
+def test_stages_that_are_tested_have_the_test_at_their_step_and_in_the_tag(
+    client: MlflowClient, ledger: Ledger, namespace: str
+) -> None:
+    run = ledger.open("m on d", "benchmark", {tags.MODEL: "m", tags.EPOCHS: "2"})
+    run.stage(StageResult(1, {"log_loss": 0.9}, 1.0, test={"log_loss": 0.8}))
+    run.stage(StageResult(2, {"log_loss": 0.7}, 1.0, test={"log_loss": 1 / 3}))
+    run.finish()
+
+    points = client.get_metric_history(run.run_id, "test/log_loss")
+    assert [(point.step, point.value) for point in points] == [(1, 0.8), (2, 1 / 3)]
+    told = client.get_run(run.run_id).data.tags
+    assert json.loads(told[tags.CURVE])["test/log_loss"] == [0.8, 1 / 3]
+    (record,) = TrackingHistory(client, namespace).records("log_loss")
+    assert (record.tested, record.test) == ((-0.8, -1 / 3), -1 / 3)
+
+
+def test_a_run_that_is_tested_at_its_end_alone_has_no_curve_of_tests(
+    client: MlflowClient, ledger: Ledger, namespace: str
+) -> None:
+    """One point is no curve: a back-test must not take it for the first epoch's."""
+    run = ledger.open("m on d", "benchmark", {tags.MODEL: "m", tags.EPOCHS: "2"})
+    run.stage(StageResult(1, {"accuracy": 0.2}, 1.0))
+    run.stage(StageResult(2, {"accuracy": 0.4}, 1.0, test={"accuracy": 0.5}))
+    run.finish()
+
+    points = client.get_metric_history(run.run_id, "test/accuracy")
+    assert [(point.step, point.value) for point in points] == [(2, 0.5)]
+    (record,) = TrackingHistory(client, namespace).records("accuracy")
+    assert (record.tested, record.test, record.complete) == ((), 0.5, True)
+
+
 def test_a_curve_too_long_for_a_tag_is_left_to_the_metrics(
     client: MlflowClient, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A tag that a server cuts off would be no JSON any more."""
     monkeypatch.setattr(tags, "LONGEST", 60)
     run = ledger.open("m on d", "benchmark")
-    run.stage(1, {"accuracy": 0.25}, 1.0)
-    run.stage(2, {"accuracy": 0.123456789012345}, 1.0)
+    run.stage(StageResult(1, {"accuracy": 0.25}, 1.0))
+    run.stage(StageResult(2, {"accuracy": 0.123456789012345}, 1.0))
     run.finish()
 
     told = client.get_run(run.run_id).data.tags

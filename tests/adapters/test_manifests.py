@@ -32,6 +32,7 @@ models:
     modality: image
     arch: timm/test_vit
     name: mine
+    rebuild: make mine --again
 """,
         )
     )
@@ -45,8 +46,15 @@ models:
             config={"num_hidden_layers": 4},
             recipe={"epochs": 3},
         ),
-        ZooEntry(str(tmp_path / "weights"), "image", name="mine", arch="timm/test_vit"),
+        ZooEntry(
+            str(tmp_path / "weights"),
+            "image",
+            name="mine",
+            arch="timm/test_vit",
+            rebuild="make mine --again",
+        ),
     ]
+    assert entries[0].rebuild == ""
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mlflow import MlflowClient
@@ -20,7 +21,7 @@ from mlflow_recall.adapters.registry import MlflowRegistry
 from mlflow_recall.adapters.tracking import TrackingHistory
 from mlflow_recall.core.records import Dataset
 from mlflow_recall.errors import HistoryError
-from mlflow_recall.ports import Bar
+from mlflow_recall.ports import Bar, StageResult
 
 
 class Silence:
@@ -68,7 +69,7 @@ def zoo(client: MlflowClient, namespace: str) -> Portable:
         run.params({"model": name, "dataset": place})
         run.reads(dataset, "benchmark")
         for stage in (1, 2):
-            run.stage(stage, {"accuracy": stage / 7, "log_loss": 1 / stage}, 0.5)
+            run.stage(StageResult(stage, {"accuracy": stage / 7, "log_loss": 1 / stage}, 0.5))
         run.log({"test/accuracy": 1 / 3, "test/log_loss": 0.25})
         run.finish()
     ledger.open("broken", "benchmark", {tags.MODEL: names[1]}).finish("FAILED", "why")
@@ -169,6 +170,173 @@ def test_an_imported_run_is_as_old_as_it_was(
         for name in (namespace, f"{namespace}-2")
     ]
     assert ends[0] == ends[1]
+
+
+def test_curves_of_tests_arrive_too(
+    client: MlflowClient, zoo: Portable, namespace: str, tmp_path: Path
+) -> None:
+    """As the tag and as metrics, at the step where they were."""
+    add_run(client, namespace, "a", "tested")
+    zoo.export(tmp_path, Silence())
+    portable(client, f"{namespace}-2").take_in(tmp_path, Silence())
+
+    here, arrived = (
+        {r.dataset: r for r in TrackingHistory(client, name).records("accuracy") if r.tested}
+        for name in (namespace, f"{namespace}-2")
+    )
+    assert here["tested"].tested == arrived["tested"].tested == (0.25, 0.5)
+    run_id = arrived["tested"].run_id
+    points = client.get_metric_history(run_id, "test/accuracy")
+    assert [(point.step, point.value) for point in points] == [(1, 0.25), (2, 0.5)]
+    told = json.loads(client.get_run(run_id).data.tags[tags.CURVE])
+    assert told["test/accuracy"] == [0.25, 0.5]
+
+
+# --- an export into the folder of an earlier one -------------------------------------------------
+
+
+class Counting(MlflowClient):
+    """Remembers whose metric histories it was asked for."""
+
+    def __init__(self, tracking_uri: str) -> None:
+        super().__init__(tracking_uri=tracking_uri)
+        self.asked: list[str] = []
+
+    def get_metric_history(self, run_id: str, key: str, *args: Any) -> Any:
+        self.asked.append(run_id)
+        return super().get_metric_history(run_id, key, *args)
+
+
+def add_run(client: MlflowClient, namespace: str, title: str, dataset: str) -> str:
+    """One more finished run, tested after each of two stages."""
+    ledger = Ledger(client, f"{namespace}/benchmark")
+    name = MlflowRegistry(client, namespace).name_of(f"org--{title}")
+    told = {tags.MODEL: name, tags.DATASET: dataset, tags.MODALITY: "text", tags.EPOCHS: "2"}
+    run = ledger.open("new", "benchmark", told)
+    for stage in (1, 2):
+        run.stage(StageResult(stage, {"accuracy": 0.5}, 0.5, test={"accuracy": stage / 4}))
+    run.finish()
+    ledger.close()
+    return run.run_id
+
+
+def test_an_export_keeps_the_lines_that_are_there_and_adds_the_new_runs(
+    store: str, zoo: Portable, namespace: str, tmp_path: Path
+) -> None:
+    """Thousands of runs are asked for once: each new export reads what is new alone."""
+    counting = Counting(store)
+    path = tmp_path / "runs.jsonl"
+    portable(counting, namespace).export(tmp_path, Silence())
+    assert len(set(counting.asked)) == 3
+    first = path.read_text().splitlines()
+    counting.asked.clear()
+
+    assert portable(counting, namespace).export(tmp_path, Silence()) == Moved(3, 2)
+    assert counting.asked == []
+    assert path.read_text().splitlines() == first
+
+    new = add_run(counting, namespace, "b", "f")
+    assert portable(counting, namespace).export(tmp_path, Silence()) == Moved(4, 2)
+    assert set(counting.asked) == {new}
+    lines = path.read_text().splitlines()
+    assert [line for line in lines if line in first] == first
+    (added,) = set(lines) - set(first)
+    assert json.loads(added)["run"] == new
+
+
+def test_an_export_to_another_folder_or_after_a_loss_is_the_same(
+    zoo: Portable, tmp_path: Path
+) -> None:
+    """What a line says does not depend on when it was written."""
+    zoo.export(tmp_path / "1", Silence())
+    zoo.export(tmp_path / "2", Silence())
+    path = tmp_path / "2" / "runs.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
+    zoo.export(tmp_path / "2", Silence())
+
+    assert path.read_text() == (tmp_path / "1" / "runs.jsonl").read_text()
+
+
+def test_the_line_of_a_run_that_was_deleted_goes(
+    client: MlflowClient, zoo: Portable, namespace: str, tmp_path: Path
+) -> None:
+    zoo.export(tmp_path, Silence())
+    gone = TrackingHistory(client, namespace).records("accuracy")[0].run_id
+    client.delete_run(gone)
+
+    assert zoo.export(tmp_path, Silence()) == Moved(2, 2)
+    assert gone not in (tmp_path / "runs.jsonl").read_text()
+
+
+def test_an_import_is_exported_into_the_folder_that_it_came_from(
+    store: str, zoo: Portable, namespace: str, tmp_path: Path
+) -> None:
+    """Its runs have other ids in that store, and are known nevertheless."""
+    zoo.export(tmp_path, Silence())
+    before = sorted((tmp_path / "runs.jsonl").read_text().splitlines())
+    counting = Counting(store)
+    other = portable(counting, f"{namespace}-2")
+    other.take_in(tmp_path, Silence())
+
+    assert other.export(tmp_path, Silence()) == Moved(3, 2)
+    assert counting.asked == []
+    assert sorted((tmp_path / "runs.jsonl").read_text().splitlines()) == before
+
+
+def test_a_file_that_is_no_export_is_not_overwritten(zoo: Portable, tmp_path: Path) -> None:
+    (tmp_path / "runs.jsonl").write_text("mine\n")
+
+    with pytest.raises(HistoryError, match=r"runs\.jsonl, line 1: expected JSON, cannot be read"):
+        zoo.export(tmp_path, Silence())
+
+    assert [file.name for file in tmp_path.iterdir()] == ["runs.jsonl"]
+    assert (tmp_path / "runs.jsonl").read_text() == "mine\n"
+
+
+# --- weights that no other machine can fetch -----------------------------------------------------
+
+MADE = ZooEntry("hf:/org/a", "text", family="bert", licence="MIT", rebuild="make a --again")
+
+
+def test_a_model_that_can_be_made_again_is_absent_elsewhere_until_it_was(
+    client: MlflowClient, zoo: Portable, namespace: str, tmp_path: Path
+) -> None:
+    """Then it is the same version, so that its history stays its own."""
+    MlflowRegistry(client, namespace).register(MADE)
+    zoo.export(tmp_path, Silence())
+    lines = (tmp_path / "models.jsonl").read_text().splitlines()
+    told = {line["title"]: line["tags"] for line in map(json.loads, lines)}
+    assert told["org--a"][tags.WEIGHTS] == "absent"
+    assert told["org--a"][tags.REBUILD] == "make a --again"
+    assert tags.WEIGHTS not in told["org--b"]
+
+    there = MlflowRegistry(client, f"{namespace}-2")
+    portable(client, f"{namespace}-2").take_in(tmp_path, Silence())
+    assert [(m.available, m.version) for m in there.members()] == [(False, "1"), (True, "1")]
+    assert there.members()[0].tags[tags.REBUILD] == "make a --again"
+
+    done = there.register(MADE)
+    assert (done.version, done.action) == ("1", "updated")
+    assert [(m.available, m.version) for m in there.members()] == [(True, "1"), (True, "1")]
+    assert there.register(MADE).action == "unchanged"
+
+
+def test_an_export_takes_no_weights_away_from_who_has_them(
+    client: MlflowClient, zoo: Portable, namespace: str, tmp_path: Path
+) -> None:
+    """Neither writing it, nor taking it in again beside them; and it says the same anywhere."""
+    registry = MlflowRegistry(client, namespace)
+    registry.register(MADE)
+    zoo.export(tmp_path / "1", Silence())
+    there, other = MlflowRegistry(client, f"{namespace}-2"), portable(client, f"{namespace}-2")
+    other.take_in(tmp_path / "1", Silence())
+    there.register(MADE)
+    other.take_in(tmp_path / "1", Silence())
+    other.export(tmp_path / "2", Silence())
+
+    assert all(member.available for member in (*registry.members(), *there.members()))
+    one, two = ((tmp_path / i / "models.jsonl").read_text() for i in "12")
+    assert one == two
 
 
 def test_nothing_to_export_is_refused(client: MlflowClient, namespace: str, tmp_path: Path) -> None:

@@ -153,6 +153,26 @@ def test_the_weights_of_a_hub_model_are_found_in_a_mirror(
     assert (Path(registry.weights(member)) / "model.safetensors").exists()
 
 
+def test_a_member_says_how_weights_that_are_missing_elsewhere_are_made_again(
+    client: MlflowClient, registry: MlflowRegistry
+) -> None:
+    plain = registry.register(ZooEntry("hf:/org/plain", "text"))
+    again = ZooEntry("hf:/org/made", "text", rebuild="make it --again")
+    made = registry.register(again)
+
+    assert registry.register(again).action == "unchanged"
+    found = {member.name: member for member in registry.members()}
+    assert found[made.name].tags[tags.REBUILD] == "make it --again"
+    assert tags.REBUILD not in found[plain.name].tags
+    assert all(member.available for member in found.values())
+
+    client.set_model_version_tag(made.name, made.version, tags.WEIGHTS, "absent")
+    assert [m.available for m in registry.members()] == [False, True]
+    assert registry.register(again).action == "updated"
+    assert all(member.available for member in registry.members())
+    assert versions(client, made.name) == ["1"]
+
+
 def test_weights_that_cannot_be_had_are_one_line(registry: MlflowRegistry) -> None:
     registry.register(ZooEntry("hf:/nobody/nothing", "text"))
     (member,), _ = members(registry)
@@ -366,6 +386,23 @@ def test_clusters_are_tags_of_the_models_that_exist(
     assert [(m.cluster, m.representative) for m in found] == [("text-1", False), ("text-1", True)]
     told = client.get_registered_model(names[0]).tags
     assert (told[tags.CLUSTERED_BY], told[tags.CLUSTER_METRIC]) == ("run-1", "accuracy")
+
+
+def test_the_cluster_is_the_model_s_whatever_its_version_says(
+    registry: MlflowRegistry, client: MlflowClient
+) -> None:
+    """An import puts all tags on the version too; the next clustering tags the model alone."""
+    made = registry.register(ZooEntry("hf:/org/a", "text"))
+    client.set_model_version_tag(made.name, made.version, tags.CLUSTER, "text-9")
+    client.set_model_version_tag(made.name, made.version, tags.REPRESENTATIVE, "false")
+    alone = Clustering(
+        (Cluster("text-1", made.name, (made.name,)),), math.nan, math.nan, (made.name,), np.eye(1)
+    )
+
+    registry.tag_clusters(alone, "run-1", "accuracy")
+
+    ((member,), _) = members(registry)
+    assert (member.cluster, member.representative) == ("text-1", True)
 
 
 # --- winners -------------------------------------------------------------------------------------

@@ -52,7 +52,7 @@ def record_run(
     curve: Sequence[float] = CURVE,
     told: Mapping[str, str] | None = None,
     *,
-    test: float | None = 0.5,
+    test: float | Sequence[float] | None = 0.5,
     metric: str = "accuracy",
     status: str = "FINISHED",
     end: int | None = None,
@@ -72,7 +72,10 @@ def record_run(
     for step, value in enumerate(curve, start=1):
         client.log_metric(run_id, f"val/{metric}", value, step=step)
         client.log_metric(run_id, "time/seconds", float(step), step=step)
-    if test is not None:
+    if isinstance(test, Sequence):
+        for step, value in enumerate(test, start=1):
+            client.log_metric(run_id, f"test/{metric}", value, step=step)
+    elif test is not None:
         client.log_metric(run_id, f"test/{metric}", test)
     if status != "RUNNING":
         client.set_terminated(run_id, status, end)
@@ -138,6 +141,84 @@ def test_a_curve_tag_that_disagrees_or_says_nothing_yields_to_the_metric(
 
     assert record.validation == CURVE
     assert record.seconds == (1.0, 2.0, 3.0)
+
+
+TESTED = (0.1, 0.3, 0.5)
+
+
+def test_a_test_curve_comes_from_the_tag_or_from_the_metric_the_same(
+    counting: Counting, namespace: str
+) -> None:
+    curve = json.dumps({"val/accuracy": CURVE, "test/accuracy": TESTED})
+    record_run(counting, namespace, told={tags.CURVE: curve, tags.MODEL: "told"}, test=TESTED)
+    history = TrackingHistory(counting, namespace)
+
+    (told,) = history.records("accuracy")
+    assert counting.histories == 0
+    record_run(counting, namespace, told={tags.MODEL: "logged"}, test=TESTED)
+    _, logged = history.records("accuracy")
+
+    assert told.tested == logged.tested == TESTED
+    assert told.test == logged.test == TESTED[-1]
+
+
+@pytest.mark.parametrize(
+    "curve",
+    [
+        json.dumps({"val/accuracy": CURVE, "test/accuracy": [0.1, 0.3, 0.9]}),  # another run's
+        json.dumps({"val/accuracy": CURVE, "test/accuracy": ["x"]}),
+        json.dumps({"val/accuracy": [0.9, 0.9, 0.9], "test/accuracy": [0.7, 0.7, 0.5]}),
+        json.dumps({"val/accuracy": CURVE[:2], "test/accuracy": TESTED[:2]}),
+    ],
+)
+def test_a_told_test_curve_that_disagrees_yields_to_the_metric(
+    client: MlflowClient, namespace: str, curve: str
+) -> None:
+    record_run(client, namespace, told={tags.CURVE: curve}, test=TESTED)
+
+    record = the_only(client, namespace)
+
+    assert (record.validation, record.tested) == (CURVE, TESTED)
+
+
+def test_a_test_curve_that_the_metric_never_had_is_not_believed(
+    client: MlflowClient, namespace: str
+) -> None:
+    curve = json.dumps({"val/accuracy": CURVE, "test/accuracy": TESTED})
+    record_run(client, namespace, told={tags.CURVE: curve}, test=None)
+
+    record = the_only(client, namespace)
+
+    assert (record.validation, record.tested, record.complete) == (CURVE, (), False)
+
+
+@pytest.mark.parametrize("curve", [{}, {"val/accuracy": CURVE, "test/accuracy": [0.5]}])
+def test_a_stage_without_a_test_leaves_no_curve_of_tests(
+    client: MlflowClient, namespace: str, curve: Mapping[str, Sequence[float]]
+) -> None:
+    """From the tag as from the metric."""
+    record_run(client, namespace, told={tags.CURVE: json.dumps(curve)})
+
+    record = the_only(client, namespace)
+
+    assert (record.tested, record.test, record.complete) == ((), 0.5, True)
+
+
+def test_the_metrics_of_a_history_are_those_that_can_be_asked_for(
+    client: MlflowClient, namespace: str
+) -> None:
+    """In alphabetical order; of failed runs none, nor what is no metric of ours."""
+    history = TrackingHistory(client, namespace)
+    assert history.metrics() == ()
+    for metric in ("log_loss", "accuracy", "accuracy", "beauty"):
+        record_run(client, namespace, metric=metric)
+    record_run(client, namespace, metric="f1_macro", status="FAILED")
+    record_run(client, namespace, metric="f1_macro", test=None)
+    record_run(client, namespace, (), metric="matthews")  # somebody's, tested without a curve
+
+    assert history.metrics() == ("accuracy", "log_loss")
+    for metric in history.metrics():
+        assert history.records(metric)
 
 
 def test_a_finished_run_with_a_short_curve_is_a_partial_one(

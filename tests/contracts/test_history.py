@@ -17,7 +17,7 @@ from mlflow_recall.adapters.tracking import TrackingHistory
 from mlflow_recall.core.matrix import PerformanceMatrix
 from mlflow_recall.core.metrics import oriented
 from mlflow_recall.errors import HistoryError
-from mlflow_recall.ports import History
+from mlflow_recall.ports import History, StageResult
 
 #: model, dataset, final test score
 CELLS = [
@@ -40,7 +40,7 @@ def in_a_store(client: MlflowClient, namespace: str, metric: str) -> History:
     ledger = Ledger(client, f"{namespace}/benchmark")
     for model, dataset, value in CELLS:
         run = ledger.open(model, "benchmark", {tags.MODEL: model, tags.DATASET: dataset})
-        run.stage(1, {metric: 0.1}, 1.0)
+        run.stage(StageResult(1, {metric: 0.1}, 1.0))
         if not math.isnan(value):
             run.log({f"test/{metric}": value})
         run.finish()
@@ -81,6 +81,14 @@ def test_what_was_never_tested_is_not_complete(make: Make) -> None:
     records = make("accuracy").records("accuracy")
 
     assert {r.model for r in records if not r.complete} == {"c"}
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
+def test_metrics_are_those_that_records_can_be_asked_for(make: Make, metric: str) -> None:
+    history = make(metric)
+
+    assert history.metrics() == (metric,)
+    assert history.records(metric)
 
 
 def test_the_matrix_is_the_same(make: Make) -> None:

@@ -36,6 +36,17 @@ def test_json_gives_the_same_recipe_back() -> None:
     assert len(recipe.digest) == 8
 
 
+def test_the_method_is_the_same_for_every_seed_and_for_nothing_else() -> None:
+    base, again = Recipe(epochs=3, seed=1), Recipe(epochs=3, seed=2)
+
+    assert base.method == again.method == Recipe(epochs=3)
+    for field in fields(Recipe):
+        value: Any = getattr(base, field.name)
+        changed: dict[type, Any] = {bool: not value, str: "backbone", float: 0.25, int: 7}
+        other = replace(base, **{field.name: changed[type(value)]})
+        assert (other.method == base.method) == (field.name == "seed")
+
+
 def test_fields_missing_in_a_record_keep_their_default() -> None:
     assert Recipe.from_json('{"epochs": 3}') == Recipe(epochs=3)
 

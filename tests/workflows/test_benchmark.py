@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import psutil
 import pytest
@@ -30,8 +31,9 @@ from mlflow_recall.adapters.datasets import DatasetSpec
 from mlflow_recall.adapters.manifests import read_benchmarks, read_zoo
 from mlflow_recall.adapters.ownership import sweep
 from mlflow_recall.config import BenchmarkConfig
-from mlflow_recall.core.metrics import METRICS
+from mlflow_recall.core.metrics import METRICS, oriented
 from mlflow_recall.core.recipes import Recipe
+from mlflow_recall.core.records import Record
 from mlflow_recall.errors import DatasetError, SettingError, ZooError
 from mlflow_recall.ports import StageResult, TrainTask
 from mlflow_recall.workflows.bench import Bench
@@ -95,21 +97,100 @@ def test_every_cell_is_one_finished_run(zoo: Zoo) -> None:
     assert len({run.data.tags[tags.CELL] for run in runs}) == len(runs)
 
 
-def test_a_run_has_validation_by_epoch_and_test_at_step_zero(zoo: Zoo) -> None:
-    run = runs_of(zoo.uri, zoo.namespace, "benchmark")[0]
+def curve(bench: Bench, run: Run, key: str) -> dict[int, float]:
+    """Step -> value of one metric."""
+    points = bench.client.get_metric_history(run.info.run_id, key)
+    return {point.step: point.value for point in points}
 
-    def steps(key: str) -> list[int]:
-        return [point.step for point in zoo.client.get_metric_history(run.info.run_id, key)]
+
+def record_of(bench: Bench, run: Run, metric: str) -> Record:
+    """The run as the history tells it."""
+    records = bench.history.records(metric)
+    return next(record for record in records if record.run_id == run.info.run_id)
+
+
+def test_a_run_has_validation_and_test_by_epoch(zoo: Zoo) -> None:
+    bench, _ = bench_of(zoo.uri, zoo.namespace)
+    run = cells(bench)[0]
+    epochs = list(range(1, EPOCHS + 1))
 
     assert set(run.data.metrics) == {
         *(f"val/{metric}" for metric in METRICS),
         *(f"test/{metric}" for metric in METRICS),
         "time/seconds",
     }
-    for metric in METRICS:
-        assert steps(f"val/{metric}") == list(range(1, EPOCHS + 1))
-        assert steps(f"test/{metric}") == [0]
-    assert steps("time/seconds") == list(range(1, EPOCHS + 1))
+    for key in run.data.metrics:
+        assert list(curve(bench, run, key)) == epochs, key
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_a_record_tells_both_curves_and_ends_with_its_test_score(zoo: Zoo, metric: str) -> None:
+    """Policies are back-tested on them: what stopping at an epoch would have brought."""
+    bench, _ = bench_of(zoo.uri, zoo.namespace)
+    run = cells(bench)[0]
+
+    record = record_of(bench, run, metric)
+
+    told = [oriented(metric, value) for value in curve(bench, run, f"test/{metric}").values()]
+    assert record.tested == tuple(told)
+    assert record.tested[-1] == record.test
+    assert len(record.validation) == len(record.seconds) == len(record.tested) == EPOCHS
+
+
+def test_without_the_tag_the_metrics_tell_the_same(zoo: Zoo, client: MlflowClient) -> None:
+    bench, _ = bench_of(zoo.uri, zoo.namespace)
+    run = cells(bench)[0]
+    told = record_of(bench, run, "accuracy")
+
+    client.set_tag(run.info.run_id, tags.CURVE, '{"val/accuracy": [1], "test/accuracy": [1]}')
+    fresh, _ = bench_of(zoo.uri, zoo.namespace)
+    logged = record_of(fresh, run, "accuracy")
+    client.set_tag(run.info.run_id, tags.CURVE, run.data.tags[tags.CURVE])
+
+    assert (logged.validation, logged.tested) == (told.validation, told.tested)
+    assert logged.test == told.test
+
+
+def test_a_benchmark_that_tests_the_last_epoch_has_no_curve_of_tests(
+    small: Bench, config: BenchmarkConfig
+) -> None:
+    """The same training otherwise, so the same score at its end."""
+    config = replace(config, recipe={"epochs": 2}, limit=1)
+    benchmark(replace(config, test="last"), small)
+    (run,) = cells(small)
+
+    assert list(curve(small, run, "test/accuracy")) == [2]
+    assert list(curve(small, run, "val/accuracy")) == [1, 2]
+    record = record_of(small, run, "accuracy")
+    assert (record.tested, record.complete) == ((), True)
+    small.client.delete_run(run.info.run_id)
+    benchmark(config, small)
+    (each,) = cells(small)
+    assert record_of(small, each, "accuracy").test == record.test
+    assert len(record_of(small, each, "accuracy").tested) == 2
+
+
+def test_another_time_to_test_is_refused(config: BenchmarkConfig) -> None:
+    with pytest.raises(SettingError, match="unknown value of test 'never': expected one of each, "):
+        replace(config, test="never")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("when", ["last", "each"])
+def test_the_time_of_a_test_is_not_part_of_a_run_s_seconds(
+    small: Bench, config: BenchmarkConfig, when: Literal["last", "each"]
+) -> None:
+    """What a stage costs in a selection, which tests its winner alone."""
+    reported = []
+
+    def noting(task: TrainTask) -> Iterator[StageResult]:
+        for result in small.train(task):
+            reported.append(result.seconds)
+            yield result
+
+    benchmark(replace(config, limit=1, test=when), replace(small, train=noting))
+
+    (run,) = cells(small)
+    assert list(curve(small, run, "time/seconds").values()) == reported
 
 
 def test_a_run_says_what_was_trained_on_what_and_how(zoo: Zoo) -> None:
@@ -153,6 +234,30 @@ def test_run_again_it_does_nothing(small: Bench, config: BenchmarkConfig) -> Non
     assert (first.cells, len(first.done), first.done_before) == (4, 4, 0)
     assert (again.cells, again.done, again.done_before) == (4, [], 4)
     assert [run.info.run_id for run in cells(small)] == [run.info.run_id for run in before]
+
+
+def test_a_limit_trains_so_many_and_the_next_call_goes_on(
+    small: Bench, config: BenchmarkConfig
+) -> None:
+    """A long benchmark in portions, each cell once."""
+    some = replace(config, limit=3)
+
+    first, second, third = (benchmark(some, small) for _ in range(3))
+
+    assert [len(r.done) for r in (first, second, third)] == [3, 1, 0]
+    assert [r.left for r in (first, second, third)] == [1, 0, 0]
+    assert [r.done_before for r in (first, second, third)] == [0, 3, 4]
+    assert {r.cells for r in (first, second, third)} == {4}
+    assert len({run.data.tags[tags.CELL] for run in cells(small)}) == 4 == len(cells(small))
+
+
+@pytest.mark.parametrize("limit", [0, 4, 9])
+def test_without_a_limit_below_their_number_all_are_trained(
+    small: Bench, config: BenchmarkConfig, limit: int
+) -> None:
+    result = benchmark(replace(config, limit=limit), small)
+
+    assert (len(result.done), result.left) == (4, 0)
 
 
 def test_another_recipe_is_another_cell(small: Bench, config: BenchmarkConfig) -> None:

@@ -20,8 +20,9 @@ from mlflow_recall.cli import main
 from mlflow_recall.config import ClusterConfig
 from mlflow_recall.core.records import Member, Record
 from mlflow_recall.errors import HistoryError, SettingError
+from mlflow_recall.ports import History
 from mlflow_recall.workflows.bench import Bench
-from mlflow_recall.workflows.cluster import cluster_history, cluster_zoo
+from mlflow_recall.workflows.cluster import cluster_history, cluster_zoo, compare_history
 
 #: two that agree, two that agree otherwise, and one alone
 SCORES = {
@@ -215,16 +216,29 @@ def test_an_empty_zoo_has_nothing_to_cluster(store: str, namespace: str) -> None
     assert runs_of(store, namespace, "cluster") == []
 
 
-def test_text_and_image_are_clustered_apart(store: str, copied: Bench) -> None:
-    """Clusters are per modality: no dataset is common to both."""
+class Both:
+    """A history of two modalities."""
+
+    def __init__(self, *histories: History) -> None:
+        self._histories = histories
+
+    def metrics(self) -> tuple[str, ...]:
+        return tuple(sorted({m for history in self._histories for m in history.metrics()}))
+
+    def records(self, metric: str) -> list[Record]:
+        return [record for history in self._histories for record in history.records(metric)]
+
+
+@pytest.fixture(scope="module")
+def both(store: str, copied: Bench) -> Both:
+    """Five text models on set-0 to set-2, four of images on pictures-0 and pictures-1."""
     zoo = image_zoo(store)
-    pictures = TrackingHistory(zoo.client, zoo.namespace).records("accuracy")
+    return Both(copied.history, TrackingHistory(zoo.client, zoo.namespace))
 
-    class Both:
-        def records(self, metric: str) -> list[Record]:
-            return [*copied.history.records(metric), *pictures]
 
-    found = cluster_history(ClusterConfig(), Both())
+def test_text_and_image_are_clustered_apart(both: Both) -> None:
+    """Clusters are per modality: no dataset is common to both."""
+    found = cluster_history(ClusterConfig(), both)
 
     assert [(each.modality, len(each.clustering.models)) for each in found] == [
         ("image", 4),
@@ -232,3 +246,125 @@ def test_text_and_image_are_clustered_apart(store: str, copied: Bench) -> None:
     ]
     for each in found:
         assert all(c.id.startswith(f"{each.modality}-") for c in each.clustering.clusters)
+
+
+@pytest.mark.parametrize(
+    ("dropped", "left"),
+    [
+        ("set-0", {"image": ("pictures-0", "pictures-1"), "text": ("set-1", "set-2")}),
+        ("pictures-0", {"image": ("pictures-1",), "text": ("set-0", "set-1", "set-2")}),
+    ],
+)
+def test_a_dataset_that_only_the_other_modality_has_may_be_dropped(
+    both: Both, dropped: str, left: dict[str, tuple[str, ...]]
+) -> None:
+    found = cluster_history(ClusterConfig(drop=(dropped,)), both)
+
+    assert {each.modality: each.matrix.datasets for each in found} == left
+
+
+# --- other similarities --------------------------------------------------------------------------
+
+CARDS = {
+    "fox": "a hunter that walks alone on land",
+    "owl": "a hunter that walks alone in the air",
+    "wolf": "lives among many others like it",
+    "trout": "lives among many others like it",
+    "salmon": "lives among many others, like it",
+}
+
+
+def test_card_similarity_groups_models_whose_text_is_alike(tables: Path) -> None:
+    """Whatever they score: fox and wolf agree on every dataset."""
+    config = ClusterConfig(metric="acc", clusters=2, similarity="card")
+
+    (found,) = cluster_history(config, FolderHistory(tables), CARDS)
+    (scored,) = cluster_history(
+        replace(config, similarity="performance"), FolderHistory(tables), CARDS
+    )
+
+    assert {frozenset(c.members) for c in found.clustering.clusters} == {
+        frozenset({"fox", "owl"}),
+        frozenset({"wolf", "trout", "salmon"}),
+    }
+    (with_fox,) = (c.members for c in scored.clustering.clusters if "fox" in c.members)
+    assert "wolf" in with_fox
+
+
+def test_a_model_that_nobody_described_is_known_by_its_name(tmp_path: Path) -> None:
+    rows = [
+        (model, dataset, "acc", i + j / 10)
+        for i, model in enumerate(("bert-a", "bert-b", "vit-a", "vit-b"))
+        for j, dataset in enumerate("xy")
+    ]
+    table = pd.DataFrame(rows, columns=["model", "dataset", "metric", "value"])
+    table.to_csv(tmp_path / "matrix.csv", index=False)
+    config = ClusterConfig(metric="acc", clusters=2, similarity="card")
+
+    (found,) = cluster_history(config, FolderHistory(tmp_path))
+
+    assert {frozenset(c.members) for c in found.clustering.clusters} == {
+        frozenset({"bert-a", "bert-b"}),
+        frozenset({"vit-a", "vit-b"}),
+    }
+
+
+def test_the_zoo_is_clustered_by_what_its_registry_says(copied: Bench) -> None:
+    """Two are described alike, and the other three otherwise."""
+    names = [member.name for member in members_of(copied)]
+    for i, name in enumerate(names):
+        text = "reads poems about the sea at night" if i < 2 else "counts bricks"
+        copied.client.update_registered_model(name, description=text)
+
+    (found,) = cluster_zoo(ClusterConfig(clusters=2, similarity="card"), copied)
+
+    assert {frozenset(c.members) for c in found.clustering.clusters} == {
+        frozenset(names[:2]),
+        frozenset(names[2:]),
+    }
+    run = copied.client.get_run(found.run_id)
+    assert run.data.params["resolved.similarity"] == "card"
+
+
+def test_an_unknown_similarity_is_answered_with_the_known() -> None:
+    with pytest.raises(SettingError, match="unknown similarity 'smell': .* card, performance"):
+        ClusterConfig(similarity="smell")
+
+
+def test_clusterings_are_compared_by_modality(both: Both) -> None:
+    """Of five models 2 to 4 clusters are counted, of four 2 and 3; and each may be automatic."""
+    compared = compare_history(ClusterConfig(), both)
+
+    assert set(compared) == {"image", "text"}
+    for modality, counts in (("text", [2, 3, 4]), ("image", [2, 3])):
+        rows = compared[modality]
+        for similarity in ("performance", "card"):
+            for method in ("hierarchical", "kmeans"):
+                asked = [r.asked for r in rows if (r.similarity, r.method) == (similarity, method)]
+                assert asked == [None, *counts]
+
+
+def test_a_comparison_counts_and_cuts_what_is_asked_for(both: Both) -> None:
+    counted = compare_history(ClusterConfig(clusters=2, modality="text"), both)
+    cut = compare_history(ClusterConfig(cut=0.1, modality="text"), both)
+
+    assert list(counted) == ["text"]
+    assert {row.asked for row in counted["text"]} == {None, 2}
+    assert [row.asked for row in cut["text"] if row.choice == "cut"] == [0.1]
+
+
+def test_a_comparison_tags_nothing_and_logs_no_run(
+    copied: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def state() -> object:
+        uri = copied.client.tracking_uri
+        runs = [run.info.run_id for run in runs_of(uri, copied.namespace, "cluster")]
+        return runs, {member.name: member.tags for member in copied.registry.members()}
+
+    before = state()
+
+    told = printed(["cluster", "--compare", "--namespace", copied.namespace], capsys)
+
+    assert {row["modality"] for row in told["comparison"]} == {"text"}
+    assert {row["similarity"] for row in told["comparison"]} == {"performance", "card"}
+    assert state() == before

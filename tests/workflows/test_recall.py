@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from zlib import crc32
 
+import numpy as np
 import pytest
+from fakes import InlineEngine
 from mlflow.artifacts import load_dict
 from prepared import Zoo, bench_of, group, image_zoo, runs_of, text_zoo
 
 from mlflow_recall.adapters import tags
 from mlflow_recall.adapters.registry import MlflowRegistry
 from mlflow_recall.config import RecallConfig
+from mlflow_recall.core.constraints import Constraints
 from mlflow_recall.core.records import Member
 from mlflow_recall.errors import SettingError, ZooError
-from mlflow_recall.ports import Probe, ProbeTask
+from mlflow_recall.ports import Probe, ProbeTask, Progress
 from mlflow_recall.workflows.bench import Bench
 from mlflow_recall.workflows.recall import Recalled, recall, recall_run, survey
 
@@ -35,6 +39,12 @@ class AlteredRegistry(MlflowRegistry):
         if self._alter(member) is None:
             raise ZooError(f"{member.name} version {member.version}: no weights: they are lost")
         return super().weights(member)
+
+
+@pytest.fixture(autouse=True)
+def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No probe is kept: each test sees what is probed."""
+    monkeypatch.setenv("MLFLOW_RECALL_PROBES", "0")
 
 
 @pytest.fixture
@@ -60,19 +70,34 @@ def recalled_by(bench: Bench, config: RecallConfig) -> Recalled:
     return recall(config, survey(config, bench), bench)
 
 
-def test_leep_scores_representatives_with_real_source_heads(image: Zoo) -> None:
+def seeing(clear: Mapping[str, float], headless: Iterable[str] = ()) -> Callable[..., object]:
+    """Probes that tell 60 samples of three classes apart as clearly as said; else not at all."""
+
+    def probe(task: ProbeTask) -> Iterator[Probe]:
+        name, labels = task.member.name, np.arange(60) % 3
+        own = clear.get(name, 0.0) * np.eye(8)[labels]
+        embeddings = own + np.random.default_rng(crc32(name.encode())).normal(size=own.shape)
+        odds = np.exp(embeddings[:, :4])
+        head = None if name in headless else odds / odds.sum(axis=1, keepdims=True)
+        yield Probe(labels, embeddings, head, 0.5)
+
+    return probe
+
+
+def test_leep_logme_and_hscore_score_representatives_with_real_source_heads(image: Zoo) -> None:
     bench, _ = bench_of(image.uri, image.namespace)
 
     found = recalled_by(bench, wish(image))
 
-    assert (found.score, found.recommender) == ("leep", "interleaved")
+    assert tuple(found.scores) == ("leep", "logme", "hscore")
     representatives = set(found.prospect.clustering.probes)
-    assert set(found.proxies) == representatives
+    assert all(set(values) == representatives for values in found.scores.values())
+    assert set(found.probes) == representatives
     assert len(representatives) == 2
-    assert all(score <= 0 for score in found.proxies.values())
+    assert all(score <= 0 for score in found.scores["leep"].values())
 
 
-def test_logme_scores_all_where_one_has_no_source_head(image: Zoo) -> None:
+def test_leep_scores_nobody_where_one_has_no_source_head(image: Zoo) -> None:
     """Two scales are never mixed: LEEP for some and LogME for others cannot be compared."""
     bench, _ = bench_of(image.uri, image.namespace)
     (first, *_) = recalled_by(bench, wish(image)).prospect.clustering.probes
@@ -82,11 +107,11 @@ def test_logme_scores_all_where_one_has_no_source_head(image: Zoo) -> None:
 
     found = recalled_by(replace(bench, registry=AlteredRegistry(bench, headless)), wish(image))
 
-    assert found.score == "logme"
-    assert len(found.proxies) == 2
+    assert tuple(found.scores) == ("logme", "hscore")
+    assert {len(values) for values in found.scores.values()} == {2}
 
 
-def test_logme_scores_encoders_and_only_the_representatives_are_probed(text: Zoo) -> None:
+def test_logme_and_hscore_score_encoders_and_only_the_representatives_are_probed(text: Zoo) -> None:
     bench, _ = bench_of(text.uri, text.namespace)
     probed = []
 
@@ -96,20 +121,44 @@ def test_logme_scores_encoders_and_only_the_representatives_are_probed(text: Zoo
 
     found = recalled_by(replace(bench, probe=probe), wish(text))
 
-    assert (found.score, found.recommender) == ("logme", "interleaved")
-    assert sorted(probed) == sorted(found.proxies) == sorted(found.prospect.clustering.probes)
+    assert tuple(found.scores) == ("logme", "hscore")
+    assert found.by == "blend and portfolio with logme, hscore"
+    assert sorted(probed) == sorted(found.probes) == sorted(found.prospect.clustering.probes)
+    for values in found.scores.values():
+        assert sorted(values) == sorted(probed)
     assert len(probed) == 2
-    assert found.notes == ()
+    assert (found.notes, found.left_out) == ((), {})
 
 
-def test_the_first_pick_of_the_default_is_the_history_s(text: Zoo) -> None:
+def test_the_default_picks_first_whom_it_ranks_first(text: Zoo) -> None:
     bench, _ = bench_of(text.uri, text.namespace)
 
-    default = recalled_by(bench, wish(text))
+    found = recalled_by(bench, wish(text, top_k=2))
+
+    assert (found.advice.ranker, found.advice.picker) == ("blend", "portfolio")
+    assert found.chosen[0] == found.advice.ranking.models[0]
+    assert len(set(found.chosen)) == 2
+
+
+def test_the_first_pick_of_interleaved_is_the_history_s(text: Zoo) -> None:
+    bench, _ = bench_of(text.uri, text.namespace)
+
+    interleaved = recalled_by(bench, wish(text, recommender="interleaved"))
     prior = recalled_by(bench, wish(text, recommender="prior"))
 
-    assert default.ranking.models[0] == prior.ranking.models[0]
-    assert prior.proxies == {}
+    assert interleaved.by == "interleaved with logme, hscore"
+    assert interleaved.chosen[0] == prior.chosen[0]
+
+
+@pytest.mark.parametrize("recommender", ["prior", "prior_rank"])
+def test_the_history_alone_needs_no_probe(text: Zoo, recommender: str) -> None:
+    bench, voice = bench_of(text.uri, text.namespace)
+
+    found = recalled_by(bench, wish(text, recommender=recommender))
+
+    assert (found.by, found.probes, found.scores) == (recommender, (), {})
+    assert found.notes == ()
+    assert not [line for line in voice.lines if "no score" in line]
 
 
 def test_the_paper_multiplies_mean_and_proxy(text: Zoo) -> None:
@@ -118,18 +167,74 @@ def test_the_paper_multiplies_mean_and_proxy(text: Zoo) -> None:
 
     found = recalled_by(bench, wish(text, recommender="paper"))
 
-    parts = found.ranking.parts
-    assert found.ranking.scores == pytest.approx(parts["mean"] * parts["proxy"])
+    parts = found.advice.ranking.parts
+    assert found.advice.ranking.scores == pytest.approx(parts["mean"] * parts["proxy"])
     assert sorted(parts["proxy"])[-1] == 1
 
 
 def test_leep_is_refused_without_source_heads(text: Zoo) -> None:
-    bench, _ = bench_of(text.uri, text.namespace)
+    bench, voice = bench_of(text.uri, text.namespace)
 
     found = recalled_by(bench, wish(text, score="leep"))
 
-    assert found.recommender == "prior"
-    assert found.left_out == {"leep": "not every representative has a real source head"}
+    assert found.scores == {}
+    why = "not every representative has a real source head"
+    assert found.left_out == {"leep": why}
+    note = f"no score is usable: ranked by the history alone; leep: {why}"
+    assert found.notes == (note,)
+    assert f"note: {note}" in voice.lines
+    assert set(found.advice.ranking.parts) == {"prior"}
+
+
+@pytest.mark.parametrize(
+    ("headless", "names"), [(0, ("leep", "logme", "hscore")), (1, ("logme", "hscore"))]
+)
+def test_leep_is_a_score_where_every_head_is_real(
+    text: Zoo, headless: int, names: tuple[str, ...]
+) -> None:
+    bench, _ = bench_of(text.uri, text.namespace)
+    first, second = survey(wish(text), bench).clustering.probes
+    probe = seeing({first: 4.0, second: 1.0}, (first,)[:headless])
+
+    found = recalled_by(replace(bench, probe=probe), wish(text))
+
+    assert tuple(found.scores) == names
+    assert found.left_out == {}
+    for values in found.scores.values():
+        assert values[first] > values[second]
+
+
+def test_scores_are_those_that_were_named(text: Zoo) -> None:
+    bench, _ = bench_of(text.uri, text.namespace)
+    first, second = survey(wish(text), bench).clustering.probes
+
+    found = recalled_by(
+        replace(bench, probe=seeing({first: 4.0, second: 1.0})), wish(text, score="knn, hscore")
+    )
+
+    assert tuple(found.scores) == ("knn", "hscore")
+    assert set(found.advice.ranking.parts) == {"prior", "knn", "hscore"}
+
+
+def test_scores_that_say_nothing_are_left_out_with_the_reason(text: Zoo) -> None:
+    """Of two models that confuse nothing, neighbours cannot tell which is the better."""
+    bench, voice = bench_of(text.uri, text.namespace)
+    first, second = survey(wish(text), bench).clustering.probes
+    clear = seeing({first: 40.0, second: 12.0})
+
+    found = recalled_by(replace(bench, probe=clear), wish(text, score="knn,logme"))
+
+    assert tuple(found.scores) == ("logme",)
+    assert found.left_out == {"knn": "it is the same for every model"}
+    assert found.notes == ()
+
+    blind = recalled_by(replace(bench, probe=seeing({})), wish(text))
+
+    assert blind.scores == {}
+    assert set(blind.left_out) == {"leep", "logme", "hscore"}
+    (note,) = blind.notes
+    assert note.startswith("no score is usable: ranked by the history alone; leep: ")
+    assert f"note: {note}" in voice.lines
 
 
 @pytest.mark.parametrize("usable", [0, 1])
@@ -145,12 +250,21 @@ def test_fewer_than_two_scores_leave_the_history_alone_and_it_is_said(
 
     found = recalled_by(replace(bench, registry=AlteredRegistry(bench, alter)), wish(text))
 
-    assert (found.recommender, found.score, found.proxies) == ("prior", "", {})
+    assert found.by == "blend and portfolio"
+    assert (found.scores, len(found.probes)) == ({}, usable)
     assert set(found.left_out) == set(lost)
     (note,) = found.notes
-    assert note.startswith(f"{usable} usable cluster scores: ranked by the history alone")
+    assert note.startswith("no score is usable: ranked by the history alone; ")
     assert f"{lost[0]}: {lost[0]} version 1: no weights: they are lost" in note
     assert f"note: {note}" in voice.lines
+
+
+def test_who_cannot_rank_without_scores_leaves_it_to_the_history(text: Zoo) -> None:
+    bench, _ = bench_of(text.uri, text.namespace)
+
+    found = recalled_by(replace(bench, probe=seeing({})), wish(text, recommender="paper"))
+
+    assert found.by == "prior"
 
 
 def test_a_wish_for_too_many_is_clipped_and_said(text: Zoo) -> None:
@@ -162,12 +276,82 @@ def test_a_wish_for_too_many_is_clipped_and_said(text: Zoo) -> None:
     assert "note: top_k: 50 wished, 5 models are eligible" in voice.lines
 
 
-def test_k_keeps_the_best_of_the_ranking(text: Zoo) -> None:
+def test_k_keeps_the_best_of_a_ranking_that_was_named(text: Zoo) -> None:
     bench, _ = bench_of(text.uri, text.namespace)
 
-    found = recalled_by(bench, wish(text, top_k=2))
+    found = recalled_by(bench, wish(text, top_k=2, recommender="blend"))
 
-    assert found.chosen == found.ranking.models[:2]
+    assert found.chosen == found.advice.ranking.models[:2]
+
+
+def test_models_that_fulfil_no_constraint_are_left_out_and_it_is_said(text: Zoo) -> None:
+    bench, voice = bench_of(text.uri, text.namespace)
+    sizes = dict(zip(text.models, (10, 20, 30, 40), strict=False))
+    bench = replace(
+        bench,
+        registry=AlteredRegistry(bench, lambda m: replace(m, parameters=sizes.get(m.name))),
+    )
+
+    found = recalled_by(bench, wish(text, constraints=Constraints(max_parameters=30)))
+
+    assert set(found.advice.ranking.models) == set(text.models[:3]) >= set(found.chosen)
+    assert set(found.probes) <= set(text.models[:3])
+    fourth, fifth = text.models[3:]
+    assert f"note: {fourth} is left out: 40 parameters, 30 are allowed" in voice.lines
+    assert any(line.startswith(f"note: {fifth} is left out: its size is") for line in voice.lines)
+
+
+def test_constraints_that_nobody_fulfils_are_an_error(text: Zoo) -> None:
+    bench, _ = bench_of(text.uri, text.namespace)
+    config = wish(text, constraints=Constraints(where=("family=huge",)))
+
+    with pytest.raises(SettingError, match=r"constraints: .*none of 5: .*tiny-0: not family=huge"):
+        survey(config, bench)
+
+
+# --- probes that are kept ------------------------------------------------------------------------
+
+
+class CountingEngine(InlineEngine):
+    """Keeps the tasks that it was given."""
+
+    def __init__(self) -> None:
+        self.tasks: list[object] = []
+
+    def stream(
+        self, function: Callable[..., Iterator[object]], tasks: Iterable[object]
+    ) -> Iterator[Progress]:
+        given = list(tasks)
+        self.tasks += given
+        return super().stream(function, given)
+
+
+def test_a_second_recall_on_the_same_dataset_computes_nothing(
+    text: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor does it ask for weights, which may be gone by then."""
+    monkeypatch.delenv("MLFLOW_RECALL_PROBES")
+    engine = CountingEngine()
+    bench = replace(bench_of(text.uri, text.namespace)[0], engine=engine)
+    config = wish(text, probe_samples=77)  # which nobody else looks at
+
+    first = recalled_by(bench, config)
+    given = len(engine.tasks)
+    gone = AlteredRegistry(bench, lambda _: None)
+    second = recalled_by(replace(bench, registry=gone), config)
+
+    assert given == len(first.probes) == 2
+    assert len(engine.tasks) == given
+    assert second.left_out == {}
+    assert second.scores == first.scores
+    assert second.chosen == first.chosen
+    assert first.epochs > second.epochs == 0
+
+    recalled_by(bench, replace(config, probe_samples=78))
+    elsewhere = replace(text.target, path=str(text.folder / "set-0.csv"))
+    recalled_by(bench, replace(config, dataset=elsewhere))
+
+    assert len(engine.tasks) == 3 * given  # another sample, another dataset
 
 
 def test_the_target_s_own_history_is_not_used(text: Zoo) -> None:
@@ -200,13 +384,18 @@ def test_a_recall_is_a_run_with_all_parts(text: Zoo) -> None:
     assert run.info.status == "FINISHED"
     table = load_dict(f"{run.info.artifact_uri}/recall/ranking.json")
     rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
-    assert [row["model"] for row in rows] == list(found.ranking.models)
-    for row, prior, proxy in zip(
-        rows, found.ranking.parts["prior"], found.ranking.parts["proxy"], strict=True
-    ):
-        assert row["prior"] == pytest.approx(prior, abs=1e-5)
-        assert row["proxy"] == pytest.approx(proxy, abs=1e-5)
-    assert run.data.tags["recall.score"] == "logme"
+    ranking = found.advice.ranking
+    assert [row["model"] for row in rows] == list(ranking.models)
+    assert [row["model"] for row in rows if row["recalled"]] == sorted(
+        found.chosen, key=ranking.models.index
+    )
+    assert set(ranking.parts) == {"prior", "logme", "hscore"}
+    for part, values in ranking.parts.items():
+        assert [row[part] for row in rows] == pytest.approx(values.tolist(), abs=1e-5)
+    told = run.data.tags
+    assert (told["recall.recommender"], told["recall.set_by"]) == ("blend", "portfolio")
+    assert told["recall.score"] == "logme, hscore"
+    assert run.data.metrics["recall/p_holds_best"] == pytest.approx(found.advice.p_holds_best)
     assert run.data.tags["recall.recalled"] == ", ".join(found.chosen)
     assert run.data.metrics["recall/probes"] == 2
     assert run.data.metrics["recall/epochs"] == pytest.approx(found.epochs)
@@ -239,7 +428,25 @@ def test_models_that_have_no_weights_here_still_teach(text: Zoo) -> None:
 
     assert set(prospect.members) == set(text.models[1:])
     assert text.models[0] in {record.model for record in prospect.usable.records}
-    assert "note: 1 models have a history but no weights here" in voice.lines
+    note = f"note: 1 models have a history but no weights here: {text.models[0]}"
+    assert note in voice.lines
+
+
+def test_how_weights_that_are_missing_are_made_again_is_said(text: Zoo) -> None:
+    """One of the commands, where there are some."""
+    bench, voice = bench_of(text.uri, text.namespace)
+    lost = dict(zip(text.models[1:4], ("make b", "make a", ""), strict=True))
+
+    def alter(member: Member) -> Member:
+        told = {tags.REBUILD: lost[member.name]} if lost.get(member.name) else {}
+        return replace(member, available=member.name not in lost, tags={**member.tags, **told})
+
+    survey(wish(text), replace(bench, registry=AlteredRegistry(bench, alter)))
+
+    assert (
+        "note: 3 models have a history but no weights here: "
+        f"{', '.join(lost)}; made again by e.g. `make a`"
+    ) in voice.lines
 
 
 def test_a_history_of_nobody_who_is_eligible_is_an_error(

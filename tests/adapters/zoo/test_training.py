@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from tiny import CLASSES, tiny_bert, tiny_images, tiny_texts, tiny_timm
 
 from mlflow_recall.adapters import zoo
 from mlflow_recall.adapters.datasets import DatasetSpec, prepare, split_of
+from mlflow_recall.adapters.zoo import training
 from mlflow_recall.core.metrics import METRICS
 from mlflow_recall.core.recipes import Recipe
 from mlflow_recall.core.records import Dataset, Member
@@ -94,7 +96,7 @@ def test_stages_from_checkpoints_are_the_same_run_as_straight_through(
 ) -> None:
     """Bit by bit: a selection that trains stage by stage must see what a benchmark saw."""
     recipe = sized(case)
-    through = run(case.task(recipe, workspace=str(tmp_path / "through"), test=True))
+    through = run(case.task(recipe, workspace=str(tmp_path / "through"), test="last"))
     staged: list[StageResult] = []
     for stage in range(1, recipe.epochs + 1):
         torch.rand(stage)  # whatever else has used the generator meanwhile
@@ -105,7 +107,7 @@ def test_stages_from_checkpoints_are_the_same_run_as_straight_through(
                 last=stage,
                 checkpoint=staged[-1].checkpoint if staged else "",
                 workspace=str(tmp_path / "staged"),
-                test=stage == recipe.epochs,
+                test="last" if stage == recipe.epochs else "never",
             )
         )
 
@@ -129,19 +131,78 @@ def test_two_runs_of_one_seed_are_equal_and_of_two_seeds_are_not(
     assert not same(states[0], states[2])
 
 
-def test_training_learns_what_can_be_learned(case: Case) -> None:
-    *_, last = run(case.task(sized(case, epochs=8, freeze_batchnorm=False)))
+def test_training_learns_what_can_be_learned(case: Case, tmp_path: Path) -> None:
+    """On so many rows that luck does not decide: one of nine would be eleven points."""
+    text = case.member.modality == "text"
+    many = tiny_texts(tmp_path / "t.csv", 210) if text else tiny_images(tmp_path / "i", 210)
+    case = replace(case, dataset=prepare(DatasetSpec(str(many))))
+
+    *_, last = run(case.task(sized(case, epochs=6, freeze_batchnorm=False)))
 
     assert last.validation["accuracy"] > 0.6  # one in three by chance
 
 
 def test_every_stage_brings_every_metric_and_the_test_comes_last(case: Case) -> None:
-    results = run(case.task(sized(case, epochs=2), test=True))
+    results = run(case.task(sized(case, epochs=2), test="last"))
 
     assert [set(r.validation) for r in results] == [set(METRICS)] * 2
     assert [set(r.test) for r in results] == [set(), set(METRICS)]
     assert all(r.seconds > 0 for r in results)
     assert [r.checkpoint for r in results] == ["", ""]
+
+
+def test_each_stage_can_be_tested_and_is_none_the_different_for_it(case: Case) -> None:
+    recipe = sized(case, epochs=2)
+    once, often = (run(case.task(recipe, test=when)) for when in ("last", "each"))
+
+    assert [set(r.test) for r in often] == [set(METRICS)] * 2
+    assert [r.validation for r in often] == [r.validation for r in once]
+    assert often[-1].test == once[-1].test
+
+
+@pytest.mark.parametrize("when", ["last", "each"])
+def test_the_time_of_a_test_is_not_part_of_a_stage(
+    case: Case, monkeypatch: pytest.MonkeyPatch, when: Literal["last", "each"]
+) -> None:
+    """A selection tests once at its end: what a benchmark measures is the price of training."""
+    tests = {"last": 1, "each": 2}[when]
+
+    class Slow:
+        def scores(self, accelerator: object) -> dict[str, float]:
+            time.sleep(1.0)
+            return {"accuracy": 0.5}
+
+    monkeypatch.setattr(training, "_test_set", lambda *_: Slow())
+
+    started = time.perf_counter()
+    results = run(case.task(sized(case, epochs=2), test=when))
+    passed = time.perf_counter() - started
+
+    assert sum(len(result.test) for result in results) == tests
+    assert 0 < sum(result.seconds for result in results) <= passed - tests * 1.0
+
+
+@pytest.mark.parametrize("rows", [1, 8, 45])
+def test_batches_hold_every_row_once_and_only_one_is_small(rows: int) -> None:
+    lengths = np.random.default_rng(0).integers(1, 100, rows)
+
+    batches = training._batches(lengths, 8, np.random.default_rng(1))
+
+    assert sorted(np.concatenate(batches)) == list(range(rows))
+    assert len(batches) == -(-rows // 8)
+    assert sum(len(batch) < 8 for batch in batches) == (rows % 8 > 0)
+
+
+def test_rows_of_like_length_share_a_batch() -> None:
+    lengths = np.random.default_rng(0).integers(1, 100, 512)
+
+    batches = training._batches(lengths, 16, np.random.default_rng(1))
+
+    padded = sum(len(batch) * lengths[batch].max() for batch in batches)
+    shuffled = np.random.default_rng(1).permutation(512).reshape(-1, 16)
+    assert padded < 1.15 * lengths.sum()
+    assert padded < 0.75 * sum(16 * lengths[batch].max() for batch in shuffled)
+    assert not np.all(np.diff([lengths[batch].max() for batch in batches]) <= 0)  # in no order
 
 
 def test_the_last_stage_keeps_no_optimizer_and_reads_like_the_librarys_own_folder(
@@ -159,9 +220,9 @@ def test_the_last_stage_keeps_no_optimizer_and_reads_like_the_librarys_own_folde
 
 def test_without_a_stage_left_only_the_test_is_made(case: Case, tmp_path: Path) -> None:
     recipe = sized(case)
-    *_, last = run(case.task(recipe, workspace=str(tmp_path), test=True))
+    *_, last = run(case.task(recipe, workspace=str(tmp_path), test="last"))
 
-    (again,) = run(case.task(recipe, first=4, last=3, checkpoint=last.checkpoint, test=True))
+    (again,) = run(case.task(recipe, first=4, last=3, checkpoint=last.checkpoint, test="last"))
 
     assert (again.stage, dict(again.validation)) == (3, {})
     assert again.test == last.test

@@ -1,0 +1,154 @@
+"""Facts of ``core.overview``: coverage and the noise floor, worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+
+from mlflow_recall.core.overview import noise_floor, overviews
+from mlflow_recall.core.recipes import Recipe
+from mlflow_recall.core.records import Record
+
+
+def record(
+    model: str = "a",
+    dataset: str = "x",
+    test: float = 0.5,
+    seed: int = 0,
+    modality: str = "text",
+) -> Record:
+    """A complete one, of version 1 of the model."""
+    return Record(
+        model,
+        dataset,
+        (0.1,),
+        test,
+        epochs=1,
+        modality=modality,
+        digest=f"{dataset}1",
+        version="1",
+        recipe=Recipe(seed=seed).to_json(),
+    )
+
+
+# --- how complete --------------------------------------------------------------------------------
+
+
+def test_coverage_is_the_share_of_cells_that_were_measured_and_the_others_are_named() -> None:
+    (found,) = overviews([record("a", "x"), record("a", "y"), record("b", "y")], "accuracy")
+
+    assert (found.modality, found.metric, found.cells) == ("text", "accuracy", 3)
+    assert (found.matrix.models, found.matrix.datasets) == (("a", "b"), ("x", "y"))
+    assert found.matrix.coverage == 0.75
+    assert found.missing == [("b", "x")]
+
+
+def test_missing_cells_are_listed_model_by_model() -> None:
+    (found,) = overviews([record(model, name) for model, name in ("ax", "by", "cz")], "accuracy")
+
+    assert found.missing == [
+        ("a", "y"), ("a", "z"), ("b", "x"), ("b", "z"), ("c", "x"), ("c", "y"),
+    ]  # fmt: skip
+
+
+def test_repeats_are_one_cell_with_their_mean() -> None:
+    (found,) = overviews([record(test=0.25), record(test=0.75, seed=1)], "accuracy")
+
+    assert (found.cells, found.missing, found.matrix.coverage) == (1, [], 1.0)
+    assert found.matrix.values.tolist() == [[0.5]]
+    assert (found.noise.cells, found.noise.runs) == (1, 2)
+
+
+def test_modalities_are_apart() -> None:
+    """No text model will ever be measured on pictures: such cells are not missing."""
+    records = [
+        record("a", "x"),
+        record("b", "p", 0.25, modality="image"),
+        record("b", "p", 0.75, seed=1, modality="image"),
+        record("c", "z", modality=""),
+    ]
+
+    found = overviews(records, "accuracy")
+
+    assert [each.modality for each in found] == ["", "image", "text"]
+    assert [each.matrix.models for each in found] == [("c",), ("b",), ("a",)]
+    assert [each.matrix.coverage for each in found] == [1.0, 1.0, 1.0]
+    assert [each.noise.cells for each in found] == [0, 1, 0]
+
+
+@pytest.mark.parametrize("partial", [{"test": math.nan}, {"epochs": 2}])
+def test_partial_records_are_no_cells(partial: dict[str, float]) -> None:
+    """Neither one that was never tested, nor one that ended before its last epoch."""
+    half = replace(record("b", "y"), **partial)  # type: ignore[arg-type]
+
+    (found,) = overviews([record(), half], "accuracy")
+
+    assert (found.matrix.models, found.matrix.datasets) == (("a",), ("x",))
+    assert overviews([half], "accuracy") == []
+
+
+def test_no_records_are_no_overview() -> None:
+    assert overviews([], "accuracy") == []
+
+
+# --- noise ---------------------------------------------------------------------------------------
+
+
+def test_the_noise_floor_is_the_pooled_deviation_of_repeats() -> None:
+    """Squares around each cell's mean, over the degrees of freedom of all cells.
+
+    (0.50, 0.54): mean 0.52, squares 2 x 0.02^2 = 0.0008, 1 degree of freedom;
+    (0.70, 0.73, 0.76): mean 0.73, squares 2 x 0.03^2 = 0.0018, 2 degrees;
+    so sqrt(0.0026 / 3). The cell that was trained once says nothing.
+    """
+    records = [
+        *(record("a", "x", test, seed) for seed, test in enumerate((0.50, 0.54))),
+        *(record("b", "x", test, seed) for seed, test in enumerate((0.70, 0.73, 0.76))),
+        record("b", "y", 0.9),
+    ]
+
+    noise = noise_floor(records)
+
+    assert noise.deviation == pytest.approx(math.sqrt(0.0026 / 3))
+    assert (noise.cells, noise.runs) == (2, 5)
+
+
+def test_the_same_score_twice_is_no_noise() -> None:
+    assert noise_floor([record(seed=0), record(seed=1)]).deviation == 0.0
+
+
+def test_repeats_with_the_same_seed_count() -> None:
+    """Two processes that trained one cell at once, or a machine that is not deterministic."""
+    assert noise_floor([record(test=0.4), record(test=0.6)]).deviation == pytest.approx(
+        math.sqrt(2 * 0.1**2)
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"version": "2"},
+        {"digest": "x2"},
+        {"recipe": Recipe(learning_rate=0.5).to_json()},
+        {"recipe": ""},
+        {"dataset": "y"},
+        {"model": "b"},
+        {"test": math.nan},
+        {"epochs": 2},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_what_differs_in_more_than_the_seed_is_no_repeat(other: dict[str, object]) -> None:
+    """Nor is a partial record: how far it got is not how far scores scatter."""
+    different = replace(record(test=0.9), **other)  # type: ignore[arg-type]
+
+    noise = noise_floor([record(), different])
+
+    assert math.isnan(noise.deviation)
+    assert (noise.cells, noise.runs) == (0, 0)
+
+
+def test_without_records_the_noise_is_unknown() -> None:
+    assert math.isnan(noise_floor([]).deviation)

@@ -1,0 +1,149 @@
+"""Facts of ``core.history``: which records may stand in one matrix, and what is said of others."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from mlflow_recall.core.history import method_of, usable
+from mlflow_recall.core.matrix import PerformanceMatrix
+from mlflow_recall.core.recipes import Recipe
+from mlflow_recall.core.records import Member, Record
+from mlflow_recall.errors import HistoryError
+
+#: two epochs, of which every record here has run as many
+RECIPE = Recipe(epochs=2)
+
+
+def record(
+    model: str = "m",
+    dataset: str = "d",
+    test: float = 0.5,
+    recipe: Recipe | None = RECIPE,
+    *,
+    stages: int = 2,
+    modality: str = "text",
+    version: str = "1",
+) -> Record:
+    return Record(
+        model,
+        dataset,
+        (0.1,) * stages,
+        test,
+        epochs=2,
+        modality=modality,
+        digest=f"{dataset}1",
+        version=version,
+        recipe=recipe.to_json() if recipe else "",
+    )
+
+
+def seeded(seed: int, **changes: float) -> Recipe:
+    return RECIPE.altered({"seed": seed, **changes}, "test")
+
+
+# --- recipes -------------------------------------------------------------------------------------
+
+
+def test_recipes_that_differ_in_the_seed_alone_are_one_and_their_scores_are_averaged() -> None:
+    """Repeats tell a cell better; as recipes of their own, all but one would be thrown away."""
+    records = [
+        record(test=value, recipe=seeded(seed)) for seed, value in enumerate((0.2, 0.4, 0.9))
+    ]
+
+    kept = usable(records)
+
+    assert (kept.records, kept.notes) == (tuple(records), ())
+    assert PerformanceMatrix.of(kept.records).values.tolist() == [[pytest.approx(0.5)]]
+
+
+def test_records_of_a_rarer_recipe_are_left_out_and_it_is_said() -> None:
+    """Another learning rate is another method: it does not compare."""
+    often = [record(dataset=name, recipe=seeded(seed)) for seed, name in enumerate("de")]
+    rare = record(dataset="f", recipe=seeded(0, learning_rate=0.5))
+
+    kept = usable([rare, *often])
+
+    assert kept.records == tuple(often)
+    assert kept.notes == ("1 records of rarer recipes are not used",)
+
+
+def test_seeds_count_together_where_recipes_compete() -> None:
+    """Each by itself is rarer than the other recipe, which has two records."""
+    repeats = [record(recipe=seeded(seed)) for seed in (1, 2, 3)]
+    others = [record(dataset=name, recipe=seeded(0, learning_rate=0.5)) for name in "de"]
+
+    assert usable([*others, *repeats]).records == tuple(repeats)
+
+
+def test_the_recipe_of_a_model_is_its_most_frequent_one_with_its_seed() -> None:
+    """A cell that is trained again for comparison must be able to be the very same."""
+    records = [record(dataset=name, recipe=seeded(seed)) for name, seed in (("d", 3), ("e", 7))]
+    records += [record(dataset="f", recipe=seeded(7))]
+
+    assert usable(records).recipes == {"m": seeded(7)}
+
+
+def test_each_model_has_a_recipe_of_its_own() -> None:
+    records = [record("a", recipe=seeded(1)), record("b", recipe=seeded(0, learning_rate=0.5))]
+
+    kept = usable(records)
+
+    assert kept.records == tuple(records)
+    assert kept.recipes == {"a": seeded(1), "b": seeded(0, learning_rate=0.5)}
+
+
+def test_records_without_a_recipe_are_used_and_give_none() -> None:
+    """Plain tables tell scores alone."""
+    kept = usable([record(recipe=None)])
+
+    assert (len(kept.records), kept.recipes, kept.notes) == (1, {}, ())
+
+
+def test_the_method_is_the_recipe_without_its_seed() -> None:
+    one, two, other = (record(recipe=r) for r in (RECIPE, seeded(9), seeded(0, weight_decay=0.5)))
+
+    assert method_of(one) == method_of(two) == RECIPE.to_json()
+    assert method_of(other) != method_of(one)
+    assert method_of(record(recipe=None)) == ""
+
+
+# --- everything else that is left out ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("partial", [record(stages=1), record(test=math.nan)])
+def test_partial_records_are_left_out_and_it_is_said(partial: Record) -> None:
+    whole = record(dataset="e")
+
+    kept = usable([partial, whole])
+
+    assert (kept.records, kept.notes) == ((whole,), ("1 partial curves are not used",))
+
+
+def test_the_targets_own_records_are_left_out_and_it_is_said() -> None:
+    """They would tell the answer."""
+    kept = usable([record(dataset="d"), record(dataset="e")], target="d1")
+
+    assert [r.dataset for r in kept.records] == ["e"]
+    assert kept.notes == ("1 records of the target itself are not used",)
+
+
+def test_only_records_of_the_present_version_count() -> None:
+    """Models that the zoo does not know keep all of theirs."""
+    records = [record("a", version="1"), record("a", version="2"), record("b", version="1")]
+
+    kept = usable(records, members=[Member("a", "2", "text", "transformers/bert")])
+
+    assert [(r.model, r.version) for r in kept.records] == [("a", "2"), ("b", "1")]
+
+
+def test_another_modality_is_left_out_and_where_nothing_is_left_it_is_named() -> None:
+    records = [record("a"), record("b", modality="image")]
+
+    assert [r.model for r in usable(records, "image").records] == ["b"]
+    assert usable(records).records == tuple(records)
+    with pytest.raises(HistoryError, match="of modality 'image', got those of text: run"):
+        usable(records[:1], "image")
+    with pytest.raises(HistoryError, match="of modality 'any', got those of none: run"):
+        usable([])

@@ -1,0 +1,343 @@
+"""History -> which models to try, and why; nothing is trained and no dataset is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from mlflow.artifacts import load_dict
+from prepared import bench_of, registry_of
+
+from mlflow_recall.adapters import tags
+from mlflow_recall.adapters.ledger import Ledger
+from mlflow_recall.adapters.manifests import ZooEntry
+from mlflow_recall.adapters.portable import ExportHistory, Portable
+from mlflow_recall.adapters.tables import FolderHistory
+from mlflow_recall.config import RecommendConfig
+from mlflow_recall.core.constraints import Constraints
+from mlflow_recall.core.recipes import Recipe
+from mlflow_recall.errors import HistoryError, SettingError, ZooError
+from mlflow_recall.ports import StageResult
+from mlflow_recall.workflows.advice import explain
+from mlflow_recall.workflows.bench import Bench
+from mlflow_recall.workflows.recommend import Recommended, recommend_tables, recommend_zoo
+
+#: model -> accuracy on x, y and z
+SCORES: dict[str, tuple[float, ...]] = {
+    "fox": (0.90, 0.80, 0.85),
+    "owl": (0.70, 0.85, 0.80),
+    "trout": (0.60, 0.50, 0.40),
+    "worm": (0.30, 0.20, 0.10),
+}
+SIZES = {"fox": 90_000_000, "owl": 20_000_000, "trout": 10_000_000, "worm": 1_000_000}
+
+
+def zoo(uri: str, namespace: str, modality: str, scores: Mapping[str, tuple[float, ...]]) -> Bench:
+    """Registered models without weights, and their benchmark runs."""
+    bench, _ = bench_of(uri, namespace)
+    ledger = Ledger(bench.client, f"{namespace}/benchmark")
+    for model, values in scores.items():
+        entry = ZooEntry(f"hf:/org/{model}", modality, model, parameters=SIZES.get(model, 0))
+        name = registry_of(bench).register(entry).name
+        for dataset, value in zip("xyz", values, strict=False):
+            told = {
+                tags.MODEL: name,
+                tags.MODEL_VERSION: "1",
+                tags.DATASET: dataset,
+                tags.MODALITY: modality,
+                tags.EPOCHS: "1",
+                tags.RECIPE: Recipe(epochs=1).to_json(),
+            }
+            run = ledger.open(f"{model} on {dataset}", "benchmark", told)
+            run.stage(StageResult(1, {"accuracy": value}, 1.0, test={"accuracy": value}))
+            run.finish()
+    ledger.close()
+    return bench
+
+
+def tables(folder: Path, rows: Mapping[str, tuple[float, ...]] = SCORES) -> FolderHistory:
+    cells = [
+        (model, dataset, "acc", value)
+        for model, values in rows.items()
+        for dataset, value in zip("xyz", values, strict=True)
+    ]
+    columns = ["model", "dataset", "metric", "value"]
+    pd.DataFrame(cells, columns=columns).to_csv(folder / "matrix.csv", index=False)
+    return FolderHistory(folder)
+
+
+def with_scores(folder: Path, cells: Mapping[tuple[str, str], float]) -> None:
+    """A score called ``knn`` on some cells."""
+    rows = [(model, dataset, "knn", value) for (model, dataset), value in cells.items()]
+    columns = ["model", "dataset", "score_name", "value"]
+    pd.DataFrame(rows, columns=columns).to_csv(folder / "proxy.csv", index=False)
+
+
+def wish(**settings: Any) -> RecommendConfig:
+    return RecommendConfig("acc", **settings)
+
+
+# --- from a zoo ----------------------------------------------------------------------------------
+
+
+def test_a_recommendation_is_a_run_with_table_picture_and_tags(
+    store: str, namespace: str, client: MlflowClient
+) -> None:
+    found = recommend_zoo(RecommendConfig(top_k=2), zoo(store, namespace, "text", SCORES))
+
+    run = client.get_run(found.run_id)
+    experiment = client.get_experiment_by_name(f"{namespace}/recommend")
+    assert experiment is not None
+    assert (run.info.experiment_id, run.info.status) == (experiment.experiment_id, "FINISHED")
+    assert {artifact.path for artifact in client.list_artifacts(found.run_id, "recommend")} == {
+        "recommend/ranking.json",
+        "recommend/ranking.png",
+    }
+    table = load_dict(f"{run.info.artifact_uri}/recommend/ranking.json")
+    rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
+    ranking = found.advice.ranking
+    names = [f"{namespace}--{model}" for model in ("fox", "owl", "trout", "worm")]
+    assert [row["model"] for row in rows] == list(ranking.models) == names
+    assert [row["prior"] for row in rows] == pytest.approx(ranking.scores.tolist(), abs=1e-5)
+    assert [row["recalled"] for row in rows].count("yes") == 2
+    told = run.data.tags
+    assert (told[tags.KIND], told[tags.MODALITY]) == ("recommend", "text")
+    assert (told["recall.recommender"], told["recall.set_by"]) == ("blend", "portfolio")
+    assert told["recall.recalled"] == ", ".join(found.advice.chosen)
+    assert told["mlflow.note.content"].startswith(f"**{names[0]}** would be tried first")
+    assert (found.dataset, found.modality, found.left_out) == ("", "text", {})
+
+
+def test_models_that_break_a_constraint_are_left_out_with_the_reason(
+    store: str, namespace: str
+) -> None:
+    bench = zoo(store, namespace, "text", SCORES)
+
+    found = recommend_zoo(
+        RecommendConfig(constraints=Constraints(max_parameters=20_000_000)), bench
+    )
+
+    fox = f"{namespace}--fox"
+    assert found.left_out == {fox: "90,000,000 parameters, 20,000,000 are allowed"}
+    assert fox not in found.advice.ranking.models
+    assert len(found.advice.ranking.models) == 3
+
+
+def test_constraints_that_nobody_fulfils_leave_no_run(
+    store: str, namespace: str, client: MlflowClient
+) -> None:
+    bench = zoo(store, namespace, "text", SCORES)
+
+    with pytest.raises(ZooError, match="fulfil the constraints, got none of 4"):
+        recommend_zoo(RecommendConfig(constraints=Constraints(licences=("MIT",))), bench)
+
+    assert client.get_experiment_by_name(f"{namespace}/recommend") is None
+
+
+def test_of_two_modalities_one_must_be_named(store: str, namespace: str) -> None:
+    bench = zoo(store, namespace, "text", SCORES)
+    zoo(store, namespace, "image", {"eye": (0.5, 0.6), "lens": (0.4, 0.7)})
+
+    with pytest.raises(SettingError, match="modality: the history has image, text: name one"):
+        recommend_zoo(RecommendConfig(), bench)
+    found = recommend_zoo(RecommendConfig(modality="image"), bench)
+
+    assert found.modality == "image"
+    assert set(found.advice.ranking.models) == {f"{namespace}--eye", f"{namespace}--lens"}
+    assert found.evidence.matrix.datasets == ("x", "y")
+
+
+def test_an_export_is_read_by_modality_too(store: str, namespace: str, tmp_path: Path) -> None:
+    bench = zoo(store, namespace, "text", SCORES)
+    zoo(store, namespace, "image", {"eye": (0.5, 0.6), "lens": (0.4, 0.7)})
+    Portable(bench.client, namespace, registry_of(bench)).export(tmp_path, bench.voice)
+    export = ExportHistory(tmp_path)
+
+    with pytest.raises(SettingError, match="modality: the history has image, text: name one"):
+        recommend_tables(RecommendConfig(), export, "")
+    found = recommend_tables(RecommendConfig(modality="text"), export, "")
+
+    assert found.advice.ranking.models == ("fox", "owl", "trout", "worm")
+
+
+# --- from plain tables ---------------------------------------------------------------------------
+
+
+def ranked(found: Recommended) -> tuple[str, ...]:
+    return found.advice.ranking.models
+
+
+def test_without_a_dataset_the_history_speaks_alone(tmp_path: Path) -> None:
+    folder = tables(tmp_path)
+    with_scores(tmp_path, {("worm", "x"): 1.0, ("fox", "x"): 0.0})
+
+    found = recommend_tables(wish(), folder, "")
+
+    assert ranked(found) == ("fox", "owl", "trout", "worm")
+    assert found.evidence.matrix.datasets == ("x", "y", "z")
+    assert found.evidence.scores == {}
+    assert set(found.advice.ranking.parts) == {"prior"}
+    assert found.run_id == ""
+
+
+def test_a_dataset_is_predicted_as_if_it_were_new(tmp_path: Path) -> None:
+    """On z alone the worm is the best; its record there would tell the answer."""
+    rows = {**SCORES, "worm": (0.30, 0.20, 1.0)}
+
+    found = recommend_tables(wish(), tables(tmp_path, rows), "z")
+
+    assert found.evidence.matrix.datasets == ("x", "y")
+    assert ranked(found)[-1] == "worm"
+    assert found.dataset == "z"
+
+
+def test_scores_on_the_dataset_change_the_ranking(tmp_path: Path) -> None:
+    """Two models of the same history: who scores higher comes first, whoever that is."""
+    rows = {**SCORES, "elk": SCORES["owl"]}
+    folder = tables(tmp_path, rows)
+    neutral = dict.fromkeys([(model, "z") for model in rows], 0.5)
+
+    with_scores(tmp_path, {**neutral, ("owl", "z"): 0.9})
+    owl = recommend_tables(wish(), folder, "z")
+    with_scores(tmp_path, {**neutral, ("elk", "z"): 0.9})
+    elk = recommend_tables(wish(), folder, "z")
+
+    assert set(owl.advice.ranking.parts) == {"prior", "knn"}
+    assert ranked(owl).index("owl") < ranked(owl).index("elk")
+    assert ranked(elk).index("elk") < ranked(elk).index("owl")
+
+
+def test_a_dataset_of_which_only_scores_are_known_will_do(tmp_path: Path) -> None:
+    folder = tables(tmp_path)
+    with_scores(tmp_path, {(model, "new"): i for i, model in enumerate(SCORES)})
+
+    found = recommend_tables(wish(), folder, "new")
+
+    assert found.evidence.matrix.datasets == ("x", "y", "z")
+    assert found.evidence.scores["knn"].tolist() == [0, 1, 2, 3]
+
+
+def test_scores_of_the_past_teach_and_those_of_the_target_do_not(tmp_path: Path) -> None:
+    folder = tables(tmp_path)
+    cells = {(model, dataset): ord(dataset) for model in SCORES for dataset in "xz"}
+    with_scores(tmp_path, cells)
+
+    found = recommend_tables(wish(), folder, "z")
+
+    past = found.evidence.past["knn"]  # on x and y
+    assert past[:, 0].tolist() == [ord("x")] * 4
+    assert pd.isna(past[:, 1]).all()
+    assert found.evidence.scores["knn"].tolist() == [ord("z")] * 4
+
+
+def test_features_of_the_tables_are_evidence(tmp_path: Path) -> None:
+    """Unknown is NaN among numbers and empty among words."""
+    folder = tables(tmp_path)
+    models = pd.DataFrame({"model": ["fox", "owl"], "size": [9, 2], "kind": ["a", "b"]})
+    models.to_csv(tmp_path / "models.csv", index=False)
+    datasets = pd.DataFrame({"dataset": ["x", "z"], "classes": [2, 5]})
+    datasets.to_csv(tmp_path / "datasets.csv", index=False)
+
+    evidence = recommend_tables(wish(), folder, "z").evidence
+
+    assert list(evidence.model_features["kind"]) == ["a", "b", "", ""]
+    assert list(evidence.model_features["size"])[:2] == [9, 2]
+    assert pd.isna(list(evidence.model_features["size"])[2:]).all()
+    assert next(iter(evidence.dataset_features["classes"])) == 2
+    assert evidence.target_features == {"classes": 5}
+
+
+def test_a_dropped_dataset_does_not_count(tmp_path: Path) -> None:
+    """Without y the owl leads nowhere."""
+    found = recommend_tables(wish(drop=("y",)), tables(tmp_path), "")
+
+    assert found.evidence.matrix.datasets == ("x", "z")
+
+
+@pytest.mark.parametrize(
+    ("drop", "dataset", "words"),
+    [
+        ((), "moon", "dataset: expected one of new, x, y, z, got 'moon'"),
+        (("moon",), "", "drop-dataset: expected one of x, y, z, got 'moon'"),
+        (("x",), "x", "dataset: expected one of new, y, z, got 'x'"),
+    ],
+)
+def test_an_unknown_dataset_is_answered_with_the_known_ones(
+    drop: tuple[str, ...], dataset: str, words: str, tmp_path: Path
+) -> None:
+    folder = tables(tmp_path)
+    with_scores(tmp_path, {("fox", "new"): 1.0})
+
+    with pytest.raises(HistoryError, match=words):
+        recommend_tables(wish(drop=drop), folder, dataset)
+
+
+# --- why -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def found(tmp_path: Path) -> Recommended:
+    folder = tables(tmp_path)
+    with_scores(tmp_path, {(model, "z"): i for i, model in enumerate(SCORES)})
+    return recommend_tables(wish(top_k=1), folder, "z")
+
+
+@pytest.mark.parametrize("model", SCORES)
+def test_what_the_parts_add_is_the_score(found: Recommended, model: str) -> None:
+    told = explain(found.advice, found.evidence, model)
+
+    ranking = found.advice.ranking
+    assert [row["part"] for row in told.parts] == ["prior", "knn"]
+    added = [row["adds"] for row in told.parts]
+    assert all(isinstance(value, float) for value in added)
+    assert sum(map(float, map(str, added))) == pytest.approx(
+        ranking.scores[ranking.models.index(model)], abs=1e-5
+    )
+    assert (told.model, told.rank, told.of) == (model, ranking.models.index(model) + 1, 4)
+    assert told.chosen == (model in found.advice.chosen)
+
+
+def test_ranks_by_each_part_are_those_of_the_tables(found: Recommended) -> None:
+    """The fox leads by its history and comes last by the score; the worm the other way round."""
+    fox = explain(found.advice, found.evidence, "fox")
+    worm = explain(found.advice, found.evidence, "worm")
+
+    assert [row["rank by it"] for row in fox.parts] == [1, 4]
+    assert [row["rank by it"] for row in worm.parts] == [4, 1]
+
+
+def test_gaps_and_ranks_of_the_record_by_hand(found: Recommended) -> None:
+    """On x 0.70 where 0.90 is the best, on y 0.85, the best; z is the target."""
+    told = explain(found.advice, found.evidence, "owl")
+
+    assert told.record == [
+        {"dataset": "x", "score": 0.70, "gap": 0.20, "rank": 2},
+        {"dataset": "y", "score": 0.85, "gap": 0.0, "rank": 1},
+    ]
+
+
+def test_a_model_is_explained_with_its_cluster(found: Recommended) -> None:
+    told = explain(found.advice, found.evidence, "owl")
+
+    group = found.evidence.clustering.of("owl")
+    assert group is not None
+    assert (told.representative, told.cluster) == (group.representative, group.members)
+    assert "owl" in told.cluster
+
+
+def test_datasets_without_a_record_of_the_model_are_not_told(tmp_path: Path) -> None:
+    rows = {**SCORES, "owl": (0.70, float("nan"), 0.80)}
+    found = recommend_tables(wish(), tables(tmp_path, rows), "")
+
+    told = explain(found.advice, found.evidence, "owl")
+
+    assert [row["dataset"] for row in told.record] == ["x", "z"]
+
+
+def test_an_unknown_model_is_answered_with_the_known_ones(found: Recommended) -> None:
+    with pytest.raises(SettingError, match=r"explain: expected one of .*owl.*, got 'unicorn'"):
+        explain(found.advice, found.evidence, "unicorn")
