@@ -210,13 +210,19 @@ class ExportHistory:
     def metrics(self) -> tuple[str, ...]:
         """See ``ports.History.metrics``."""
         keys = {key for run in self._runs for key in run["metrics"]}
-        tested = {key.removeprefix("test/") for key in keys if key.startswith("test/")}
-        return tuple(sorted(tested & set(METRICS)))
+        both = (name for name in METRICS if {f"val/{name}", f"test/{name}"} <= keys)
+        return tuple(sorted(both))
 
     def records(self, metric: str) -> list[Record]:
         """See ``ports.History.records``."""
         check_metric(metric)
-        return [_record(run, metric) for run in self._runs if run["metrics"].get(f"val/{metric}")]
+        told = [run for run in self._runs if run["metrics"].get(f"val/{metric}")]
+        if not told:
+            raise HistoryError(
+                f"{self._folder}: metric {metric!r}: expected one of "
+                f"{', '.join(self.metrics()) or 'none'}: name it with --metric"
+            )
+        return [_record(run, metric) for run in told]
 
     def scores(self) -> dict[str, dict[tuple[str, str], float]]:
         """See ``ports.Tables.scores``; an export has none."""

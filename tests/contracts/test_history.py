@@ -9,9 +9,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
+from prepared import Heard
 
 from mlflow_recall.adapters import tags
 from mlflow_recall.adapters.ledger import Ledger
+from mlflow_recall.adapters.portable import ExportHistory, Portable
+from mlflow_recall.adapters.registry import MlflowRegistry
 from mlflow_recall.adapters.tables import FolderHistory
 from mlflow_recall.adapters.tracking import TrackingHistory
 from mlflow_recall.core.matrix import PerformanceMatrix
@@ -48,12 +51,21 @@ def in_a_store(client: MlflowClient, namespace: str, metric: str) -> History:
     return TrackingHistory(client, namespace)
 
 
-@pytest.fixture(params=["folder", "store"])
+def in_an_export(client: MlflowClient, namespace: str, folder: Path, metric: str) -> History:
+    in_a_store(client, namespace, metric)
+    registry = MlflowRegistry(client, namespace)
+    Portable(client, namespace, registry).export(folder, Heard())
+    return ExportHistory(folder)
+
+
+@pytest.fixture(params=["folder", "store", "export"])
 def make(
     request: pytest.FixtureRequest, client: MlflowClient, namespace: str, tmp_path: Path
 ) -> Make:
     if request.param == "folder":
         return lambda metric: in_a_folder(tmp_path, metric)
+    if request.param == "export":
+        return lambda metric: in_an_export(client, namespace, tmp_path, metric)
     return lambda metric: in_a_store(client, namespace, metric)
 
 

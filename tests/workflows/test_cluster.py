@@ -327,7 +327,7 @@ def test_the_zoo_is_clustered_by_what_its_registry_says(copied: Bench) -> None:
 
 
 def test_an_unknown_similarity_is_answered_with_the_known() -> None:
-    with pytest.raises(SettingError, match="unknown similarity 'smell': .* card, performance"):
+    with pytest.raises(SettingError, match=r"unknown similarity 'smell': .* card, performance"):
         ClusterConfig(similarity="smell")
 
 

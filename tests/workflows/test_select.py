@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 from mlflow.artifacts import download_artifacts
@@ -36,11 +37,12 @@ from mlflow_recall.cache import cache_folder
 from mlflow_recall.config import BenchmarkConfig, RecallConfig, SelectConfig
 from mlflow_recall.core import policies
 from mlflow_recall.core.records import Member
+from mlflow_recall.core.truth import Truth
 from mlflow_recall.errors import SettingError, ZooError
 from mlflow_recall.ports import StageResult, TrainTask
 from mlflow_recall.workflows.bench import Bench
 from mlflow_recall.workflows.benchmark import benchmark
-from mlflow_recall.workflows.select import Selected, select
+from mlflow_recall.workflows.select import Selected, select, verdict
 
 PICKLES = {".bin", ".pkl", ".pt", ".pth", ".ckpt", ".joblib"}
 
@@ -79,9 +81,7 @@ def wish(zoo: Zoo, *, top_k: int = 0, **settings: object) -> SelectConfig:
     return SelectConfig(recall, **named)  # type: ignore[arg-type]
 
 
-def selection(
-    zoo: Zoo, *, recommender: str = "interleaved", **settings: object
-) -> tuple[Selected, Heard]:
+def selection(zoo: Zoo, *, recommender: str = "auto", **settings: object) -> tuple[Selected, Heard]:
     bench, voice = bench_of(zoo.uri, zoo.namespace)
     config = wish(zoo, **settings)  # type: ignore[arg-type]
     config = replace(config, recall=replace(config.recall, recommender=recommender))
@@ -364,13 +364,116 @@ def test_a_winner_competes_in_a_later_selection(text: Zoo, champion: str) -> Non
     done = benchmark(BenchmarkConfig((spec,), (champion,), {"epochs": EPOCHS}), bench)
     known = select(config, bench, registry_of(bench))
 
-    assert unknown.recalled.ranking.models[-1] == champion  # without history it comes last
+    assert unknown.recalled.advice.ranking.models[-1] == champion  # without history it comes last
     assert (done.done, done.failed) == ([f"{champion} on set-0"], {})
     assert champion in known.recalled.prospect.clustering.models
     for selected in (unknown, known):
         (candidate,) = (c for c in selected.candidates if c.name == champion)
         assert candidate.stage >= 1
         assert candidate.status != "failed"
+
+
+# --- the judgement of a recorded brute force -----------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def judged(store: str) -> tuple[Selected, Page]:
+    """A selection for a dataset that the whole zoo was benchmarked on."""
+    zoo = text_zoo(store)
+    bench, _ = bench_of(zoo.uri, zoo.namespace)
+    config = wish(zoo, top_k=2, final="same", register_as="text-judged")
+    target = replace(zoo.target, path=str(zoo.folder / "set-0.csv"))
+    selected = select(
+        replace(config, recall=replace(config.recall, dataset=target)), bench, registry_of(bench)
+    )
+    return selected, page_of(zoo, selected.run_id)
+
+
+def recorded(zoo: Zoo, dataset: str) -> dict[str, float]:
+    """Model -> final test accuracy, as the benchmark's runs say."""
+    runs = runs_of(zoo.uri, zoo.namespace, "benchmark")
+    return {
+        run.data.tags[tags.MODEL]: run.data.metrics["test/accuracy"]
+        for run in runs
+        if run.data.tags[tags.DATASET] == dataset and run.data.tags[tags.MODEL] in zoo.models
+    }
+
+
+def test_a_recorded_brute_force_is_the_judge_of_a_selection(
+    judged: tuple[Selected, Page], text: Zoo
+) -> None:
+    selected, _ = judged
+    known = recorded(text, "set-0")
+    best = max(known.values())
+
+    assert selected.truth is not None
+    assert set(selected.truth.models) == set(known) == set(text.models)
+    assert known[selected.truth.best] == best
+    assert selected.regret == pytest.approx(best - known[selected.winner.name])
+    better = sum(score > known[selected.winner.name] for score in known.values())
+    assert selected.truth.rank(selected.winner.name) == 1 + better
+
+
+def test_the_judgement_is_on_the_page_of_the_run(judged: tuple[Selected, Page]) -> None:
+    selected, seen = judged
+
+    told = seen.parent.data
+    assert told.metrics["selection/regret"] == pytest.approx(selected.regret)
+    assert verdict(selected).startswith("Brute force is on record for this dataset: ")
+    assert verdict(selected) in told.tags["mlflow.note.content"]
+
+
+def test_the_judge_informs_nobody(judged: tuple[Selected, Page]) -> None:
+    """The target's records are no part of the history that ranks."""
+    selected, _ = judged
+
+    prospect = selected.recalled.prospect
+    assert prospect.matrix.datasets == ("set-1", "set-2")
+    assert {record.dataset for record in prospect.usable.records} == {"set-1", "set-2"}
+
+
+def test_without_a_recorded_brute_force_nothing_is_said(page: tuple[Selected, Page]) -> None:
+    selected, seen = page
+
+    assert (selected.truth, selected.regret, verdict(selected)) == (None, None, "")
+    assert "selection/regret" not in seen.parent.data.metrics
+    assert "rute force is on record" not in seen.parent.data.tags["mlflow.note.content"]
+
+
+def known_of(selected: Selected, metric: str, scores: dict[str, float]) -> Selected:
+    """As if these models had been fine-tuned on the target; higher is better."""
+    truth = Truth(tuple(scores), np.array(list(scores.values())))
+    prospect = replace(selected.recalled.prospect, truth=truth)
+    return replace(selected, metric=metric, recalled=replace(selected.recalled, prospect=prospect))
+
+
+def test_a_verdict_by_hand(page: tuple[Selected, Page]) -> None:
+    """The winner's 0.8 is third after 0.95 and 0.9: a regret of 0.15."""
+    winner = page[0].winner.name
+    selected = known_of(page[0], "accuracy", {"a": 0.9, winner: 0.8, "b": 0.95, "c": 0.8})
+
+    assert selected.regret == pytest.approx(0.15)
+    assert verdict(selected) == (
+        "Brute force is on record for this dataset: the best of 4 models is b with test accuracy "
+        "0.950; the winner is number 3, a regret of 0.150."
+    )
+
+
+def test_a_loss_is_told_as_it_is_measured(page: tuple[Selected, Page]) -> None:
+    """Inside, a loss of 0.2 is -0.2."""
+    winner = page[0].winner.name
+    selected = known_of(page[0], "log_loss", {"a": -0.2, winner: -0.5})
+
+    assert selected.regret == pytest.approx(0.3)
+    assert "a with test log_loss 0.200" in verdict(selected)
+
+
+def test_a_winner_that_brute_force_never_trained_is_not_judged(
+    page: tuple[Selected, Page],
+) -> None:
+    selected = known_of(page[0], "accuracy", {"a": 0.9, "b": 0.8})
+
+    assert (selected.truth, selected.regret, verdict(selected)) == (None, None, "")
 
 
 # --- policies ------------------------------------------------------------------------------------
@@ -609,7 +712,7 @@ def test_images_are_selected_for_and_served_too(store: str) -> None:
 
     selected, _ = selection(zoo, final="same")
 
-    assert selected.recalled.score == "leep"
+    assert "leep" in selected.recalled.scores
     assert len(selected.candidates) == 4
     assert all(c.status != "failed" for c in selected.candidates)
     picture = next((zoo.folder / "target").rglob("*.png")).read_bytes()

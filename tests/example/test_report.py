@@ -1,0 +1,80 @@
+"""The example's README says what its history says."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mlflow_recall.adapters.manifests import read_benchmarks, read_zoo
+from mlflow_recall.adapters.portable import ExportHistory
+from mlflow_recall.core.overview import overviews
+from mlflow_recall_example import FOLDER, TARGETS, build, report
+
+
+def test_the_tables_of_the_readme_are_those_of_the_history(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copy(FOLDER / "README.md", tmp_path / "README.md")
+    monkeypatch.setattr(report, "README", tmp_path / "README.md")
+    monkeypatch.setattr(report, "PICTURES", tmp_path / "pictures")
+
+    written = list(report.write(build.DATASETS))
+
+    again = (tmp_path / "README.md").read_text()
+    assert again == (FOLDER / "README.md").read_text(), "run the example's `build report`"
+    assert all(path.stat().st_size for path in written)
+
+
+def test_both_zoos_have_sixteen_members_or_more_and_distinct_names() -> None:
+    zoos = [read_zoo(FOLDER / name) for name in build.ZOOS]
+
+    assert all(len(zoo) >= 16 for zoo in zoos)
+    assert len({model.title for zoo in zoos for model in zoo}) == sum(map(len, zoos))
+    assert {model.modality for zoo in zoos for model in zoo} == {"text", "image"}
+
+
+def test_there_are_twelve_benchmarks_and_four_targets_a_modality() -> None:
+    shipped = read_benchmarks(FOLDER / "targets" / "targets.yaml")
+    targets = {name for name, each in build.DATASETS.items() if each.target}
+
+    assert len(build.DATASETS) - len(targets) == 24
+    assert {*targets, *(spec.title for spec in shipped)} == set(TARGETS)
+
+
+def test_what_is_trained_again_for_the_noise_is_in_zoo_and_datasets() -> None:
+    zoo = {model.title for name in build.ZOOS for model in read_zoo(FOLDER / name)}
+
+    for models, sets in build.REPEATED.values():
+        assert len(models) * len(sets) >= 24
+        assert set(models) <= zoo
+        assert set(sets) <= set(build.DATASETS)
+
+
+def test_the_history_tests_every_stage_by_one_recipe_a_model() -> None:
+    records = ExportHistory(FOLDER / "history").records("accuracy")
+
+    assert {record.epochs for record in records} == {5}
+    assert all(len(record.tested) == len(record.validation) == 5 for record in records)
+    text = next(each for each in overviews(records, "accuracy") if each.modality == "text")
+    assert len(text.matrix.models) == 16
+    assert "docstrings" in text.matrix.datasets
+
+
+def test_the_yaml_files_list_what_a_folder_holds(tmp_path: Path) -> None:
+    (tmp_path / "spam.csv").touch()
+    (tmp_path / "foldoc.csv").touch()
+    (tmp_path / "digits8").mkdir()
+
+    build.describe(tmp_path)
+
+    listed = {
+        path.name: [spec.title for spec in read_benchmarks(path)]
+        for path in tmp_path.glob("*.yaml")
+    }
+    assert listed == {
+        "benchmarks-text.yaml": ["spam"],
+        "targets-text.yaml": ["foldoc"],
+        "benchmarks-image.yaml": ["digits8"],
+    }
