@@ -110,7 +110,7 @@ AFTER = """
 
 Differences between recommenders of less than a standard error are no differences, and with 8 to 21
 targets most are that small. The choices above were made on these same records, so the figures are
-somewhat flattering: run the command on records of your own, or `mlflow-recall backtest`.
+somewhat flattering: run the command on records of your own.
 """
 Row = dict[str, float]
 Case = TypeVar("Case")

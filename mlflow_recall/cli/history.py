@@ -15,6 +15,7 @@ from mlflow_recall.cli.options import (
 from mlflow_recall.cli.settings import folder_of
 from mlflow_recall.cli.show import dataset_rows, out, overview_data, overview_line, overview_rows
 from mlflow_recall.cli.work import bench
+from mlflow_recall.errors import HistoryError
 
 if TYPE_CHECKING:
     from mlflow_recall.adapters.terminal import Terminal
@@ -57,6 +58,11 @@ def _show(
         for name in dict.fromkeys((metric, *metrics))
         for each in overviews(history.records(name), name)
     ]
+    if not found:
+        raise HistoryError(
+            "history: expected finished fine-tunings with a test score, got partial ones: "
+            "run `mlflow-recall benchmark` again, which goes on where it stood"
+        )
     out(json_to, overview_data(found))
     if json_to == "-":
         return

@@ -47,6 +47,13 @@ def _writable(_: click.Context, __: click.Parameter, value: str | None) -> str |
     return value
 
 
+def _counted(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """Refuse what is neither a number of models nor ``auto``."""
+    if value and value != "auto" and not (value.isdecimal() and int(value)):
+        raise click.BadParameter(f"expected a number of models (x>=1) or auto, got {value!r}.")
+    return value
+
+
 JSON = click.option(
     "--json",
     "json_to",
@@ -87,7 +94,11 @@ CONSTRAINTS = options(
 )
 ADVICE = options(
     click.option("--metric", default="accuracy", show_default=True, help="What to select by."),
-    click.option("--top-k", help="Models to recall [5]; auto: as few as reach --confidence."),
+    click.option(
+        "--top-k",
+        callback=_counted,
+        help="Models to recall [5]; auto: as few as reach --confidence.",
+    ),
     click.option(
         "--recommender",
         default="auto",

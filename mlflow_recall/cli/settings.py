@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from mlflow_recall.cli.options import EXAMPLE, RECIPE_FIELDS
-from mlflow_recall.errors import SettingError
 
 if TYPE_CHECKING:
     from mlflow_recall.adapters.datasets import DatasetSpec
@@ -57,16 +56,8 @@ def recall_config(options: Mapping[str, Any]) -> RecallConfig:
 
 
 def top_k(text: str | None) -> int | None:
-    """A number of models, 0 where nobody gave one, None for ``auto``.
-
-    Raises:
-        SettingError: neither.
-    """
-    if text == "auto":
-        return None
-    if text and not (text.isdigit() and int(text)):
-        raise SettingError(f"top_k: expected a number of models or auto, got {text!r}")
-    return int(text or 0)
+    """A number of models, 0 where nobody gave one, None for ``auto``."""
+    return None if text == "auto" else int(text or 0)
 
 
 def constraints(options: Mapping[str, Any]) -> Constraints:

@@ -108,13 +108,13 @@ def survey(config: RecallConfig, bench: Bench) -> Prospect:
             "with `mlflow-recall register -P zoo=FILE`"
         )
     eligible, refused = config.constraints.split(chosen(eligible, config.models))
-    for name, why in refused.items():
-        bench.voice.say(f"note: {name} is left out: {why}")
     if not eligible:
         raise SettingError(
             f"constraints: expected at least one model that fulfils them, got none of "
             f"{len(refused)}: {next(iter(refused))}: {next(iter(refused.values()))}"
         )
+    for name, why in refused.items():
+        bench.voice.say(f"note: {name} is left out: {why}")
     matrix = PerformanceMatrix.of(records.records).take(m.name for m in eligible)
     if np.isnan(matrix.mean).all():
         raise SettingError(
