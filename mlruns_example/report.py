@@ -58,10 +58,10 @@ def write(datasets: Mapping[str, Dataset]) -> Iterator[Path]:
         **{f"{each.modality} clusters": clusters_table(each) for each in found},
     }
     for name, table in tables.items():
-        begin, end = f"<!-- {name} -->\n", "\n<!-- end -->"
-        before, found_it, after = text.partition(begin)
-        if found_it:
-            text = before + begin + table + end + after.partition(end)[2]
+        before, begin, after = text.partition(f"<!-- {name} -->\n")
+        _, end, rest = after.partition("<!-- end -->")
+        if begin and end:
+            text = f"{before}{begin}{table}\n{end}{rest}"
     README.write_text(text, encoding="utf-8")
     yield README
 
@@ -77,11 +77,17 @@ def model_rows() -> list[dict[str, Any]]:
             "upstream data": model["upstream"],
             "real head": "yes" if model["source_head"] else "",
             "licence": model["licence"],
-            "weights": "trained here" if "rebuild" in model else "package",
+            "weights": _weights(model),
         }
         for zoo in ("zoo.yaml", "image_zoo.yaml")
         for model in yaml.safe_load((FOLDER / zoo).read_text(encoding="utf-8"))["models"]
     ]
+
+
+def _weights(model: dict[str, Any]) -> str:
+    if "rebuild" in model:
+        return "trained here"
+    return "random, seeded" if model["family"] == "scratch" else "package"
 
 
 def dataset_rows(

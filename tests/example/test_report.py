@@ -78,3 +78,24 @@ def test_the_yaml_files_list_what_a_folder_holds(tmp_path: Path) -> None:
         "targets-text.yaml": ["foldoc"],
         "benchmarks-image.yaml": ["digits8"],
     }
+
+
+def test_only_what_stands_between_the_markers_is_written_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readme = tmp_path / "README.md"
+    readme.write_text(
+        "before\n<!-- noise -->\n<!-- end -->\nbetween\n<!-- models -->\nold\n<!-- end -->\nafter\n"
+    )
+    monkeypatch.setattr(report, "README", readme)
+    monkeypatch.setattr(report, "PICTURES", tmp_path / "pictures")
+
+    list(report.write(build.DATASETS))
+
+    text = readme.read_text()
+    assert [line for line in text.splitlines() if line in ("before", "between", "after")] == [
+        "before", "between", "after",
+    ]  # fmt: skip
+    assert "| modality |" in text
+    assert "| e5-l12 |" in text.partition("between")[2]
+    assert "old" not in text
