@@ -434,6 +434,8 @@ def test_a_wrong_benchmark_file_is_one_line(
             ["recommend", "--dataset", "x"],
             ["dataset: expected none without --history, got 'x'", "recall --dataset"],
         ),
+        (["recommend", "--drop-dataset", "x"], ["drop_dataset: expected only beside --history"]),
+        (["recommend", "--minimize"], ["minimize: expected only beside --history"]),
         (["recommend", "--recommender", "friend"], ["unknown recommender 'friend'", "blend"]),
         (["recommend", "--models", "gpt-9"], ["text--tiny-0", "'gpt-9'"]),
         (["recommend", "--confidence", "2"], ["confidence: expected a share", "got 2"]),
@@ -652,7 +654,7 @@ def test_explain_of_a_model_that_is_unknown_names_the_known(cli: Cli, zoo: Zoo) 
     assert (answer.code, answer.out) == (1, "")
     last = answer.err.splitlines()[-1]
     assert last.startswith("mlflow-recall: explain: expected one of text--tiny-")
-    assert last.endswith("got 'text--unicorn'")
+    assert last.endswith("got 'unicorn'")
 
 
 def test_cluster_compare_is_a_row_each_and_a_verdict(cli: Cli, tables: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -134,7 +135,7 @@ def recommend(tracking_uri: str, namespace: str, json_to: str, **options: Any) -
         )
         terminal = Terminal()
     else:
-        _refuse_dataset(options["dataset"])
+        _refuse_tables(options)
         with bench(tracking_uri, namespace) as work:
             found = recommend_zoo(config, work.bench)
             terminal = work.terminal
@@ -180,16 +181,23 @@ def explain(
         return
     with bench_for(options["dataset"], tracking_uri, namespace, engine, workers, threads) as work:
         config = recall_config(options)
-        recalled = run(config, survey(config, work.bench), work.bench)
-        known = recalled.advice.ranking.models
+        prospect = survey(config, work.bench)
+        known = prospect.matrix.models
         name = model if model in known else work.registry.name_of(model)
-        found_in = explained(recalled.advice, recalled.evidence, name)
-        show_explained(found_in, json_to, work.terminal)
+        if name not in known:  # before anything is computed
+            raise SettingError(f"explain: expected one of {', '.join(known[:12])}, got {model!r}")
+        recalled = run(config, prospect, work.bench)
+        why = explained(recalled.advice, recalled.evidence, name)
+        show_explained(why, json_to, work.terminal)
 
 
-def _refuse_dataset(dataset: str | None) -> None:
-    if dataset:
+def _refuse_tables(options: Mapping[str, Any]) -> None:
+    """Options that say something about plain tables only."""
+    if dataset := options["dataset"]:
         raise SettingError(
             f"dataset: expected none without --history, got {dataset!r}: `mlflow-recall recall "
             "--dataset` looks at it with the models of the registry"
         )
+    for name in ("drop_dataset", "minimize"):
+        if options[name]:
+            raise SettingError(f"{name}: expected only beside --history, got {options[name]!r}")

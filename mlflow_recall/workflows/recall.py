@@ -31,6 +31,8 @@ from mlflow_recall.workflows.benchmark import recipe_of
 _SCORES = ("logme", "hscore")
 #: recommenders that look at no score: nothing is probed for them
 _SCORELESS = ("prior", "prior_rank")
+#: recommenders that say nothing without scores; the history ranks in their place
+_NEEDS_SCORES = ("interleaved", "paper", "paper_code")
 #: representatives that must be scored, or nothing can be told apart
 _LEAST_PROBES = 2
 
@@ -161,7 +163,7 @@ def recall(config: RecallConfig, prospect: Prospect, bench: Bench) -> Recalled:
             "no score is usable: ranked by the history alone"
             + "".join(f"; {what}: {why}" for what, why in left_out.items())
         )
-        if wish.recommender not in ("auto", "blend", "portfolio"):
+        if wish.recommender in _NEEDS_SCORES:
             wish = replace(wish, recommender="prior")
     advice = advise(evidence, wish)
     notes += advice.notes
@@ -311,6 +313,7 @@ def _scores(
     real_heads = bool(probes) and all(p.probabilities is not None for p in probes.values())
     names = config.scores or (("leep",) if real_heads else ()) + _SCORES
     if len(probes) < _LEAST_PROBES:
+        left_out.setdefault("scores", f"{len(probes)} representatives were probed, 2 are needed")
         return {}
     if not real_heads:
         for name in [name for name in names if table[name].needs == "probabilities"]:
