@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar
@@ -151,8 +151,13 @@ class Registry(Protocol):
         """
         ...
 
-    def tag_clusters(self, clustering: Clustering, run_id: str, metric: str) -> int:
-        """Write cluster, representative, deciding run and metric as tags; returns how many."""
+    def tag_clusters(
+        self, clustering: Clustering, run_id: str, metric: str, provisional: Collection[str] = ()
+    ) -> int:
+        """Write cluster, representative, deciding run and metric as tags; returns how many.
+
+        ``provisional`` are members that no history put there.
+        """
         ...
 
 

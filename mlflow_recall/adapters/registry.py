@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -115,7 +115,9 @@ class MlflowRegistry:
         version = self._client.create_model_version(name, source, tags=told, model_id=logged)
         return Registered(name, str(version.version), "created")
 
-    def tag_clusters(self, clustering: Clustering, run_id: str, metric: str) -> int:
+    def tag_clusters(
+        self, clustering: Clustering, run_id: str, metric: str, provisional: Collection[str] = ()
+    ) -> int:
         """See ``ports.Registry.tag_clusters``."""
         tagged = 0
         for cluster in clustering.clusters:
@@ -126,6 +128,7 @@ class MlflowRegistry:
                     tags.CLUSTER: cluster.id,
                     tags.REPRESENTATIVE: str(name == cluster.representative).lower(),
                     tags.CLUSTER_METRIC: metric,
+                    tags.PROVISIONAL: str(name in provisional).lower(),
                     tags.CLUSTERED_BY: run_id,
                 }.items():
                     self._client.set_registered_model_tag(name, tag, value)

@@ -36,6 +36,7 @@ REBUILD = "recall.rebuild"  # the command that makes absent weights again
 WEIGHTS_DIGEST = "recall.weights_digest"
 NAMESPACE = "recall.namespace"
 CLUSTER = "recall.cluster"
+PROVISIONAL = "recall.provisional"  # true: put into its cluster by its features alone
 REPRESENTATIVE = "recall.representative"
 CLUSTERED_BY = "recall.clustered_by"
 CLUSTER_METRIC = "recall.cluster_metric"

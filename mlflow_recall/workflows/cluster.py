@@ -10,9 +10,11 @@ from mlflow_recall.adapters.ledger import Ledger, OpenRun, settings_of
 from mlflow_recall.config import ClusterConfig
 from mlflow_recall.core.cards import card_distance
 from mlflow_recall.core.clustering import Clustering, cluster
+from mlflow_recall.core.cold_start import Newcomer, described, joined, newcomers
 from mlflow_recall.core.compare import Compared, compare
 from mlflow_recall.core.history import usable
 from mlflow_recall.core.matrix import PerformanceMatrix
+from mlflow_recall.core.records import Member
 from mlflow_recall.errors import HistoryError
 from mlflow_recall.ports import History
 from mlflow_recall.workflows.bench import Bench
@@ -99,17 +101,36 @@ def cluster_zoo(config: ClusterConfig, bench: Bench) -> list[Clustered]:
     done: list[Clustered] = []
     ledger = Ledger(bench.client, f"{bench.namespace}/cluster")
     try:
-        cards = {member.name: member.card for member in bench.registry.members()}
+        members = bench.registry.members()
+        cards = {member.name: member.card for member in members}
         for found in cluster_history(config, bench.history, cards):
             name = f"cluster {found.modality}".strip()
             with ledger.running(name, "cluster", "" if done else bench.run_id) as run:
-                tagged = bench.registry.tag_clusters(found.clustering, run.run_id, config.metric)
+                new = _newcomers(found, members)
+                for each in new:
+                    bench.voice.say(
+                        f"note: {each.model} has no history yet: provisionally in the cluster of "
+                        f"{each.like}"
+                    )
+                tagged = bench.registry.tag_clusters(
+                    joined(found.clustering, new),
+                    run.run_id,
+                    config.metric,
+                    {each.model for each in new},
+                )
                 run.params(settings_of(config.__dict__), "resolved.")
                 _log(found, tagged, config.metric, run)
             done.append(replace(found, run_id=run.run_id, tagged=tagged))
     finally:
         ledger.close()
     return done
+
+
+def _newcomers(found: Clustered, members: Sequence[Member]) -> list[Newcomer]:
+    """Members of the modality that were never measured, and whom they are like."""
+    there = [m for m in members if not found.modality or m.modality == found.modality]
+    matrix = found.matrix.take(member.name for member in there)
+    return newcomers(matrix, found.clustering, described(there))
 
 
 def _log(found: Clustered, tagged: int, metric: str, run: OpenRun) -> None:

@@ -15,6 +15,7 @@ from mlflow_recall.adapters.probes import ProbeCache
 from mlflow_recall.config import RecallConfig
 from mlflow_recall.core.advice import Advice, advise
 from mlflow_recall.core.clustering import Clustering, cluster, regroup
+from mlflow_recall.core.cold_start import Newcomer, described, joined, newcomers
 from mlflow_recall.core.history import Usable, usable
 from mlflow_recall.core.matrix import PerformanceMatrix
 from mlflow_recall.core.recommend import Evidence
@@ -48,6 +49,8 @@ class Prospect:
     #: (m, d) history of the eligible members, NaN rows for those without
     matrix: PerformanceMatrix
     clustering: Clustering
+    #: members without a history, by whom they are like
+    newcomers: Sequence[Newcomer] = ()
     #: what brute force reached on the target, where somebody has done it; nothing else reads it
     truth: Truth | None = None
 
@@ -123,12 +126,20 @@ def survey(config: RecallConfig, bench: Bench) -> Prospect:
             f"history: expected benchmark runs of {eligible[0].name} or another of the "
             f"{len(eligible)} eligible models, got none: run `mlflow-recall benchmark` first"
         )
+    clustering = _clustering(matrix, eligible, config.metric, bench)
+    new = newcomers(matrix, clustering, described(eligible))
+    for each in new:
+        bench.voice.say(
+            f"note: {each.model} has no history yet: taken to be like {each.like}, the nearest by "
+            "what is known of both"
+        )
     return Prospect(
         dataset,
         {m.name: m for m in eligible},
         records,
         matrix,
-        _clustering(matrix, eligible, config.metric, bench),
+        joined(clustering, new),
+        new,
         truth(recorded, dataset.digest, everyone),
     )
 
@@ -155,7 +166,8 @@ def recall(config: RecallConfig, prospect: Prospect, bench: Bench) -> Recalled:
             name: np.array([values.get(model, np.nan) for model in prospect.matrix.models])
             for name, values in scores.items()
         },
-        model_features=_features(prospect),
+        model_features=described([prospect.members[m] for m in prospect.matrix.models]),
+        provisional={each.model: each.strength for each in prospect.newcomers},
     )
     wish, notes = config.wish, []
     if not scores and config.recommender not in _SCORELESS:
@@ -180,19 +192,6 @@ def recall(config: RecallConfig, prospect: Prospect, bench: Bench) -> Recalled:
         epochs=_epochs(prospect, probes),
         notes=tuple(notes),
     )
-
-
-def _features(prospect: Prospect) -> dict[str, list[float | str]]:
-    """What is known of the candidates without any history."""
-    members = [prospect.members[model] for model in prospect.matrix.models]
-    recipes = [prospect.usable.recipes.get(member.name) for member in members]
-    return {
-        "family": [m.family for m in members],
-        "architecture": [m.arch for m in members],
-        "upstream": [m.tags.get("recall.upstream", "") for m in members],
-        "log_parameters": [math.log(m.parameters) if m.parameters else math.nan for m in members],
-        "input_size": [float(r.input_size) if r else math.nan for r in recipes],
-    }
 
 
 def recall_run(config: RecallConfig, bench: Bench) -> tuple[Recalled, OpenRun]:
@@ -254,7 +253,9 @@ def _clustering(
     tagged = {
         m.name: m.cluster
         for m in eligible
-        if m.cluster and m.tags.get(tags.CLUSTER_METRIC) == metric
+        if m.cluster
+        and m.tags.get(tags.CLUSTER_METRIC) == metric
+        and m.tags.get(tags.PROVISIONAL) != "true"
     }
     measured = [
         name for name, mean in zip(matrix.models, matrix.mean, strict=True) if not np.isnan(mean)
@@ -313,7 +314,8 @@ def _scores(
     real_heads = bool(probes) and all(p.probabilities is not None for p in probes.values())
     names = config.scores or (("leep",) if real_heads else ()) + _SCORES
     if len(probes) < _LEAST_PROBES:
-        left_out.setdefault("scores", f"{len(probes)} representatives were probed, 2 are needed")
+        if not left_out:
+            left_out["scores"] = f"{len(probes)} representatives were probed, 2 are needed"
         return {}
     if not real_heads:
         for name in [name for name in names if table[name].needs == "probabilities"]:

@@ -13,6 +13,7 @@ from mlflow_recall.config import RecommendConfig
 from mlflow_recall.core.advice import Advice, advise
 from mlflow_recall.core.arrays import FloatArray
 from mlflow_recall.core.clustering import Clustering, cluster
+from mlflow_recall.core.cold_start import described, joined, newcomers
 from mlflow_recall.core.history import usable
 from mlflow_recall.core.matrix import PerformanceMatrix
 from mlflow_recall.core.recommend import Evidence
@@ -54,13 +55,14 @@ def recommend_zoo(config: RecommendConfig, bench: Bench) -> Recommended:
             f"none of {len(there)}"
         )
     matrix = PerformanceMatrix.of(kept.records).take(member.name for member in wanted)
+    clustering = cluster(matrix, prefix=modality) if _clusterable(matrix) else _unclustered()
+    features = described(wanted)
+    new = newcomers(matrix, clustering, features)
     evidence = Evidence(
         matrix,
-        cluster(matrix, prefix=modality) if _clusterable(matrix) else _unclustered(),
-        model_features={
-            "family": [member.family for member in wanted],
-            "architecture": [member.arch for member in wanted],
-        },
+        joined(clustering, new),
+        model_features=features,
+        provisional={each.model: each.strength for each in new},
     )
     advice = advise(evidence, config.wish)
     ledger = Ledger(bench.client, f"{bench.namespace}/recommend")

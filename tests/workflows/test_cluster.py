@@ -13,6 +13,7 @@ import pytest
 from prepared import bench_of, image_zoo, registry_of, runs_of, text_zoo
 
 from mlflow_recall.adapters import tags
+from mlflow_recall.adapters.manifests import ZooEntry
 from mlflow_recall.adapters.portable import Portable
 from mlflow_recall.adapters.tables import FolderHistory
 from mlflow_recall.adapters.tracking import TrackingHistory
@@ -368,3 +369,23 @@ def test_a_comparison_tags_nothing_and_logs_no_run(
     assert {row["modality"] for row in told["comparison"]} == {"text"}
     assert {row["similarity"] for row in told["comparison"]} == {"performance", "card"}
     assert state() == before
+
+
+def test_a_model_without_a_history_gets_a_provisional_cluster(store: str, tmp_path: Path) -> None:
+    zoo = text_zoo(store)
+    theirs, voice = bench_of(store, zoo.namespace)
+    Portable(zoo.client, zoo.namespace, registry_of(theirs)).export(tmp_path, voice)
+    bench, voice = bench_of(store, "newcomers")
+    Portable(zoo.client, bench.namespace, registry_of(bench)).take_in(tmp_path, voice)
+    entry = ZooEntry("hf:/org/new", "text", "tiny-new", arch="transformers/bert", family="tiny")
+    name = registry_of(bench).register(entry).name
+
+    cluster_zoo(ClusterConfig(clusters=2), bench)
+
+    told = {member.name: member for member in members_of(bench)}
+    assert told[name].tags[tags.PROVISIONAL] == "true"
+    assert told[name].cluster in {m.cluster for m in told.values() if m.name != name}
+    assert not told[name].representative
+    assert {m.tags[tags.PROVISIONAL] for m in told.values() if m.name != name} == {"false"}
+    (line,) = [line for line in voice.lines if name in line]
+    assert "has no history yet: provisionally in the cluster of" in line

@@ -75,7 +75,7 @@ def blended(evidence: Evidence, learned: list[Lesson]) -> Ranking:
 
 def parts_of(evidence: Evidence) -> Parts:
     """The standardised parts of every candidate on the target."""
-    history = evidence.matrix.strength
+    history = evidence.strength
     signals = evidence.signals()
     seen = [~np.isnan(values) for values in (history, *signals.values())]
     return Parts(

@@ -40,6 +40,8 @@ class Evidence:
     dataset_features: Mapping[str, Column] = field(default_factory=dict)
     #: feature -> its value for the target
     target_features: Mapping[str, float | str] = field(default_factory=dict)
+    #: model without a history -> the strength that is expected of it
+    provisional: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         models, datasets = self.matrix.values.shape
@@ -54,6 +56,12 @@ class Evidence:
                     raise SettingError(
                         f"{what}: expected {name} with shape {shape}, got {np.shape(values)}"
                     )
+
+    @property
+    def strength(self) -> FloatArray:
+        """(m,) mean z-score in the history, or what is expected of a model without one."""
+        expected = [self.provisional.get(model, np.nan) for model in self.matrix.models]
+        return np.where(np.isnan(self.matrix.strength), expected, self.matrix.strength)
 
     def leaving(self, dataset: int) -> Evidence:
         """What was known before recorded dataset number ``dataset``, as if it were the target.

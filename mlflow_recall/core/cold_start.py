@@ -1,0 +1,132 @@
+"""Models without a history: whom they are like, and what that lets expect of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mlflow_recall.core.arrays import FloatArray
+from mlflow_recall.core.clustering import Clustering
+from mlflow_recall.core.matrix import PerformanceMatrix
+from mlflow_recall.core.recommend.evidence import Column
+from mlflow_recall.core.records import Member
+
+#: models whose strength a newcomer's is taken from
+_NEIGHBOURS = 3
+
+
+@dataclass(frozen=True)
+class Newcomer:
+    """What can be said of a model before it was ever fine-tuned."""
+
+    model: str
+    #: the measured model that is most like it
+    like: str
+    #: Gower distance to that one, in [0, 1]
+    distance: float
+    #: id of that one's cluster
+    cluster: str
+    #: expected mean z-score over the benchmark datasets, as ``PerformanceMatrix.strength``
+    strength: float
+
+
+def newcomers(
+    matrix: PerformanceMatrix, clustering: Clustering, features: Mapping[str, Column]
+) -> list[Newcomer]:
+    """Provisional cluster and strength of every model that was never measured.
+
+    A newcomer joins the cluster of the model whose features are nearest, and its strength is the
+    mean of the three nearest, weighted by similarity and drawn to 0, the average model, by how
+    unlike they are.
+
+    Args:
+        matrix: (m, d) scores; newcomers have rows of NaN.
+        clustering: of the measured models.
+        features: feature -> one value a model of ``matrix``; NaN or empty where unknown.
+
+    Returns:
+        Nobody where nobody was measured, or nothing is known of a newcomer.
+    """
+    strength = matrix.strength
+    measured = np.flatnonzero(~np.isnan(strength))
+    if not len(measured):
+        return []
+    distance = gower(features, len(matrix.models))
+    found = []
+    for row in np.flatnonzero(np.isnan(strength)):
+        near = distance[row, measured]
+        if np.isnan(near).all():
+            continue
+        order = np.argsort(near, kind="stable")[:_NEIGHBOURS]  # NaN comes last
+        order = order[~np.isnan(near[order])]
+        similarity = 1.0 - near[order]
+        like = matrix.models[measured[order[0]]]
+        group = clustering.of(like)
+        weight = similarity / max(1e-12, float(similarity.sum()))
+        expected = float(weight @ strength[measured[order]]) * float(similarity.mean())
+        found.append(
+            Newcomer(
+                matrix.models[row],
+                like,
+                float(near[order[0]]),
+                group.id if group else "",
+                expected,
+            )
+        )
+    return found
+
+
+def described(members: Sequence[Member]) -> dict[str, Column]:
+    """What is known of models without any history, feature by feature."""
+    return {
+        "family": [member.family for member in members],
+        "architecture": [member.arch for member in members],
+        "upstream": [member.tags.get("recall.upstream", "") for member in members],
+        "source": [member.tags.get("recall.source", "") for member in members],
+        "log_parameters": [
+            math.log(member.parameters) if member.parameters else math.nan for member in members
+        ],
+        "layers": [_number(member.config.get("num_hidden_layers")) for member in members],
+    }
+
+
+def _number(value: object) -> float:
+    return float(value) if isinstance(value, (int, float)) else math.nan
+
+
+def joined(clustering: Clustering, found: Sequence[Newcomer]) -> Clustering:
+    """The clustering with its newcomers as members, so that representatives speak for them."""
+    more: dict[str, tuple[str, ...]] = {}
+    for each in found:
+        more[each.cluster] = (*more.get(each.cluster, ()), each.model)
+    clusters = tuple(
+        replace(group, members=(*group.members, *more.get(group.id, ())))
+        for group in clustering.clusters
+    )
+    return replace(clustering, clusters=clusters)
+
+
+def gower(features: Mapping[str, Column], models: int) -> FloatArray:
+    """(m, m) mean dissimilarity over the features that both models have (Gower 1971).
+
+    Labels differ by 0 or 1, numbers by their difference over the range of all. NaN where two
+    models have no feature in common.
+    """
+    total, count = np.zeros((2, models, models))
+    for column in features.values():
+        if all(isinstance(value, (int, float)) for value in column):
+            numbers = np.array(column, dtype=np.float64)
+            known = ~np.isnan(numbers)
+            span = np.ptp(numbers[known]) if known.any() else 0.0
+            apart = np.abs(numbers[:, None] - numbers[None, :]) / (span or 1.0)
+        else:
+            labels = np.array([str(value) for value in column])
+            known = labels != ""
+            apart = (labels[:, None] != labels[None, :]).astype(np.float64)
+        both = known[:, None] & known[None, :]
+        total += np.where(both, apart, 0.0)
+        count += both
+    return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)

@@ -1,0 +1,103 @@
+"""Facts of ``core.cold_start``: whom models without a history are taken to be like."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from mlflow_recall.core.clustering import cluster
+from mlflow_recall.core.cold_start import described, gower, joined, newcomers
+from mlflow_recall.core.matrix import PerformanceMatrix
+from mlflow_recall.core.recommend import Evidence, recommender
+from mlflow_recall.core.recommend.evidence import Column
+from mlflow_recall.core.records import Member
+
+NAN = math.nan
+#: two families of two, and a newcomer of the second
+VALUES = [[0.9, 0.8, 0.7], [0.89, 0.81, 0.7], [0.5, 0.4, 0.2], [0.51, 0.41, 0.2], [NAN] * 3]
+FEATURES: dict[str, Column] = {
+    "family": ["e5", "e5", "minilm", "minilm", "minilm"],
+    "layers": [12.0, 6.0, 6.0, 2.0, 3.0],
+}
+MODELS = ("a", "b", "c", "d", "new")
+
+
+def history() -> PerformanceMatrix:
+    return PerformanceMatrix(MODELS, ("x", "y", "z"), np.array(VALUES))
+
+
+def test_labels_differ_by_all_or_nothing_and_numbers_by_their_share_of_the_range() -> None:
+    distance = gower({"family": ["e5", "e5", "minilm"], "layers": [12.0, 7.0, 2.0]}, 3)
+
+    np.testing.assert_allclose(distance[0], [0.0, (0 + 0.5) / 2, (1 + 1) / 2])
+    np.testing.assert_array_equal(distance, distance.T)
+
+
+def test_what_is_unknown_of_one_is_left_out_of_the_pair() -> None:
+    distance = gower({"family": ["e5", "", "minilm"], "layers": [1.0, 2.0, NAN]}, 3)
+
+    assert distance[0, 1] == 1.0  # by layers alone
+    assert distance[0, 2] == 1.0  # by family alone
+    assert math.isnan(distance[1, 2])
+
+
+def test_a_newcomer_joins_the_nearest_and_takes_its_strength_from_three() -> None:
+    matrix = history()
+    groups = cluster(matrix, count=2)
+
+    (found,) = newcomers(matrix, groups, FEATURES)
+
+    near = np.array([(0 + 0.1) / 2, (0 + 0.3) / 2, (1 + 0.3) / 2])  # d, c, b
+    similarity = 1 - near
+    strength = matrix.strength[[3, 2, 1]]
+    expected = similarity @ strength / similarity.sum() * similarity.mean()
+    assert (found.model, found.like) == ("new", "d")
+    assert found.distance == pytest.approx(near[0])
+    assert found.strength == pytest.approx(expected)
+    assert groups.of("d") is not None
+    assert "new" in joined(groups, [found]).of("c").members  # type: ignore[union-attr]
+
+
+def test_who_was_measured_is_no_newcomer_and_nobody_can_be_like_nobody() -> None:
+    matrix = history()
+    nothing = PerformanceMatrix(MODELS, ("x",), np.full((5, 1), NAN))
+
+    measured = {name: column[:4] for name, column in FEATURES.items()}
+
+    assert newcomers(matrix.take("abcd"), cluster(matrix), measured) == []
+    assert newcomers(nothing, cluster(nothing), FEATURES) == []
+    assert newcomers(matrix, cluster(matrix), {"family": ["e5"] * 4 + [""]}) == []
+
+
+def test_a_representative_speaks_for_a_newcomer_and_the_prior_ranks_it() -> None:
+    matrix = history()
+    found = newcomers(matrix, cluster(matrix, count=2), FEATURES)
+    evidence = Evidence(
+        matrix,
+        joined(cluster(matrix, count=2), found),
+        provisional={each.model: each.strength for each in found},
+    )
+
+    ranking = recommender("prior")(evidence)
+
+    assert ranking.models[:2] == ("a", "b")
+    assert not np.isnan(ranking.scores).any()
+    assert math.isnan(Evidence(matrix, cluster(matrix)).strength[-1])
+
+
+def test_members_are_described_by_what_the_registry_knows() -> None:
+    told = {"recall.upstream": "pairs", "recall.source": "hf:/x"}
+    member = Member(
+        "a", "1", "text", "transformers/bert", "e5", parameters=100,
+        config={"num_hidden_layers": 3}, tags=told,
+    )  # fmt: skip
+
+    columns = described([member, Member("b", "1", "text", "timm/vit")])
+
+    assert columns["family"] == ["e5", ""]
+    assert columns["layers"][0] == 3.0
+    assert columns["log_parameters"][0] == pytest.approx(math.log(100))
+    assert columns["upstream"] == ["pairs", ""]
+    assert math.isnan(float(columns["layers"][1]))
