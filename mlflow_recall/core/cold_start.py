@@ -85,6 +85,8 @@ def described(members: Sequence[Member]) -> dict[str, Column]:
         "family": [member.family for member in members],
         "architecture": [member.arch for member in members],
         "upstream": [member.tags.get("recall.upstream", "") for member in members],
+        # the winner of a selection is the model that won, trained on
+        "origin": [member.tags.get("recall.model") or member.name for member in members],
         "source": [member.tags.get("recall.source", "") for member in members],
         "log_parameters": [
             math.log(member.parameters) if member.parameters else math.nan for member in members

@@ -87,6 +87,16 @@ def test_a_representative_speaks_for_a_newcomer_and_the_prior_ranks_it() -> None
     assert math.isnan(Evidence(matrix, cluster(matrix)).strength[-1])
 
 
+def test_the_winner_of_a_selection_is_like_the_model_that_won() -> None:
+    zoo = [Member(name, "1", "text", "transformers/bert", "e5") for name in "abcd"]
+    winner = Member("new", "1", "text", "transformers/bert", "e5", tags={"recall.model": "c"})
+    matrix = history()
+
+    (found,) = newcomers(matrix, cluster(matrix, count=2), described([*zoo, winner]))
+
+    assert found.like == "c"
+
+
 def test_members_are_described_by_what_the_registry_knows() -> None:
     told = {"recall.upstream": "pairs", "recall.source": "hf:/x"}
     member = Member(
