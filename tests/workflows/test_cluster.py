@@ -163,7 +163,9 @@ def test_the_zoo_carries_its_clusters(copied: Bench) -> None:
     (found,) = cluster_zoo(ClusterConfig(clusters=2), copied)
 
     members = members_of(copied)
-    assert found.tagged == len(members) == 5
+    assert len(members) == 5
+    # winners of other tests have no history: they are tagged too, provisionally
+    assert found.tagged == sum(m.modality == "text" for m in copied.registry.members())
     for member in members:
         cluster = found.clustering.of(member.name)
         assert cluster is not None

@@ -364,7 +364,9 @@ def test_a_winner_competes_in_a_later_selection(text: Zoo, champion: str) -> Non
     done = benchmark(BenchmarkConfig((spec,), (champion,), {"epochs": EPOCHS}), bench)
     known = select(config, bench, registry_of(bench))
 
-    assert unknown.recalled.advice.ranking.models[-1] == champion  # without history it comes last
+    (new,) = unknown.recalled.prospect.newcomers  # without a history it is like the one that won
+    assert (new.model, new.like in text.models) == (champion, True)
+    assert not known.recalled.prospect.newcomers
     assert (done.done, done.failed) == ([f"{champion} on set-0"], {})
     assert champion in known.recalled.prospect.clustering.models
     for selected in (unknown, known):
