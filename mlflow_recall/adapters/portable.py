@@ -23,8 +23,8 @@ from mlflow.exceptions import MlflowException
 from mlflow_recall.adapters import tags
 from mlflow_recall.adapters.ownership import owner
 from mlflow_recall.adapters.registry import MlflowRegistry
-from mlflow_recall.adapters.tracking import ensure_experiment, search_runs
-from mlflow_recall.core.metrics import METRICS, check_metric, oriented
+from mlflow_recall.adapters.tracking import ensure_experiment, record_of, search_runs
+from mlflow_recall.core.metrics import METRICS, check_metric
 from mlflow_recall.core.records import Member, Record
 from mlflow_recall.errors import HistoryError
 from mlflow_recall.ports import Voice
@@ -246,26 +246,11 @@ class ExportHistory:
 
 
 def _record(run: Mapping[str, Any], metric: str) -> Record:
-    told = run["tags"]
-    curves = {
-        key: [oriented(metric, value) for _, value in sorted(run["metrics"].get(key, []))]
-        for key in (f"val/{metric}", f"test/{metric}")
-    }
-    validation, tested = curves.values()
-    return Record(
-        model=told[tags.MODEL],
-        dataset=told.get(tags.DATASET, ""),
-        validation=tuple(validation),
-        test=tested[-1] if tested else math.nan,
-        tested=tuple(tested) if len(tested) == len(validation) else (),
-        epochs=int(told.get(tags.EPOCHS, len(validation))),
-        seconds=tuple(value for _, value in sorted(run["metrics"].get("time/seconds", []))),
-        modality=told.get(tags.MODALITY, ""),
-        digest=told.get(tags.DIGEST, ""),
-        version=told.get(tags.MODEL_VERSION, ""),
-        recipe=told.get(tags.RECIPE, ""),
-        run_id=run["run"],
-    )
+    keys = (f"val/{metric}", f"test/{metric}", "time/seconds")
+    curves = ([value for _, value in sorted(run["metrics"].get(key, []))] for key in keys)
+    validation, tested, seconds = curves
+    test = tested[-1] if tested else math.nan
+    return record_of(run["tags"], metric, validation, tested, seconds, test, run["run"])
 
 
 def _order(run: Run) -> tuple[str, str, str]:

@@ -6,7 +6,7 @@ import json
 import math
 import re
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from urllib.parse import urlsplit
 
@@ -142,25 +142,11 @@ class TrackingHistory:
         told = run.data.tags
         if f"val/{metric}" not in run.data.metrics or tags.MODEL not in told:
             return None
-        validation, tested, seconds = self._curves(run, metric)
         test = run.data.metrics.get(f"test/{metric}", math.nan)
-        return Record(
-            model=told[tags.MODEL],
-            dataset=told.get(tags.DATASET, ""),
-            validation=tuple(oriented(metric, value) for value in validation),
-            test=oriented(metric, test),
-            tested=tuple(oriented(metric, value) for value in tested),
-            epochs=int(told.get(tags.EPOCHS, len(validation))),
-            seconds=tuple(seconds),
-            modality=told.get(tags.MODALITY, ""),
-            digest=told.get(tags.DIGEST, ""),
-            version=told.get(tags.MODEL_VERSION, ""),
-            recipe=told.get(tags.RECIPE, ""),
-            run_id=run.info.run_id,
-        )
+        return record_of(told, metric, *self._curves(run, metric), test, run.info.run_id)
 
     def _curves(self, run: Run, metric: str) -> tuple[list[float], list[float], list[float]]:
-        """Validation, test where each stage was tested, and seconds.
+        """Validation, test as often as it was made, and seconds.
 
         From the tag where it agrees with metrics and stage, else from the metrics' history.
         """
@@ -174,9 +160,8 @@ class TrackingHistory:
             stages = int(run.data.tags.get(tags.STAGE, len(told)))
             agrees = _ends(told, logged[key]) and (not tested or _ends(tested, logged[test]))
             if agrees and len(told) == stages:
-                return told, _whole(tested, stages), seconds
-        told = self._history(run, key)
-        tested = _whole(self._history(run, test), len(told))
+                return told, tested, seconds
+        told, tested = self._history(run, key), self._history(run, test)
         return told, tested, self._history(run, "time/seconds")
 
     def _history(self, run: Run, key: str) -> list[float]:
@@ -194,9 +179,34 @@ def _ends(curve: list[float], value: float) -> bool:
     return math.isclose(curve[-1], value, rel_tol=1e-9, abs_tol=1e-12)
 
 
-def _whole(tested: list[float], stages: int) -> list[float]:
-    """A test curve, or nothing where not every stage was tested."""
-    return tested if len(tested) == stages else []
+def record_of(
+    told: Mapping[str, str],
+    metric: str,
+    validation: Sequence[float],
+    tested: Sequence[float],
+    seconds: Sequence[float],
+    test: float,
+    run_id: str,
+) -> Record:
+    """A record from tags and curves of a benchmark run, each in the metric's own direction.
+
+    A test curve counts only where every stage was tested.
+    """
+    each = tested if len(tested) == len(validation) else ()
+    return Record(
+        model=told[tags.MODEL],
+        dataset=told.get(tags.DATASET, ""),
+        validation=tuple(oriented(metric, value) for value in validation),
+        test=oriented(metric, test),
+        tested=tuple(oriented(metric, value) for value in each),
+        epochs=int(told.get(tags.EPOCHS, len(validation))),
+        seconds=tuple(seconds),
+        modality=told.get(tags.MODALITY, ""),
+        digest=told.get(tags.DIGEST, ""),
+        version=told.get(tags.MODEL_VERSION, ""),
+        recipe=told.get(tags.RECIPE, ""),
+        run_id=run_id,
+    )
 
 
 def _distinct_datasets(records: list[Record]) -> list[Record]:
