@@ -8,8 +8,7 @@ from optuna.pruners import BasePruner
 from optuna.study import Study, StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from mlflow_recall.core.policies import Policy, Settings, Verdict
-from mlflow_recall.core.trends import Trends
+from mlflow_recall.core.policies import Past, Policy, Settings, Verdict
 from mlflow_recall.errors import SettingError, Undecided
 
 #: user attribute of the study: numbers of the trials that compete, fixed before stage 1
@@ -32,13 +31,13 @@ class CohortPruner(BasePruner):
     Args:
         policy: from ``core.policies``.
         settings: of the policy.
-        trends: mined from the history; None turns prediction off.
+        past: what is recorded of the same models; None turns prediction off.
     """
 
-    def __init__(self, policy: Policy, settings: Settings, trends: Trends | None = None) -> None:
+    def __init__(self, policy: Policy, settings: Settings, past: Past | None = None) -> None:
         self._policy = policy
         self._settings = settings
-        self._trends = trends
+        self._past = past
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         """Whether the trial stops after its last reported stage.
@@ -99,7 +98,7 @@ class CohortPruner(BasePruner):
                 f"trial.user_attrs[{MODEL!r}]: expected every model once, got {min(twice)!r} twice"
             )
         cohort = {model: scores[number] for number, model in name.items()}
-        verdicts = self._policy(cohort, self._trends, self._settings)
+        verdicts = self._policy(cohort, self._past, self._settings)
         return {number: verdicts[model] for number, model in name.items()}
 
 

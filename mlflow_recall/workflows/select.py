@@ -23,10 +23,9 @@ from mlflow_recall.config import SelectConfig
 from mlflow_recall.core import policies
 from mlflow_recall.core.curves import Curves
 from mlflow_recall.core.metrics import oriented
-from mlflow_recall.core.policies import Settings, Verdict
+from mlflow_recall.core.policies import Past, Settings, Verdict
 from mlflow_recall.core.recipes import Recipe
 from mlflow_recall.core.records import Dataset, Member
-from mlflow_recall.core.trends import Trends, mine_trends
 from mlflow_recall.core.truth import Truth
 from mlflow_recall.errors import RecallError, SettingError, TaskError
 from mlflow_recall.ports import StageResult, TrainTask
@@ -163,12 +162,12 @@ class _Race:
         dataset = recalled.prospect.dataset
         recipes = self._recipes(recalled)
         stages = next(iter(recipes.values())).epochs
-        policy, trends = self._policy(recalled, recipes)
+        policy, past = self._policy(recalled, recipes)
         self._study = optuna.create_study(
             direction="maximize",
             sampler=optuna.samplers.RandomSampler(seed=0),
             pruner=CohortPruner(
-                policies.policy(policy), Settings(stages, self._config.threshold), trends
+                policies.policy(policy), Settings(stages, self._config.threshold), past
             ),
         )
         self._pruner: CohortPruner = self._study.pruner  # type: ignore[assignment]
@@ -196,7 +195,7 @@ class _Race:
             },
             final={k: v for k, v in final.items() if k in ("epochs", "test")},
         )
-        self._report(selected, policy, trends is not None)
+        self._report(selected, policy, past is not None)
         return selected
 
     def _recipes(self, recalled: Recalled) -> dict[str, Recipe]:
@@ -213,10 +212,8 @@ class _Race:
             recipes[name] = recipe.altered({**epochs, **changes}, "options")
         return recipes
 
-    def _policy(
-        self, recalled: Recalled, recipes: Mapping[str, Recipe]
-    ) -> tuple[str, Trends | None]:
-        """The policy that decides, and the trends that it may use."""
+    def _policy(self, recalled: Recalled, recipes: Mapping[str, Recipe]) -> tuple[str, Past | None]:
+        """The policy that decides, and what it may know of the past."""
         if self._config.policy != "fine_selection":
             return self._config.policy, None
         known = recalled.prospect.usable.recipes
@@ -229,7 +226,7 @@ class _Race:
         if not curves.stages:
             self._bench.voice.say("note: the history has no curves: halving decides")
             return "halving", None
-        return "fine_selection", mine_trends(curves)
+        return "fine_selection", Past(curves)
 
     def _open(self, recalled: Recalled, recipes: Mapping[str, Recipe]) -> None:
         """One child run and one trial for each recalled model; the cohort is fixed."""

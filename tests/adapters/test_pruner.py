@@ -18,7 +18,9 @@ from optuna.trial import Trial, TrialState
 
 from mlflow_recall.adapters.pruner import COHORT, MODEL, CohortPruner, wait_for_verdict
 from mlflow_recall.core.arrays import frozen
-from mlflow_recall.core.policies import Settings, policy
+from mlflow_recall.core.policies import Past, Settings, Verdict, policy
+from mlflow_recall.core.policies.fine_selection import by_trends
+from mlflow_recall.core.policies.verdict import Cohort
 from mlflow_recall.core.trends import Trends
 from mlflow_recall.errors import SettingError, Undecided
 
@@ -101,7 +103,10 @@ def algorithm_1(race: Race) -> dict[int, int]:
 
 
 def cohort_study(race: Race, sign: float = 1.0, storage: Any = None) -> tuple[Study, list[Trial]]:
-    pruner = CohortPruner(policy("fine_selection"), Settings(STAGES, race.threshold), race.trends)
+    def decide(cohort: Cohort, _: Past | None, settings: Settings) -> dict[str, Verdict]:
+        return by_trends(cohort, race.trends, settings)
+
+    pruner = CohortPruner(decide, Settings(STAGES, race.threshold))
     direction = StudyDirection.MAXIMIZE if sign > 0 else StudyDirection.MINIMIZE
     study = optuna.create_study(direction=direction, pruner=pruner, storage=storage)
     trials = [study.ask() for _ in race.scores]

@@ -127,7 +127,8 @@ class TimmNetwork:
 
     def batch(self, encoded: list[Any]) -> Batch:
         """See ``network.Network``."""
-        return {"x": torch.stack(encoded)}
+        # channels last: a step of a convolutional network takes about two thirds on a CPU
+        return {"x": torch.stack(encoded).contiguous(memory_format=torch.channels_last)}
 
     def logits(self, batch: Batch) -> Tensor:
         """See ``network.Network``."""

@@ -1,6 +1,6 @@
 """Stopping policies: who goes on after a stage, and why.
 
-A policy is a pure function ``decide(cohort, trends, settings) -> {model: Verdict}``, asked once a
+A policy is a pure function ``decide(cohort, past, settings) -> {model: Verdict}``, asked once a
 stage when everyone of the cohort has reported; one file each, in the table ``POLICIES``.
 """
 
@@ -13,6 +13,7 @@ from types import MappingProxyType
 from mlflow_recall.core.policies.brute_force import brute_force
 from mlflow_recall.core.policies.fine_selection import fine_selection
 from mlflow_recall.core.policies.halving import halving
+from mlflow_recall.core.policies.past import Past
 from mlflow_recall.core.policies.verdict import Policy, Settings, Verdict
 from mlflow_recall.errors import SettingError, unknown
 
@@ -51,4 +52,4 @@ def epochs(name: str, models: int, stages: int) -> int:
     return sum(max(1, models >> stage) for stage in range(stages)) if models else 0
 
 
-__all__ = ["POLICIES", "Policy", "Settings", "Verdict", "epochs", "policy"]
+__all__ = ["POLICIES", "Past", "Policy", "Settings", "Verdict", "epochs", "policy"]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from mlflow_recall.core.policies.past import Past
 from mlflow_recall.core.policies.verdict import Cohort, Settings, Verdict
-from mlflow_recall.core.trends import Trends
 
 
 def brute_force(
     cohort: Cohort,
-    trends: Trends | None,  # noqa: ARG001 - the signature of every policy
+    past: Past | None,  # noqa: ARG001 - the signature of every policy
     settings: Settings,  # noqa: ARG001
 ) -> dict[str, Verdict]:
     """Nobody is stopped."""

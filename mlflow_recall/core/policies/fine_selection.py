@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 from mlflow_recall.core.policies.halving import keep_half
+from mlflow_recall.core.policies.past import Past
 from mlflow_recall.core.policies.verdict import Cohort, Settings, Verdict, by_score, stage_of
 from mlflow_recall.core.trends import Prediction, Trends
 
 
-def fine_selection(cohort: Cohort, trends: Trends | None, settings: Settings) -> dict[str, Verdict]:
+def fine_selection(cohort: Cohort, past: Past | None, settings: Settings) -> dict[str, Verdict]:
     """Stop whoever is behind now and foretold to stay behind, then the worse half.
 
     A candidate is stopped if some rival has a strictly better validation score and a predicted end
@@ -18,6 +19,11 @@ def fine_selection(cohort: Cohort, trends: Trends | None, settings: Settings) ->
     validation has no such rival and always survives. Candidates without a trend neither stop by
     prediction nor stop others by it.
     """
+    return by_trends(cohort, past.trends if past else None, settings)
+
+
+def by_trends(cohort: Cohort, trends: Trends | None, settings: Settings) -> dict[str, Verdict]:
+    """``fine_selection`` with trends that were mined already; None: halving decides."""
     stage = stage_of(cohort)
     if stage >= settings.stages:
         return {model: Verdict(False, "trained to the last stage") for model in cohort}

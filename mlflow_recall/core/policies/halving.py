@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from mlflow_recall.core.policies.past import Past
 from mlflow_recall.core.policies.verdict import Cohort, Settings, Verdict, by_score, stage_of
-from mlflow_recall.core.trends import Trends
 
 
 def halving(
     cohort: Cohort,
-    trends: Trends | None,  # noqa: ARG001 - the signature of every policy
+    past: Past | None,  # noqa: ARG001 - the signature of every policy
     settings: Settings,
 ) -> dict[str, Verdict]:
     """Keep the floor(n / 2) best of n, at least one; nobody is stopped after the last stage."""

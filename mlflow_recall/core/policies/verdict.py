@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from mlflow_recall.core.trends import Trends
+from mlflow_recall.core.policies.past import Past
 from mlflow_recall.errors import Undecided
 
 #: validation scores so far of everyone who reached the present stage, in trial order
@@ -22,6 +22,8 @@ class Settings:
     stages: int
     #: share by which a rival's predicted end must be higher (the paper's threshold)
     threshold: float = 0.0
+    #: score that one more epoch must be expected to bring
+    price: float = 0.001
 
 
 @dataclass(frozen=True)
@@ -41,10 +43,11 @@ class Verdict:
 class Policy(Protocol):
     """A stopping policy: pure, deterministic, and at least one of the cohort survives."""
 
-    def __call__(
-        self, cohort: Cohort, trends: Trends | None, settings: Settings
-    ) -> dict[str, Verdict]:
-        """One verdict for everyone of the cohort; the stage is the number of its scores."""
+    def __call__(self, cohort: Cohort, past: Past | None, settings: Settings) -> dict[str, Verdict]:
+        """One verdict for everyone of the cohort; the stage is the number of its scores.
+
+        Without a ``past`` nothing can be foretold, and present scores alone decide.
+        """
         ...
 
 

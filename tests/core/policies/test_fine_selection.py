@@ -9,7 +9,7 @@ import pytest
 
 from mlflow_recall.core.arrays import FloatArray, frozen
 from mlflow_recall.core.curves import Curves
-from mlflow_recall.core.policies.fine_selection import fine_selection
+from mlflow_recall.core.policies.fine_selection import by_trends, fine_selection
 from mlflow_recall.core.policies.halving import halving
 from mlflow_recall.core.policies.verdict import Settings
 from mlflow_recall.core.trends import Trends, mine_trends
@@ -77,7 +77,7 @@ def test_it_is_algorithm_1_on_thousands_of_cohorts() -> None:
     for _ in range(3000):
         cohort, trends, settings = random_cohort(rng)
         stage = len(next(iter(cohort.values())))
-        verdicts = fine_selection(cohort, trends, settings)
+        verdicts = by_trends(cohort, trends, settings)
         left = [model for model, v in verdicts.items() if not v.stop]
         halved = [model for model, v in halving(cohort, trends, settings).items() if not v.stop]
         top = max(s[stage - 1] for s in cohort.values())
@@ -99,7 +99,7 @@ def test_trends_mined_from_curves_decide_alike() -> None:
         trends = mine_trends(Curves(models, datasets, scores, rng.random((8, 6))))
         cohort = {m: rng.random(2).tolist() for m in models}
 
-        verdicts = fine_selection(cohort, trends, Settings(STAGES))
+        verdicts = by_trends(cohort, trends, Settings(STAGES))
 
         left = [m for m, v in verdicts.items() if not v.stop]
         assert sorted(left) == sorted(algorithm_1(cohort, trends, 2, 0.0))
@@ -111,7 +111,7 @@ def test_nobody_is_stopped_after_the_last_stage() -> None:
         cohort, trends, _ = random_cohort(rng)
         last = Settings(len(next(iter(cohort.values()))))
 
-        assert not any(v.stop for v in fine_selection(cohort, trends, last).values())
+        assert not any(v.stop for v in by_trends(cohort, trends, last).values())
 
 
 def test_without_trends_it_is_halving() -> None:
@@ -125,7 +125,7 @@ def test_without_trends_it_is_halving() -> None:
 def test_a_diverged_candidate_neither_survives_nor_stops_the_best() -> None:
     trends = flat_trends(a=0.9, b=0.5)
 
-    verdicts = fine_selection({"a": [NAN], "b": [0.4]}, trends, Settings(2))
+    verdicts = by_trends({"a": [NAN], "b": [0.4]}, trends, Settings(2))
 
     assert (verdicts["a"].stop, verdicts["b"].stop) == (True, False)
 
@@ -140,7 +140,7 @@ def test_a_verdict_tells_what_was_foretold_and_by_whom_it_was_beaten() -> None:
     """Four trail a: b and c are foretold less, d more, and e has no history."""
     cohort = {"a": [0.8], "b": [0.7], "c": [0.6], "d": [0.5], "e": [0.4]}
 
-    got = fine_selection(cohort, flat_trends(a=0.6, b=0.5, c=0.59, d=0.9), Settings(2, 0.1))
+    got = by_trends(cohort, flat_trends(a=0.6, b=0.5, c=0.59, d=0.9), Settings(2, 0.1))
 
     assert [m for m, v in got.items() if not v.stop] == ["a", "c"]
     assert (got["b"].predicted, got["b"].low, got["b"].high) == pytest.approx((0.5, 0.4, 0.6))
@@ -155,6 +155,6 @@ def test_the_rank_told_is_the_rank_on_validation() -> None:
     """C stands third on validation, whoever the trends stopped before it."""
     cohort = {"a": [0.8], "b": [0.7], "c": [0.6], "d": [0.5]}
 
-    got = fine_selection(cohort, flat_trends(a=0.6, b=0.5, c=0.6, d=0.1), Settings(2))
+    got = by_trends(cohort, flat_trends(a=0.6, b=0.5, c=0.6, d=0.1), Settings(2))
 
     assert got["c"].reason == "rank 3 of 4 on validation"

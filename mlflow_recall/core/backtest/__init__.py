@@ -1,0 +1,1 @@
+"""The back-test: recommenders and policies replayed on recorded history, dataset by dataset."""

@@ -1,0 +1,108 @@
+"""What a policy finds for what it costs, over all its settings: the frontier and its area."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from mlflow_recall.core.arrays import FloatArray, frozen
+from mlflow_recall.errors import HistoryError
+
+#: settings a policy may be given: with more, the best of them flatters
+MOST_SETTINGS = 12
+#: costs at which the frontier is read, evenly spaced in the logarithm
+_COSTS = 41
+#: largest cost, in times what one model costs that is trained to the end
+_REACH = 5.0
+
+
+@dataclass(frozen=True, eq=False)
+class Frontier:
+    """Cost and regret of s settings of one policy on d datasets.
+
+    The first setting trains one model to the end, so every cost is reached by some setting.
+    """
+
+    datasets: tuple[str, ...]
+    epochs: FloatArray  # (s, d)
+    regrets: FloatArray  # (s, d) in the unit of the metric
+    #: stages of one fine-tuning
+    stages: int
+
+    def __post_init__(self) -> None:
+        shape = self.epochs.shape
+        if len(shape) != 2 or self.regrets.shape != shape or shape[1] != len(self.datasets):
+            raise HistoryError(
+                f"frontier: expected epochs and regrets of settings x {len(self.datasets)} "
+                f"datasets, got {shape} and {self.regrets.shape}"
+            )
+        if not 1 <= shape[0] <= MOST_SETTINGS:
+            raise HistoryError(
+                f"frontier: expected 1 to {MOST_SETTINGS} settings fixed beforehand, got {shape[0]}"
+            )
+        object.__setattr__(self, "epochs", frozen(self.epochs))
+        object.__setattr__(self, "regrets", frozen(self.regrets))
+
+    @property
+    def points(self) -> list[tuple[float, float]]:
+        """Mean epochs and mean regret of every setting, cheapest first."""
+        return sorted(
+            zip(self.epochs.mean(axis=1).tolist(), self.regrets.mean(axis=1).tolist(), strict=True)
+        )
+
+    @cached_property
+    def costs(self) -> FloatArray:
+        """Epochs at which the frontier is read: from one model trained to the end to five."""
+        return np.geomspace(self.stages, _REACH * self.stages, _COSTS)
+
+    @cached_property
+    def plain(self) -> FloatArray:
+        """(d,) mean regret over the costs, each with the setting that is best on all datasets."""
+        return self._regret_of(self._chosen(self.epochs.mean(axis=1), self.regrets.mean(axis=1)))
+
+    @cached_property
+    def nested(self) -> FloatArray:
+        """(d,) the same, with each cost's setting chosen on the *other* datasets."""
+        d = len(self.datasets)
+        if d < 2:
+            return np.full(d, np.nan)
+        epochs = (self.epochs.sum(axis=1, keepdims=True) - self.epochs) / (d - 1)
+        regrets = (self.regrets.sum(axis=1, keepdims=True) - self.regrets) / (d - 1)
+        chosen = np.column_stack([self._chosen(epochs[:, j], regrets[:, j]) for j in range(d)])
+        return self._regret_of(chosen)
+
+    @property
+    def area(self) -> float:
+        """Mean over the costs of the lowest mean regret reached at no more than that cost."""
+        return float(self.plain.mean())
+
+    @property
+    def area_nested(self) -> float:
+        """``area`` with each cost's setting chosen on the other datasets; NaN of one dataset."""
+        return float(self.nested.mean())
+
+    def _chosen(self, epochs: FloatArray, regrets: FloatArray) -> FloatArray:
+        """(c,) number of the best setting that is affordable at each cost."""
+        # one model to the end is always affordable, whatever a rounding says of its mean cost
+        affordable = epochs <= self.costs[:, None] + 1e-9
+        affordable[:, np.argmin(epochs)] = True
+        return np.where(affordable, regrets, np.inf).argmin(axis=1).astype(np.float64)
+
+    def _regret_of(self, chosen: FloatArray) -> FloatArray:
+        """(d,) mean over costs; ``chosen`` is (c,) or (c, d)."""
+        rows = np.broadcast_to(
+            chosen.reshape(len(self.costs), -1), (len(self.costs), len(self.datasets))
+        ).astype(np.intp)
+        found: FloatArray = np.take_along_axis(self.regrets, rows, axis=0).mean(axis=0)
+        return found
+
+
+def paired(one: FloatArray, other: FloatArray) -> tuple[float, float]:
+    """Mean of ``one - other`` over datasets and its standard error; NaN of fewer than two."""
+    difference = one - other
+    if len(difference) < 2:
+        return float(difference.mean()) if len(difference) else float("nan"), float("nan")
+    error = float(difference.std(ddof=1) / np.sqrt(len(difference)))
+    return float(difference.mean()), error

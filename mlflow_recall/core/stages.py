@@ -1,0 +1,112 @@
+"""Long recorded curves -> the few stages that a policy decides at."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+import numpy as np
+
+from mlflow_recall.core.curves import Curves
+from mlflow_recall.errors import HistoryError
+
+#: the first stage is no earlier than so many common steps before the last
+_BEFORE = 8
+
+
+class Steps(Protocol):
+    """One model's scores on one split of one dataset, as plain tables record them."""
+
+    @property
+    def model(self) -> str:
+        """Of which model."""
+        ...
+
+    @property
+    def dataset(self) -> str:
+        """On which dataset."""
+        ...
+
+    @property
+    def split(self) -> str:
+        """``val`` or ``test``."""
+        ...
+
+    @property
+    def steps(self) -> Sequence[float]:
+        """Where it was measured, ascending: epochs, samples."""
+        ...
+
+    @property
+    def values(self) -> Sequence[float]:
+        """What was measured there, higher is better."""
+        ...
+
+
+def staged(curves: Iterable[Steps], stages: int, least: int) -> Curves:
+    """The curves at ``stages`` steps of each dataset, with the test value at the last as end.
+
+    Common steps of a dataset are those that at least ``least`` models have on the validation
+    split. The stages are spread evenly by position between the ninth from last of them (the second,
+    where there are fewer) and the last. A model that lacks one of the chosen steps, or the test
+    value at the last, is missing on that dataset; datasets with fewer than ``least`` models left,
+    or fewer than ``stages`` + 1 common steps, are left out.
+
+    Args:
+        curves: validation and test splits.
+        stages: at least 1.
+        least: models that a step and a dataset need.
+
+    Raises:
+        HistoryError: no dataset is left.
+    """
+    if stages < 1:
+        raise HistoryError(f"stages: expected at least 1, got {stages}")
+    by_dataset: dict[str, dict[str, dict[str, Mapping[float, float]]]] = {}
+    for curve in curves:
+        points = dict(zip(curve.steps, curve.values, strict=True))
+        by_dataset.setdefault(curve.dataset, {}).setdefault(curve.split, {})[curve.model] = points
+    found: dict[str, dict[str, tuple[list[float], float]]] = {}
+    for dataset, splits in sorted(by_dataset.items()):
+        validation, test = splits.get("val", {}), splits.get("test", {})
+        chosen = _steps([set(points) for points in validation.values()], stages, least)
+        complete = {
+            model: ([points[step] for step in chosen], test[model][chosen[-1]])
+            for model, points in validation.items()
+            if chosen and set(chosen) <= set(points) and chosen[-1] in test.get(model, {})
+        }
+        if len(complete) >= max(1, least):
+            found[dataset] = complete
+    if not found:
+        raise HistoryError(
+            f"curves: expected datasets with {least} models on at least {stages + 1} common steps "
+            f"of the splits val and test, got none of {len(by_dataset)}: try fewer --stages or "
+            "--min-models"
+        )
+    return _curves(found, stages)
+
+
+def _steps(measured: Sequence[set[float]], stages: int, least: int) -> list[float]:
+    """The steps of one dataset that are stages; none where there are too few."""
+    counts = Counter(step for steps in measured for step in steps)
+    common = sorted(step for step, count in counts.items() if count >= least)
+    if len(common) < stages + 1:
+        return []
+    first = max(1, len(common) - 1 - _BEFORE)
+    first = min(first, len(common) - stages)  # stages differ
+    places = np.linspace(first, len(common) - 1, stages).round().astype(int)
+    return [common[place] for place in places]
+
+
+def _curves(found: Mapping[str, Mapping[str, tuple[list[float], float]]], stages: int) -> Curves:
+    models = tuple(sorted({model for complete in found.values() for model in complete}))
+    datasets = tuple(found)
+    row = {model: i for i, model in enumerate(models)}
+    scores = np.full((len(models), len(datasets), stages), np.nan)
+    ends = np.full((len(models), len(datasets)), np.nan)
+    for j, complete in enumerate(found.values()):
+        for model, (curve, end) in complete.items():
+            scores[row[model], j] = curve
+            ends[row[model], j] = end
+    return Curves(models, datasets, scores, ends)
