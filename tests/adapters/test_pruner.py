@@ -103,7 +103,7 @@ def algorithm_1(race: Race) -> dict[int, int]:
 
 
 def cohort_study(race: Race, sign: float = 1.0, storage: Any = None) -> tuple[Study, list[Trial]]:
-    def decide(cohort: Cohort, _: Past | None, settings: Settings) -> dict[str, Verdict]:
+    def decide(cohort: Cohort, past: Past | None, settings: Settings) -> dict[str, Verdict]:
         return by_trends(cohort, race.trends, settings)
 
     pruner = CohortPruner(decide, Settings(STAGES, race.threshold))

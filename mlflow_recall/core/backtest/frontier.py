@@ -55,7 +55,8 @@ class Frontier:
     @cached_property
     def costs(self) -> FloatArray:
         """Epochs at which the frontier is read: from one model trained to the end to five."""
-        return np.geomspace(self.stages, _REACH * self.stages, _COSTS)
+        costs: FloatArray = np.geomspace(self.stages, _REACH * self.stages, _COSTS)
+        return costs
 
     @cached_property
     def plain(self) -> FloatArray:

@@ -79,7 +79,7 @@ def test_it_is_algorithm_1_on_thousands_of_cohorts() -> None:
         stage = len(next(iter(cohort.values())))
         verdicts = by_trends(cohort, trends, settings)
         left = [model for model, v in verdicts.items() if not v.stop]
-        halved = [model for model, v in halving(cohort, trends, settings).items() if not v.stop]
+        halved = [model for model, v in halving(cohort, None, settings).items() if not v.stop]
         top = max(s[stage - 1] for s in cohort.values())
 
         assert list(verdicts) == list(cohort)
