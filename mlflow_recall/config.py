@@ -9,9 +9,11 @@ from typing import Literal
 
 from mlflow_recall.adapters.datasets import DatasetSpec
 from mlflow_recall.core.advice import Wish
+from mlflow_recall.core.budget import Budget
 from mlflow_recall.core.constraints import Constraints
 from mlflow_recall.core.metrics import METRICS, bounded, check_metric
 from mlflow_recall.core.policies import policy
+from mlflow_recall.core.readings import Rules
 from mlflow_recall.core.recipes import Recipe
 from mlflow_recall.core.recommend import recommender
 from mlflow_recall.core.scores import known_scores
@@ -42,6 +44,23 @@ class BenchmarkConfig:
         Recipe().altered(self.recipe, "options")
         if self.test not in TESTS:
             raise SettingError(unknown("value of test", self.test, TESTS))
+
+
+@dataclass(frozen=True)
+class AdoptConfig:
+    """Take runs that somebody logged for themselves into the history."""
+
+    #: names, shell patterns or ids of experiments
+    experiments: tuple[str, ...]
+    rules: Rules = field(default_factory=Rules)
+    #: a filter as MLflow's search knows it, such as ``tags.team = 'x'``
+    filter: str = ""
+    #: say what would be done, and change nothing
+    dry_run: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.experiments:
+            raise SettingError("adopt: expected at least one --experiment, got none")
 
 
 @dataclass(frozen=True)
@@ -91,6 +110,43 @@ class RecommendConfig:
 
 
 @dataclass(frozen=True)
+class BacktestConfig:
+    """Replay recommenders and policies on what is recorded."""
+
+    #: empty: the only one of a folder of tables, or accuracy
+    metric: str = ""
+    modality: str = ""
+    #: stages of a curve; 0: as recorded
+    stages: int = 0
+    #: models that a step and a dataset need; 0: half of them
+    min_models: int = 0
+    #: candidates of the policies that are told how many
+    top_k: int = 10
+    tolerance: float | None = None
+    #: score that one more epoch must be expected to bring
+    price: float = 0.001
+    #: datasets that are left out
+    drop: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_wish(self.wish, self.metric, self.tolerance)
+        for name, value, least in (
+            ("stages", self.stages, 0),
+            ("min_models", self.min_models, 0),
+            ("top_k", self.top_k, 1),
+            ("price", self.price, 0),
+        ):
+            if not value >= least:
+                raise SettingError(f"{name}: expected {least} or more, got {value:g}")
+
+    @property
+    def wish(self) -> Wish:
+        """What a selection would ask for."""
+        tolerance = _TOLERANCE if self.tolerance is None else self.tolerance
+        return Wish(top_k=self.top_k, tolerance=tolerance)
+
+
+@dataclass(frozen=True)
 class RecallConfig:
     """Rank the models of a zoo for a dataset, and keep the best K."""
 
@@ -136,9 +192,13 @@ class SelectConfig:
     """Recall K models, fine-tune them in stages, register the winner."""
 
     recall: RecallConfig
-    policy: str = "fine_selection"
+    #: ``auto``: what the back-test of the history favoured, or the built-in default
+    policy: str = "auto"
     #: share by which a rival must be foretold to end higher
     threshold: float = 0.0
+    #: score that one more epoch must be expected to bring; None: that of the defaults
+    price: float | None = None
+    budget: Budget = field(default_factory=Budget)
     #: name of the registered winner; empty: the dataset's
     register_as: str = ""
     alias: str = "winner"
@@ -147,10 +207,21 @@ class SelectConfig:
     recipe: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        policy(self.policy)
+        if self.policy != "auto":
+            policy(self.policy)
         Recipe().altered(self.recipe, "options")
         if not 0 <= self.threshold < 1:
             raise SettingError(f"threshold: expected a share in [0, 1), got {self.threshold:g}")
+        if self.price is not None and not 0 <= self.price < math.inf:
+            raise SettingError(f"price: expected 0 or more, got {self.price:g}")
+        if not self.budget.epochs >= 1:
+            raise SettingError(
+                f"budget_epochs: expected at least 1 epoch, got {self.budget.epochs:g}"
+            )
+        if not self.budget.seconds > 0:
+            raise SettingError(
+                f"budget_hours: expected more than 0, got {self.budget.seconds / 3600:g}"
+            )
         if self.final not in FINALS:
             raise SettingError(unknown("value of final", self.final, FINALS))
         for name, value in (("register_as", self.register_as), ("alias", self.alias)):

@@ -145,6 +145,7 @@ class MlflowRegistry:
         parent_id: str,
         experiment_id: str,
         alias: str,
+        cut: str = "",
     ) -> ModelVersion:
         """Log a servable folder, register it under ``name`` and alias it; once per selection.
 
@@ -156,6 +157,7 @@ class MlflowRegistry:
             parent_id: the selection's run, which is the key: a second call finds the first's.
             experiment_id: of both runs.
             alias: points to the version afterwards.
+            cut: why it was not trained to the end, if it was not.
         """
         version = self._winner_of(name, parent_id)
         if version is None:
@@ -174,6 +176,7 @@ class MlflowRegistry:
                     tags.MODALITY: member.modality,
                     tags.SOURCE_HEAD: "true",
                     tags.NAMESPACE: self._namespace,
+                    **({tags.CUT: cut} if cut else {}),
                 },
                 model_id=logged,
             )

@@ -13,6 +13,9 @@ REASON = "recall.reason"
 RIVAL = "recall.rival"
 STATUS = "recall.status"  # winner | finalist | stopped | failed
 
+# of the experiment with the history
+DEFAULTS = "recall.defaults"  # .<modality>.<metric>: what a back-test favoured, as JSON
+
 # of a benchmark run
 CELL = "recall.cell"
 MODEL = "recall.model"
@@ -23,6 +26,13 @@ MODALITY = "recall.modality"
 RECIPE = "recall.recipe"
 EPOCHS = "recall.epochs"
 CURVE = "recall.curve"
+
+# of a run of somebody else's that is history, beside model, dataset, modality and curve
+ADOPTED = "recall.adopted"  # namespace whose history it is
+SOURCES = "recall.adopted_metrics"  # metric -> where the run keeps it, as JSON
+
+# of the experiment NAMESPACE/benchmark
+ADOPTED_FROM = "recall.adopted_from"  # ids of experiments, and when it last changed, as JSON
 
 # of a registered model or its version
 ARCH = "recall.arch"
@@ -40,6 +50,7 @@ PROVISIONAL = "recall.provisional"  # true: put into its cluster by its features
 REPRESENTATIVE = "recall.representative"
 CLUSTERED_BY = "recall.clustered_by"
 CLUSTER_METRIC = "recall.cluster_metric"
+CUT = "recall.cut"  # why a winner was not trained to the last stage
 SELECTION = "recall.selection"  # the run whose winner a version is
 
 #: longest value of a run tag that a tracking server keeps whole

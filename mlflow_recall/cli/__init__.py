@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import click
 
 from mlflow_recall import __version__
-from mlflow_recall.cli import choose, history, zoo
+from mlflow_recall.cli import adopt, choose, history, zoo
 from mlflow_recall.cli.options import CONTEXT
 from mlflow_recall.errors import RecallError, TaskError
 
@@ -71,6 +71,7 @@ def commands() -> None:
 
 for _command in (
     zoo.register,
+    adopt.adopt,
     zoo.benchmark,
     zoo.cluster,
     choose.recommend,

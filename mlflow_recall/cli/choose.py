@@ -21,6 +21,7 @@ from mlflow_recall.cli.options import (
     options,
 )
 from mlflow_recall.cli.settings import (
+    budget,
     folder_of,
     recall_config,
     recipe_changes,
@@ -75,11 +76,15 @@ def recall(
 @RECALL
 @click.option(
     "--policy",
-    default="fine_selection",
+    default="auto",
     show_default=True,
-    help="fine_selection, halving or brute_force.",
+    help="auto (what `backtest` favoured, fine_selection before), fine_selection, price, halving "
+    "or brute_force.",
 )
 @click.option("--threshold", default=0.0, show_default=True, help="Share a rival must end higher.")
+@click.option("--price", type=float, help="Score an epoch must bring, for --policy price [0.001].")
+@click.option("--budget-epochs", type=float, help="Train no more epochs than this on the target.")
+@click.option("--budget-hours", type=float, help="Take no longer than about this.")
 @click.option("--register-as", help="Name of the winner in the registry; by default the dataset's.")
 @click.option("--alias", default="winner", show_default=True, help="Alias of the winner's version.")
 @click.option(
@@ -93,7 +98,8 @@ def recall(
 @ENGINE
 @JSON
 def select(
-    policy: str, threshold: float, register_as: str, alias: str, final: str, tracking_uri: str,
+    policy: str, threshold: float, price: float | None, budget_epochs: float | None,
+    budget_hours: float | None, register_as: str, alias: str, final: str, tracking_uri: str,
     namespace: str, json_to: str, engine: str, workers: int, threads: int, **options: Any,
 ) -> None:  # fmt: skip
     """Recall the best models for a dataset, fine-tune them in stages, register the winner."""
@@ -102,8 +108,8 @@ def select(
     from mlflow_recall.workflows.select import select as run
 
     config = SelectConfig(
-        recall_config(options), policy, threshold, register_as or "", alias, final,
-        recipe_changes(options),
+        recall_config(options), policy, threshold, price, budget(budget_epochs, budget_hours),
+        register_as or "", alias, final, recipe_changes(options),
     )  # fmt: skip
     with bench_for(options["dataset"], tracking_uri, namespace, engine, workers, threads) as work:
         selected = run(config, work.bench, work.registry)

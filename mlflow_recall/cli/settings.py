@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from mlflow_recall.cli.options import EXAMPLE, RECIPE_FIELDS
 if TYPE_CHECKING:
     from mlflow_recall.adapters.datasets import DatasetSpec
     from mlflow_recall.config import RecallConfig, RecommendConfig
+    from mlflow_recall.core.budget import Budget
     from mlflow_recall.core.constraints import Constraints
     from mlflow_recall.ports import Tables
 
@@ -68,6 +70,15 @@ def constraints(options: Mapping[str, Any]) -> Constraints:
         max_parameters=parse_size(options["max_params"]) if options["max_params"] else None,
         licences=split_names(options["licences"]),
         where=tuple(options["where"]),
+    )
+
+
+def budget(epochs: float | None, hours: float | None) -> Budget:
+    """What a selection may cost."""
+    from mlflow_recall.core.budget import Budget
+
+    return Budget(
+        math.inf if epochs is None else epochs, math.inf if hours is None else hours * 3600
     )
 
 

@@ -259,6 +259,7 @@ def select_data(selected: Selected) -> dict[str, Any]:
         "cost": dict(selected.cost),
         "final": dict(selected.final),
         "regret": selected.regret,
+        "cut": selected.cut,
         "recall": recall_data(selected.recalled),
     }
 
@@ -278,9 +279,10 @@ def outcome(selected: Selected, work: Work) -> str:
     where = link if served else f"{link} after `mlflow ui --backend-store-uri {uri}`"
     regret = f", regret {selected.regret:.3f}" if selected.regret is not None else ""
     name = "{name} version {version} @{alias}".format(**selected.registered)
+    cut = f" ({selected.cut})" if selected.cut else ""
     return (
         f"winner: {selected.winner.name}, test {selected.metric} "
         f"{selected.test[selected.metric]:.3f}{regret}, registered as {name}; "
-        f"{selected.epochs} epochs where brute force takes {selected.cost['brute_force']} and "
+        f"{selected.epochs} epochs{cut} where brute force takes {selected.cost['brute_force']} and "
         f"halving {selected.cost['halving']}; {where}"
     )

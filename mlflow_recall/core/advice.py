@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from mlflow_recall.core.defaults import Defaults
 from mlflow_recall.core.recommend import (
     Evidence,
     Gaps,
@@ -15,34 +16,30 @@ from mlflow_recall.core.recommend import (
 )
 from mlflow_recall.errors import SettingError
 
-#: ranks and picks where nobody asks for another; a back-test may favour others
-RANKER, PICKER = "blend", "portfolio"
-#: models to train where nobody says how many
-DEFAULT_K = 5
-
 
 @dataclass(frozen=True)
 class Wish:
     """What is asked of a recommendation."""
 
-    #: ``auto`` ranks with ``RANKER`` and picks with ``PICKER``; another name does both
+    #: ``auto``: the ranker and the picker of the defaults; another name does both
     recommender: str = "auto"
-    #: models to train; 0: ``DEFAULT_K``; None: as few as reach the confidence
+    #: models to train; 0: those of the defaults; None: as few as reach the confidence
     top_k: int | None = 0
     #: gap to the best that does not matter, in the unit of the metric
     tolerance: float = 0.01
     #: wanted probability that the set holds a model within the tolerance
     confidence: float = 0.9
+    defaults: Defaults = field(default_factory=Defaults)
 
     @property
     def ranker(self) -> str:
         """Name of the recommender that ranks."""
-        return RANKER if self.recommender == "auto" else self.recommender
+        return self.defaults.ranker if self.recommender == "auto" else self.recommender
 
     @property
     def picker(self) -> str:
         """Name of the recommender whose first are the set."""
-        return PICKER if self.recommender == "auto" else self.recommender
+        return self.defaults.picker if self.recommender == "auto" else self.recommender
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +80,7 @@ def advise(evidence: Evidence, wish: Wish) -> Advice:
         chosen = found.models
         notes.append(_promise(found.promised, len(chosen), wish, len(before.datasets)))
     else:
-        chosen = picked.models[: wish.top_k or DEFAULT_K]
+        chosen = picked.models[: wish.top_k or wish.defaults.top_k or Defaults.top_k]
         if wish.top_k > len(picked.models):
             notes.append(f"top_k: {wish.top_k} wished, {len(picked.models)} models are eligible")
     return Advice(

@@ -62,6 +62,11 @@ class Clustering:
         return next((c for c in self.clusters if model in c.members), None)
 
 
+def unclustered() -> Clustering:
+    """Nobody clustered: nobody speaks for anybody else."""
+    return Clustering((), float("nan"), float("nan"), (), np.empty((0, 0)))
+
+
 def cluster(
     matrix: PerformanceMatrix,
     *,

@@ -39,6 +39,12 @@ class Curves:
         """Stages of the longest curve."""
         return int(self.scores.shape[2])
 
+    def without(self, dataset: str) -> Curves:
+        """All datasets but this one; unchanged where it is not among them."""
+        keep = [name != dataset for name in self.datasets]
+        datasets = tuple(name for name in self.datasets if name != dataset)
+        return Curves(self.models, datasets, self.scores[:, keep], self.ends[:, keep])
+
     @classmethod
     def of(cls, records: Sequence[Record]) -> Curves:
         """The complete records that have a curve; repeats of a cell averaged, stage by stage."""

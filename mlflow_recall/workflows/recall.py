@@ -10,12 +10,14 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from mlflow_recall.adapters import figures, tags
+from mlflow_recall.adapters.defaults import read_defaults
 from mlflow_recall.adapters.ledger import Ledger, OpenRun
 from mlflow_recall.adapters.probes import ProbeCache
 from mlflow_recall.config import RecallConfig
 from mlflow_recall.core.advice import Advice, advise
 from mlflow_recall.core.clustering import Clustering, cluster, regroup
 from mlflow_recall.core.cold_start import Newcomer, described, joined, newcomers
+from mlflow_recall.core.defaults import Defaults
 from mlflow_recall.core.history import Usable, usable
 from mlflow_recall.core.matrix import PerformanceMatrix
 from mlflow_recall.core.recommend import Evidence
@@ -31,9 +33,9 @@ from mlflow_recall.workflows.benchmark import recipe_of
 #: scores of a target, where nobody asks for others; LEEP too where all heads are real
 _SCORES = ("logme", "hscore")
 #: recommenders that look at no score: nothing is probed for them
-_SCORELESS = ("prior", "prior_rank")
+_SCORELESS = {"prior", "prior_rank"}
 #: recommenders that say nothing without scores; the history ranks in their place
-_NEEDS_SCORES = ("interleaved", "paper", "paper_code")
+_NEEDS_SCORES = {"interleaved", "paper", "paper_code"}
 #: representatives that must be scored, or nothing can be told apart
 _LEAST_PROBES = 2
 
@@ -72,6 +74,8 @@ class Recalled:
     #: forward passes, in epochs of training on the target
     epochs: float
     notes: Sequence[str] = field(default_factory=tuple)
+    #: what stands behind ``auto``
+    defaults: Defaults = field(default_factory=Defaults)
 
     @property
     def chosen(self) -> tuple[str, ...]:
@@ -155,9 +159,12 @@ def recall(config: RecallConfig, prospect: Prospect, bench: Bench) -> Recalled:
     """Probe the representatives, rank everyone, pick the set to train."""
     started = time.perf_counter()
     left_out: dict[str, str] = {}
-    probes = (
-        _probe(config, prospect, bench, left_out) if config.recommender not in _SCORELESS else {}
+    defaults = read_defaults(
+        bench.client, bench.namespace, prospect.dataset.modality, config.metric
     )
+    wish, notes = replace(config.wish, defaults=defaults), []
+    blind = {wish.ranker, wish.picker} <= _SCORELESS
+    probes = {} if blind else _probe(config, prospect, bench, left_out)
     scores = _scores(config, probes, left_out)
     evidence = Evidence(
         prospect.matrix,
@@ -169,13 +176,12 @@ def recall(config: RecallConfig, prospect: Prospect, bench: Bench) -> Recalled:
         model_features=described([prospect.members[m] for m in prospect.matrix.models]),
         provisional={each.model: each.strength for each in prospect.newcomers},
     )
-    wish, notes = config.wish, []
-    if not scores and config.recommender not in _SCORELESS:
+    if not scores and not blind:
         notes.append(
             "no score is usable: ranked by the history alone"
             + "".join(f"; {what}: {why}" for what, why in left_out.items())
         )
-        if wish.recommender in _NEEDS_SCORES:
+        if {wish.ranker, wish.picker} & _NEEDS_SCORES:
             wish = replace(wish, recommender="prior")
     advice = advise(evidence, wish)
     notes += advice.notes
@@ -191,6 +197,7 @@ def recall(config: RecallConfig, prospect: Prospect, bench: Bench) -> Recalled:
         seconds=time.perf_counter() - started,
         epochs=_epochs(prospect, probes),
         notes=tuple(notes),
+        defaults=defaults,
     )
 
 

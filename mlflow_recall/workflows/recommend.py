@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from mlflow_recall.adapters import figures, tags
+from mlflow_recall.adapters.defaults import read_defaults
 from mlflow_recall.adapters.ledger import Ledger
 from mlflow_recall.config import RecommendConfig
 from mlflow_recall.core.advice import Advice, advise
 from mlflow_recall.core.arrays import FloatArray
-from mlflow_recall.core.clustering import Clustering, cluster
+from mlflow_recall.core.clustering import cluster, unclustered
 from mlflow_recall.core.cold_start import described, joined, newcomers
 from mlflow_recall.core.history import usable
 from mlflow_recall.core.matrix import PerformanceMatrix
@@ -55,7 +56,7 @@ def recommend_zoo(config: RecommendConfig, bench: Bench) -> Recommended:
             f"none of {len(there)}"
         )
     matrix = PerformanceMatrix.of(kept.records).take(member.name for member in wanted)
-    clustering = cluster(matrix, prefix=modality) if _clusterable(matrix) else _unclustered()
+    clustering = cluster(matrix, prefix=modality) if _clusterable(matrix) else unclustered()
     features = described(wanted)
     new = newcomers(matrix, clustering, features)
     evidence = Evidence(
@@ -64,7 +65,8 @@ def recommend_zoo(config: RecommendConfig, bench: Bench) -> Recommended:
         model_features=features,
         provisional={each.model: each.strength for each in new},
     )
-    advice = advise(evidence, config.wish)
+    defaults = read_defaults(bench.client, bench.namespace, modality, config.metric)
+    advice = advise(evidence, replace(config.wish, defaults=defaults))
     ledger = Ledger(bench.client, f"{bench.namespace}/recommend")
     try:
         with ledger.running(f"recommend {modality}", "recommend", bench.run_id) as run:
@@ -115,7 +117,7 @@ def recommend_tables(config: RecommendConfig, folder: Tables, dataset: str) -> R
     features = folder.dataset_features()
     evidence = Evidence(
         history,
-        cluster(history) if _clusterable(history) else _unclustered(),
+        cluster(history) if _clusterable(history) else unclustered(),
         scores={name: values for name, values in scores.items() if not np.isnan(values).all()},
         past={name: values for name, values in past.items() if not np.isnan(values).all()},
         model_features={
@@ -156,7 +158,3 @@ def _unknown(column: Mapping[str, float | str]) -> float | str:
 
 def _clusterable(matrix: PerformanceMatrix) -> bool:
     return int((~np.isnan(matrix.mean)).sum()) >= 2
-
-
-def _unclustered() -> Clustering:
-    return Clustering((), np.nan, np.nan, (), np.empty((0, 0)))

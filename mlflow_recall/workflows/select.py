@@ -6,11 +6,12 @@ import math
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import optuna
 
 from mlflow_recall.adapters import figures, tags
@@ -23,6 +24,7 @@ from mlflow_recall.config import SelectConfig
 from mlflow_recall.core import policies
 from mlflow_recall.core.curves import Curves
 from mlflow_recall.core.metrics import oriented
+from mlflow_recall.core.overview import noise_floor
 from mlflow_recall.core.policies import Past, Settings, Verdict
 from mlflow_recall.core.recipes import Recipe
 from mlflow_recall.core.records import Dataset, Member
@@ -83,6 +85,8 @@ class Selected:
     #: strategy -> epochs that it would have cost
     cost: Mapping[str, int]
     final: Mapping[str, Any]
+    #: why the winner was not trained to the last stage; empty: it was
+    cut: str = ""
 
     @property
     def truth(self) -> Truth | None:
@@ -127,6 +131,72 @@ def select(config: SelectConfig, bench: Bench, registry: MlflowRegistry) -> Sele
     return selected
 
 
+@dataclass(frozen=True, eq=False)
+class _Plan:
+    """Who is trained, how, and who decides when to stop."""
+
+    policy: str
+    settings: Settings
+    past: Past | None
+    #: candidate -> its recipe, in the order of recall
+    recipes: Mapping[str, Recipe]
+
+
+def _plan(config: SelectConfig, recalled: Recalled, bench: Bench) -> _Plan:
+    """The policy that decides, and whom it starts with."""
+    prospect, defaults = recalled.prospect, recalled.defaults
+    policy = defaults.policy if config.policy == "auto" else config.policy
+    price = defaults.price if config.price is None else config.price
+    names = recalled.chosen
+    recipes = _recipes(config, recalled, names)
+    settings = Settings(next(iter(recipes.values())).epochs, config.threshold, price)
+    if policy not in policies.LEARNED:
+        return _Plan(policy, settings, None, recipes)
+    curves = Curves.of(prospect.usable.records)
+    known = prospect.usable.recipes
+    if any(recipe != known.get(name, recipe) for name, recipe in recipes.items()):
+        bench.voice.say(
+            "note: another recipe than the history's: trends do not hold, halving decides"
+        )
+        return _Plan("halving", settings, None, recipes)
+    if not curves.stages:
+        bench.voice.say("note: the history has no curves: halving decides")
+        return _Plan("halving", settings, None, recipes)
+    noise = noise_floor(prospect.usable.records).deviation
+    past = Past(curves, 0.0 if math.isnan(noise) else noise)
+    if policy in policies.STARTERS and not config.recall.top_k:
+        ranking = (*names, *(m for m in recalled.advice.ranking.models if m not in names))
+        names = policies.STARTERS[policy](ranking, past, settings)
+        recipes = _recipes(config, recalled, names)
+    return _Plan(policy, settings, past, recipes)
+
+
+def _recipes(config: SelectConfig, recalled: Recalled, names: Sequence[str]) -> dict[str, Recipe]:
+    """The history's recipe of every candidate; all with the same number of stages."""
+    prospect, changes = recalled.prospect, config.recipe
+    known = prospect.usable.recipes
+    fields = ("epochs", "train_samples", "eval_samples", "input_size")
+    usual = Counter(tuple(getattr(r, name) for name in fields) for r in known.values())
+    common = dict(zip(fields, usual.most_common(1)[0][0], strict=True)) if usual else {}
+    recipes = {}
+    for name in names:
+        recipe = known.get(name) or recipe_of(prospect.members[name], common)
+        epochs = {"epochs": common["epochs"]} if common else {}
+        recipes[name] = recipe.altered({**epochs, **changes}, "options")
+    return recipes
+
+
+def _seconds_per_epoch(recalled: Recalled, names: Collection[str]) -> float:
+    """Mean of what an epoch of these models took in the history; NaN where it was not recorded."""
+    seconds = [
+        second
+        for record in recalled.prospect.usable.records
+        if record.model in names
+        for second in record.seconds
+    ]
+    return float(np.mean(seconds)) if seconds else math.nan
+
+
 class _Race:
     """The candidates of one selection, from the first stage to the registered winner."""
 
@@ -150,6 +220,12 @@ class _Race:
         #: numbers of the trials whose end Optuna knows
         self._told: set[int] = set()
         self._started = time.perf_counter()
+        #: seconds after the start at which the first epoch began
+        self._begun = 0.0
+        #: seconds that an epoch of these candidates took in the history; NaN: unknown
+        self._per_epoch = math.nan
+        #: why it ended before the last stage; empty: it did not
+        self._cut = ""
 
     def open_runs(self) -> list[OpenRun]:
         """Children that are still RUNNING."""
@@ -160,18 +236,16 @@ class _Race:
 
     def run(self, recalled: Recalled) -> Selected:
         dataset = recalled.prospect.dataset
-        recipes = self._recipes(recalled)
-        stages = next(iter(recipes.values())).epochs
-        policy, past = self._policy(recalled, recipes)
+        plan = _plan(self._config, recalled, self._bench)
+        stages = plan.settings.stages
         self._study = optuna.create_study(
             direction="maximize",
             sampler=optuna.samplers.RandomSampler(seed=0),
-            pruner=CohortPruner(
-                policies.policy(policy), Settings(stages, self._config.threshold), past
-            ),
+            pruner=CohortPruner(policies.policy(plan.policy), plan.settings, plan.past),
         )
         self._pruner: CohortPruner = self._study.pruner  # type: ignore[assignment]
-        self._open(recalled, recipes)
+        self._open(recalled, plan.recipes)
+        self._per_epoch = _seconds_per_epoch(recalled, plan.recipes)
         self._train(dataset, stages)
         winner = self._finish(stages)
         test = self._test(winner, dataset, stages)
@@ -194,43 +268,14 @@ class _Race:
                 "halving": policies.epochs("halving", len(recalled.advice.ranking.models), stages),
             },
             final={k: v for k, v in final.items() if k in ("epochs", "test")},
+            cut=self._cut,
         )
-        self._report(selected, policy, past is not None)
+        self._report(selected, plan)
         return selected
 
-    def _recipes(self, recalled: Recalled) -> dict[str, Recipe]:
-        """The history's recipe of every recalled model; all with the same number of stages."""
-        prospect, changes = recalled.prospect, self._config.recipe
-        known = prospect.usable.recipes
-        fields = ("epochs", "train_samples", "eval_samples", "input_size")
-        usual = Counter(tuple(getattr(r, name) for name in fields) for r in known.values())
-        common = dict(zip(fields, usual.most_common(1)[0][0], strict=True)) if usual else {}
-        recipes = {}
-        for name in recalled.chosen:
-            recipe = known.get(name) or recipe_of(prospect.members[name], common)
-            epochs = {"epochs": common["epochs"]} if common else {}
-            recipes[name] = recipe.altered({**epochs, **changes}, "options")
-        return recipes
-
-    def _policy(self, recalled: Recalled, recipes: Mapping[str, Recipe]) -> tuple[str, Past | None]:
-        """The policy that decides, and what it may know of the past."""
-        if self._config.policy != "fine_selection":
-            return self._config.policy, None
-        known = recalled.prospect.usable.recipes
-        if any(recipe != known.get(name, recipe) for name, recipe in recipes.items()):
-            self._bench.voice.say(
-                "note: another recipe than the history's: trends do not hold, halving decides"
-            )
-            return "halving", None
-        curves = Curves.of(recalled.prospect.usable.records)
-        if not curves.stages:
-            self._bench.voice.say("note: the history has no curves: halving decides")
-            return "halving", None
-        return "fine_selection", Past(curves)
-
     def _open(self, recalled: Recalled, recipes: Mapping[str, Recipe]) -> None:
-        """One child run and one trial for each recalled model; the cohort is fixed."""
-        for place, name in enumerate(recalled.chosen, start=1):
+        """One child run and one trial for each candidate; the cohort is fixed."""
+        for place, name in enumerate(recipes, start=1):
             member = recalled.prospect.members[name]
             run = self._ledger.open(
                 name,
@@ -268,6 +313,9 @@ class _Race:
         with self._bench.voice.progress("fine-select", total) as bar:
             done = 0
             while waiting := [c for c in self._alive() if c.stage < stages]:
+                waiting = self._within_budget(waiting, stages)
+                if not waiting:
+                    break
                 tasks = [self._task(c, dataset, c.stage + 1, c.stage + 1) for c in waiting]
                 for progress in self._bench.engine.stream(self._bench.train, tasks):
                     candidate = waiting[progress.index]
@@ -283,6 +331,34 @@ class _Race:
                     self._revive()
                 ahead = (stages - self._alive()[0].stage) * len(self._alive())
                 bar.expect(done + ahead)
+
+    def _within_budget(self, waiting: list[Candidate], stages: int) -> list[Candidate]:
+        """Those that may train one more stage; the others are out of the race."""
+        budget, stage = self._config.budget, waiting[0].stage
+        spent = sum(c.stage for c in self._candidates)
+        elapsed = time.perf_counter() - self._started
+        if not spent:
+            self._begun = elapsed
+        many = budget.affordable(
+            epochs=spent,
+            seconds=elapsed,
+            per_epoch=(elapsed - self._begun) / spent if spent else self._per_epoch,
+            waiting=len(waiting),
+            ahead=stages - stage - 1,
+        )
+        if not many:
+            self._cut = f"the budget of {budget} ended after stage {stage} of {stages}"
+            self._bench.voice.say(f"note: {self._cut}")
+            return []
+        best = sorted(waiting, key=lambda c: -c.scores[-1] if c.scores else 0.0)  # stable: recall
+        for candidate in best[many:]:
+            self._stop(
+                candidate,
+                f"after stage {stage}: the budget of {budget} leaves {many} of {len(waiting)}",
+                best[many - 1].name,
+                optuna.trial.TrialState.FAIL,  # to the pruner it drops out: no verdict waits for it
+            )
+        return [c for c in waiting if c in best[:many]]
 
     def _task(self, candidate: Candidate, dataset: Dataset, first: int, last: int) -> TrainTask:
         return TrainTask(
@@ -317,13 +393,17 @@ class _Race:
         for candidate in alive:
             verdict = verdicts[candidate.trial.number]
             if verdict.stop:
-                candidate.status, candidate.rival = "stopped", verdict.rival
-                candidate.reason = f"after stage {stage}: {verdict.reason}"
-                self._tell(candidate, state=optuna.trial.TrialState.PRUNED)
-                rival = {tags.RIVAL: verdict.rival} if verdict.rival else {}
-                candidate.run.tag({tags.STATUS: "stopped", **rival})
-                candidate.run.describe(f"Stopped {candidate.reason}.")
-                candidate.run.finish("KILLED", candidate.reason)
+                reason = f"after stage {stage}: {verdict.reason}"
+                self._stop(candidate, reason, verdict.rival, optuna.trial.TrialState.PRUNED)
+
+    def _stop(
+        self, candidate: Candidate, reason: str, rival: str | None, state: optuna.trial.TrialState
+    ) -> None:
+        candidate.status, candidate.reason, candidate.rival = "stopped", reason, rival
+        self._tell(candidate, state=state)
+        candidate.run.tag({tags.STATUS: "stopped", **({tags.RIVAL: rival} if rival else {})})
+        candidate.run.describe(f"Stopped {reason}.")
+        candidate.run.finish("KILLED", reason)
 
     def _tell(self, candidate: Candidate, value: float | None = None, **state: Any) -> None:
         """Tell Optuna how a trial ended, once."""
@@ -367,8 +447,9 @@ class _Race:
             candidate.status = "winner" if candidate is winner else "finalist"
             candidate.reason = (
                 f"best of {len(self._candidates)} recalled models"
+                + (f"; {self._cut}" if self._cut else "")
                 if candidate is winner
-                else f"trained to the last of {stages} stages, {winner.name} ended higher"
+                else f"trained to stage {candidate.stage} of {stages}, {winner.name} ended higher"
             )
             self._tell(candidate, candidate.scores[-1])
             candidate.run.tag({tags.STATUS: candidate.status})
@@ -391,7 +472,9 @@ class _Race:
         seen, there = winner.recipe.train_samples, dataset.sizes["train"]
         more = 0 < seen < there
         same = {"epochs": 0, "test": {}, "checkpoint": winner.checkpoint, "run": winner.run}
-        if self._config.final == "same" or (self._config.final == "auto" and not more):
+        if self._config.final == "same" or self._cut:
+            return same
+        if self._config.final == "auto" and (self._config.budget.limited or not more):
             return same
         run = self._ledger.open(
             f"{winner.name} on all {there} samples",
@@ -447,10 +530,11 @@ class _Race:
             parent_id=self._parent.run_id,
             experiment_id=self._parent.experiment_id,
             alias=self._config.alias,
+            cut=self._cut,
         )
         return {"name": name, "version": str(version.version), "alias": self._config.alias}
 
-    def _report(self, selected: Selected, policy: str, trends: bool) -> None:
+    def _report(self, selected: Selected, plan: _Plan) -> None:
         """What the page of the parent run shows."""
         parent, metric = self._parent, self._metric
         parent.log(
@@ -469,8 +553,9 @@ class _Race:
             {
                 "recall.winner": selected.winner.name,
                 "recall.registered": "{name}/{version}".format(**selected.registered),
-                "recall.policy": policy,
-                "recall.trends": str(trends).lower(),
+                "recall.policy": plan.policy,
+                "recall.trends": str(plan.past is not None).lower(),
+                **({tags.CUT: selected.cut} if selected.cut else {}),
             }
         )
         rows = candidate_rows(selected)
@@ -486,7 +571,7 @@ class _Race:
         parent.describe(
             f"**{selected.winner.name}** wins with test {metric} {selected.test[metric]:.3f}, "
             f"registered as [`{alias}`](#/models/{selected.registered['name']}).\n\n"
-            f"{verdict(selected)}\n\n"
+            f"{verdict(selected)}\n\n{_paragraph(selected.cut)}"
             f"It cost {selected.epochs} epochs in {selected.seconds:.0f} s; brute force over the "
             f"{len(selected.recalled.advice.ranking.models)} eligible models costs "
             f"{selected.cost['brute_force']}, halving {selected.cost['halving']}.\n\n"
@@ -495,6 +580,11 @@ class _Race:
             f"### Recall by {selected.recalled.by}\n\n"
             f"{figures.markdown_table(advice_rows(selected.recalled.advice))}\n"
         )
+
+
+def _paragraph(sentence: str) -> str:
+    """In bold, if there is anything to say."""
+    return f"**{sentence[:1].upper()}{sentence[1:]}.**\n\n" if sentence else ""
 
 
 def verdict(selected: Selected) -> str:

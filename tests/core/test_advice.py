@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from mlflow_recall.core.advice import DEFAULT_K, Wish, advise
+from mlflow_recall.core.advice import Wish, advise
 from mlflow_recall.core.clustering import cluster
 from mlflow_recall.core.matrix import PerformanceMatrix
 from mlflow_recall.core.recommend import Evidence, held_out, predicted_gaps, recommender
@@ -63,7 +63,7 @@ def test_a_recommender_that_is_named_ranks_and_picks() -> None:
 def test_without_a_wish_five_are_chosen() -> None:
     got = advise(evidence(), Wish())
 
-    assert len(got.chosen) == DEFAULT_K == 5
+    assert len(got.chosen) == 5
     assert got.notes == ()
 
 

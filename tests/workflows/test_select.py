@@ -31,11 +31,14 @@ from prepared import (
 from tiny import CLASSES
 
 from mlflow_recall.adapters import tags
+from mlflow_recall.adapters.defaults import write_defaults
 from mlflow_recall.adapters.registry import MlflowRegistry
 from mlflow_recall.adapters.tracking import search_runs
 from mlflow_recall.cache import cache_folder
 from mlflow_recall.config import BenchmarkConfig, RecallConfig, SelectConfig
 from mlflow_recall.core import policies
+from mlflow_recall.core.budget import Budget
+from mlflow_recall.core.defaults import Defaults
 from mlflow_recall.core.records import Member
 from mlflow_recall.core.truth import Truth
 from mlflow_recall.errors import SettingError, ZooError
@@ -212,7 +215,7 @@ def test_the_parent_says_what_was_asked_and_what_came_out(page: tuple[Selected, 
     selected, seen = page
     told = seen.parent.data.tags
 
-    assert seen.parent.data.params["resolved.policy"] == "fine_selection"
+    assert seen.parent.data.params["resolved.policy"] == "auto"
     assert seen.parent.data.params["resolved.dataset"].endswith("target.csv")
     assert (told["recall.policy"], told["recall.trends"]) == ("fine_selection", "true")
     assert told["recall.winner"] == selected.winner.name
@@ -545,6 +548,74 @@ def test_a_loss_is_selected_by_its_lowest(text: Zoo) -> None:
     seen = page_of(text, selected.run_id)
     losses = {r.data.tags[tags.MODEL]: r.data.metrics["val/log_loss"] for r in seen.children}
     assert losses[selected.winner.name] == min(losses.values())
+
+
+# --- what it may cost ----------------------------------------------------------------------------
+
+
+def test_a_budget_of_one_fine_tuning_trains_the_first_recalled(text: Zoo) -> None:
+    bench, _ = bench_of(text.uri, text.namespace)
+    config = wish(text, top_k=4, policy="halving", budget=Budget(epochs=EPOCHS))
+
+    selected = select(config, bench, registry_of(bench))
+
+    seen = page_of(text, selected.run_id)
+    assert selected.epochs == EPOCHS
+    assert selected.winner.name == selected.recalled.chosen[0]
+    assert (selected.cut, selected.final["epochs"]) == ("", 0)  # nothing is trained once more
+    for name in selected.recalled.chosen[1:]:
+        run = seen.child(name)
+        assert run.info.status == "KILLED"
+        assert f"the budget of {EPOCHS} epochs leaves 1 of 4" in run.data.tags[tags.REASON]
+
+
+def test_a_budget_that_ends_early_registers_the_best_so_far_as_cut(text: Zoo) -> None:
+    bench, voice = bench_of(text.uri, text.namespace)
+    config = wish(text, top_k=4, policy="halving", budget=Budget(epochs=1))
+
+    selected = select(config, bench, registry_of(bench))
+
+    said = f"the budget of 1 epochs ended after stage 1 of {EPOCHS}"
+    seen = page_of(text, selected.run_id)
+    version = text.client.get_model_version_by_alias(selected.registered["name"], "winner")
+    assert (selected.epochs, selected.winner.stage, selected.cut) == (1, 1, said)
+    assert f"note: {said}" in voice.lines
+    assert seen.parent.data.tags[tags.CUT] == version.tags[tags.CUT] == said
+    assert said in seen.parent.data.tags["mlflow.note.content"].lower()
+    assert selected.test["accuracy"] == pytest.approx(
+        seen.child(selected.winner.name).data.metrics["test/accuracy"]
+    )
+
+
+def test_a_budget_between_stages_keeps_the_best_on_validation(text: Zoo) -> None:
+    """Four train the first stage, and what is left pays for one to the end."""
+    bench, _ = bench_of(text.uri, text.namespace)
+    config = wish(text, top_k=4, policy="brute_force", budget=Budget(epochs=4 + EPOCHS - 1))
+
+    selected = select(config, bench, registry_of(bench))
+
+    first = {c.name: c.scores[0] for c in selected.candidates}
+    assert selected.epochs == 4 + EPOCHS - 1
+    assert first[selected.winner.name] == max(first.values())
+    assert [c.stage for c in selected.candidates if c is not selected.winner] == [1, 1, 1]
+
+
+def test_what_a_back_test_favoured_stands_behind_auto(store: str) -> None:
+    zoo = text_zoo(store)
+    bench, _ = bench_of(zoo.uri, zoo.namespace)
+    favoured = Defaults("prior", "prior", "brute_force", top_k=2, run_id="r")
+    write_defaults(bench.client, bench.namespace, "text", "accuracy", favoured)
+    config = wish(zoo, final="same")
+    config = replace(config, recall=replace(config.recall, recommender="auto"))
+    try:
+        selected = select(config, bench, registry_of(bench))
+    finally:
+        write_defaults(bench.client, bench.namespace, "text", "accuracy", Defaults())
+
+    seen = page_of(zoo, selected.run_id)
+    assert [c.stage for c in selected.candidates] == [EPOCHS, EPOCHS]
+    assert seen.parent.data.tags["recall.policy"] == "brute_force"
+    assert not selected.recalled.probes  # nobody asks a score
 
 
 # --- what goes wrong -----------------------------------------------------------------------------

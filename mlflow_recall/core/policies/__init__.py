@@ -6,7 +6,7 @@ stage when everyone of the cohort has reported; one file each, in the table ``PO
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
 from types import MappingProxyType
 
@@ -20,6 +20,13 @@ from mlflow_recall.errors import SettingError, unknown
 #: built-in policies by name; the entry-point group ``mlflow_recall.policies`` adds to them
 POLICIES: Mapping[str, Policy] = MappingProxyType(
     {"brute_force": brute_force, "fine_selection": fine_selection, "halving": halving}
+)
+
+#: policies that need a past; without one, halving decides in their place
+LEARNED = frozenset({"fine_selection", "price"})
+#: policies that say themselves whom to start with: (ranking, past, settings) -> candidates
+STARTERS: Mapping[str, Callable[[Sequence[str], Past, Settings], tuple[str, ...]]] = (
+    MappingProxyType({})
 )
 
 
@@ -52,4 +59,4 @@ def epochs(name: str, models: int, stages: int) -> int:
     return sum(max(1, models >> stage) for stage in range(stages)) if models else 0
 
 
-__all__ = ["POLICIES", "Past", "Policy", "Settings", "Verdict", "epochs", "policy"]
+__all__ = ["LEARNED", "POLICIES", "STARTERS", "Past", "Policy", "Settings", "Verdict", "epochs", "policy"]
