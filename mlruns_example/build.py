@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
@@ -16,9 +17,11 @@ import click
 import yaml
 
 from mlflow_recall_example import FOLDER, image_weights, images, report, texts
-from mlflow_recall_example.draw import SIZES, Dataset, write_images, write_texts
+from mlflow_recall_example.draw import SIZES, Dataset, pack_images, write_images, write_texts
 from mlflow_recall_example.packages import ExampleError
 
+#: the targets that ship
+SHIPPED = {"text": "docstrings", "image": "script_id"}
 SHIPPED_SIZES = {"train": 400, "validation": 200, "test": 400}
 DATASETS: Mapping[str, Dataset] = {**texts.DATASETS, **images.DATASETS}
 ZOOS = ("zoo.yaml", "image_zoo.yaml")
@@ -127,7 +130,7 @@ def history(folder: Path, to: Path, modality: str | None, workers: int) -> None:
         _recall("register", "--zoo", str(FOLDER / zoo))
     for kind in (modality,) if modality else tuple(INPUT_SIZES):
         models, sets = REPEATED[kind]
-        shipped = [str(FOLDER / "targets" / "targets.yaml")] if kind == "text" else []
+        shipped = (str(FOLDER / "targets" / "targets.yaml"), ("--only", SHIPPED[kind]))
         benchmarks = str(folder / f"benchmarks-{kind}.yaml")
         some = (
             *("--models", ",".join(f"*--{model}" for model in models)),
@@ -136,7 +139,8 @@ def history(folder: Path, to: Path, modality: str | None, workers: int) -> None:
         repeats = [(*some, "--seed", seed) for seed in REPEAT_SEEDS]
         for file, options in (
             (benchmarks, ()),
-            *((target, ()) for target in (*shipped, str(folder / f"targets-{kind}.yaml"))),
+            shipped,
+            (str(folder / f"targets-{kind}.yaml"), ()),
             *((benchmarks, repeat) for repeat in repeats),
         ):
             _benchmark(file, to, (*options, "--input-size", INPUT_SIZES[kind]), workers)
@@ -171,21 +175,30 @@ def write_report() -> None:
 
 
 @main.command()
-@click.option(
-    "--to",
-    "file",
-    default=FOLDER / "targets" / "docstrings.csv",
-    type=click.Path(path_type=Path),
-    help="The CSV file.",
-)
-def target(file: Path) -> None:
-    """Write the target that ships, from the docstrings of installed packages."""
-    try:
-        count = write_texts(texts.docstrings(), SHIPPED_SIZES, file)
-    except ExampleError as error:
-        raise click.ClickException(str(error)) from error
+@click.option("--to", "folder", default=FOLDER / "targets", type=FOLDERS, help="Their folder.")
+@click.option("--only", type=click.Choice(sorted(SHIPPED.values())), help="Both if not given.")
+@click.option("--cache", type=FOLDERS, help="Folder of the packages; by default in our cache.")
+def target(folder: Path, only: str | None, cache: Path | None) -> None:
+    """Write the targets that ship: docstrings of installed packages, glyphs of fonts."""
+    from mlflow_recall.cache import cache_folder
+
+    packages = _cache(cache or cache_folder("packages"))
+    made = {SHIPPED["text"]: _docstrings, SHIPPED["image"]: lambda to: _glyphs(to, packages)}
+    _each((only,) if only else tuple(made), lambda name: made[name](folder))
+
+
+def _docstrings(folder: Path) -> str:
+    count = write_texts(texts.docstrings(), SHIPPED_SIZES, folder / "docstrings.csv")
     versions = ", ".join(f"{name} {metadata.version(name)}" for name in texts.DOCUMENTED)
-    click.echo(f"{file}: {count} rows from {versions}")
+    return f"{count} rows from {versions}"
+
+
+def _glyphs(folder: Path, packages: Path) -> str:
+    name = SHIPPED["image"]
+    with tempfile.TemporaryDirectory() as scratch:
+        write(name, packages, Path(scratch))
+        count = pack_images(Path(scratch) / name, folder / f"{name}.parquet")
+    return f"{count} rows from {DATASETS[name].origin}"
 
 
 def _cache(cache: Path) -> Path:

@@ -116,3 +116,25 @@ def write_images(rows: Iterable[Row], sizes: Mapping[str, int], folder: Path) ->
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(cast(bytes, row.content))
     return len(drawn)
+
+
+def pack_images(folder: Path, file: Path) -> int:
+    """One Parquet file with the pictures, labels and splits of a folder; returns its rows.
+
+    It is read as the folder is: in the same order, so that both are the same dataset.
+    """
+    import datasets
+
+    loaded = datasets.load_dataset("imagefolder", data_dir=str(folder))
+    columns: dict[str, list[object]] = {"image": [], "label": [], "split": []}
+    for split, rows in loaded.items():
+        names = rows.features["label"].names
+        for row in rows.cast_column("image", datasets.Image(decode=False)):
+            content = row["image"]["bytes"] or Path(row["image"]["path"]).read_bytes()
+            columns["image"].append({"bytes": content, "path": None})
+            columns["label"].append(names[row["label"]])
+            columns["split"].append(str(split))
+    text = datasets.Value("string")
+    schema = datasets.Features({"image": datasets.Image(), "label": text, "split": text})
+    datasets.Dataset.from_dict(columns, features=schema).to_parquet(str(file))
+    return len(columns["label"])

@@ -12,7 +12,6 @@ from mlflow_recall.cli.options import (
     CONSTRAINTS,
     CONTEXT,
     ENGINE,
-    EXAMPLE,
     JSON,
     RECALL,
     RECIPE,
@@ -23,6 +22,7 @@ from mlflow_recall.cli.options import (
 from mlflow_recall.cli.settings import (
     budget,
     folder_of,
+    is_example,
     recall_config,
     recipe_changes,
     recommend_config,
@@ -179,7 +179,7 @@ def explain(
     from mlflow_recall.workflows.recommend import recommend_tables
 
     if options["history"]:
-        dataset = "" if options["dataset"] == EXAMPLE else options["dataset"]
+        dataset = "" if is_example(options["dataset"]) else options["dataset"]
         found = recommend_tables(
             recommend_config(options), folder_of(options["history"], options["minimize"]), dataset
         )

@@ -71,7 +71,8 @@ TARGET = options(
         "--dataset",
         default=EXAMPLE,
         show_default=True,
-        help="CSV, JSONL or Parquet file, image folder, saved datasets folder, or hub id.",
+        help="CSV, JSONL or Parquet file, image folder, saved datasets folder, hub id, or "
+        "example:NAME (docstrings, script_id).",
     ),
     click.option("--name", help="What to call the dataset; by default as its file."),
     click.option("--text", help="Text column; guessed where there is one."),

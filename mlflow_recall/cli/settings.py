@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from mlflow_recall.cli.options import EXAMPLE, RECIPE_FIELDS
+from mlflow_recall.errors import SettingError, unknown
 
 if TYPE_CHECKING:
     from mlflow_recall.adapters.datasets import DatasetSpec
@@ -15,18 +17,22 @@ if TYPE_CHECKING:
     from mlflow_recall.core.constraints import Constraints
     from mlflow_recall.ports import Tables
 
+#: target of the example where none is named
 EXAMPLE_TARGET = "docstrings"
 
 
+def is_example(dataset: str) -> bool:
+    """Whether it is a target of the example: ``example``, or ``example:`` and its name."""
+    return dataset.partition(":")[0] == EXAMPLE
+
+
 def spec(options: Mapping[str, Any]) -> DatasetSpec:
-    """The target; the word ``example`` is the one that ships."""
+    """The target; ``example`` and ``example:NAME`` are those that ship."""
     from mlflow_recall.adapters.datasets import DatasetSpec
 
-    if options["dataset"] == EXAMPLE:
-        import mlflow_recall_example
-
-        path = mlflow_recall_example.FOLDER / "targets" / f"{EXAMPLE_TARGET}.csv"
-        return DatasetSpec(str(path), options["name"] or EXAMPLE_TARGET, text="text", label="label")
+    if is_example(options["dataset"]):
+        shipped = _shipped(options["dataset"].partition(":")[2] or EXAMPLE_TARGET)
+        return replace(shipped, name=options["name"] or shipped.name)
     return DatasetSpec(
         path=options["dataset"],
         name=options["name"] or "",
@@ -37,6 +43,17 @@ def spec(options: Mapping[str, Any]) -> DatasetSpec:
         split=options["split"],
         seed=options["split_seed"],
     )
+
+
+def _shipped(name: str) -> DatasetSpec:
+    import mlflow_recall_example
+    from mlflow_recall.adapters.manifests import read_benchmarks
+
+    file = mlflow_recall_example.FOLDER / "targets" / "targets.yaml"
+    there = {target.name: target for target in read_benchmarks(str(file))}
+    if name not in there:
+        raise SettingError(unknown("target of the example", name, there))
+    return there[name]
 
 
 def recall_config(options: Mapping[str, Any]) -> RecallConfig:

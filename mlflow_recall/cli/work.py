@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from mlflow_recall.cli.options import EXAMPLE
+from mlflow_recall.cli.settings import is_example
 from mlflow_recall.errors import RecallError
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def bench_for(
     dataset: str, tracking_uri: str, namespace: str, engine: str, workers: int, threads: int
 ) -> Iterator[Work]:
     """As ``bench``; for the example with its zoo and history at hand, in a place of their own."""
-    wanted = EXAMPLE_NAMESPACE if dataset == EXAMPLE and not namespace else namespace
+    wanted = EXAMPLE_NAMESPACE if is_example(dataset) and not namespace else namespace
     with bench(tracking_uri, wanted, engine, workers, threads) as work:
         if work.bench.namespace == EXAMPLE_NAMESPACE:
             _bring_example(work)
