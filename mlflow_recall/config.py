@@ -235,6 +235,48 @@ class SelectConfig:
             )
 
 
+@dataclass(frozen=True)
+class PlanConfig:
+    """Say what a selection will cost and find, and what to benchmark next."""
+
+    #: what is asked of the recommendation, and who may be considered
+    recommend: RecommendConfig
+    #: the target; None: a dataset like the recorded ones
+    dataset: DatasetSpec | None = None
+    #: stages of a curve; 0: as recorded
+    stages: int = 0
+    #: models that are trained at once
+    workers: int = 1
+    #: samples of the target that a probe looks at
+    probe_samples: int = 500
+    #: infinite: whatever it takes
+    budget_epochs: float = math.inf
+    budget_hours: float = math.inf
+    #: cells to propose; 0: none
+    next_cells: int = 0
+
+    def __post_init__(self) -> None:
+        for name, value, least in (
+            ("stages", self.stages, 0),
+            ("workers", self.workers, 1),
+            ("probe_samples", self.probe_samples, 1),
+            ("next", self.next_cells, 0),
+        ):
+            if not value >= least:
+                raise SettingError(f"{name}: expected {least} or more, got {value:g}")
+        for name, budget in (
+            ("budget_epochs", self.budget_epochs),
+            ("budget_hours", self.budget_hours),
+        ):
+            if not budget > 0:
+                raise SettingError(f"{name}: expected more than 0, got {budget:g}")
+
+    @property
+    def limited(self) -> bool:
+        """Whether there is a budget at all."""
+        return math.isfinite(self.budget_epochs) or math.isfinite(self.budget_hours)
+
+
 def _check_wish(wish: Wish, metric: str, tolerance: float | None) -> None:
     if wish.recommender != "auto":
         recommender(wish.recommender)

@@ -8,15 +8,17 @@ import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import Run
+from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 
 from mlflow_recall.adapters import tags
 from mlflow_recall.core.metrics import METRICS, check_metric, oriented
+from mlflow_recall.core.readings import Source, sources_from_json
 from mlflow_recall.core.records import Record
 from mlflow_recall.errors import HistoryError, TrackingError
 
@@ -87,7 +89,7 @@ def search_runs(client: MlflowClient, experiments: Sequence[str], query: str) ->
 
 
 class TrackingHistory:
-    """Benchmark runs of one namespace as records; see ``ports.History``.
+    """Benchmark runs of one namespace, and runs adopted by it, as records; see ``ports.History``.
 
     Args:
         client: of the tracking server.
@@ -96,25 +98,36 @@ class TrackingHistory:
 
     def __init__(self, client: MlflowClient, namespace: str) -> None:
         self._client = client
+        self._namespace = namespace
         self.experiment = f"{namespace}/benchmark"
         self._runs: dict[str, Run] = {}
         self._latest = 0
+        #: run id -> run and where it keeps its metrics, as of the tag that says what was adopted
+        self._adopted: dict[str, tuple[Run, Mapping[str, Source]]] = {}
+        self._adopted_from = ""
 
     def metrics(self) -> tuple[str, ...]:
         """See ``ports.History.metrics``."""
         self._update()
         runs = [r.data.metrics for r in self._runs.values() if tags.MODEL in r.data.tags]
-        return tuple(
+        own = {
             name
-            for name in sorted(METRICS)
+            for name in METRICS
             if any({f"val/{name}", f"test/{name}"} <= logged.keys() for logged in runs)
-        )
+        }
+        return tuple(sorted(own | self._foreign))
 
     def records(self, metric: str) -> list[Record]:
         """See ``ports.History.records``."""
-        check_metric(metric)
         self._update()
+        if metric not in self._foreign:  # adopted runs may know metrics that we do not
+            check_metric(metric)
         records = [record for run in self._runs.values() if (record := self._record(run, metric))]
+        records += [
+            self._adopted_record(run, sources[metric], metric)
+            for run, sources in self._adopted.values()
+            if metric in sources
+        ]
         if not records:
             raise HistoryError(
                 f"experiment {self.experiment!r}: expected benchmark runs with the metric "
@@ -136,6 +149,25 @@ class TrackingHistory:
         for run in search_runs(self._client, [str(found.experiment_id)], query):
             self._runs[run.info.run_id] = run
             self._latest = max(self._latest, run.info.end_time or 0)
+        self._update_adopted(found)
+
+    def _update_adopted(self, found: Experiment) -> None:
+        """Fetch all runs that were adopted, if there is news; some may have been released."""
+        told = found.tags.get(tags.ADOPTED_FROM, "")
+        if told == self._adopted_from:
+            return
+        query = f"tags.`{tags.ADOPTED}` = '{self._namespace}' AND attributes.status = 'FINISHED'"
+        self._adopted = {
+            run.info.run_id: (run, sources_from_json(run.data.tags.get(tags.SOURCES, "")))
+            for run in search_runs(self._client, adopted_experiments(found), query)
+            if tags.MODEL in run.data.tags
+        }
+        self._adopted_from = told
+
+    @property
+    def _foreign(self) -> set[str]:
+        """Metrics of adopted runs."""
+        return {metric for _, sources in self._adopted.values() for metric in sources}
 
     def _record(self, run: Run, metric: str) -> Record | None:
         """A run as a record; its status is never trusted alone, its curve is."""
@@ -167,11 +199,70 @@ class TrackingHistory:
     def _history(self, run: Run, key: str) -> list[float]:
         if key not in run.data.metrics:
             return []
-        by_step = {
-            point.step: point.value
-            for point in self._client.get_metric_history(run.info.run_id, key)
-        }
-        return [by_step[step] for step in sorted(by_step)]
+        return [value for _, value in metric_points(self._client, run.info.run_id, key)]
+
+    def _adopted_record(self, run: Run, source: Source, metric: str) -> Record:
+        """An adopted run as a record: complete however long its curve is, for it was FINISHED."""
+        told, sign = run.data.tags, source.sign
+        validation, tested, seconds = self._adopted_curves(run, source, metric)
+        return Record(
+            model=told[tags.MODEL],
+            dataset=told.get(tags.DATASET, ""),
+            validation=tuple(sign * value for value in validation),
+            test=sign * source.final(run.data.metrics),
+            tested=tuple(sign * value for value in tested),
+            epochs=len(validation),
+            seconds=tuple(seconds),
+            modality=told.get(tags.MODALITY, ""),
+            run_id=run.info.run_id,
+        )
+
+    def _adopted_curves(
+        self, run: Run, source: Source, metric: str
+    ) -> tuple[list[float], list[float], list[float]]:
+        """As ``_curves``, of a run that names and scales its metrics in ways of its own."""
+        told, tested, seconds = adopted_curves(run.data.tags, metric)
+        logged = source.validation_scale * run.data.metrics.get(source.validation, math.nan)
+        if (told and _ends(told, logged)) or not source.validation:
+            return told, tested, seconds
+        points = metric_points(self._client, run.info.run_id, source.validation)
+        return source.stages(points, source.validation_scale), [], []
+
+
+def metric_points(client: MlflowClient, run_id: str, key: str) -> list[tuple[int, float]]:
+    """Step and value of a metric in order of steps; of several values of a step the last."""
+    by_step = {point.step: point.value for point in client.get_metric_history(run_id, key)}
+    return sorted(by_step.items())
+
+
+def adopted_experiments(found: Experiment) -> list[str]:
+    """Ids of the experiments that a namespace adopted runs from, as its own experiment tells.
+
+    Raises:
+        HistoryError: the tag was damaged.
+    """
+    told = found.tags.get(tags.ADOPTED_FROM)
+    try:
+        return [str(each) for each in json.loads(told)["experiments"]] if told else []
+    except (ValueError, TypeError, LookupError):
+        raise HistoryError(
+            f"experiment {found.name!r}: tag {tags.ADOPTED_FROM}: expected JSON with a list of "
+            f"experiments, got {told!r}: delete the tag and run `mlflow-recall adopt` again"
+        ) from None
+
+
+def adopted_curves(
+    told: Mapping[str, str], metric: str
+) -> tuple[list[float], list[float], list[float]]:
+    """Validation, test and seconds by stage, from the tag of an adopted run; none without it."""
+    with suppress(ValueError, TypeError, AttributeError):  # a tag that says nothing
+        curves = json.loads(told.get(tags.CURVE, "{}"))
+        validation, tested, seconds = (
+            [float(value) for value in curves.get(key, ())]
+            for key in (f"val/{metric}", f"test/{metric}", f"seconds/{metric}")
+        )
+        return validation, tested, seconds
+    return [], [], []
 
 
 def _ends(curve: list[float], value: float) -> bool:
@@ -210,7 +301,10 @@ def record_of(
 
 
 def _distinct_datasets(records: list[Record]) -> list[Record]:
-    """Two contents under one name are two datasets: the rarer ones carry their digest."""
+    """Two contents under one name are two datasets: the rarer ones carry their digest.
+
+    Nobody knows the content of a dataset that adopted runs name; it is not ours of that name.
+    """
     contents: dict[str, dict[str, int]] = {}
     for record in records:
         counts = contents.setdefault(record.dataset, {})
@@ -219,6 +313,6 @@ def _distinct_datasets(records: list[Record]) -> list[Record]:
     return [
         record
         if record.digest == main[record.dataset]
-        else Record(**{**record.__dict__, "dataset": f"{record.dataset}@{record.digest[:6]}"})
+        else replace(record, dataset=f"{record.dataset}@{record.digest[:6] or 'adopted'}")
         for record in records
     ]

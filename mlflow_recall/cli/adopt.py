@@ -198,12 +198,13 @@ def _datasets(adopted: Adopted) -> list[dict[str, object]]:
     for name in found.datasets:
         here = [c for c in found.kept if c.dataset == name]
         models = {c.model for c in here}
+        everyone = {c.model for c in found.kept if c.modality == here[0].modality}
         best = max(here, key=lambda c: c.final)
         rows.append(
             {
                 "dataset": name,
                 "models": len(models),
-                "missing": len(found.models) - len(models),
+                "missing": len(everyone - models),
                 "runs": len(here),
                 "best": best.source.final(best.run.metrics),
                 "by": best.model,

@@ -1,0 +1,368 @@
+"""Fine-tunings that are in MLflow already become history, which all that reads history reads."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from logged import log_hf, log_lightning, log_run, log_timm
+from mlflow import MlflowClient
+from prepared import bench_of, registry_of
+from tiny import tiny_bert
+
+from mlflow_recall.adapters import tags
+from mlflow_recall.adapters.adopted import TAGS
+from mlflow_recall.adapters.tracking import ensure_experiment
+from mlflow_recall.cli import commands
+from mlflow_recall.config import AdoptConfig, ClusterConfig, RecommendConfig
+from mlflow_recall.core.history import usable
+from mlflow_recall.core.readings import Rules
+from mlflow_recall.errors import HistoryError, RecallError, SettingError
+from mlflow_recall.workflows.adopt import Adopted, adopt, notes, release, zoo_entry
+from mlflow_recall.workflows.bench import Bench
+from mlflow_recall.workflows.cluster import cluster_zoo
+from mlflow_recall.workflows.recommend import recommend_zoo
+
+MODELS = {"org/a": 0.9, "org/b": 0.6, "org/c": 0.5}
+DATASETS = {"sst2": 0.0, "cola": -0.2}
+
+
+@pytest.fixture
+def bench(store: str, namespace: str) -> Bench:
+    return bench_of(store, namespace)[0]
+
+
+def theirs(bench: Bench) -> str:
+    return f"{bench.namespace}-theirs"
+
+
+def log_all(bench: Bench) -> list[str]:
+    """Three models on two datasets, each fine-tuned over three epochs and tested."""
+    return [
+        log_hf(
+            bench.client, theirs(bench), model, dataset,
+            [score + shift - 0.1, score + shift - 0.05, score + shift], test=score + shift,
+        )
+        for model, score in MODELS.items()
+        for dataset, shift in DATASETS.items()
+    ]  # fmt: skip
+
+
+def run(bench: Bench, *, query: str = "", dry_run: bool = False, **rules: Any) -> Adopted:
+    config = AdoptConfig((theirs(bench),), Rules(**rules), query, dry_run)
+    return adopt(config, bench, registry_of(bench))
+
+
+def put(bench: Bench, title: str, source: str, modality: str = "text") -> str:
+    """A registered model that needs no weights."""
+    name = registry_of(bench).name_of(title)
+    bench.client.create_registered_model(name, tags={tags.NAMESPACE: bench.namespace})
+    told = {
+        tags.ARCH: "transformers/bert", tags.MODALITY: modality, tags.SOURCE: source,
+        tags.NAMESPACE: bench.namespace,
+    }  # fmt: skip
+    bench.client.create_model_version(name, source, tags=told)
+    return name
+
+
+def tags_of(bench: Bench) -> dict[str, dict[str, str]]:
+    found = bench.client.get_experiment_by_name(theirs(bench))
+    assert found is not None
+    runs = bench.client.search_runs([found.experiment_id])
+    return {r.info.run_id: dict(r.data.tags) for r in runs}
+
+
+# --- the main story ------------------------------------------------------------------------------
+
+
+def test_adopted_runs_are_history_for_all_that_reads_it(bench: Bench) -> None:
+    """Registered models are ranked; the one that is not teaches the clustering alone."""
+    log_all(bench)
+    names = [put(bench, title, f"hf:/{title.replace('--', '/')}") for title in ("org--a", "org--b")]
+
+    found = run(bench)
+
+    assert (found.written.adopted, found.found.cells, found.found.coverage) == (6, 6, 1.0)
+    records = bench.history.records("accuracy")
+    assert len(usable(records, "text").records) == 6
+    assert {len(record.validation) for record in records} == {3}
+    (clustered,) = cluster_zoo(ClusterConfig(), bench)
+    assert len(clustered.matrix.models) == 3
+    assert clustered.tagged == 2
+    advice = recommend_zoo(RecommendConfig(), bench).advice
+    assert advice.ranking.models == tuple(names)
+
+
+def test_a_second_time_only_new_runs_are_adopted(bench: Bench) -> None:
+    log_all(bench)
+    run(bench)
+    before = tags_of(bench)
+
+    again = run(bench)
+    assert (again.written.adopted, again.written.known, again.written.updated) == (0, 6, 0)
+    assert tags_of(bench) == before
+    log_hf(bench.client, theirs(bench), "org/d", "sst2", [0.4], test=0.4)
+    more = run(bench)
+
+    assert (more.written.adopted, more.written.known) == (1, 6)
+    assert len(bench.history.records("accuracy")) == 7
+
+
+def test_a_dry_run_understands_the_same_and_changes_nothing(bench: Bench) -> None:
+    log_all(bench)
+    before = tags_of(bench)
+
+    dry = run(bench, dry_run=True)
+
+    assert tags_of(bench) == before
+    assert bench.client.get_experiment_by_name(f"{bench.namespace}/benchmark") is None
+    real = run(bench)
+    assert (dry.written, dry.found, dry.states) == (real.written, real.found, real.states)
+
+
+def test_three_conventions_are_one_history(bench: Bench) -> None:
+    """Curves of HF Trainer, Lightning and timm have one stage an epoch, all in [0, 1]."""
+    log_hf(bench.client, theirs(bench), "org/a", "sst2", [0.5, 0.6, 0.7], test=0.65)
+    log_lightning(bench.client, theirs(bench), "org/b", "sst2", [0.4, 0.5, 0.6], test=0.55)
+    log_lightning(
+        bench.client, theirs(bench), "org/c", "sst2", [0.3, 0.4], test=0.45, key="val/acc"
+    )
+    log_timm(bench.client, theirs(bench), "resnet18", "/data/pets", [50.0, 75.0, 81.5])
+
+    run(bench, modality="any")
+
+    records = {r.model.rpartition("--")[2]: r for r in bench.history.records("accuracy")}
+    assert {name: (r.dataset, r.validation, r.test) for name, r in records.items()} == {
+        "a": ("sst2", (0.5, 0.6, 0.7), 0.65),
+        "b": ("sst2", (0.4, 0.5, 0.6), 0.55),
+        "c": ("sst2", (0.3, 0.4), 0.45),
+        "resnet18": ("pets", (0.5, 0.75, pytest.approx(0.815)), pytest.approx(0.815)),
+    }
+
+
+def test_repeats_are_kept_and_a_better_configuration_takes_their_place(bench: Bench) -> None:
+    for seed, score in enumerate((0.6, 0.7)):
+        log_hf(bench.client, theirs(bench), "org/b", "sst2", [score], test=score, seed=seed)
+    assert run(bench).written.adopted == 2
+    better = log_hf(
+        bench.client, theirs(bench), "org/b", "sst2", [0.9], test=0.8, learning_rate=1e-3
+    )
+
+    found = run(bench)
+
+    assert (found.written.adopted, found.written.released) == (1, 2)
+    assert [record.run_id for record in bench.history.records("accuracy")] == [better]
+    assert run(bench).written.known == 1
+    assert run(bench, keep="all").written.adopted == 2
+
+
+def test_a_namespace_gives_back_what_it_took(bench: Bench, store: str) -> None:
+    log_all(bench)
+    before = tags_of(bench)
+    run(bench)
+    other, _ = bench_of(store, f"{bench.namespace}-other")
+    with pytest.raises(HistoryError, match=f"history of namespace '{bench.namespace}': `mlflow-re"):
+        adopt(AdoptConfig((theirs(bench),)), other, registry_of(other))
+
+    assert release(AdoptConfig((theirs(bench),)), bench) == 6
+
+    assert tags_of(bench) == before
+    with pytest.raises(HistoryError, match="adopt --release: expected runs with the tag"):
+        release(AdoptConfig((theirs(bench),)), bench)
+    assert adopt(AdoptConfig((theirs(bench),)), other, registry_of(other)).written.adopted == 6
+
+
+def test_a_model_registered_later_is_named_as_in_the_registry(bench: Bench) -> None:
+    log_hf(bench.client, theirs(bench), "org/a", "sst2", [0.5])
+    missing = run(bench).found.unregistered
+    prefix = registry_of(bench).name_of("")
+    assert [zoo_entry(c, prefix) for c in missing] == [
+        {"source": "hf:/org/a", "modality": "text", "name": "org--a"}
+    ]
+    name = put(bench, "my-own-name", "hf:/org/a@main")
+
+    found = run(bench)
+
+    assert (found.written.updated, found.found.models, found.found.unregistered) == (1, (name,), ())
+
+
+def test_notes_say_what_a_person_should_know(bench: Bench) -> None:
+    log_hf(bench.client, theirs(bench), "org/a", "sst2", [0.5], test=0.4)
+    log_hf(bench.client, theirs(bench), "org/b", "sst2", [50.0])
+
+    lines = notes(run(bench))
+
+    assert [line.partition(":")[0] for line in lines] == [
+        "1 of 2 runs have no test score, such as org/b sst2 "
+        + lines[0].partition("org/b sst2 ")[2].partition(":")[0],
+        "1 runs are in percent",
+        "2 models are not registered",
+    ]
+    assert "on sst2 the last validation score stands for it" in lines[0]
+
+
+# --- bad input -----------------------------------------------------------------------------------
+
+
+def test_our_own_runs_are_not_adopted(bench: Bench) -> None:
+    log_run(bench.client, theirs(bench), {}, [], told={tags.KIND: "benchmark"})
+
+    with pytest.raises(HistoryError, match="expected finished runs of others, got 1 FINISHED"):
+        run(bench)
+
+
+def test_a_filter_that_matches_nothing_is_one_line(bench: Bench) -> None:
+    log_all(bench)
+
+    with pytest.raises(HistoryError, match="got none: look for them with another --experiment"):
+        run(bench, query="tags.team = 'nobody'")
+
+
+def test_a_metric_is_not_adopted_in_both_directions(bench: Bench) -> None:
+    log_run(
+        bench.client, theirs(bench), {"model": "a", "dataset": "d"}, [("val_drift", 1, 0.5)],
+        told={"team": "x"},
+    )  # fmt: skip
+    run(bench, metric="drift", minimize=True, modality="text")
+
+    with pytest.raises(SettingError, match="mixed directions: drift was adopted as lower-is-bett"):
+        run(bench, metric="drift", minimize=False, modality="text")
+
+
+def test_no_experiment_is_one_line() -> None:
+    with pytest.raises(SettingError, match="expected at least one --experiment"):
+        AdoptConfig(())
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+def command(bench: Bench, *argv: str) -> Any:
+    return CliRunner().invoke(commands, ["adopt", "--namespace", bench.namespace, *argv])
+
+
+def test_the_command_prints_one_object_for_machines(bench: Bench, tmp_path: Path) -> None:
+    ids = log_all(bench)
+    failed = log_run(bench.client, theirs(bench), {}, [], status="FAILED")
+    zoo = tmp_path / "zoo.yaml"
+    argv = ("--experiment", theirs(bench), "--json", "-", "--zoo-to", str(zoo))
+
+    dry = json.loads(command(bench, *argv, "--dry-run").stdout)
+    data = json.loads(command(bench, *argv).stdout)
+
+    assert (dry["adopted"], dry["dry_run"], dry["runs"]) == (6, True, data["runs"])
+    assert (data["cells"], data["models"], data["datasets"], data["coverage"]) == (6, 3, 2, 1.0)
+    assert (data["adopted"], data["known"]) == (6, 0)
+    assert data["left_out"] == {"FAILED, not FINISHED": [failed]}
+    assert {each["run_id"] for each in data["runs"]} == set(ids)
+    assert data["rules"]["model"] == ["params._name_or_path"]
+    assert data["rules"]["validation"] == ["eval_accuracy"]
+    assert [each["source"] for each in yaml.safe_load(zoo.read_text())["models"]] == [
+        "hf:/org/a", "hf:/org/b", "hf:/org/c",
+    ]  # fmt: skip
+
+
+def test_the_command_tells_a_person_what_it_understood(bench: Bench) -> None:
+    log_all(bench)
+
+    said = command(bench, "--experiment", theirs(bench), "--dry-run")
+
+    assert said.exit_code == 0
+    for part in ("params._name_or_path", "eval_accuracy", "HF Trainer", "datasets by accuracy"):
+        assert part in said.stdout
+    assert said.stdout.splitlines()[-1].startswith("6 runs would be adopted, 0 were there, 0 left")
+
+
+def test_options_come_before_the_file_of_rules(bench: Bench, tmp_path: Path) -> None:
+    log_all(bench)
+    rules = {
+        "experiment": theirs(bench), "metric": "log_loss", "validation": "eval_loss",
+        "test": "test_loss", "dataset": "params.model_type", "models": {"org/a": "mine"},
+    }  # fmt: skip
+    path = tmp_path / "adopt.yaml"
+    path.write_text(yaml.safe_dump(rules))
+
+    said = command(
+        bench, "--rules", str(path), "--dataset", "params.finetuning_task", "--json", "-"
+    )
+    data = json.loads(said.stdout)
+
+    assert (data["rules"]["metric"], data["rules"]["minimize"]) == ("log_loss", True)
+    assert {each["dataset"] for each in data["runs"]} == set(DATASETS)
+    assert registry_of(bench).name_of("mine") in {each["model"] for each in data["runs"]}
+
+
+def test_the_command_gives_back(bench: Bench) -> None:
+    log_all(bench)
+    command(bench, "--experiment", theirs(bench))
+
+    said = command(bench, "--experiment", theirs(bench), "--release")
+
+    assert said.stdout.splitlines()[-1] == "6 runs are history no more"
+    assert not any(set(TAGS) & set(told) for told in tags_of(bench).values())
+
+
+def test_an_error_is_one_line(bench: Bench) -> None:
+    said = command(bench, "--experiment", f"{bench.namespace}-nowhere")
+
+    assert isinstance(said.exception, RecallError)
+    assert "\n" not in str(said.exception)
+
+
+# --- the real callback ---------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_a_run_of_the_real_trainer_is_adopted(bench: Bench, tmp_path: Path) -> None:
+    """Two epochs of a tiny BERT by transformers.Trainer with MLflowCallback, and its own test."""
+    run_id = train(bench.client, theirs(bench), tiny_bert(tmp_path / "tiny"))
+
+    found = run(bench)
+
+    assert found.found.left_out == {}
+    assert set(found.rules.validation) == {"eval_accuracy"}
+    (record,) = bench.history.records("accuracy")
+    assert record.run_id == run_id
+    assert (record.model, record.dataset, record.modality) == (
+        registry_of(bench).name_of("tiny"), "words", "text",
+    )  # fmt: skip
+    logged = bench.client.get_metric_history(run_id, "eval_accuracy")
+    assert record.validation == tuple(point.value for point in logged)
+    assert len(record.validation) == len(record.seconds) == 2
+    assert record.test == bench.client.get_run(run_id).data.metrics["test_accuracy"]
+
+
+def train(client: MlflowClient, experiment: str, folder: Path) -> str:
+    """Id of the run that the callback logged to."""
+    import mlflow
+    import torch
+    from transformers import AutoModelForSequenceClassification, Trainer, TrainingArguments
+    from transformers.integrations.integration_utils import MLflowCallback
+
+    rows = [
+        {"input_ids": torch.randint(4, 28, (6,)), "labels": torch.tensor(i % 2)} for i in range(16)
+    ]
+    model = AutoModelForSequenceClassification.from_pretrained(folder, num_labels=2)
+    arguments = TrainingArguments(
+        output_dir=str(folder / "out"), num_train_epochs=2, per_device_train_batch_size=8,
+        eval_strategy="epoch", save_strategy="no", report_to="none", disable_tqdm=True,
+        use_cpu=True,
+    )  # fmt: skip
+
+    def accuracy(predicted: Any) -> dict[str, float]:
+        return {"accuracy": float((predicted[0].argmax(-1) == predicted[1]).mean())}
+
+    trainer = Trainer(
+        model, arguments, train_dataset=rows, eval_dataset=rows, compute_metrics=accuracy,
+        callbacks=[MLflowCallback()],  # type: ignore[no-untyped-call]
+    )  # fmt: skip
+    found = ensure_experiment(client, experiment)
+    with mlflow.start_run(experiment_id=found, tags={"dataset_name": "words"}) as active:
+        trainer.train()
+        trainer.evaluate(rows[:8], metric_key_prefix="test")  # type: ignore[arg-type]
+        mlflow.flush_async_logging()
+    return str(active.info.run_id)
