@@ -1,0 +1,265 @@
+"""plan: what a selection will cost and find, and what to benchmark next."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mlflow_recall.cli.options import ADVICE, CONSTRAINTS, CONTEXT, EXAMPLE, JSON, STORE, options
+from mlflow_recall.cli.settings import folder_of, recommend_config, spec
+from mlflow_recall.cli.show import out
+from mlflow_recall.cli.work import bench_for
+from mlflow_recall.errors import SettingError
+
+if TYPE_CHECKING:
+    from mlflow_recall.adapters.terminal import Terminal
+    from mlflow_recall.config import PlanConfig
+    from mlflow_recall.core.next_cells import Subset
+    from mlflow_recall.core.plan import Strategy
+    from mlflow_recall.workflows.plan import Planned
+
+#: as many as the local engine starts at most
+_MOST_WORKERS = 8
+#: sizes of a subset that are shown beyond the one that is needed
+_BEYOND = 3
+
+_ABOVE_0 = click.FloatRange(min=0, min_open=True)
+_TARGET = options(
+    click.option("--dataset", help="Its samples scale the hours; else as recorded."),
+    click.option("--name", help="What to call the dataset; by default as its file."),
+    click.option("--text", help="Text column; guessed where there is one."),
+    click.option("--image", help="Image column."),
+    click.option("--label", help="Label column; guessed where there is one."),
+    click.option("--config", help="Configuration of a hub dataset."),
+    click.option("--split", default="split", help="Column that names each row's split [split]."),
+    click.option("--split-seed", default=0, type=click.IntRange(min=0), help="Of other splits."),
+)
+_TABLES = options(
+    click.option("--history", help="Folder of plain tables in place of the tracking server."),
+    click.option("--minimize", is_flag=True, help="The metric of --history is a loss."),
+    click.option("--drop-dataset", multiple=True, help="Leave a dataset of --history out."),
+    click.option("--modality", help="text or image, where the history has both."),
+)
+
+
+@click.command(context_settings=CONTEXT)
+@_TARGET
+@_TABLES
+@click.option("--budget-epochs", type=_ABOVE_0, help="Say what fits so many epochs.")
+@click.option("--budget-hours", type=_ABOVE_0, help="Say what fits so many hours.")
+@click.option(
+    "--next",
+    "next_cells",
+    default=0,
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Name the N cells to benchmark next, and the datasets that suffice.",
+)
+@click.option("--stages", default=0, type=click.IntRange(min=0), help="Of a curve [as recorded].")
+@click.option("--workers", default=0, type=click.IntRange(min=0), help="Models trained at once.")
+@click.option("--probe-samples", default=500, type=click.IntRange(min=10), show_default=True)
+@ADVICE
+@CONSTRAINTS
+@STORE
+@JSON
+def plan(tracking_uri: str, namespace: str, json_to: str, **options: Any) -> None:
+    """Say what a selection will cost and find, before anything is spent."""
+    from mlflow_recall.adapters.terminal import Terminal
+    from mlflow_recall.workflows.plan import plan_zoo
+
+    config = _config(options)
+    if options["history"]:
+        terminal, planned = Terminal(), _from_tables(config, options)
+    else:
+        for name in ("drop_dataset", "minimize"):
+            if options[name]:
+                raise SettingError(f"{name}: expected only beside --history, got {options[name]!r}")
+        dataset = options["dataset"] or ""
+        with bench_for(dataset, tracking_uri, namespace, "local", 1, 1) as work:
+            terminal, planned = work.terminal, plan_zoo(config, work.bench)
+    out(json_to, plan_data(planned, config))
+    if json_to != "-":
+        _show(planned, config, terminal)
+
+
+def _config(options: Mapping[str, Any]) -> PlanConfig:
+    from mlflow_recall.config import PlanConfig
+
+    return PlanConfig(
+        recommend_config(options),
+        dataset=spec(options) if options["dataset"] and not options["history"] else None,
+        stages=options["stages"],
+        workers=options["workers"] or min(os.cpu_count() or 1, _MOST_WORKERS),
+        probe_samples=options["probe_samples"],
+        budget_epochs=options["budget_epochs"] or math.inf,
+        budget_hours=options["budget_hours"] or math.inf,
+        next_cells=options["next_cells"],
+    )
+
+
+def _from_tables(config: PlanConfig, options: Mapping[str, Any]) -> Planned:
+    """A dataset of the tables is named; any other is a file, for its samples."""
+    from mlflow_recall.adapters.datasets import prepare
+    from mlflow_recall.workflows.plan import plan_tables
+
+    folder = folder_of(options["history"], options["minimize"])
+    dataset = options["dataset"] or ""
+    if dataset == EXAMPLE or (dataset and Path(dataset).exists()):
+        return plan_tables(config, folder, target=prepare(spec(options)))
+    return plan_tables(config, folder, dataset)
+
+
+def plan_data(planned: Planned, config: PlanConfig) -> dict[str, Any]:
+    """A plan for machines."""
+    asked = {"epochs": config.budget_epochs, "hours": config.budget_hours}
+    fits, cheapest = planned.fits, planned.cheapest
+    return {
+        "dataset": planned.dataset,
+        "modality": planned.modality,
+        "stages": planned.stages,
+        "strategies": [_strategy(each) for each in planned.strategies],
+        "budget": {
+            **asked,
+            "fits": _strategy(fits) if fits else None,
+            "cheapest": _strategy(cheapest) if cheapest else None,
+        }
+        if config.limited
+        else None,
+        "next": [vars(cell) for cell in planned.cells],
+        "subset": _subset(planned.subset) if planned.subset else None,
+        "seconds": dict(planned.paces.seconds) if planned.paces else None,
+        "recommender": planned.advice.ranker,
+        "set_by": planned.advice.picker,
+        "notes": list(planned.notes),
+        "run_id": planned.run_id,
+    }
+
+
+def _strategy(each: Strategy) -> dict[str, Any]:
+    from mlflow_recall.core.plan import PAPER_PROBE
+
+    return {
+        "name": each.name,
+        "policy": each.policy,
+        "models": each.models,
+        "epochs": each.epochs,
+        "most_epochs": each.most,
+        "hours": each.hours,
+        "expected_regret": each.regret,
+        "se": each.error,
+        "p_holds_best": each.p_holds_best,
+        "expected_gap": each.gap,
+        "probes": len(each.probing.models),
+        "probe_epochs": each.probing.epochs,
+        "probe_epochs_paper": PAPER_PROBE * len(each.probing.models),
+        "replayed": each.replayed,
+    }
+
+
+def _subset(some: Subset) -> dict[str, Any]:
+    """The datasets that suffice, and every size."""
+    return {
+        "datasets": list(some.datasets),
+        "kept": float(some.kept[some.size - 1]),
+        "loss": float(some.loss[some.size - 1]),
+        "se": float(some.error[some.size - 1]),
+        "order": list(some.order),
+        "sizes": [
+            {"size": size, "kept": float(kept), "loss": float(loss), "se": float(error)}
+            for size, (kept, loss, error) in enumerate(
+                zip(some.kept, some.loss, some.error, strict=True), start=1
+            )
+        ],
+    }
+
+
+def _show(planned: Planned, config: PlanConfig, terminal: Terminal) -> None:
+    from mlflow_recall.workflows.plan import cell_rows, strategy_rows
+
+    for note in planned.notes:
+        terminal.say(f"note: {note}")
+    title = f"a selection for {planned.dataset or 'a dataset like the recorded ones'}"
+    terminal.table(title, strategy_rows(planned.strategies))
+    recalled = planned.strategies[-1]
+    if recalled.probing.models:
+        terminal.say(_probing_line(recalled))
+    terminal.table("to benchmark next", cell_rows(planned.cells))
+    if some := planned.subset:
+        rows = [
+            {"datasets": size, "with": name, "kept": float(kept), "loss": f"{loss:+.4f}"}
+            for size, (name, kept, loss) in enumerate(
+                zip(some.order, some.kept, some.loss, strict=True), start=1
+            )
+        ]
+        terminal.table("datasets that keep the ranking", rows[: some.size + _BEYOND])
+    run = f"; run {planned.run_id}" if planned.run_id else ""
+    click.echo(f"{_outcome(planned, config)}{run}")
+
+
+def _probing_line(each: Strategy) -> str:
+    """What the probes of a recall cost, and what the paper would charge for them."""
+    from mlflow_recall.core.plan import PAPER_PROBE
+
+    count = len(each.probing.models)
+    return (
+        f"recall probes {count} representatives: {each.probing.epochs:.2f} epochs "
+        f"({each.probing.known_by}); the paper's accounting: {PAPER_PROBE * count:g}"
+    )
+
+
+def _outcome(planned: Planned, config: PlanConfig) -> str:
+    """The last line: what to do and what it costs."""
+    parts = [_budget_line(planned, config) if config.limited else _cost_line(planned)]
+    if planned.cells:
+        first = planned.cells[0]
+        parts.append(
+            f"{len(planned.cells)} cells remove {sum(c.value for c in planned.cells):.1%} of the "
+            f"uncertainty about the models, first {first.model} on {first.dataset}"
+        )
+    elif config.next_cells:
+        parts.append("no cell is missing")
+    if planned.subset:
+        some = planned.subset
+        parts.append(
+            f"{some.size} of {len(some.order)} datasets keep the ranking, with a loss of "
+            f"{some.loss[some.size - 1]:.4f}"
+        )
+    return "; ".join(parts)
+
+
+def _cost_line(planned: Planned) -> str:
+    recalls = [each for each in planned.strategies if " + " in each.name]
+    best = next((each for each in recalls if each.policy == planned.policy), recalls[-1])
+    brute = planned.strategies[0]
+    return f"{_told(best)}, where brute force takes {brute.epochs:g} epochs{_hours(brute)}"
+
+
+def _budget_line(planned: Planned, config: PlanConfig) -> str:
+    limits = []
+    if math.isfinite(config.budget_epochs):
+        limits.append(f"{config.budget_epochs:g} epochs")
+    if math.isfinite(config.budget_hours):
+        limits.append(f"{config.budget_hours:g} hours")
+    budget = " and ".join(limits)
+    if planned.fits is None:
+        cheapest = planned.cheapest
+        why = f"the cheapest is {_told(cheapest)}" if cheapest else ""
+        return f"nothing fits {budget}: {why}"
+    return f"{budget}: {_told(planned.fits)}"
+
+
+def _told(each: Strategy) -> str:
+    models = "1 model" if each.models == 1 else f"{each.models} models"
+    return (
+        f"{each.name} with {models}: {each.epochs:.1f} epochs{_hours(each)}, expected regret "
+        f"{each.regret:.4f}"
+    )
+
+
+def _hours(each: Strategy) -> str:
+    return "" if math.isnan(each.hours) else f" and {each.hours:.2g} hours"

@@ -1,0 +1,381 @@
+"""What a selection will cost before anything is spent, and what it will probably find."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.stats import theilslopes
+
+from mlflow_recall.core import policies
+from mlflow_recall.core.arrays import FloatArray
+from mlflow_recall.core.backtest.replay import replay
+from mlflow_recall.core.curves import Curves
+from mlflow_recall.core.matrix import positions
+from mlflow_recall.core.policies import Past, Settings
+from mlflow_recall.core.recipes import Recipe
+from mlflow_recall.core.recommend import Evidence, Gaps, Recommender
+from mlflow_recall.core.records import Record
+from mlflow_recall.errors import HistoryError, SettingError
+
+#: forward passes that a training sample costs: one forward, and a backward pass of twice that
+TRAINING = 3.0
+#: epochs that the paper charges for one representative
+PAPER_PROBE = 0.5
+#: sets that are considered for a budget
+SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30)
+#: recorded datasets on which selections are rehearsed, evenly spread where there are more
+_MOST = 48
+#: what these policies cost depends on nothing but the number of candidates
+_EXACT = ("brute_force", "halving")
+
+
+@dataclass(frozen=True)
+class Paces:
+    """Seconds that one epoch of each model takes on the target."""
+
+    seconds: Mapping[str, float]
+    #: factors between which the recorded datasets are slower than the median one, four of five
+    spread: tuple[float, float] = (1.0, 1.0)
+    #: models that no epoch was recorded of: foretold from their parameters, or as the median
+    guessed: tuple[str, ...] = ()
+    #: whether the target's samples were taken into account
+    scaled: bool = False
+
+    def of(self, models: Sequence[str]) -> FloatArray:
+        """(n,) seconds of an epoch of each."""
+        return np.array([self.seconds[model] for model in models], dtype=np.float64)
+
+
+def passes(recipe: Recipe | None, sizes: Mapping[str, int] | None = None) -> float:
+    """Forward passes that an epoch of a recipe is worth, validation included; NaN if unknown.
+
+    Args:
+        recipe: says how many samples are used at most; 0 is all.
+        sizes: samples of each split; None: at least as many as the recipe uses.
+    """
+    if recipe is None:
+        return math.nan
+    used = []
+    for split, wished in (("train", recipe.train_samples), ("validation", recipe.eval_samples)):
+        there = math.nan if sizes is None else float(sizes.get(split, 0))
+        used.append(there if not wished else float(np.fmin(wished, there)))
+    return TRAINING * used[0] + used[1]
+
+
+def paces(
+    records: Sequence[Record],
+    models: Sequence[str],
+    recipes: Mapping[str, Recipe],
+    *,
+    parameters: Mapping[str, float],
+    sizes: Mapping[str, int] | None = None,
+) -> Paces | None:
+    """Seconds of an epoch of every model on a target that was never trained on.
+
+    The logarithm of a recorded epoch's seconds per pass is a model's effect plus a dataset's, by
+    median polish (Tukey 1977), so that neither a slow machine's day nor an expensive dataset counts
+    for much; the target has the median dataset's effect. Of a model without recorded seconds the
+    effect is foretold from its parameters on a log-log line (Theil-Sen), or is the median one.
+
+    Args:
+        records: of datasets like the target.
+        models: whose seconds are wished.
+        recipes: model -> how it will be trained; the most frequent one for the others.
+        parameters: model -> how many, where that is known.
+        sizes: samples of each split of the target; None: as those of the recorded datasets.
+
+    Returns:
+        None where no record tells seconds. Where a recipe does not say how many samples it used,
+        seconds are those of a recorded dataset, and not ``scaled``.
+    """
+    timed = [record for record in records if record.seconds]
+    if not timed:
+        return None
+    works = [passes(Recipe.from_json(r.recipe) if r.recipe else None) for r in timed]
+    named = list(recipes.values())
+    usual = max(named, key=named.count) if named else None
+    target = {model: passes(recipes.get(model, usual), sizes) for model in models}
+    scaled = not np.isnan([*works, *target.values()]).any()
+    logs = np.log([max(1e-9, float(np.median(r.seconds))) for r in timed])
+    known, effect, of_dataset = _effects(timed, logs - np.log(works) if scaled else logs)
+    low, high = np.exp(np.quantile(of_dataset, [0.1, 0.9])).tolist()
+    effects = dict(zip(known, effect.tolist(), strict=True))
+    guessed = tuple(model for model in models if model not in effects)
+    effects |= _foretold(guessed, effects, parameters)
+    seconds = {m: math.exp(effects[m]) * (target[m] if scaled else 1.0) for m in models}
+    return Paces(seconds, (low, high), guessed, scaled and sizes is not None)
+
+
+def _effects(timed: Sequence[Record], logs: FloatArray) -> tuple[list[str], FloatArray, FloatArray]:
+    """Models, their effects, and the datasets' effects, which have the median 0."""
+    models, rows = np.unique([record.model for record in timed], return_inverse=True)
+    datasets, columns = np.unique([record.dataset for record in timed], return_inverse=True)
+    total, count = np.zeros((2, len(models), len(datasets)))
+    np.add.at(total, (rows, columns), logs)
+    np.add.at(count, (rows, columns), 1)
+    table = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+    effect, of_dataset = np.nanmedian(table, axis=1), np.zeros(len(datasets))
+    for _ in range(10):
+        of_dataset = np.nanmedian(table - effect[:, None], axis=0)
+        of_dataset -= np.median(of_dataset)
+        effect = np.nanmedian(table - of_dataset, axis=1)
+    return [str(model) for model in models], effect, of_dataset
+
+
+def _foretold(
+    unknown: Sequence[str], effects: Mapping[str, float], parameters: Mapping[str, float]
+) -> dict[str, float]:
+    middle = float(np.median(list(effects.values())))
+    pairs = [(math.log(parameters[m]), e) for m, e in effects.items() if parameters.get(m)]
+    x, y = np.array(pairs, dtype=np.float64).reshape(-1, 2).T
+    if len(np.unique(x)) < 3:
+        return dict.fromkeys(unknown, middle)
+    line = theilslopes(y, x)
+    return {
+        model: float(line[1] + line[0] * math.log(parameters[model]))
+        if parameters.get(model)
+        else middle
+        for model in unknown
+    }
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """A recorded dataset as if it were the target."""
+
+    dataset: str
+    #: the measured models, in the order recommended without this dataset -> final test score
+    ends: Mapping[str, float]
+    #: those of them with a whole curve, in that order -> validation score by stage
+    curves: Mapping[str, Sequence[float]]
+    past: Past | None = None
+
+    def regret(self, model: str) -> float:
+        """By how much the best measured model beats this one."""
+        return max(self.ends.values()) - self.ends[model]
+
+
+def scenes(
+    evidence: Evidence, recommend: Recommender, curves: Curves | None = None, noise: float = 0.0
+) -> list[Scene]:
+    """Recorded datasets, each ranked for without it; at most 48, evenly spread.
+
+    Args:
+        evidence: history of the candidates.
+        recommend: picks the candidates.
+        curves: of the same models and datasets; None: none were recorded.
+        noise: standard deviation of a final score between repeats; 0 where nobody knows.
+    """
+    matrix = evidence.matrix
+    measured = np.flatnonzero((~np.isnan(matrix.values)).sum(axis=0) >= 2)
+    places = np.linspace(0, len(measured) - 1, min(_MOST, len(measured))).round().astype(int)
+    found = []
+    for number in measured[places].tolist():
+        name, truth = matrix.datasets[number], matrix.values[:, number]
+        try:
+            ranking = recommend(evidence.leaving(number))
+        except SettingError:  # a recommender that needs scores, which this dataset has not
+            continue
+        ordered = positions(matrix.models, ranking.models)
+        ends = {m: float(truth[i]) for m, i in zip(ranking.models, ordered, strict=True)}
+        ends = {model: end for model, end in ends.items() if not math.isnan(end)}
+        found.append(Scene(name, ends, _complete(curves, name, ends), _before(curves, name, noise)))
+    return found
+
+
+def _complete(
+    curves: Curves | None, dataset: str, models: Mapping[str, float]
+) -> dict[str, list[float]]:
+    if curves is None or dataset not in curves.datasets:
+        return {}
+    column = curves.scores[:, curves.datasets.index(dataset)]
+    row = {model: i for i, model in enumerate(curves.models)}
+    found = {m: column[row[m]].tolist() for m in models if m in row}
+    return {m: curve for m, curve in found.items() if not any(map(math.isnan, curve))}
+
+
+def _before(curves: Curves | None, dataset: str, noise: float) -> Past | None:
+    return None if curves is None else Past(curves.without(dataset), noise)
+
+
+@dataclass(frozen=True, eq=False)
+class Rehearsal:
+    """What a policy did with the first K recommended on recorded datasets."""
+
+    epochs: FloatArray  # (s,) on each of s datasets
+    regrets: FloatArray  # (s,) final test score that the winner was short of the best
+    #: (K, T) share of datasets on which the model of each place was trained in each stage
+    reached: FloatArray
+    #: False: no curves are recorded; the epochs are at most so many, and the best of the set wins
+    replayed: bool
+
+
+def rehearse(name: str, models: int, acted: Sequence[Scene], settings: Settings) -> Rehearsal:
+    """Replay a policy on the first ``models`` of every scene's order.
+
+    Scenes with fewer models of a whole curve are left out, unless there is no other.
+
+    Raises:
+        SettingError: no such policy.
+        HistoryError: no scene.
+    """
+    if not acted:
+        raise HistoryError(
+            "plan: expected recorded datasets with at least two measured models, got none: run "
+            "`mlflow-recall benchmark` first"
+        )
+    decide = policies.policy(name)
+    staged = [scene for scene in acted if scene.curves]
+    if not staged:
+        return _on_paper(name, models, acted, settings.stages)
+    large = [scene for scene in staged if len(scene.curves) >= models]
+    staged, epochs, regrets = large or staged, [], []
+    reached = np.zeros((models, settings.stages))
+    for scene in staged:
+        candidates = dict(list(scene.curves.items())[:models])
+        outcome = replay(decide, candidates, scene.past, settings)
+        for place, model in enumerate(candidates):
+            reached[place, : outcome.stopped[model]] += 1.0 / len(staged)
+        epochs.append(outcome.epochs)
+        regrets.append(scene.regret(outcome.winner))
+    if name in _EXACT and not large:  # the missing models cost as much as the others
+        reached *= _alive(name, models, settings.stages) / reached.sum(axis=0)
+        epochs = [policies.epochs(name, models, settings.stages)] * len(staged)
+    return Rehearsal(np.array(epochs, float), np.array(regrets, float), reached, True)
+
+
+def _on_paper(name: str, models: int, acted: Sequence[Scene], stages: int) -> Rehearsal:
+    alive = _alive(name, models, stages)
+    regrets = [min(scene.regret(m) for m in list(scene.ends)[:models]) for scene in acted]
+    reached = np.tile(alive / models, (models, 1))
+    return Rehearsal(np.full(len(acted), alive.sum()), np.array(regrets, float), reached, False)
+
+
+def _alive(name: str, models: int, stages: int) -> FloatArray:
+    """(T,) models in each stage; of policies that look at scores, at most so many."""
+    through = [policies.epochs(name, models, stage) for stage in range(stages + 1)]
+    return np.diff(np.array(through, dtype=np.float64))
+
+
+@dataclass(frozen=True)
+class Probing:
+    """What recall looks at before it ranks."""
+
+    models: tuple[str, ...] = ()
+    #: epochs of training that the forward passes of one model are worth
+    each: float = PAPER_PROBE
+    #: how that is known, for people
+    known_by: str = "nothing tells, so the paper's half epoch each"
+
+    @property
+    def epochs(self) -> float:
+        """Of all forward passes."""
+        return self.each * len(self.models)
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """One way to select, what it is expected to cost and to find."""
+
+    name: str
+    policy: str
+    #: candidates that it starts with
+    models: int
+    #: expected, forward passes included
+    epochs: float
+    #: the most on any recorded dataset
+    most: float
+    #: expected; NaN where no seconds are recorded
+    hours: float
+    #: mean final test score that the winner is short of the best, and its standard error
+    regret: float
+    error: float
+    #: probability that the candidates hold a model within the tolerance; NaN: nothing to tell by
+    p_holds_best: float
+    #: expected gap of their best to the best of all, in the unit of the metric
+    gap: float
+    probing: Probing = field(default_factory=Probing)
+    #: whether the policy was replayed on recorded curves
+    replayed: bool = True
+
+
+def strategy(
+    name: str,
+    policy: str,
+    order: Sequence[str],
+    rehearsal: Rehearsal,
+    *,
+    gaps: Gaps,
+    pace: Paces | None = None,
+    probing: Probing | None = None,
+    workers: int = 1,
+) -> Strategy:
+    """What was rehearsed, with the target's own candidates and their pace.
+
+    Args:
+        name: for people.
+        policy: that stops candidates.
+        order: the target's candidates, the first recommended first.
+        rehearsal: of that policy with as many candidates.
+        gaps: predicted of the target's candidates.
+        pace: seconds of an epoch; None: unknown.
+        probing: forward passes before; None: none.
+        workers: models that are trained at once.
+    """
+    probing = probing or Probing()
+    hours = math.nan
+    if pace is not None:
+        looks = probing.each * float(pace.of(probing.models).sum())
+        looks /= max(1, min(workers, len(probing.models)))
+        hours = (looks + _seconds(rehearsal.reached, pace.of(order), workers)) / 3600.0
+    count = len(rehearsal.regrets)
+    return Strategy(
+        name,
+        policy,
+        len(order),
+        float(rehearsal.epochs.mean()) + probing.epochs,
+        float(rehearsal.epochs.max()) + probing.epochs,
+        hours,
+        float(rehearsal.regrets.mean()),
+        float(rehearsal.regrets.std(ddof=1) / math.sqrt(count)) if count > 1 else math.nan,
+        1.0 if set(gaps.models) <= set(order) else gaps.p_holds_best(order),
+        _gap(gaps, order),
+        probing,
+        rehearsal.replayed,
+    )
+
+
+def _gap(gaps: Gaps, models: Sequence[str]) -> float:
+    """Mean gap of the set's best over the joint outcomes; NaN where nothing is known of it."""
+    some = gaps.gaps[[i for i, model in enumerate(gaps.models) if model in models]]
+    some = some[:, ~np.isnan(some).all(axis=0)]
+    return float(np.nanmin(some, axis=0).mean()) if some.size else math.nan
+
+
+def _seconds(reached: FloatArray, pace: FloatArray, workers: int) -> float:
+    """Wall-clock seconds of all stages; nobody helps the last candidate of a stage."""
+    at_once = np.clip(reached.sum(axis=0), 1.0, workers)
+    return float((pace @ reached / at_once).sum())
+
+
+def fitting(
+    offers: Sequence[Strategy], epochs: float = math.inf, hours: float = math.inf
+) -> Strategy | None:
+    """The strategy of the least expected regret that is expected to stay within both budgets.
+
+    Of equals the one that more likely holds a near-best model, then the cheaper one. None: nothing
+    fits, or hours are limited and none are known.
+    """
+    within = [
+        each
+        for each in offers
+        if each.epochs <= epochs + 1e-9 and (math.isinf(hours) or each.hours <= hours)
+    ]
+
+    def merit(each: Strategy) -> tuple[float, float, float]:
+        return round(each.regret, 9), -float(np.nan_to_num(each.p_holds_best)), each.epochs
+
+    return min(within, key=merit, default=None)

@@ -1,0 +1,408 @@
+"""History -> what a selection will cost and find, and what to measure next; nothing is trained."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+from prepared import Zoo, bench_of, registry_of, text_zoo
+
+from mlflow_recall.adapters import tags
+from mlflow_recall.adapters.ledger import Ledger
+from mlflow_recall.adapters.manifests import ZooEntry
+from mlflow_recall.adapters.portable import ExportHistory, Portable
+from mlflow_recall.adapters.tables import FolderHistory
+from mlflow_recall.cli import main
+from mlflow_recall.config import PlanConfig, RecommendConfig
+from mlflow_recall.core.constraints import Constraints
+from mlflow_recall.core.recipes import Recipe
+from mlflow_recall.core.records import Dataset
+from mlflow_recall.errors import HistoryError, SettingError, ZooError
+from mlflow_recall.ports import StageResult
+from mlflow_recall.workflows.bench import Bench
+from mlflow_recall.workflows.plan import Planned, plan_tables, plan_zoo
+
+#: model -> accuracy on x, y and z
+SCORES: dict[str, tuple[float, ...]] = {
+    "fox": (0.90, 0.80, 0.85),
+    "owl": (0.70, 0.85, 0.80),
+    "trout": (0.60, 0.50, 0.40),
+    "worm": (0.30, 0.20, 0.10),
+}
+#: seconds of an epoch
+SECONDS = {"fox": 8.0, "owl": 4.0, "trout": 2.0, "worm": 1.0}
+RECIPE = Recipe(epochs=2, train_samples=100, eval_samples=60)
+
+
+def zoo(uri: str, namespace: str, *, but: Mapping[str, str] | None = None) -> Bench:
+    """Registered models with runs of two epochs on three datasets, some cells missing."""
+    bench, _ = bench_of(uri, namespace)
+    ledger = Ledger(bench.client, f"{namespace}/benchmark")
+    for model, values in SCORES.items():
+        entry = ZooEntry(f"hf:/org/{model}", "text", model)
+        name = registry_of(bench).register(entry).name
+        for dataset, value in zip("xyz", values, strict=True):
+            if (but or {}).get(model) == dataset:
+                continue
+            told = {
+                tags.MODEL: name,
+                tags.MODEL_VERSION: "1",
+                tags.DATASET: dataset,
+                tags.MODALITY: "text",
+                tags.EPOCHS: "2",
+                tags.RECIPE: RECIPE.to_json(),
+            }
+            run = ledger.open(f"{model} on {dataset}", "benchmark", told)
+            for stage, share in ((1, 0.8), (2, 1.0)):
+                reached = {"accuracy": share * value}
+                run.stage(StageResult(stage, reached, SECONDS[model], test=reached))
+            run.finish()
+    ledger.close()
+    return bench
+
+
+def tables(folder: Path, but: tuple[str, str] = ("", "")) -> Path:
+    cells = [
+        (model, dataset, "acc", value)
+        for model, values in SCORES.items()
+        for dataset, value in zip("xyz", values, strict=True)
+        if (model, dataset) != but
+    ]
+    columns = ["model", "dataset", "metric", "value"]
+    pd.DataFrame(cells, columns=columns).to_csv(folder / "matrix.csv", index=False)
+    return folder
+
+
+def with_curves(folder: Path) -> Path:
+    """The same folder with curves in six steps of samples."""
+    cells = [
+        (model, dataset, step, split, "acc", value * (0.6 + step / 150))
+        for model, values in SCORES.items()
+        for dataset, value in zip("xyz", values, strict=True)
+        for step in (10, 20, 30, 40, 50, 60)
+        for split in ("val", "test")
+    ]
+    columns = ["model", "dataset", "step", "split", "metric", "value"]
+    pd.DataFrame(cells, columns=columns).to_csv(folder / "curves.csv", index=False)
+    return folder
+
+
+def asked(metric: str = "accuracy", **settings: Any) -> PlanConfig:
+    mine = {name: settings.pop(name) for name in ("top_k", "models") if name in settings}
+    where = settings.pop("constraints", Constraints())
+    return PlanConfig(RecommendConfig(metric, constraints=where, **mine), **settings)
+
+
+def epochs(planned: Planned) -> dict[str, float]:
+    """Of every strategy, without the probes."""
+    return {each.name: each.epochs - each.probing.epochs for each in planned.strategies}
+
+
+# --- from a zoo ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def planned(store: str, namespace: str) -> Planned:
+    """Two of four models are wished."""
+    return plan_zoo(asked(top_k=2), zoo(store, namespace))
+
+
+def test_strategies_by_hand(planned: Planned) -> None:
+    """Four models, two stages: 8 epochs for all, 4 + 2 with halving; of two, 2 + 1."""
+    assert planned.stages == 2
+    assert {name: value for name, value in epochs(planned).items() if "price" not in name} == {
+        "brute_force": 8,
+        "halving": 6,
+        "recall + halving": 3,
+        "recall + fine_selection": 3,
+    }
+
+
+def test_hours_are_the_recorded_seconds(planned: Planned) -> None:
+    """Fifteen seconds an epoch of everyone, twice, one after the other."""
+    brute = planned.strategies[0]
+
+    assert brute.hours * 3600 == pytest.approx(2 * sum(SECONDS.values()))
+    assert planned.paces is not None
+    assert sorted(planned.paces.seconds.values()) == pytest.approx(sorted(SECONDS.values()))
+
+
+def test_brute_force_finds_the_best_that_validation_knows(planned: Planned) -> None:
+    assert planned.strategies[0].regret == pytest.approx(0.0)
+    assert planned.strategies[0].p_holds_best == 1.0
+
+
+def test_a_plan_is_a_run_with_its_tables_and_costs(
+    planned: Planned, client: MlflowClient, namespace: str
+) -> None:
+    run = client.get_run(planned.run_id)
+    experiment = client.get_experiment_by_name(f"{namespace}/plan")
+
+    assert experiment is not None
+    assert (run.info.experiment_id, run.info.status) == (experiment.experiment_id, "FINISHED")
+    assert run.data.tags[tags.KIND] == "plan"
+    assert run.data.metrics["plan/brute_force_epochs"] == 8
+    assert "brute_force" in run.data.tags["mlflow.note.content"]
+    assert "plan/strategies.json" in {
+        artifact.path for artifact in client.list_artifacts(planned.run_id, "plan")
+    }
+
+
+def test_the_samples_of_the_target_scale_the_hours(store: str) -> None:
+    """Five models, three stages; the target has more samples than the recipe uses."""
+    prepared: Zoo = text_zoo(store)
+    bench, _ = bench_of(store, prepared.namespace)
+
+    typical = plan_zoo(asked(models=(prepared.everyone,)), bench)
+    known = plan_zoo(asked(models=(prepared.everyone,), dataset=prepared.target), bench)
+
+    assert known.dataset == "target"
+    assert known.paces is not None
+    assert typical.paces is not None
+    assert known.paces.scaled
+    assert not typical.paces.scaled
+    assert [each.epochs for each in known.strategies[:2]] == [15, 5 + 2 + 1]
+    assert any("retraining the winner on all" in note for note in known.notes)
+
+
+def test_probes_cost_what_earlier_recalls_measured(store: str, namespace: str) -> None:
+    """Three probes were worth 0.6 epochs once, so one is worth 0.2."""
+    bench = zoo(store, namespace)
+    ledger = Ledger(bench.client, f"{namespace}/recall")
+    with ledger.running("recall", "recall") as run:
+        run.log({"recall/epochs": 0.6, "recall/probes": 3})
+    ledger.close()
+
+    found = plan_zoo(asked(), bench).strategies[-1].probing
+
+    assert found.each == pytest.approx(0.2)
+    assert found.known_by == "as measured in earlier recalls"
+
+
+def test_before_any_recall_probes_cost_their_forward_passes(planned: Planned) -> None:
+    """Five hundred of them, over three for each of 100 samples and one for each of 60."""
+    assert planned.strategies[-1].probing.each == pytest.approx(500 / 360)
+
+
+def test_the_missing_cell_is_the_one_to_measure(store: str, namespace: str) -> None:
+    found = plan_zoo(asked(next_cells=5), zoo(store, namespace, but={"owl": "y"}))
+
+    assert [(cell.model, cell.dataset) for cell in found.cells] == [(f"{namespace}--owl", "y")]
+    assert found.subset is not None
+    assert sorted(found.subset.order) == ["x", "y", "z"]
+
+
+def test_a_registered_model_that_was_never_trained_is_measured_first(
+    store: str, namespace: str
+) -> None:
+    bench = zoo(store, namespace, but={"worm": "z"})
+    name = registry_of(bench).register(ZooEntry("hf:/org/new", "text", "new")).name
+
+    found = plan_zoo(asked(next_cells=2), bench)
+
+    assert found.cells[0].model == name
+    assert found.paces is not None
+    assert name in found.paces.guessed
+
+
+def test_constraints_that_nobody_fulfils_leave_no_run(
+    store: str, namespace: str, client: MlflowClient
+) -> None:
+    bench = zoo(store, namespace)
+
+    with pytest.raises(ZooError, match="plan: expected models of modality text"):
+        plan_zoo(asked(constraints=Constraints(where=("family=none",))), bench)
+    assert client.get_experiment_by_name(f"{namespace}/plan") is None
+
+
+# --- from files ----------------------------------------------------------------------------------
+
+
+def test_tables_without_curves_say_that_costs_are_bounds(tmp_path: Path) -> None:
+    found = plan_tables(asked("acc", top_k=2), FolderHistory(tables(tmp_path)))
+
+    assert found.run_id == ""
+    assert found.paces is None
+    assert not any(each.replayed for each in found.strategies)
+    assert "no seconds are recorded: epochs only" in found.notes
+    assert any(note.startswith("no curves are recorded") for note in found.notes)
+    assert epochs(found)["brute_force"] == 4 * 5
+
+
+def test_tables_with_curves_in_steps_are_replayed(tmp_path: Path) -> None:
+    folder = with_curves(tables(tmp_path))
+
+    found = plan_tables(asked("acc", stages=3), FolderHistory(folder))
+
+    assert found.stages == 3
+    assert all(each.replayed for each in found.strategies)
+    assert epochs(found)["brute_force"] == 4 * 3
+
+
+def test_an_export_tells_what_its_store_told(store: str, namespace: str, tmp_path: Path) -> None:
+    bench = zoo(store, namespace)
+    own = plan_zoo(asked(top_k=2), bench)
+    _, voice = bench_of(store, namespace)
+    Portable(bench.client, namespace, registry_of(bench)).export(tmp_path, voice)
+
+    found = plan_tables(asked(top_k=2), ExportHistory(tmp_path))
+
+    assert epochs(found) == epochs(own)
+    assert [e.hours for e in found.strategies[:2]] == pytest.approx(
+        [e.hours for e in own.strategies[:2]]
+    )
+
+
+def test_a_dataset_of_an_export_does_not_plan_for_itself(
+    store: str, namespace: str, tmp_path: Path
+) -> None:
+    """Its seconds, curves and scores are those of a future that is not known yet."""
+    bench = zoo(store, namespace)
+    _, voice = bench_of(store, namespace)
+    Portable(bench.client, namespace, registry_of(bench)).export(tmp_path, voice)
+    runs = [json.loads(line) for line in (tmp_path / "runs.jsonl").read_text().splitlines()]
+
+    before = plan_tables(asked(next_cells=1), ExportHistory(tmp_path), "y")
+    for run in runs:
+        if run["tags"][tags.DATASET] == "y":
+            run["metrics"]["time/seconds"] = [[1, 1e6], [2, 1e6]]
+            for key in ("val/accuracy", "test/accuracy"):
+                run["metrics"][key] = [[step, 1.0 - value] for step, value in run["metrics"][key]]
+    (tmp_path / "runs.jsonl").write_text("\n".join(map(json.dumps, runs)) + "\n")
+    after = plan_tables(asked(next_cells=1), ExportHistory(tmp_path), "y")
+
+    assert before.strategies == after.strategies
+    assert before.dataset == "y"
+
+
+def test_a_target_beside_tables_is_known_by_its_samples(
+    store: str, namespace: str, tmp_path: Path
+) -> None:
+    bench = zoo(store, namespace)
+    _, voice = bench_of(store, namespace)
+    Portable(bench.client, namespace, registry_of(bench)).export(tmp_path, voice)
+    target = Dataset(
+        "mine", "0", "text", ("a", "b"), {"train": 50, "validation": 30, "test": 30}, "", ""
+    )
+
+    half = plan_tables(asked(), ExportHistory(tmp_path), target=target)
+
+    assert half.dataset == "mine"
+    assert half.strategies[0].hours * 3600 == pytest.approx(2 * sum(SECONDS.values()) / 2)
+
+
+def test_an_unknown_dataset_is_answered_with_the_known_ones(tmp_path: Path) -> None:
+    with pytest.raises(HistoryError, match="dataset: expected one of x, y, z, got 'w'"):
+        plan_tables(asked("acc"), FolderHistory(tables(tmp_path)), "w")
+
+
+# --- budgets -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("budget", [6, 8, 20, 100])
+def test_what_fits_stays_within_the_budget(tmp_path: Path, budget: float) -> None:
+    folder = FolderHistory(with_curves(tables(tmp_path)))
+
+    found = plan_tables(asked("acc", budget_epochs=budget, stages=3), folder)
+
+    assert found.fits is not None
+    assert found.fits.epochs <= budget
+    assert found.fits.models >= 1
+
+
+def test_a_budget_that_probes_would_use_up_is_spent_on_training(tmp_path: Path) -> None:
+    """One model to the end fits; a look at the representatives beside it does not."""
+    folder = FolderHistory(with_curves(tables(tmp_path)))
+
+    found = plan_tables(asked("acc", budget_epochs=3, stages=3), folder)
+
+    assert found.fits is not None
+    assert (found.fits.epochs, found.fits.models) == (3, 1)
+    assert not found.fits.probing.models
+
+
+def test_where_nothing_fits_the_cheapest_is_named(tmp_path: Path) -> None:
+    found = plan_tables(asked("acc", budget_epochs=1), FolderHistory(tables(tmp_path)))
+
+    assert found.fits is None
+    assert found.cheapest is not None
+    assert found.cheapest.epochs == 5
+
+
+def test_hours_cannot_be_kept_where_none_are_known(tmp_path: Path) -> None:
+    with pytest.raises(SettingError, match="budget_hours: expected a history that tells"):
+        plan_tables(asked("acc", budget_hours=2.0), FolderHistory(tables(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"budget_epochs": 0}, "budget_epochs: expected more than 0, got 0"),
+        ({"budget_hours": float("nan")}, "budget_hours: expected more than 0, got nan"),
+        ({"workers": 0}, "workers: expected 1 or more, got 0"),
+        ({"next_cells": -1}, "next: expected 0 or more, got -1"),
+    ],
+)
+def test_settings_that_mean_nothing_are_refused(settings: dict[str, Any], named: str) -> None:
+    with pytest.raises(SettingError, match=named):
+        asked(**settings)
+
+
+# --- the command ---------------------------------------------------------------------------------
+
+
+def told(capfd: pytest.CaptureFixture[str], *argv: object) -> tuple[int, str, str]:
+    capfd.readouterr()
+    with pytest.raises(SystemExit) as leaving:
+        main([str(token) for token in argv])
+    out, err = capfd.readouterr()
+    return int(leaving.value.code or 0), out, err
+
+
+def test_machines_get_one_object_with_the_keys_they_rely_on(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = with_curves(tables(tmp_path, but=("owl", "x")))
+
+    code, out, _ = told(
+        capfd, "plan", "--history", folder, "--metric", "acc", "--next", 3, "--json", "-",
+        "--budget_epochs", 12, "--top_k", 2,
+    )  # fmt: skip
+
+    data = json.loads(out)
+    assert code == 0
+    assert {"name", "epochs", "hours", "expected_regret", "p_holds_best"} <= set(
+        data["strategies"][0]
+    )
+    assert [each["name"] for each in data["strategies"]][:2] == ["brute_force", "halving"]
+    assert data["strategies"][0]["hours"] is None
+    assert data["budget"]["epochs"] == 12
+    assert data["budget"]["fits"]["epochs"] <= 12
+    assert [(cell["model"], cell["dataset"]) for cell in data["next"]] == [("owl", "x")]
+    assert 0 < data["next"][0]["value"] < 1
+    assert set(data["subset"]["datasets"]) <= {"x", "y", "z"}
+    assert {"kept", "loss"} <= set(data["subset"])
+
+
+def test_people_read_the_outcome_last(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    folder = tables(tmp_path)
+
+    _, plain, _ = told(capfd, "plan", "--history", folder, "--metric", "acc")
+    _, little, _ = told(capfd, "plan", "--history", folder, "--metric", "acc", "--budget-epochs", 2)
+    _, full, _ = told(capfd, "plan", "--history", folder, "--metric", "acc", "--next", 2)
+
+    assert plain.splitlines()[-1].endswith("where brute force takes 20 epochs")
+    assert little.splitlines()[-1].startswith("nothing fits 2 epochs: the cheapest is history + ")
+    assert "; no cell is missing; " in full.splitlines()[-1]
+
+
+def test_tables_alone_have_datasets_to_drop(store: str, capfd: pytest.CaptureFixture[str]) -> None:
+    code, _, err = told(capfd, "plan", "--drop-dataset", "x", "--tracking-uri", store)
+
+    assert code == 1
+    assert "drop_dataset: expected only beside --history" in err
