@@ -14,19 +14,25 @@ from mlflow_recall.core.policies.brute_force import brute_force
 from mlflow_recall.core.policies.fine_selection import fine_selection
 from mlflow_recall.core.policies.halving import halving
 from mlflow_recall.core.policies.past import Past
+from mlflow_recall.core.policies.price import first, price
 from mlflow_recall.core.policies.verdict import Policy, Settings, Verdict
 from mlflow_recall.errors import SettingError, unknown
 
 #: built-in policies by name; the entry-point group ``mlflow_recall.policies`` adds to them
 POLICIES: Mapping[str, Policy] = MappingProxyType(
-    {"brute_force": brute_force, "fine_selection": fine_selection, "halving": halving}
+    {
+        "brute_force": brute_force,
+        "fine_selection": fine_selection,
+        "halving": halving,
+        "price": price,
+    }
 )
 
 #: policies that need a past; without one, halving decides in their place
 LEARNED = frozenset({"fine_selection", "price"})
 #: policies that say themselves whom to start with: (ranking, past, settings) -> candidates
 STARTERS: Mapping[str, Callable[[Sequence[str], Past, Settings], tuple[str, ...]]] = (
-    MappingProxyType({})
+    MappingProxyType({"price": first})
 )
 
 
@@ -48,7 +54,8 @@ def policy(name: str) -> Policy:
 def epochs(name: str, models: int, stages: int) -> int:
     """Epochs that a policy spends on ``models`` candidates in ``stages`` stages, without trends.
 
-    Exact for ``halving`` and ``brute_force``; an upper bound for policies that stop earlier.
+    Exact for ``halving`` and ``brute_force``; an upper bound for policies that stop earlier. Of
+    ``price`` it is what it spends without a past: with one, its price decides.
 
     Raises:
         SettingError: no such policy.
@@ -59,4 +66,14 @@ def epochs(name: str, models: int, stages: int) -> int:
     return sum(max(1, models >> stage) for stage in range(stages)) if models else 0
 
 
-__all__ = ["LEARNED", "POLICIES", "STARTERS", "Past", "Policy", "Settings", "Verdict", "epochs", "policy"]
+__all__ = [
+    "LEARNED",
+    "POLICIES",
+    "STARTERS",
+    "Past",
+    "Policy",
+    "Settings",
+    "Verdict",
+    "epochs",
+    "policy",
+]

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.isotonic import IsotonicRegression
+from scipy.optimize import isotonic_regression
 
-from mlflow_recall.core.arrays import FloatArray, means
+from mlflow_recall.core.arrays import FloatArray, IntArray, means
 from mlflow_recall.core.matrix import PerformanceMatrix, positions
 from mlflow_recall.core.recommend.evidence import Ranking
 from mlflow_recall.core.recommend.held_out import HeldOut
@@ -122,11 +122,12 @@ def predicted_gaps(
         return Gaps(models, nothing, nothing, nothing, nothing, nothing, none, tolerance, 0.5)
     expected = np.full(past.places.shape, np.nan)
     scale = np.full(past.places.shape, np.nan)
+    points = _Points.of(past)
     for left in range(count):
-        others = [j for j in range(count) if j != left] or [left]
-        expected[:, left], scale[:, left] = _curve(past, others, past.places[:, left])
+        without = left if count > 1 else -1  # the only one has no other to be judged by
+        expected[:, left], scale[:, left] = points.curve(past.places[:, left], without)
     errors = past.gaps - expected
-    mean, usual = _curve(past, list(range(count)), places)
+    mean, usual = points.curve(places)
     reach = _conformal(np.abs(errors) / scale, coverage) * usual
     # a joint outcome: a dataset's gaps, as much larger as each model is now expected further off
     floor = 1e-3 * float(np.nanmean(past.gaps)) + 1e-12
@@ -185,23 +186,48 @@ def _places(ranking: Ranking, models: tuple[str, ...]) -> FloatArray:
     return np.array([of.get(model, np.nan) for model in models])
 
 
-def _curve(past: HeldOut, datasets: list[int], places: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Mean gap and mean absolute error at ``places``, from some datasets, both increasing."""
-    seen = past.places[:, datasets]
-    known = ~np.isnan(seen)
-    weight = (known / np.maximum(known.sum(axis=0), 1))[known]
-    x, y = seen[known], past.gaps[:, datasets][known]
-    if not len(x):
-        return np.full(places.shape, np.nan), np.full(places.shape, np.nan)
-    mean = IsotonicRegression(out_of_bounds="clip").fit(x, y, sample_weight=weight)
-    error = np.abs(y - mean.predict(x))
-    usual = IsotonicRegression(out_of_bounds="clip").fit(x, error, sample_weight=weight)
-    asked = ~np.isnan(places)
-    found, spread = np.full((2, *places.shape), np.nan)
-    found[asked] = mean.predict(places[asked])
-    floor = 0.1 * float(np.average(error, weights=weight)) + 1e-12
-    spread[asked] = np.maximum(usual.predict(places[asked]), floor)
-    return found, spread
+@dataclass(frozen=True, eq=False)
+class _Points:
+    """The n measured places and gaps of recorded datasets, each dataset weighing 1 in all."""
+
+    levels: FloatArray  # (u,) different places, ascending
+    level: IntArray  # (n,) which of them
+    dataset: IntArray  # (n,)
+    gaps: FloatArray  # (n,)
+    weight: FloatArray  # (n,)
+
+    @classmethod
+    def of(cls, past: HeldOut) -> _Points:
+        known = ~np.isnan(past.places)
+        levels, level = np.unique(past.places[known], return_inverse=True)
+        dataset = np.nonzero(known)[1]
+        weight = 1.0 / np.maximum(known.sum(axis=0), 1)[dataset]
+        return cls(levels, level.astype(np.intp), dataset, past.gaps[known], weight)
+
+    def curve(self, places: FloatArray, without: int = -1) -> tuple[FloatArray, FloatArray]:
+        """Mean gap and mean absolute error at ``places``, both increasing, without one dataset."""
+        used = self.dataset != without
+        level, gaps, weight = self.level[used], self.gaps[used], self.weight[used]
+        found, spread = np.full((2, *places.shape), np.nan)
+        if not len(level):
+            return found, spread
+        asked = ~np.isnan(places)
+        mean = self._increasing(level, gaps, weight)
+        error = np.abs(gaps - mean[level])
+        usual = self._increasing(level, error, weight)
+        floor = 0.1 * float(np.average(error, weights=weight)) + 1e-12
+        found[asked] = np.interp(places[asked], self.levels, mean)
+        spread[asked] = np.maximum(np.interp(places[asked], self.levels, usual), floor)
+        return found, spread
+
+    def _increasing(self, level: IntArray, values: FloatArray, weight: FloatArray) -> FloatArray:
+        """(u,) isotonic regression; levels without a point lie between their neighbours."""
+        total = np.bincount(level, weights=weight, minlength=len(self.levels))
+        sums = np.bincount(level, weights=weight * values, minlength=len(self.levels))
+        some = total > 0
+        fit = isotonic_regression(sums[some] / total[some], weights=total[some]).x
+        found: FloatArray = np.interp(self.levels, self.levels[some], fit)
+        return found
 
 
 def _conformal(scores: FloatArray, coverage: float) -> float:

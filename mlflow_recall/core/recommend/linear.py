@@ -45,21 +45,22 @@ def ridge(cells: Cells) -> FloatArray:
         [x.T @ y / len(x) for x, y in zip(cells.recorded, cells.outcomes, strict=True)]
     )
     gram, side, count = grams.sum(axis=0), sides.sum(axis=0), len(grams)
-    scale = np.diag(np.maximum(np.diag(gram) / count, 1e-6))
+    pulls = np.array(_PENALTIES)[:, None, None] * np.diag(
+        np.maximum(np.diag(gram) / count, 1e-6)
+    )  # (p, k, k)
 
-    def solve(total: FloatArray, right: FloatArray, n: int, penalty: float) -> FloatArray:
-        pull = penalty * scale
-        found = np.linalg.solve(total / n + pull, right / n + pull @ cells.default)
-        return found.astype(np.float64)
+    def solve(total: FloatArray, right: FloatArray, n: int) -> FloatArray:
+        """(p, k) weights by penalty."""
+        right = right / n + pulls @ cells.default
+        found: FloatArray = np.linalg.solve(total / n + pulls, right[..., None])[..., 0]
+        return found
 
-    penalty = _PENALTIES[-1]
+    best = len(_PENALTIES) - 1
     if count > 1:
-        errors = [
-            sum(
-                float(np.mean((y - x @ solve(gram - g, side - s, count - 1, candidate)) ** 2))
-                for x, y, g, s in zip(cells.recorded, cells.outcomes, grams, sides, strict=True)
-            )
-            for candidate in _PENALTIES
-        ]
-        penalty = _PENALTIES[int(np.argmin(errors))]
-    return solve(gram, side, count, penalty)
+        errors = np.zeros(len(_PENALTIES))
+        for x, y, g, s in zip(cells.recorded, cells.outcomes, grams, sides, strict=True):
+            weights = solve(gram - g, side - s, count - 1)
+            errors += np.mean((y[:, None] - x @ weights.T) ** 2, axis=0)
+        best = int(np.argmin(errors))
+    weights = solve(gram, side, count)
+    return np.asarray(weights[best])

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import rankdata
 
 from mlflow_recall.core.arrays import FloatArray, means
 from mlflow_recall.core.recommend.evidence import Evidence, Ranking
+from mlflow_recall.core.recommend.standard import mean_places
 
 
 def prior(evidence: Evidence) -> Ranking:
@@ -30,5 +30,5 @@ def _places(column: FloatArray) -> FloatArray:
     places = np.full(column.shape, np.nan)
     known = ~np.isnan(column)
     if known.any():
-        places[known] = (rankdata(column[known]) - 0.5) / known.sum()
+        places[known] = (mean_places(column[known]) - 0.5) / known.sum()
     return places

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import norm, rankdata
+from scipy.special import ndtri
 
 from mlflow_recall.core.arrays import FloatArray, means
 
@@ -33,9 +33,15 @@ def normal_scores(values: FloatArray) -> FloatArray:
     scaled = np.full(values.shape, np.nan)
     known = ~np.isnan(values)
     if known.any():
-        places = rankdata(np.round(values[known], 12))
-        scaled[known] = norm.ppf((places - 0.5) / known.sum())
+        scaled[known] = ndtri((mean_places(np.round(values[known], 12)) - 0.5) / known.sum())
     return scaled
+
+
+def mean_places(values: FloatArray) -> FloatArray:
+    """(n,) place from below, from 1, of each of (n,) ``values``; ties at their mean place."""
+    _, level, counts = np.unique(values, return_inverse=True, return_counts=True)
+    places: FloatArray = (np.cumsum(counts) - (counts - 1) / 2)[level]
+    return places
 
 
 def neutral(values: FloatArray) -> FloatArray:

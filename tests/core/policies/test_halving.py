@@ -107,6 +107,6 @@ def test_an_unknown_policy_names_the_known_ones() -> None:
     assert policy("halving") is halving
     with pytest.raises(
         SettingError,
-        match=r"unknown policy 'luck': expected one of brute_force, fine_selection, halving",
+        match=r"unknown policy 'luck': expected one of brute_force, fine_selection, halving, price",
     ):
         policy("luck")

@@ -1,0 +1,214 @@
+"""Joint draws of how candidates end: what the same models did on recorded datasets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from scipy.special import ndtr
+
+from mlflow_recall.core.arrays import FloatArray
+from mlflow_recall.core.policies.past import Past
+
+#: recorded datasets that draws are taken from, and that suffice when all have every candidate
+_NEIGHBOURS = 16
+#: recorded datasets below which nothing is foretold
+_LEAST = 4
+#: records below which a candidate is taken to converge like the others
+_OWN = 2
+#: how much a difference of the whole cohort's level counts beside one of its gaps
+_LEVEL = 0.5
+#: error of a model's mean end over a few datasets, in standard errors
+_BLUR = 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """Final test scores of n candidates, jointly, as s recorded datasets suggest them."""
+
+    ends: FloatArray  # (n, s) NaN where a candidate has no record
+    weights: FloatArray  # (n, s) each row sums to 1, or to 0 where nothing is known
+    #: (n,) how far a whole row may be off, one standard deviation
+    blur: FloatArray
+    #: (n,) whether the candidate's own records were used, not the cohort's
+    own: FloatArray
+
+    @cached_property
+    def expected(self) -> FloatArray:
+        """(n,) mean end; -inf of candidates without a draw."""
+        mean = (self.weights * np.nan_to_num(self.ends)).sum(axis=1)
+        return np.where(self.weights.sum(axis=1) > 0, mean, -np.inf)
+
+    def quantile(self, share: float) -> FloatArray:
+        """(n,) ends that ``share`` of the draws do not exceed; NaN without a draw."""
+        order = np.argsort(self.ends, axis=1, kind="stable")  # NaN last
+        reached = np.take_along_axis(self.weights, order, axis=1).cumsum(axis=1)
+        place = np.take_along_axis(order, (reached >= share - 1e-12).argmax(axis=1)[:, None], 1)
+        found: FloatArray = np.take_along_axis(self.ends, place, axis=1)[:, 0]
+        return found
+
+    def raises(self, best: FloatArray) -> FloatArray:
+        """(n,) by how much each candidate is expected to raise the best end.
+
+        Args:
+            best: (s,) highest end of those chosen so far, draw by draw; NaN where unknown.
+        """
+        lead = self.ends - best
+        known = ~np.isnan(lead)
+        weights = np.where(known, self.weights, 0.0)
+        total = weights.sum(axis=1)
+        lead = np.where(known, lead, 0.0)
+        blur = np.maximum(self.blur, 1e-12)[:, None]
+        # expected improvement: the mean of max(0, lead + blur x normal)
+        density = np.exp(-0.5 * (lead / blur) ** 2) / np.sqrt(2 * np.pi)
+        gain = (weights * (lead * ndtr(lead / blur) + blur * density)).sum(axis=1)
+        return np.divide(gain, total, out=np.zeros_like(gain), where=total > 0)
+
+
+def ends_on_record(past: Past, models: tuple[str, ...]) -> Draws | None:
+    """Recorded final scores of ``models``, every dataset alike; None of too thin a history.
+
+    Datasets that have all models are used alone where there are enough; else those of the first
+    model that has at least four.
+    """
+    ends = past.rows(models, past.curves.ends)
+    measured = ~np.isnan(ends)
+    whole = measured.all(axis=0)
+    if whole.sum() < _NEIGHBOURS:
+        whole = measured[(measured.sum(axis=1) >= _LEAST).argmax()]
+    if whole.sum() < _LEAST:
+        return None
+    ends, measured = ends[:, whole], measured[:, whole]
+    weights = _shares(measured.astype(np.float64))
+    return Draws(
+        _without_noise(ends, weights, past.noise),
+        weights,
+        np.zeros(len(ends)),
+        measured.any(axis=1).astype(np.float64),
+    )
+
+
+def foretold(past: Past, models: tuple[str, ...], now: FloatArray, stage: int) -> Draws | None:
+    """How ``models`` will end that stand at ``now`` after ``stage``; None of too thin a history.
+
+    A draw is what the same models ended in on one recorded dataset, moved to where they stand now:
+    by the whole difference of the cohort's level, and by the share of the difference of a model's
+    gap to that level which has lasted to the end in the history (least squares, pooled over models,
+    in [0, 1]). Datasets weigh the less the more the cohort's scores at this stage differ there
+    (Epanechnikov's kernel to the 16th nearest); those that have every candidate are used alone
+    where there are enough. Candidates with fewer than two records are taken to converge
+    like the cohort's average, give or take what the others vary by.
+
+    Args:
+        past: recorded curves.
+        models: n names.
+        now: (n,) finite validation scores after the stage.
+        stage: from 1.
+    """
+    if stage > past.curves.stages:
+        return None
+    then = past.rows(models, past.curves.scores[:, :, stage - 1])
+    ends = past.rows(models, past.curves.ends)
+    measured = ~np.isnan(then) & ~np.isnan(ends)
+    measured &= (measured.sum(axis=1) >= _OWN)[:, None]
+    used = _usable(measured)
+    if used.sum() < _LEAST:
+        return None
+    measured, then, ends = measured[:, used], then[:, used], ends[:, used]
+    count = measured.sum(axis=0)
+
+    away = np.where(measured, then - now[:, None], 0.0)
+    level = away.sum(axis=0) / count
+    gaps = np.where(measured, away - level, 0.0)
+    kernel = _kernel((gaps**2).sum(axis=0) / count + _LEVEL * level**2) * count / len(models)
+    weights = _shares(measured * kernel)
+    moved = np.where(measured, ends - level, np.nan)
+    drawn = moved - _lasting(gaps, np.where(measured, moved, 0.0), measured) * gaps
+    return _with_newcomers(drawn, weights, now, past.noise)
+
+
+def _usable(measured: FloatArray) -> FloatArray:
+    """(d,) datasets with every candidate that has a history; with two, where these are few."""
+    count = measured.sum(axis=0)
+    known = int(measured.any(axis=1).sum())
+    whole = (count == known) & (count > 0)
+    found: FloatArray = whole if whole.sum() >= _NEIGHBOURS else count >= max(1, min(2, known))
+    return found
+
+
+def _kernel(squared: FloatArray) -> FloatArray:
+    """(s,) weights of datasets at these squared distances."""
+    farthest = np.partition(squared, min(_NEIGHBOURS, len(squared)) - 1)
+    reach = farthest[min(_NEIGHBOURS, len(squared)) - 1] + 1e-18
+    # the floor lets a draw count that is the only one of its candidate
+    kernel: FloatArray = np.maximum(0.0, 1.0 - squared / reach) + 1e-9
+    return kernel
+
+
+def _lasting(gaps: FloatArray, moved: FloatArray, measured: FloatArray) -> float:
+    """Share of a model's unusual gap that is left at the end, in [0, 1]."""
+    count = np.maximum(measured.sum(axis=1, keepdims=True), 1)
+    apart = np.where(measured, moved - moved.sum(axis=0) / measured.sum(axis=0), 0.0)
+    x = np.where(measured, gaps - gaps.sum(axis=1, keepdims=True) / count, 0.0)
+    y = np.where(measured, apart - apart.sum(axis=1, keepdims=True) / count, 0.0)
+    square = float((x * x).sum())
+    return float(np.clip((x * y).sum() / square, 0.0, 1.0)) if square > 0 else 1.0
+
+
+def _with_newcomers(drawn: FloatArray, weights: FloatArray, now: FloatArray, noise: float) -> Draws:
+    """The draws, with the cohort's average for candidates that have none of their own."""
+    own = weights.sum(axis=1) > 0
+    known = weights > 0
+    count = known.sum(axis=0)
+    level = np.where(known, drawn, 0.0).sum(axis=0) / count
+    spread = _spread(drawn, weights)
+    effective = 1.0 / np.maximum((weights**2).sum(axis=1), 1e-12)
+    blur = _BLUR * spread / np.sqrt(np.maximum(effective, 2.0))
+    blur[~own] = np.sqrt((spread[own] ** 2).mean())
+    stand = now[:, None] - (known * now[:, None]).sum(axis=0) / count
+    clean = _without_noise(drawn, weights, noise)
+    average = _shares(weights.sum(axis=0)[None, :])
+    return Draws(
+        np.where(own[:, None], clean, level + stand),
+        np.where(own[:, None], weights, average),
+        blur,
+        own.astype(np.float64),
+    )
+
+
+def _parts(ends: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """(s,) levels, (n, 1) mean gaps to them and (n, s) what is left of ``ends``; 0 for NaN."""
+    known = weights > 0
+    level = np.where(known, ends, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    gaps = np.where(known, ends - level, 0.0)
+    mean = (weights * gaps).sum(axis=1, keepdims=True)
+    return level, mean, np.where(known, gaps - mean, 0.0)
+
+
+def _spread(ends: FloatArray, weights: FloatArray) -> FloatArray:
+    """(n,) standard deviation of a candidate's gap to the cohort's level."""
+    rest = _parts(ends, weights)[2]
+    spread: FloatArray = np.sqrt((weights * rest**2).sum(axis=1))
+    return spread
+
+
+def _without_noise(ends: FloatArray, weights: FloatArray, noise: float) -> FloatArray:
+    """Draws whose gaps vary by as much less as repeats of one fine-tuning do.
+
+    What differs between repeats is nothing that an epoch could find.
+    """
+    if noise <= 0:
+        return ends
+    level, mean, rest = _parts(ends, weights)
+    variance = np.maximum((weights * rest**2).sum(axis=1, keepdims=True), 1e-18)
+    kept = np.sqrt(np.maximum(0.0, 1.0 - noise**2 / variance))
+    clean: FloatArray = np.where(np.isnan(ends), np.nan, level + mean + kept * rest)
+    return clean
+
+
+def _shares(weights: FloatArray) -> FloatArray:
+    """Rows that sum to 1; rows of zeros stay."""
+    total = weights.sum(axis=1, keepdims=True)
+    shares: FloatArray = np.divide(weights, total, out=np.zeros_like(weights), where=total > 0)
+    return shares

@@ -1,0 +1,366 @@
+"""Facts of the price of an epoch: what it foretells, whom it keeps, and when halving decides."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlflow_recall.adapters.tables import FolderHistory
+from mlflow_recall.core.arrays import FloatArray
+from mlflow_recall.core.backtest.frontier import MOST_SETTINGS, Frontier, paired
+from mlflow_recall.core.backtest.replay import replay
+from mlflow_recall.core.curves import Curves
+from mlflow_recall.core.policies import Past, Policy, Settings
+from mlflow_recall.core.policies.draws import Draws, ends_on_record, foretold
+from mlflow_recall.core.policies.halving import halving
+from mlflow_recall.core.policies.price import PRICES, first, price
+from mlflow_recall.core.stages import staged
+from mlflow_recall.errors import SettingError, Undecided
+
+_RECORDS = os.environ.get("RECALL_RECORDS", Path(__file__).parents[4] / "shared" / "data")
+LCDB = Path(_RECORDS) / "lcdb11"
+NAN = math.nan
+STAGES = 4
+Scores = dict[str, list[float]]
+
+
+def past(scores: FloatArray, ends: FloatArray, noise: float = 0.0) -> Past:
+    """Curves of m0, m1, ... on d0, d1, ..."""
+    m, d, _ = scores.shape
+    curves = Curves(
+        tuple(f"m{i}" for i in range(m)), tuple(f"d{i}" for i in range(d)), scores, ends
+    )
+    return Past(curves, noise)
+
+
+def random_past(rng: np.random.Generator, models: int = 6, datasets: int = 30) -> Past:
+    """Curves that rise towards ends of their own; every tenth cell is missing."""
+    ends = rng.random((models, datasets))
+    ways = np.sort(rng.random((models, datasets, STAGES)), axis=2)
+    missing = rng.random((models, datasets)) < 0.1
+    scores = np.where(missing[:, :, None], NAN, ends[:, :, None] * ways)
+    return past(scores, np.where(missing, NAN, ends))
+
+
+def rising(*ends: list[float], by: float = 0.2) -> Past:
+    """One model a row; every curve stands ``by`` below its end at every stage."""
+    end = np.array(ends)
+    return past(np.repeat(end[:, :, None] - by, STAGES, axis=2), end)
+
+
+def left(cohort: Scores, known: Past | None, settings: Settings) -> list[str]:
+    return [model for model, v in price(cohort, known, settings).items() if not v.stop]
+
+
+def slow_choice(draws: Draws, bar: float) -> set[int]:
+    """The greedy choice, candidate by candidate and draw by draw."""
+    n, s = draws.ends.shape
+    chosen = {max(range(n), key=lambda i: (draws.expected[i], -i))}
+    while True:
+        gains = {}
+        for i in set(range(n)) - chosen:
+            total = mass = 0.0
+            for h in range(s):
+                rivals = [x for j in chosen if not math.isnan(x := float(draws.ends[j, h]))]
+                if math.isnan(draws.ends[i, h]) or not rivals or draws.weights[i, h] == 0:
+                    continue
+                lead, blur = draws.ends[i, h] - max(rivals), max(draws.blur[i], 1e-12)
+                below = 0.5 * math.erfc(-lead / blur / math.sqrt(2))
+                density = math.exp(-0.5 * (lead / blur) ** 2) / math.sqrt(2 * math.pi)
+                total += draws.weights[i, h] * (lead * below + blur * density)
+                mass += draws.weights[i, h]
+            gains[i] = total / mass if mass else 0.0
+        if not gains or max(gains.values()) <= bar:
+            return chosen
+        chosen.add(max(gains, key=lambda i: gains[i]))
+
+
+def test_it_is_the_greedy_choice_on_hundreds_of_cohorts() -> None:
+    """One more epoch and 0.3 of each after it is what going on is expected to cost."""
+    rng = np.random.default_rng(0)
+    sizes = set()
+    for _ in range(300):
+        known = random_past(rng, datasets=int(rng.integers(6, 40)))
+        models = [f"m{i}" for i in rng.permutation(7)[: rng.integers(1, 8)]]  # m6 has no record
+        stage = int(rng.integers(1, STAGES))
+        cohort = {model: rng.random(stage).tolist() for model in models}
+        settings = Settings(STAGES, price=float(rng.choice([0.0, 0.003, 0.03])))
+        now = np.array([cohort[model][-1] for model in models])
+        draws = foretold(known, tuple(models), now, stage)
+        if draws is None:
+            continue
+        bar = settings.price * (1 + 0.3 * (STAGES - stage - 1))
+
+        got = price(cohort, known, settings)
+
+        kept = {models.index(model) for model, v in got.items() if not v.stop}
+        assert kept == slow_choice(draws, bar)
+        assert list(got) == models
+        assert all(got[m].rival in cohort for m in got if got[m].stop)
+        assert all(
+            v.low is not None and v.high is not None and v.low <= v.high for v in got.values()
+        )
+        sizes.add(len(kept))
+    assert len(sizes) > 4, "prices must matter"
+
+
+def test_gaps_that_last_are_kept_and_levels_move_along() -> None:
+    """Everyone gains 0.2 everywhere: whatever the level, ends are the present plus 0.2."""
+    rng = np.random.default_rng(1)
+    known = rising(*rng.random((3, 20)).tolist())
+    now = np.array([0.9, 0.5, 1.4])
+
+    draws = foretold(known, ("m0", "m1", "m2"), now, 2)
+
+    assert draws is not None
+    assert draws.ends == pytest.approx(np.repeat(now[:, None] + 0.2, 20, axis=1))
+    assert draws.expected == pytest.approx(now + 0.2)
+
+
+def test_gaps_that_never_lasted_are_forgotten() -> None:
+    """Present gaps are coin tosses, ends are the model's own: 0.7 and 0.5."""
+    rng = np.random.default_rng(2)
+    then = 0.3 + 0.01 * rng.choice([-1.0, 1.0], (2, 4000))
+    ends = np.repeat([[0.7], [0.5]], 4000, axis=1)
+    known = past(np.repeat(then[:, :, None], STAGES, axis=2), ends)
+
+    draws = foretold(known, ("m0", "m1"), np.array([0.29, 0.31]), 1)
+
+    assert draws is not None
+    assert draws.expected == pytest.approx([0.7, 0.5], abs=2e-3)
+
+
+def test_the_datasets_that_look_alike_decide() -> None:
+    """On 20 datasets the worse of the two overtakes, on 20 others it does not."""
+    alike = np.array([[0.5], [0.4]]) + np.linspace(0, 0.01, 20)
+    other = np.array([[0.9], [0.1]]) + np.linspace(0, 0.01, 20)
+    scores = np.repeat(np.hstack([alike, other])[:, :, None], STAGES, axis=2)
+    ends = np.hstack([alike + np.array([[0.0], [0.3]]), other])
+    known = past(scores, ends)
+
+    assert left({"m0": [0.5], "m1": [0.4]}, known, Settings(STAGES)) == ["m1"]
+    assert left({"m0": [0.9], "m1": [0.1]}, known, Settings(STAGES)) == ["m0"]
+
+
+def test_the_dearer_the_fewer() -> None:
+    """The greedy order does not depend on the price, so the kept are nested."""
+    rng = np.random.default_rng(3)
+    for _ in range(50):
+        known = random_past(rng)
+        cohort = {f"m{i}": [float(rng.random())] for i in range(6)}
+        kept = [set(left(cohort, known, Settings(STAGES, price=p))) for p in (*PRICES, 0.0)]
+
+        assert all(dear <= cheap for dear, cheap in pairwise(kept))
+        assert len(kept[0]) == 1
+
+
+def test_the_order_of_the_cohort_and_a_shift_of_all_scores_change_nothing() -> None:
+    rng = np.random.default_rng(4)
+    for _ in range(30):
+        known = random_past(rng)
+        cohort = {f"m{i}": rng.random(2).tolist() for i in range(6)}
+        settings = Settings(STAGES, price=0.01)
+        turned = {model: cohort[model] for model in reversed(cohort)}
+        shifted = replace(
+            known,
+            curves=replace(
+                known.curves, scores=known.curves.scores + 1, ends=known.curves.ends + 1
+            ),
+        )
+        higher = {model: [score + 1 for score in scores] for model, scores in cohort.items()}
+
+        kept = left(cohort, known, settings)
+
+        assert sorted(left(turned, known, settings)) == kept
+        assert left(higher, shifted, settings) == kept
+
+
+def test_what_repeats_differ_by_is_not_worth_an_epoch() -> None:
+    """Two twins whose ends differ by noise: with the noise told, one of them is enough."""
+    rng = np.random.default_rng(5)
+    ends = 0.5 + 0.02 * rng.standard_normal((2, 200))
+    scores = np.full((2, 200, STAGES), 0.3)
+    cohort = {"m0": [0.3], "m1": [0.3]}
+    settings = Settings(STAGES, price=0.001)
+
+    assert left(cohort, past(scores, ends), settings) == ["m0", "m1"]
+    assert len(left(cohort, past(scores, ends, noise=0.03), settings)) == 1
+
+
+def test_without_a_past_or_with_too_little_it_is_halving() -> None:
+    rng = np.random.default_rng(6)
+    thin = random_past(rng, datasets=3)
+    strangers = random_past(rng, datasets=30)
+    for n in range(1, 9):
+        cohort = {f"m{i}": [float(rng.random())] for i in range(n)}
+        unknown = {f"x{model}": scores for model, scores in cohort.items()}
+        settings = Settings(STAGES, price=0.01)
+
+        assert price(cohort, None, settings) == halving(cohort, None, settings)
+        for known, asked in ((thin, cohort), (strangers, unknown)):
+            got, halved = price(asked, known, settings), halving(asked, None, settings)
+            assert [v.stop for v in got.values()] == [v.stop for v in halved.values()]
+            assert all("halving decides" in v.reason for v in got.values())
+
+
+def test_beyond_the_recorded_stages_halving_decides() -> None:
+    known = random_past(np.random.default_rng(7))
+    cohort = {f"m{i}": [0.1 * i] * 5 for i in range(6)}
+
+    assert left(cohort, known, Settings(9)) == ["m3", "m4", "m5"]
+
+
+def test_a_newcomer_is_taken_to_converge_like_the_others() -> None:
+    """The others gain 0.2 from where they stand; it says so of the one that nobody has seen."""
+    rng = np.random.default_rng(8)
+    known = rising(*rng.random((3, 20)).tolist())
+
+    got = price({"m0": [0.5], "m1": [0.6], "new": [0.8]}, known, Settings(STAGES, price=0.01))
+
+    assert got["new"].predicted == pytest.approx(1.0)
+    assert not got["new"].stop
+    assert "too few records" in got["new"].reason
+    assert "too few records" not in got["m0"].reason
+
+
+def test_diverged_candidates_are_stopped_and_do_not_disturb() -> None:
+    known = random_past(np.random.default_rng(9))
+    cohort = {"m0": [0.5], "m1": [0.6], "m2": [0.4]}
+    settings = Settings(STAGES, price=0.01)
+    alone = price(cohort, known, settings)
+
+    got = price({"m3": [NAN], **cohort, "m4": [-math.inf]}, known, settings)
+
+    assert {model: got[model] for model in cohort} == alone
+    assert got["m3"].stop
+    assert got["m4"].stop
+    assert "diverged" in got["m3"].reason
+    assert left({"m0": [NAN], "m1": [NAN]}, known, settings) == ["m0"]
+
+
+def test_a_verdict_says_what_was_weighed() -> None:
+    """Both gain 0.2 everywhere, so the second cannot raise the best end by anything."""
+    known = rising(*np.random.default_rng(10).random((2, 20)).tolist())
+
+    got = price({"m0": [0.5], "m1": [0.3]}, known, Settings(STAGES, price=0.002))
+
+    assert got["m0"].reason == "expected to end at 0.700 (0.700 to 0.700), the best of 2"
+    assert got["m1"].reason == (
+        "expected to end at 0.500 (0.500 to 0.500); raises the best end by 0.0000, not more than "
+        "1.6 epochs at 0.002; m0 is expected at 0.700"
+    )
+    assert (got["m1"].stop, got["m1"].rival) == (True, "m0")
+    assert (got["m1"].predicted, got["m1"].low) == pytest.approx((0.5, 0.5))
+
+
+def test_the_range_is_where_the_draws_are() -> None:
+    """Ten equal draws 0.0 to 0.9: a tenth of them is not above 0.0, nine tenths not above 0.8."""
+    ends = np.random.default_rng(11).permutation(10)[None, :] / 10
+    draws = Draws(ends, np.full((1, 10), 0.1), np.zeros(1), np.ones(1))
+
+    assert (draws.quantile(0.1), draws.quantile(0.9)) == (0.0, 0.8)
+    assert draws.expected == pytest.approx([0.45])
+
+
+def test_the_prices_are_few_and_start_with_one_model_to_the_end() -> None:
+    known = random_past(np.random.default_rng(12))
+    names = [f"m{i}" for i in range(6)]
+
+    assert len(PRICES) <= MOST_SETTINGS
+    assert list(PRICES) == sorted(PRICES, reverse=True)
+    assert first(names, known, Settings(STAGES, price=PRICES[0])) == ("m0",)
+
+
+def test_those_who_start_complement_the_first() -> None:
+    """Of 20 datasets m0 leads on 10 and m2 on 10; m1 is second everywhere, m3 always last."""
+    half = [0.0] * 10 + [0.2] * 10
+    known = rising([0.6] * 20, [0.59] * 20, (0.5 + np.array(half)).tolist(), [0.1] * 20)
+    names = ["m0", "m1", "m2", "m3"]
+
+    # m2 raises the best by 0.05 on average, 4 stages cost 1 + 0.3 x 3 = 1.9 epochs:
+    # worth it up to 0.05 / 1.9 = 0.0263 an epoch
+    assert first(names, known, Settings(STAGES, price=0.026)) == ("m0", "m2")
+    assert first(names, known, Settings(STAGES, price=0.027)) == ("m0",)
+    assert first(names, known, Settings(STAGES, price=0.0)) == ("m0", "m2")
+
+
+def test_the_ranking_has_its_turn() -> None:
+    """After the one that complements the first, the next of the ranking, model or newcomer."""
+    rng = np.random.default_rng(13)
+    known = past(np.zeros((8, 50, STAGES)), rng.random((8, 50)))
+    ranking = ["m3", "new", *(f"m{i}" for i in (0, 1, 2, 4, 5, 6, 7))]
+
+    got = first(ranking, known, Settings(STAGES, price=0.03))
+
+    assert got[:2] == ("m3", "new")
+    assert list(got) == [model for model in ranking if model in got], "in the order of recall"
+    assert 2 < len(got) < len(ranking)
+
+
+def test_who_starts_without_a_history() -> None:
+    thin = random_past(np.random.default_rng(14), datasets=2)
+
+    assert first(["a", "b"], thin, Settings(STAGES)) == ("a", "b")
+    assert first(["a", "b"], thin, Settings(STAGES, price=math.inf)) == ("a",)
+    assert first([], thin, Settings(STAGES)) == ()
+    assert ends_on_record(thin, ("m0", "m1")) is None
+
+
+def test_a_negative_price_and_a_silent_candidate_are_refused() -> None:
+    known = random_past(np.random.default_rng(15))
+    with pytest.raises(SettingError, match="price: expected at least 0 score points, got -1"):
+        price({"m0": [0.1]}, known, Settings(STAGES, price=-1))
+    with pytest.raises(SettingError, match="got nan"):
+        first(["m0", "m1"], known, Settings(STAGES, price=NAN))
+    with pytest.raises(Undecided, match="m1 has not reported"):
+        price({"m0": [0.1], "m1": []}, known, Settings(STAGES))
+
+
+Start = Callable[[Sequence[str], Past, Settings], Sequence[str]]
+
+
+def frontier(curves: Curves, policy: Policy, starts: Sequence[tuple[Start, float]]) -> Frontier:
+    """One dataset held out at a time, candidates ranked by mean place on the others."""
+    filled = np.where(np.isnan(curves.ends), -np.inf, curves.ends)
+    above = (filled[:, None] > filled[None]).sum(axis=1) + 0.5 * (
+        filled[:, None] == filled[None]
+    ).sum(axis=1)
+    missing = np.isnan(curves.ends)
+    places = np.where(missing, NAN, (above - missing.sum(axis=0)) / (~missing).sum(axis=0))
+    spent, lost = np.zeros((2, len(starts), len(curves.datasets)))
+    for j in range(len(curves.datasets)):
+        others = np.arange(len(curves.datasets)) != j
+        names = tuple(np.array(curves.datasets)[others].tolist())
+        known = Past(Curves(curves.models, names, curves.scores[:, others], curves.ends[:, others]))
+        mean = np.nanmean(places[:, others], axis=1)
+        order = [i for i in np.argsort(-mean, kind="stable") if not missing[i, j]]
+        shown = {curves.models[i]: curves.scores[i, j].tolist() for i in order}
+        end = {curves.models[i]: curves.ends[i, j] for i in order}
+        for row, (start, worth) in enumerate(starts):
+            settings = Settings(curves.stages, price=worth)
+            begun = {model: shown[model] for model in start(list(shown), known, settings)}
+            got = replay(policy, begun, known, settings)
+            spent[row, j], lost[row, j] = got.epochs, max(end.values()) - end[got.winner]
+    return Frontier(curves.datasets, spent, lost, curves.stages)
+
+
+@pytest.mark.skipif(not LCDB.exists(), reason="needs the recorded learning curves")
+def test_on_recorded_curves_it_finds_more_for_its_epochs_than_halving() -> None:
+    """28 learners x 122 datasets, 5 stages; both readings of the area, paired by dataset."""
+    curves = staged(FolderHistory(LCDB).curves(), 5, 20)
+    sizes = (1, 2, 3, 4, 5, 6, 8, 10, 12, 16, 20, 28)
+
+    ours = frontier(curves, price, [(first, worth) for worth in PRICES])
+    halves = frontier(curves, halving, [(lambda names, _, __, k=k: names[:k], 0.0) for k in sizes])
+
+    assert ours.area <= 0.0066
+    for one, other in ((ours.plain, halves.plain), (ours.nested, halves.nested)):
+        difference, error = paired(one, other)
+        assert difference < -2 * error
