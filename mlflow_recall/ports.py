@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Literal, Protocol, TypeVar
+from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 from mlflow_recall.core.arrays import FloatArray, IntArray
 from mlflow_recall.core.clustering import Clustering
 from mlflow_recall.core.recipes import Recipe
 from mlflow_recall.core.records import Dataset, Member, Record
+from mlflow_recall.core.stages import Steps
 from mlflow_recall.errors import TaskError
 
 T = TypeVar("T")
@@ -120,11 +121,16 @@ class History(Protocol):
         ...
 
 
+@runtime_checkable
 class Tables(History, Protocol):
     """A history in files, with what they tell beside it."""
 
     def scores(self) -> Mapping[str, Mapping[tuple[str, str], float]]:
         """Score -> (model, dataset) -> value; higher transfers better."""
+        ...
+
+    def curves(self, metric: str = "") -> Sequence[Steps]:
+        """Curves in whatever steps were recorded; none where the records carry them themselves."""
         ...
 
     def model_features(self) -> Mapping[str, Mapping[str, float | str]]:

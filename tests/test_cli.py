@@ -34,6 +34,8 @@ COMMANDS: tuple[list[str], ...] = (
     ["explain"],
     ["recall"],
     ["select"],
+    ["plan"],
+    ["backtest"],
     ["history"],
     ["history", "show"],
     ["history", "export"],
@@ -222,7 +224,7 @@ BAD: dict[str, tuple[list[str], int, Sequence[str]]] = {
     "unknown policy": (
         ["--dataset", "TARGET", "--policy", "luck"],
         1,
-        ["unknown policy 'luck': expected one of brute_force, fine_selection, halving"],
+        ["unknown policy 'luck': expected one of brute_force, fine_selection, halving, price"],
     ),
     "unknown recommender": (
         ["--dataset", "TARGET", "--recommender", "friend"],

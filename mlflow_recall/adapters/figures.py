@@ -11,13 +11,16 @@ from typing import Any
 from urllib.parse import quote
 
 import numpy as np
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from scipy.cluster.hierarchy import dendrogram
 
 from mlflow_recall.core.clustering import Clustering
 from mlflow_recall.core.matrix import PerformanceMatrix, positions
+from mlflow_recall.core.overview import Overview
 
 _ROW = 0.3  # inches of a model in a figure
+_MEASURED = ListedColormap(["#d62728", "#c7dcef"])  # missing, measured
 
 
 def heat_map(matrix: PerformanceMatrix, clustering: Clustering) -> Figure:
@@ -39,6 +42,43 @@ def heat_map(matrix: PerformanceMatrix, clustering: Clustering) -> Figure:
                 axes.text(column, row, f"{value:.2f}", color=colour, **place)
     figure.colorbar(image, ax=axes, label="final test score")
     return figure
+
+
+def coverage(found: Sequence[Overview], prefix: str = "") -> Figure:
+    """Which cells of each overview are measured, side by side; the best measured first.
+
+    Args:
+        found: at least one.
+        prefix: of every model's name in the registry, which says nothing here.
+    """
+    shapes = [each.matrix.values.shape for each in found]
+    width = sum(2.5 + 0.3 * columns for _, columns in shapes)
+    figure = Figure(
+        figsize=(min(width, 40), min(1.8 + _ROW * max(rows for rows, _ in shapes), 60)),
+        layout="constrained",
+        dpi=110,
+    )
+    for axes, each in zip(figure.subplots(1, len(found), squeeze=False)[0], found, strict=True):
+        measured = ~np.isnan(each.matrix.values)
+        rows = np.argsort(-measured.sum(axis=1), kind="stable")
+        columns = np.argsort(-measured.sum(axis=0), kind="stable")
+        axes.imshow(measured[np.ix_(rows, columns)], aspect="auto", cmap=_MEASURED, vmin=0, vmax=1)
+        names = [each.matrix.models[row].removeprefix(prefix) for row in rows]
+        _label(axes.yaxis, names)
+        _label(axes.xaxis, [each.matrix.datasets[column] for column in columns])
+        axes.tick_params(axis="x", rotation=90)
+        axes.set_title(
+            f"{each.modality} {each.metric}: {each.matrix.coverage:.1%} measured, "
+            f"{len(each.missing)} cells missing (red)".strip(),
+            fontsize="medium",
+        )
+    return figure
+
+
+def _label(axis: Any, names: Sequence[str], most: int = 120) -> None:
+    """Every name, or evenly spaced ones where they would run into each other."""
+    step = -(-len(names) // most)
+    axis.set_ticks(range(0, len(names), step), names[::step], fontsize=7)
 
 
 def tree(clustering: Clustering) -> Figure | None:
@@ -104,6 +144,20 @@ def ranking(
     axes.invert_yaxis()
     axes.set_xlabel("standard deviations from the mean over models")
     axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    return figure
+
+
+def frontiers(points: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
+    """Mean regret over mean epochs of every policy's settings; lower left is better."""
+    figure, axes = _canvas(8, 4.5)
+    for (name, found), marker in zip(points.items(), "os^Dv*Px<>", strict=False):
+        axes.plot(*zip(*found, strict=True), marker=marker, markersize=4, label=name)
+    axes.set_xscale("log")
+    axes.set_xlabel("epochs of training on the target")
+    axes.set_ylabel("regret: best model less the winner")
+    axes.set_ylim(bottom=0)
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    axes.grid(alpha=0.3, which="both")
     return figure
 
 

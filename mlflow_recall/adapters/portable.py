@@ -26,6 +26,7 @@ from mlflow_recall.adapters.registry import MlflowRegistry
 from mlflow_recall.adapters.tracking import ensure_experiment, record_of, search_runs
 from mlflow_recall.core.metrics import METRICS, check_metric
 from mlflow_recall.core.records import Member, Record
+from mlflow_recall.core.stages import Steps
 from mlflow_recall.errors import HistoryError
 from mlflow_recall.ports import Voice
 
@@ -227,6 +228,10 @@ class ExportHistory:
     def scores(self) -> dict[str, dict[tuple[str, str], float]]:
         """See ``ports.Tables.scores``; an export has none."""
         return {}
+
+    def curves(self, metric: str = "") -> list[Steps]:  # noqa: ARG002 - the signature of the port
+        """See ``ports.Tables``: every record carries its own."""
+        return []
 
     def model_features(self) -> dict[str, dict[str, float | str]]:
         """See ``ports.Tables.model_features``: family, architecture and upstream data."""

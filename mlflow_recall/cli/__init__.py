@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import click
 
 from mlflow_recall import __version__
-from mlflow_recall.cli import adopt, choose, history, zoo
+from mlflow_recall.cli import adopt, backtest, choose, history, plan, zoo
 from mlflow_recall.cli.options import CONTEXT
 from mlflow_recall.errors import RecallError, TaskError
 
@@ -78,6 +78,8 @@ for _command in (
     choose.explain,
     choose.recall,
     choose.select,
+    backtest.backtest,
+    plan.plan,
     history.history,
 ):
     commands.add_command(_command)

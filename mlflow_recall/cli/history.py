@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,14 +13,26 @@ from mlflow_recall.cli.options import (
     JSON,
     STORE,
 )
-from mlflow_recall.cli.settings import folder_of
-from mlflow_recall.cli.show import dataset_rows, out, overview_data, overview_line, overview_rows
+from mlflow_recall.cli.show import (
+    coverage_lines,
+    dataset_rows,
+    out,
+    overview_data,
+    overview_line,
+    overview_rows,
+)
 from mlflow_recall.cli.work import bench
-from mlflow_recall.errors import HistoryError
+from mlflow_recall.errors import HistoryError, SettingError
 
 if TYPE_CHECKING:
+    from mlflow_recall.adapters.table_intake import Wanted
     from mlflow_recall.adapters.terminal import Terminal
+    from mlflow_recall.core.overview import Overview
     from mlflow_recall.ports import History
+
+#: value of `--minimize` without a name
+_THE_METRIC = "the metric"
+FORMATS = {"tables": ".csv", "gzip": ".csv.gz", "parquet": ".parquet"}
 
 
 @click.group(context_settings=CONTEXT)
@@ -30,72 +43,216 @@ def history() -> None:
 @history.command("show", context_settings=CONTEXT)
 @click.option("--metric", help="Whose scores to print; by default accuracy, or the first.")
 @click.option("--history", "folder", help="Folder of plain tables in place of the tracking server.")
-@click.option("--minimize", is_flag=True, help="The metric of --history is a loss.")
+@click.option(
+    "--minimize",
+    is_flag=False,
+    flag_value=_THE_METRIC,
+    help="Metrics of --history that are losses, comma separated; without a name: --metric.",
+)
+@click.option("--figure", metavar="FILE", help="Write what is missing as a picture, such as a PNG.")
 @STORE
 @JSON
 def history_show(
-    metric: str, folder: str, minimize: bool, tracking_uri: str, namespace: str, json_to: str
-) -> None:
+    metric: str, folder: str, minimize: str, figure: str, tracking_uri: str, namespace: str,
+    json_to: str,
+) -> None:  # fmt: skip
     """Say how complete a history is, and how far repeats of one fine-tuning differ."""
     from mlflow_recall.adapters.terminal import Terminal
 
+    if figure:
+        _check_picture(figure)
     if folder:
-        _show(folder_of(folder, minimize), metric, json_to, Terminal())
+        _show(_tables(folder, metric, minimize), metric, json_to, Terminal(), figure=figure)
         return
+    if minimize:
+        raise SettingError(f"minimize: expected only beside --history, got {minimize!r}")
     with bench(tracking_uri, namespace) as work:
-        _show(work.bench.history, metric, json_to, work.terminal, work.registry.name_of(""))
+        prefix = work.registry.name_of("")
+        _show(work.bench.history, metric, json_to, work.terminal, prefix, figure)
+
+
+def _tables(folder: str, metric: str, minimize: str) -> History:
+    """Plain tables, or what `history export` wrote."""
+    from mlflow_recall.adapters.portable import ExportHistory
+    from mlflow_recall.adapters.tables import FolderHistory
+
+    if ExportHistory.is_one(folder):
+        return ExportHistory(folder)
+    losses = _names(minimize)
+    if minimize == _THE_METRIC:
+        there = FolderHistory(folder).metrics()
+        if not metric and len(there) != 1:
+            raise SettingError(
+                f"minimize: expected the name of a loss among {', '.join(there) or 'none'}"
+            )
+        losses = (metric or there[0],)
+    return FolderHistory(folder, minimize=losses)
 
 
 def _show(
-    history: History, metric: str, json_to: str, terminal: Terminal, prefix: str = ""
+    history: History,
+    metric: str,
+    json_to: str,
+    terminal: Terminal,
+    prefix: str = "",
+    figure: str = "",
 ) -> None:
+    from mlflow_recall.core.metrics import oriented
     from mlflow_recall.core.overview import overviews
 
     metrics = history.metrics()
     metric = metric or ("accuracy" if "accuracy" in metrics or not metrics else metrics[0])
+    by_name: Callable[[str], bool] = lambda name: oriented(name, 1.0) < 0  # noqa: E731
+    is_loss: Callable[[str], bool] = getattr(history, "is_loss", by_name)
     found = [
         each
         for name in dict.fromkeys((metric, *metrics))
-        for each in overviews(history.records(name), name)
+        for each in overviews(history.records(name), name, is_loss(name))
     ]
     if not found:
         raise HistoryError(
             "history: expected finished fine-tunings with a test score, got partial ones: "
             "run `mlflow-recall benchmark` again, which goes on where it stood"
         )
+    chosen = [each for each in found if each.metric == metric]
+    if figure:
+        _draw(chosen, figure, prefix)
     out(json_to, overview_data(found))
     if json_to == "-":
         return
     terminal.table("history", overview_rows(found))
-    for each in found:
-        if each.metric == metric:
-            terminal.table(f"{each.modality} {metric}".strip(), dataset_rows(each, prefix))
-            click.echo(overview_line(each))
+    for each in chosen:
+        terminal.table(f"{each.modality} {metric}".strip(), dataset_rows(each, prefix))
+        for line in coverage_lines(each, prefix):
+            click.echo(line)
+        for weakness in each.weaknesses:
+            terminal.say(f"note: {weakness}")
+        click.echo(overview_line(each))
+
+
+def _draw(found: list[Overview], file: str, prefix: str) -> None:
+    from mlflow_recall.adapters.figures import coverage
+
+    coverage(found, prefix).savefig(file)
+
+
+def _check_picture(file: str) -> None:
+    """Refuse before anything is read."""
+    from matplotlib.figure import Figure
+
+    known = sorted(Figure().canvas.get_supported_filetypes())
+    path = Path(file)
+    if path.suffix[1:].lower() not in known or not path.absolute().parent.is_dir():
+        raise SettingError(
+            f"figure: expected a file in an existing folder that ends in one of "
+            f"{', '.join(known)}, got {file!r}"
+        )
 
 
 @history.command("export", context_settings=CONTEXT)
-@click.option("--to", required=True, help="Folder for runs.jsonl and models.jsonl.")
+@click.option("--to", required=True, help="Folder to write.")
+@click.option(
+    "--format",
+    "kind",
+    default="runs",
+    show_default=True,
+    type=click.Choice(["runs", *FORMATS]),
+    help="runs (JSON lines, nothing lost), or plain tables: CSV, gzipped, or Parquet.",
+)
 @STORE
 @JSON
-def history_export(to: str, tracking_uri: str, namespace: str, json_to: str) -> None:
+def history_export(to: str, kind: str, tracking_uri: str, namespace: str, json_to: str) -> None:
     """Write all finished benchmark runs and registered models of a namespace."""
     with bench(tracking_uri, namespace) as work:
-        moved = work.portable.export(Path(to), work.terminal)
-        out(json_to, vars(moved))
+        if kind == "runs":
+            moved = work.portable.export(Path(to), work.terminal)
+            out(json_to, vars(moved))
+            line = f"{moved.runs} runs and {moved.models} models are in {to}"
+        else:
+            from mlflow_recall.adapters.table_export import TableExport
+
+            tables = TableExport(work.bench.client, work.bench.namespace, work.registry)
+            told = tables.export(Path(to), FORMATS[kind], work.terminal)
+            out(json_to, vars(told))
+            for note in told.notes:
+                work.terminal.say(f"note: {note}")
+            losses = f"; losses among them: {', '.join(told.minimize)}" if told.minimize else ""
+            line = (
+                f"{told.runs} fine-tunings of {told.models} models on {told.datasets} datasets by "
+                f"{', '.join(told.metrics)} are in {to}{losses}"
+            )
         if json_to != "-":
-            click.echo(f"{moved.runs} runs and {moved.models} models are in {to}")
+            click.echo(line)
 
 
 @history.command("import", context_settings=CONTEXT)
-@click.option("--from", "folder", required=True, help="Folder that `history export` wrote.")
+@click.option(
+    "--from", "folder", required=True, help="Folder that `history export` wrote, or of tables."
+)
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="NAME[=OTHER]",
+    help="Metric of the tables to take in, and its name here, such as top1=accuracy [all].",
+)
+@click.option(
+    "--minimize", multiple=True, help="Metrics of the tables that are losses, comma separated."
+)
+@click.option("--modality", help="text or image, for tables that do not tell it.")
+@click.option("--percent", is_flag=True, help="Accuracies of the tables are percentages.")
 @STORE
 @JSON
-def history_import(folder: str, tracking_uri: str, namespace: str, json_to: str) -> None:
-    """Replay an export into MLflow; what is there already is skipped."""
+def history_import(
+    folder: str, metrics: tuple[str, ...], minimize: tuple[str, ...], modality: str,
+    percent: bool, tracking_uri: str, namespace: str, json_to: str,
+) -> None:  # fmt: skip
+    """Take a history into MLflow; what is there already is skipped."""
+    from mlflow_recall.adapters.portable import ExportHistory
+    from mlflow_recall.adapters.tables import FolderHistory
+
+    told = {
+        "metric": metrics, "minimize": minimize, "modality": modality, "percent": percent,
+    }  # fmt: skip
+    tables = FolderHistory.is_one(folder) and not ExportHistory.is_one(folder)
+    if not tables and (given := [name for name, value in told.items() if value]):
+        raise SettingError(
+            f"{given[0]}: expected only for a folder with a table matrix, got {folder!r}"
+        )
+    wanted = _wanted(metrics, minimize, modality, percent) if tables else None
     with bench(tracking_uri, namespace) as work:
-        moved = work.portable.take_in(Path(folder), work.terminal)
+        if wanted is None:
+            moved = work.portable.take_in(Path(folder), work.terminal)
+        else:
+            moved = _table_import(work).take_in(Path(folder), wanted, work.terminal)
         out(json_to, vars(moved))
         if json_to != "-":
             click.echo(
                 f"{moved.runs} runs are new, {moved.known} were there, {moved.models} models"
             )
+
+
+def _table_import(work: Any) -> Any:
+    from mlflow_recall.adapters.table_import import TableImport
+
+    return TableImport(work.bench.client, work.bench.namespace, work.registry)
+
+
+def _wanted(
+    metrics: tuple[str, ...], minimize: tuple[str, ...], modality: str, percent: bool
+) -> Wanted:
+    from mlflow_recall.adapters.table_intake import Wanted
+
+    names = [name for text in metrics for name in _names(text)]
+    pairs = {name.strip(): (other or name).strip() for name, _, other in map(_pair, names)}
+    losses = [name for text in minimize for name in _names(text)]
+    return Wanted(pairs, tuple(losses), modality or "", percent)
+
+
+def _pair(text: str) -> tuple[str, str, str]:
+    return text.rpartition("=") if "=" in text else (text, "", "")
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    """Names between commas."""
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())

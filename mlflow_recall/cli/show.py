@@ -123,6 +123,7 @@ def overview_data(found: Sequence[Overview]) -> dict[str, Any]:
             "noise": each.noise.deviation,
             "repeated": {"cells": each.noise.cells, "runs": each.noise.runs},
             "missing": [{"model": m, "dataset": d} for m, d in each.missing],
+            "notes": each.weaknesses,
         }
     return data
 
@@ -151,8 +152,7 @@ def dataset_rows(each: Overview, prefix: str = "") -> list[dict[str, object]]:
         each: of one modality and metric.
         prefix: of every model's name in the registry, which says nothing here.
     """
-    from mlflow_recall.core.metrics import oriented
-
+    sign = -1.0 if each.loss else 1.0
     rows: list[dict[str, object]] = []
     for dataset, column in zip(each.matrix.datasets, each.matrix.values.T, strict=True):
         known = sorted(
@@ -165,13 +165,43 @@ def dataset_rows(each: Overview, prefix: str = "") -> list[dict[str, object]]:
                 "dataset": dataset,
                 "measured": len(known),
                 "missing": len(column) - len(known),
-                "best": oriented(each.metric, -best),
+                "best": sign * -best,
                 "by": model.removeprefix(prefix),
-                "median": oriented(each.metric, -known[len(known) // 2][0]),
-                "worst": oriented(each.metric, -known[-1][0]),
+                "median": sign * -known[len(known) // 2][0],
+                "worst": sign * -known[-1][0],
             }
         )
     return rows
+
+
+def coverage_lines(each: Overview, prefix: str = "") -> list[str]:
+    """A heat map in characters of what is missing: none where nothing is.
+
+    Args:
+        each: of one modality and metric.
+        prefix: of every model's name in the registry, which says nothing here.
+    """
+    from mlflow_recall.core.overview import coverage_map
+
+    if not each.missing:
+        return []
+    found = coverage_map(each.matrix)
+    labels = [_block_label([name.removeprefix(prefix) for name in row]) for row in found.rows]
+    width = max(map(len, labels))
+    shades = "·░▒▓█"  # nothing, up to a third, up to two thirds, more, all
+    lines = [f"measured {shades[-1]}, missing {shades[0]}; the best measured come first"]
+    for label, shares in zip(labels, found.shares, strict=True):
+        blocks = (shades[0 if s == 0 else 4 if s == 1 else 1 + int(3 * s)] for s in shares)
+        lines.append(f"{label:<{width}} {''.join(blocks)}")
+    ends = found.columns[0], found.columns[-1]
+    lines.append(f"{'columns':<{width}} {ends[0][0]} … {ends[1][-1]}")
+    return lines
+
+
+def _block_label(names: Sequence[str], most: int = 36) -> str:
+    """A row's models: its only one, or how many they are and one of them."""
+    label = names[0] if len(names) == 1 else f"{len(names)} models, {names[0]} …"
+    return label if len(label) <= most else f"{label[: most - 1]}…"
 
 
 def overview_line(each: Overview) -> str:

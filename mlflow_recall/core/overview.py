@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mlflow_recall.core.arrays import AnyArray, FloatArray, IntArray, frozen
 from mlflow_recall.core.history import method_of
 from mlflow_recall.core.matrix import PerformanceMatrix
+from mlflow_recall.core.metrics import oriented
 from mlflow_recall.core.records import Record
 
 
@@ -33,6 +35,8 @@ class Overview:
     #: final test scores, repeats averaged
     matrix: PerformanceMatrix
     noise: Noise
+    #: lower values of the metric are better where it is recorded; inside, the sign is turned
+    loss: bool = False
 
     @property
     def cells(self) -> int:
@@ -48,19 +52,44 @@ class Overview:
             for i, j in zip(rows, columns, strict=True)
         ]
 
+    @property
+    def weaknesses(self) -> list[str]:
+        """What keeps this history from teaching anything, one line each; often none."""
+        measured = ~np.isnan(self.matrix.values)
+        found = []
+        if len(self.matrix.models) == 1:
+            found.append(f"{self.matrix.models[0]} is the only model: there is nothing to choose")
+        if len(self.matrix.datasets) == 1:
+            found.append(
+                f"{self.matrix.datasets[0]} is the only dataset: none can be held out, and how "
+                "alike two models are rests on one difference"
+            )
+        shared = measured[:, measured.sum(axis=0) > 1].sum(axis=1)  # (m,) datasets
+        if len(self.matrix.models) > 1 and not shared.all():
+            alone = [self.matrix.models[row] for row in np.flatnonzero(shared == 0)]
+            more = f" and {len(alone) - 3} more" if len(alone) > 3 else ""
+            found.append(
+                f"{', '.join(alone[:3])}{more} share no dataset with any other model: they cannot "
+                "be compared"
+            )
+        return found
 
-def overviews(records: Sequence[Record], metric: str) -> list[Overview]:
+
+def overviews(records: Sequence[Record], metric: str, loss: bool | None = None) -> list[Overview]:
     """One overview a modality, in alphabetical order; records of none are a modality of their own.
 
     Args:
         records: of that metric, as a ``History`` returned them.
         metric: its name.
+        loss: whether it is a loss where it was recorded; by default what its name says.
     """
     done = [record for record in records if record.complete]
+    lower = oriented(metric, 1.0) < 0 if loss is None else loss
     found = []
     for modality in sorted({record.modality for record in done}):
         some = [record for record in done if record.modality == modality]
-        found.append(Overview(modality, metric, PerformanceMatrix.of(some), noise_floor(some)))
+        matrix = PerformanceMatrix.of(some)
+        found.append(Overview(modality, metric, matrix, noise_floor(some), lower))
     return found
 
 
@@ -82,3 +111,44 @@ def noise_floor(records: Sequence[Record]) -> Noise:
         return Noise(float("nan"), 0, 0)
     squares = sum(float(((tests - tests.mean()) ** 2).sum()) for tests in scores)
     return Noise(float(np.sqrt(squares / (runs - len(scores)))), len(scores), runs)
+
+
+@dataclass(frozen=True, eq=False)
+class CoverageMap:
+    """Which cells are measured, in few enough rows and columns to look at."""
+
+    #: models of each row, and datasets of each column; the best measured first
+    rows: tuple[tuple[str, ...], ...]
+    columns: tuple[tuple[str, ...], ...]
+    #: (r, c) measured share of the cells of a row and column, in [0, 1], read-only
+    shares: FloatArray
+
+
+def coverage_map(matrix: PerformanceMatrix, rows: int = 24, columns: int = 72) -> CoverageMap:
+    """Models and datasets by how completely they are measured, in blocks of equal size.
+
+    Models that lack nothing are one row, whatever their number: it is the gaps that are looked for.
+
+    Args:
+        matrix: at least one model and dataset.
+        rows: most rows, at least 2.
+        columns: most columns.
+    """
+    measured = ~np.isnan(matrix.values)  # (m, d)
+    models = np.argsort(-measured.sum(axis=1), kind="stable")
+    datasets = np.argsort(-measured.sum(axis=0), kind="stable")
+    full = int(measured.all(axis=1).sum())
+    whole = [models[:full]] if full else []
+    row = [*whole, *_blocks(models[full:], rows - len(whole))]
+    column = _blocks(datasets, columns)
+    shares = [[float(measured[np.ix_(i, j)].mean()) for j in column] for i in row]
+    return CoverageMap(_named(matrix.models, row), _named(matrix.datasets, column), frozen(shares))
+
+
+def _blocks(places: IntArray, most: int) -> list[AnyArray]:
+    """At most so many consecutive parts, none of them empty."""
+    return np.array_split(places, min(most, len(places))) if len(places) else []
+
+
+def _named(names: Sequence[str], blocks: Sequence[AnyArray]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(names[place] for place in block) for block in blocks)

@@ -55,48 +55,61 @@ def staged(curves: Iterable[Steps], stages: int, least: int) -> Curves:
 
     Args:
         curves: validation and test splits.
-        stages: at least 1.
+        stages: at least 1; 0: the last common steps of each dataset, as many as most datasets
+            have, as where epochs were recorded.
         least: models that a step and a dataset need.
 
     Raises:
         HistoryError: no dataset is left.
     """
-    if stages < 1:
+    if stages < 0:
         raise HistoryError(f"stages: expected at least 1, got {stages}")
-    by_dataset: dict[str, dict[str, dict[str, Mapping[float, float]]]] = {}
+    points: dict[str, dict[str, dict[str, dict[float, float]]]] = {}
     for curve in curves:
-        points = dict(zip(curve.steps, curve.values, strict=True))
-        by_dataset.setdefault(curve.dataset, {}).setdefault(curve.split, {})[curve.model] = points
+        by_split = points.setdefault(curve.dataset, {"val": {}, "test": {}})
+        if curve.split in by_split:
+            by_split[curve.split][curve.model] = dict(zip(curve.steps, curve.values, strict=True))
+    common = {dataset: _common(points[dataset]["val"].values(), least) for dataset in points}
+    counts = Counter(len(steps) for steps in common.values() if steps)
+    usual = max(counts, key=lambda count: (counts[count], count), default=1)
     found: dict[str, dict[str, tuple[list[float], float]]] = {}
-    for dataset, splits in sorted(by_dataset.items()):
-        validation, test = splits.get("val", {}), splits.get("test", {})
-        chosen = _steps([set(points) for points in validation.values()], stages, least)
+    for dataset, steps in sorted(common.items()):
+        chosen = _spread(steps, stages) if stages else _last(steps, usual)
+        validation, test = points[dataset]["val"], points[dataset]["test"]
         complete = {
-            model: ([points[step] for step in chosen], test[model][chosen[-1]])
-            for model, points in validation.items()
-            if chosen and set(chosen) <= set(points) and chosen[-1] in test.get(model, {})
+            model: ([scores[step] for step in chosen], test[model][chosen[-1]])
+            for model, scores in validation.items()
+            if chosen and set(chosen) <= set(scores) and chosen[-1] in test.get(model, {})
         }
         if len(complete) >= max(1, least):
             found[dataset] = complete
     if not found:
         raise HistoryError(
-            f"curves: expected datasets with {least} models on at least {stages + 1} common steps "
-            f"of the splits val and test, got none of {len(by_dataset)}: try fewer --stages or "
-            "--min-models"
+            f"curves: expected datasets with {least} models on at least "
+            f"{stages + 1 if stages else usual} common steps of the splits val and test, got none "
+            f"of {len(points)}: try fewer --stages or --min-models"
         )
-    return _curves(found, stages)
+    return _curves(found, stages or usual)
 
 
-def _steps(measured: Sequence[set[float]], stages: int, least: int) -> list[float]:
-    """The steps of one dataset that are stages; none where there are too few."""
+def _common(measured: Iterable[Mapping[float, float]], least: int) -> list[float]:
+    """The steps that at least ``least`` models have, ascending."""
     counts = Counter(step for steps in measured for step in steps)
-    common = sorted(step for step, count in counts.items() if count >= least)
+    return sorted(step for step, count in counts.items() if count >= least)
+
+
+def _spread(common: Sequence[float], stages: int) -> list[float]:
+    """The common steps that are stages; none where there are too few."""
     if len(common) < stages + 1:
         return []
     first = max(1, len(common) - 1 - _BEFORE)
     first = min(first, len(common) - stages)  # stages differ
     places = np.linspace(first, len(common) - 1, stages).round().astype(int)
     return [common[place] for place in places]
+
+
+def _last(common: Sequence[float], stages: int) -> list[float]:
+    return list(common[-stages:]) if len(common) >= stages else []
 
 
 def _curves(found: Mapping[str, Mapping[str, tuple[list[float], float]]], stages: int) -> Curves:

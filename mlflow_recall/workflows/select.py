@@ -154,9 +154,11 @@ def _plan(config: SelectConfig, recalled: Recalled, bench: Bench) -> _Plan:
         return _Plan(policy, settings, None, recipes)
     curves = Curves.of(prospect.usable.records)
     known = prospect.usable.recipes
-    if any(recipe != known.get(name, recipe) for name, recipe in recipes.items()):
+    recorded = {name: recipe for name, recipe in recipes.items() if name in curves.models}
+    if any(recipe != known.get(name) for name, recipe in recorded.items()):
+        why = "unknown in" if any(name not in known for name in recorded) else "another than"
         bench.voice.say(
-            "note: another recipe than the history's: trends do not hold, halving decides"
+            f"note: the recipe is {why} the history's: trends do not hold, halving decides"
         )
         return _Plan("halving", settings, None, recipes)
     if not curves.stages:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from mlflow_recall.adapters.figures import (
     candidates_link,
+    coverage,
     heat_map,
     markdown_table,
     race,
@@ -21,6 +22,7 @@ from mlflow_recall.adapters.figures import (
 from mlflow_recall.core.arrays import frozen
 from mlflow_recall.core.clustering import cluster
 from mlflow_recall.core.matrix import PerformanceMatrix
+from mlflow_recall.core.overview import Noise, Overview
 
 MATRIX = PerformanceMatrix(
     ("a", "b", "c", "d"),
@@ -56,6 +58,32 @@ def test_the_heat_map_shows_every_score_in_the_order_of_the_clusters() -> None:
     assert sorted(text.get_text() for text in axes.texts) == sorted(
         f"{value:.2f}" for value in MATRIX.values.ravel() if not np.isnan(value)
     )
+
+
+def test_the_coverage_has_the_best_measured_first_and_a_panel_a_modality() -> None:
+    found = [Overview(m, "acc", MATRIX, Noise(math.nan, 0, 0)) for m in ("image", "text")]
+
+    axes = drawn(figure := coverage(found, "a"))
+
+    assert len(figure.axes) == 2
+    assert ticks(axes.xaxis) == ["x", "y"]
+    assert ticks(axes.yaxis) == ["", "b", "c", "d"]  # without the prefix
+    assert np.asarray(axes.images[0].get_array()).tolist() == [[1, 1], [1, 1], [1, 1], [1, 0]]
+    assert axes.get_title() == "image acc: 87.5% measured, 1 cells missing (red)"
+
+
+def test_the_coverage_of_a_large_zoo_can_be_drawn() -> None:
+    """Names that would run into each other are thinned."""
+    names = tuple(str(i) for i in range(300))
+    values = np.where(np.random.default_rng(0).random((300, 300)) < 0.5, 0.5, np.nan)
+
+    axes = drawn(
+        coverage(
+            [Overview("", "acc", PerformanceMatrix(names, names, frozen(values)), Noise(0, 0, 0))]
+        )
+    )
+
+    assert len(ticks(axes.yaxis)) <= 120
 
 
 def test_the_tree_names_every_model_and_k_means_has_none() -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from mlflow_recall.core.overview import noise_floor, overviews
+from mlflow_recall.core.arrays import frozen
+from mlflow_recall.core.matrix import PerformanceMatrix
+from mlflow_recall.core.overview import coverage_map, noise_floor, overviews
 from mlflow_recall.core.recipes import Recipe
 from mlflow_recall.core.records import Record
 
@@ -152,3 +155,74 @@ def test_what_differs_in_more_than_the_seed_is_no_repeat(other: dict[str, object
 
 def test_without_records_the_noise_is_unknown() -> None:
     assert math.isnan(noise_floor([]).deviation)
+
+
+# --- what is missing, and what cannot be learnt --------------------------------------------------
+
+
+def matrix(measured: np.ndarray) -> PerformanceMatrix:
+    """Models ``m0``, ... and datasets ``d0``, ... with a score where measured."""
+    rows, columns = measured.shape
+    return PerformanceMatrix(
+        tuple(f"m{i}" for i in range(rows)),
+        tuple(f"d{j}" for j in range(columns)),
+        frozen(np.where(measured, 0.5, np.nan)),
+    )
+
+
+def test_a_small_map_is_the_matrix_with_the_gaps_in_the_corner() -> None:
+    """Rows and columns by how much is measured; models that lack nothing are one row."""
+    found = coverage_map(matrix(np.array([[0, 1, 0], [1, 1, 1], [0, 1, 1], [1, 1, 1]], bool)))
+
+    assert found.rows == (("m1", "m3"), ("m2",), ("m0",))
+    assert found.columns == (("d1",), ("d2",), ("d0",))
+    assert found.shares.tolist() == [[1, 1, 1], [1, 1, 0], [1, 0, 0]]
+
+
+def test_a_large_map_has_every_name_once_and_the_same_coverage() -> None:
+    """Blocks differ in size, so their shares count by their cells."""
+    measured = np.random.default_rng(0).random((100, 37)) < 0.7
+    measured[::5] = True
+
+    found = coverage_map(matrix(measured), rows=7, columns=10)
+
+    assert found.shares.shape == (7, 10)
+    assert sorted(name for row in found.rows for name in row) == sorted(f"m{i}" for i in range(100))
+    assert sorted(name for some in found.columns for name in some) == sorted(
+        f"d{j}" for j in range(37)
+    )
+    sizes = np.outer([len(row) for row in found.rows], [len(some) for some in found.columns])
+    assert (found.shares * sizes).sum() == pytest.approx(measured.sum())
+    assert (found.shares[0] == 1).all()
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_map_of_nothing_and_of_everything(share: float) -> None:
+    found = coverage_map(matrix(np.full((3, 2), bool(share))))
+
+    assert (found.shares == share).all()
+
+
+def test_a_history_that_can_teach_has_no_weakness() -> None:
+    (found,) = overviews([record(m, d) for m in "ab" for d in "xy"], "accuracy")
+
+    assert found.weaknesses == []
+
+
+def test_weaknesses_are_named() -> None:
+    def told(*cells: str) -> str:
+        (found,) = overviews([record(*cell) for cell in cells], "accuracy")
+        return "; ".join(found.weaknesses)
+
+    assert "a is the only model" in told("ax", "ay")
+    assert "x is the only dataset" in told("ax", "bx")
+    assert told("ax", "bx", "by", "cz") == (
+        "c share no dataset with any other model: they cannot be compared"
+    )
+
+
+def test_a_loss_is_known_by_its_name_unless_told() -> None:
+    told = [overviews([record()], *argv)[0].loss for argv in (("log_loss",), ("f1_macro",))]
+
+    assert told == [True, False]
+    assert overviews([record()], "rmse", True)[0].loss

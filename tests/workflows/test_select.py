@@ -530,7 +530,7 @@ def test_with_another_recipe_trends_are_off_and_halving_decides(
         "false",
     )
     assert (
-        "note: another recipe than the history's: trends do not hold, halving decides"
+        "note: the recipe is another than the history's: trends do not hold, halving decides"
         in voice.lines
     )
     stages = int(str(recipe.get("epochs", EPOCHS)))

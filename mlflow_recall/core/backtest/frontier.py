@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from mlflow_recall.core.arrays import FloatArray, frozen
+from mlflow_recall.core.arrays import FloatArray, IntArray, frozen
 from mlflow_recall.errors import HistoryError
 
 #: settings a policy may be given: with more, the best of them flatters
@@ -42,6 +42,11 @@ class Frontier:
             raise HistoryError(
                 f"frontier: expected 1 to {MOST_SETTINGS} settings fixed beforehand, got {shape[0]}"
             )
+        if (self.epochs[0] != self.stages).any():
+            raise HistoryError(
+                f"frontier: expected a first setting that trains one model for {self.stages} "
+                f"epochs, got one that costs {self.epochs[0].mean():g}"
+            )
         object.__setattr__(self, "epochs", frozen(self.epochs))
         object.__setattr__(self, "regrets", frozen(self.regrets))
 
@@ -61,7 +66,8 @@ class Frontier:
     @cached_property
     def plain(self) -> FloatArray:
         """(d,) mean regret over the costs, each with the setting that is best on all datasets."""
-        return self._regret_of(self._chosen(self.epochs.mean(axis=1), self.regrets.mean(axis=1)))
+        chosen = self._chosen(self.epochs.mean(axis=1), self.regrets.mean(axis=1))
+        return self._regret_of(chosen[:, None])
 
     @cached_property
     def nested(self) -> FloatArray:
@@ -84,18 +90,19 @@ class Frontier:
         """``area`` with each cost's setting chosen on the other datasets; NaN of one dataset."""
         return float(self.nested.mean())
 
-    def _chosen(self, epochs: FloatArray, regrets: FloatArray) -> FloatArray:
-        """(c,) number of the best setting that is affordable at each cost."""
-        # one model to the end is always affordable, whatever a rounding says of its mean cost
-        affordable = epochs <= self.costs[:, None] + 1e-9
-        affordable[:, np.argmin(epochs)] = True
-        return np.where(affordable, regrets, np.inf).argmin(axis=1).astype(np.float64)
+    @property
+    def error(self) -> float:
+        """Standard error of ``area`` over datasets."""
+        return paired(self.plain, np.zeros_like(self.plain))[1]
 
-    def _regret_of(self, chosen: FloatArray) -> FloatArray:
-        """(d,) mean over costs; ``chosen`` is (c,) or (c, d)."""
-        rows = np.broadcast_to(
-            chosen.reshape(len(self.costs), -1), (len(self.costs), len(self.datasets))
-        ).astype(np.intp)
+    def _chosen(self, epochs: FloatArray, regrets: FloatArray) -> IntArray:
+        """(c,) number of the best setting that is affordable at each cost."""
+        affordable = epochs <= self.costs[:, None] + 1e-9
+        return np.where(affordable, regrets, np.inf).argmin(axis=1)
+
+    def _regret_of(self, chosen: IntArray) -> FloatArray:
+        """(d,) mean over costs of the chosen settings' regrets; ``chosen`` is (c, 1) or (c, d)."""
+        rows = np.broadcast_to(chosen, (len(self.costs), len(self.datasets)))
         found: FloatArray = np.take_along_axis(self.regrets, rows, axis=0).mean(axis=0)
         return found
 

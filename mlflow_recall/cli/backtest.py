@@ -1,0 +1,147 @@
+"""The command that says how far a history can be trusted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mlflow_recall.cli.options import CONTEXT, JSON, STORE
+from mlflow_recall.cli.settings import folder_of
+from mlflow_recall.cli.show import out
+from mlflow_recall.cli.work import bench
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mlflow_recall.adapters.terminal import Terminal
+    from mlflow_recall.workflows.backtest import Backtested
+
+
+@click.command(context_settings=CONTEXT)
+@click.option("--metric", help="What to judge by [accuracy, or the only one of --history].")
+@click.option("--modality", help="text or image; by default all that are recorded.")
+@click.option("--stages", default=0, type=click.IntRange(min=0), help="Of a curve; 0: as recorded.")
+@click.option(
+    "--min-models",
+    default=0,
+    type=click.IntRange(min=0),
+    help="Models that a step and a dataset of --history need; 0: half of them.",
+)
+@click.option(
+    "--top-k", default=10, show_default=True, type=click.IntRange(min=1), help="Candidates."
+)
+@click.option("--tolerance", type=float, help="Gap that does not matter [0.01].")
+@click.option("--price", default=0.001, show_default=True, help="Score that an epoch must bring.")
+@click.option("--history", help="Folder of plain tables in place of the tracking server.")
+@click.option("--minimize", is_flag=True, help="The metric of --history is a loss.")
+@click.option("--drop-dataset", multiple=True, help="Leave a dataset out.")
+@STORE
+@JSON
+def backtest(
+    metric: str, modality: str, stages: int, min_models: int, top_k: int, tolerance: float | None,
+    price: float, history: str, minimize: bool, drop_dataset: tuple[str, ...], tracking_uri: str,
+    namespace: str, json_to: str,
+) -> None:  # fmt: skip
+    """Replay recommenders and policies on what is recorded, each dataset held out in turn.
+
+    Says how far the history can be trusted, and keeps what it favours: `select` uses that from
+    then on where nobody asks for something else.
+    """
+    from mlflow_recall.adapters.terminal import Terminal
+    from mlflow_recall.config import BacktestConfig
+    from mlflow_recall.workflows.backtest import backtest_history, backtest_zoo
+
+    config = BacktestConfig(
+        metric or "", modality or "", stages, min_models, top_k, tolerance, price,
+        tuple(drop_dataset),
+    )  # fmt: skip
+    if history:
+        terminal = Terminal()
+        _show(backtest_history(config, folder_of(history, minimize), terminal), json_to, terminal)
+        return
+    with bench(tracking_uri, namespace) as work:
+        _show(backtest_zoo(config, work.bench), json_to, work.terminal)
+
+
+def _show(found: Sequence[Backtested], json_to: str, terminal: Terminal) -> None:
+    from mlflow_recall.workflows.backtest import (
+        calibration_rows,
+        frontier_rows,
+        policy_rows,
+        recommender_rows,
+    )
+
+    data = [backtest_data(each) for each in found]
+    out(json_to, data[0] if len(data) == 1 else {"by_modality": data})
+    if json_to == "-":
+        return
+    for each in found:
+        title = f"{each.modality} {each.metric}".strip()
+        terminal.table(f"recommenders, {title}", recommender_rows(each))
+        terminal.table(f"policies, {title}", policy_rows(each))
+        terminal.table(f"frontiers, {title}", frontier_rows(each))
+        terminal.table(f"gaps to the best, {title}", calibration_rows(each))
+        for sentence in each.conclusion.sentences:
+            click.echo(sentence)
+        used = each.conclusion.defaults
+        many = f"{used.top_k} candidates" if used.top_k else "its own candidates"
+        click.echo(
+            f"{title}: rank by {used.ranker}, pick by {used.picker}, stop by {used.policy} with "
+            f"{many}" + (f"; `auto` from now on, run {each.run_id}" if each.run_id else "")
+        )
+
+
+def backtest_data(found: Backtested) -> dict[str, Any]:
+    """A back-test for machines."""
+    tested, conclusion = found.policies, found.conclusion
+    return {
+        "modality": found.modality,
+        "metric": found.metric,
+        "models": len(found.matrix.models),
+        "datasets": len(found.matrix.datasets),
+        "recommenders": {
+            name: {
+                **{measure: each.mean for measure, each in judged.summary.items()},
+                "targets": len(judged.datasets),
+            }
+            for name, judged in found.contest.judged.items()
+        },
+        "left_out": dict(found.contest.left_out),
+        "calibration": {
+            each.name: {
+                "promised": each.promised,
+                **{
+                    name: {"mean": value.mean, "se": value.error}
+                    for name, value in each.summary.items()
+                },
+            }
+            for each in found.calibrations
+        },
+        "policies": {
+            name: {
+                "epochs": float(each.epochs.mean()),
+                "regret": float(each.regrets.mean()),
+                "within_tolerance": each.within(found.tolerance),
+                "candidates": float(each.candidates.mean()),
+                "targets": len(each.datasets),
+            }
+            for name, each in (tested.table if tested else {}).items()
+        },
+        "frontier": {
+            name: {
+                "points": [list(point) for point in each.points],
+                "area": each.area,
+                "area_nested": each.area_nested,
+                "se": each.error,
+            }
+            for name, each in (tested.frontiers if tested else {}).items()
+        },
+        "verdict": {
+            "applies": conclusion.applies,
+            "misleads": list(conclusion.misleads),
+            "defaults": vars(conclusion.defaults),
+            "sentences": list(conclusion.sentences),
+        },
+        "run_id": found.run_id,
+    }

@@ -1,0 +1,185 @@
+"""History -> tables, pictures and words about it, and what `auto` stands for from then on."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from click.testing import CliRunner
+from prepared import EPOCHS, Heard, Zoo, bench_of, text_zoo
+
+from mlflow_recall.adapters.defaults import read_defaults, write_defaults
+from mlflow_recall.adapters.tables import FolderHistory
+from mlflow_recall.cli import commands
+from mlflow_recall.config import BacktestConfig
+from mlflow_recall.core.defaults import Defaults
+from mlflow_recall.core.recommend import RECOMMENDERS
+from mlflow_recall.errors import HistoryError
+from mlflow_recall.workflows.backtest import Backtested, backtest_history, backtest_zoo
+
+MODELS, DATASETS, STEPS = 9, 8, 6
+
+
+def tables(folder: Path, *, shuffled: bool = False, steps: int = STEPS) -> FolderHistory:
+    """Strong and weak models on easy and hard datasets, with curves; shuffled: nobody is strong."""
+    rng = np.random.default_rng(0)
+    strength = np.linspace(-0.2, 0.2, MODELS)[:, None]
+    if shuffled:
+        strength = np.column_stack([rng.permutation(strength[:, 0]) for _ in range(DATASETS)])
+    ends = 0.6 + strength + 0.02 * rng.normal(size=(MODELS, DATASETS))
+    cells, points = [], []
+    for i, j in np.ndindex(ends.shape):
+        cells.append((f"m{i}", f"d{j}", "acc", ends[i, j]))
+        for step in range(1, steps + 1):
+            seen = ends[i, j] * (0.5 + 0.5 * step / steps)
+            points.append((f"m{i}", f"d{j}", step, "val", "acc", seen + 0.01 * rng.normal()))
+            points.append((f"m{i}", f"d{j}", step, "test", "acc", seen))
+    folder.mkdir(exist_ok=True)
+    columns = ["model", "dataset", "metric", "value"]
+    pd.DataFrame(cells, columns=columns).to_csv(folder / "matrix.csv", index=False)
+    columns = ["model", "dataset", "step", "split", "metric", "value"]
+    pd.DataFrame(points, columns=columns).to_csv(folder / "curves.csv", index=False)
+    return FolderHistory(folder)
+
+
+def tested(folder: FolderHistory, **settings: Any) -> Backtested:
+    (found,) = backtest_history(BacktestConfig(**settings), folder, Heard())
+    return found
+
+
+# --- plain tables --------------------------------------------------------------------------------
+
+
+def test_every_recommender_and_policy_is_replayed(tmp_path: Path) -> None:
+    found = tested(tables(tmp_path), top_k=4)
+
+    assert {*found.contest.judged, *found.contest.left_out} == {"random", *RECOMMENDERS}
+    assert "paper" in found.contest.left_out  # without scores there is nothing to multiply
+    assert found.policies is not None
+    assert found.policies.stages == STEPS
+    assert set(found.policies.table["brute_force of all"].epochs) == {MODELS * STEPS}
+    assert set(found.policies.table["halving"].candidates) == {4}
+    assert {"halving", "price", "optuna_hyperband"} <= set(found.policies.frontiers)
+
+
+def test_a_history_of_strong_and_weak_models_applies(tmp_path: Path) -> None:
+    found = tested(tables(tmp_path))
+
+    assert found.conclusion.applies
+    assert not found.conclusion.misleads
+    assert found.conclusion.sentences[0].startswith("The history applies: ")
+
+
+def test_a_shuffled_history_does_not_apply_and_more_are_trained(tmp_path: Path) -> None:
+    straight = tested(tables(tmp_path / "straight"))
+    shuffled = tested(tables(tmp_path / "shuffled", shuffled=True))
+
+    assert not shuffled.conclusion.applies
+    assert shuffled.conclusion.sentences[0].startswith("The history does not apply: ")
+    assert shuffled.conclusion.defaults.policy != "price"
+    assert shuffled.conclusion.defaults.top_k >= 2 * Defaults().top_k
+    assert straight.conclusion.defaults.top_k < shuffled.conclusion.defaults.top_k
+
+
+def test_the_same_records_give_the_same_answer(tmp_path: Path) -> None:
+    folder = tables(tmp_path)
+    one, two = tested(folder), tested(folder)
+
+    assert one.conclusion == two.conclusion
+
+
+def test_finer_curves_are_read_at_so_many_stages(tmp_path: Path) -> None:
+    folder = tables(tmp_path, steps=14)
+    asked, usual = tested(folder, stages=4), tested(folder)
+
+    assert asked.policies is not None
+    assert usual.policies is not None
+    assert (asked.policies.stages, usual.policies.stages) == (4, 5)
+
+
+def test_without_curves_recommenders_alone_are_tested(tmp_path: Path) -> None:
+    folder = tables(tmp_path)
+    (tmp_path / "curves.csv").unlink()
+    voice = Heard()
+
+    (found,) = backtest_history(BacktestConfig(), folder, voice)
+
+    assert found.policies is None
+    assert "note: no curves are recorded: policies cannot be replayed" in voice.lines
+    assert found.conclusion.defaults.policy == Defaults().policy
+
+
+def test_a_dataset_can_be_left_out(tmp_path: Path) -> None:
+    found = tested(tables(tmp_path), drop=("d0", "d3"))
+
+    assert len(found.matrix.datasets) == DATASETS - 2
+    assert found.policies is not None
+    assert "d3" not in found.policies.table["halving"].datasets
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"drop": ("moon",)}, "drop-dataset: expected one of d0, .*, got 'moon'"),
+        ({"drop": tuple(f"d{j}" for j in range(1, DATASETS))}, "expected at least 2 datasets"),
+        ({"stages": 40}, "expected datasets with 4 models on at least 41 common steps"),
+        ({"metric": "auc"}, "metric 'auc': expected one of acc"),
+    ],
+)
+def test_too_little_is_said(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(HistoryError, match=message):
+        tested(tables(tmp_path), **settings)
+
+
+# --- a zoo ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def text(store: str) -> Iterator[Zoo]:
+    zoo = text_zoo(store)
+    yield zoo
+    write_defaults(zoo.client, zoo.namespace, "text", "accuracy", Defaults())
+
+
+def test_a_run_shows_it_and_auto_stands_for_what_is_favoured(text: Zoo) -> None:
+    bench, _ = bench_of(text.uri, text.namespace)
+    (found,) = backtest_zoo(BacktestConfig(), bench)
+
+    run = text.client.get_run(found.run_id)
+    kept = read_defaults(text.client, text.namespace, "text", "accuracy")
+    artifacts = {each.path for each in text.client.list_artifacts(found.run_id)}
+    assert kept.run_id == found.run_id
+    assert (kept.ranker, kept.policy) == (
+        found.conclusion.defaults.ranker,
+        found.conclusion.defaults.policy,
+    )
+    assert {"recommenders.json", "policies.json", "frontiers.json", "frontiers.png"} <= artifacts
+    assert run.data.metrics["backtest/prior/regret@1"] == pytest.approx(
+        found.contest.judged["prior"].summary["regret@1"].mean
+    )
+    note = run.data.tags["mlflow.note.content"]
+    assert all(sentence in note for sentence in found.conclusion.sentences)
+    assert found.policies is not None
+    assert found.policies.stages == EPOCHS
+
+
+def test_the_command_prints_what_machines_rely_on(text: Zoo) -> None:
+    """The keys of the contract, and nothing else on standard output."""
+    given = ["backtest", "--tracking-uri", text.uri, "--namespace", text.namespace, "--json", "-"]
+    environment = {**os.environ, "COLUMNS": "200"}
+
+    done = CliRunner().invoke(commands, given, env=environment, catch_exceptions=False)
+
+    told = json.loads(done.stdout)
+    regrets = {f"regret@{k}" for k in (1, 3, 5, 10)}
+    assert {*regrets, "spearman", "pearson", "targets"} <= set(told["recommenders"]["blend"])
+    assert set(told["policies"]["halving"]) >= {"epochs", "regret", "within_tolerance", "targets"}
+    assert set(told["frontier"]["price"]) == {"points", "area", "area_nested", "se"}
+    assert told["verdict"]["defaults"]["run_id"] == ""
+    assert told["run_id"]

@@ -1,0 +1,610 @@
+"""A history as plain tables: out of a store, into another, and looked at on the way."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from mlflow import MlflowClient
+
+from mlflow_recall.adapters import tags
+from mlflow_recall.adapters.ledger import Ledger
+from mlflow_recall.adapters.manifests import ZooEntry
+from mlflow_recall.adapters.registry import MlflowRegistry
+from mlflow_recall.adapters.tables import FolderHistory
+from mlflow_recall.adapters.tracking import TrackingHistory
+from mlflow_recall.cli import main
+from mlflow_recall.core.matrix import PerformanceMatrix
+from mlflow_recall.core.recipes import Recipe
+from mlflow_recall.core.records import Dataset, Record
+from mlflow_recall.ports import StageResult
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command left."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def data(self) -> Any:
+        return json.loads(self.out)
+
+
+Cli = Callable[..., Answer]
+
+
+@pytest.fixture
+def cli(capfd: pytest.CaptureFixture[str], store: str) -> Cli:
+    def run(*argv: object) -> Answer:
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as leaving:
+            main([str(token) for token in argv])
+        out, err = capfd.readouterr()
+        assert isinstance(leaving.value.code, int)
+        return Answer(leaving.value.code, out, err)
+
+    return run
+
+
+ROWS = {"fox": 0.9, "org/wolf": 0.88, "trout": 0.5, "salmon": 0.52, "owl": 0.2}
+
+
+def write(folder: Path, name: str, rows: Sequence[tuple[object, ...]], columns: str) -> None:
+    folder.mkdir(exist_ok=True)
+    pd.DataFrame(rows, columns=columns.split()).to_csv(folder / f"{name}.csv", index=False)
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Path:
+    """Five models on six datasets by a score and a loss of the user's own; no curves."""
+    cells = [
+        (model, f"set-{i}", metric, sign * (value - 0.03 * ((i + j) % 3)))
+        for j, (model, value) in enumerate(ROWS.items())
+        for i in range(6)
+        for metric, sign in (("auc", 1), ("rmse", -1))
+        if (model, i) != ("owl", 5)
+    ]
+    write(tmp_path / "tables", "matrix", cells, "model dataset metric value")
+    return tmp_path / "tables"
+
+
+def plain(records: list[Record], namespace: str = "") -> list[Record]:
+    """What tables can tell of records, in one order."""
+    prefix = f"{namespace}--" if namespace else ""
+    return sorted(
+        (
+            Record(
+                r.model.removeprefix(prefix), r.dataset, r.validation, r.test, r.tested,
+                len(r.validation), modality=r.modality,
+            )
+            for r in records
+        ),
+        key=lambda r: (r.model, r.dataset, r.test),
+    )  # fmt: skip
+
+
+# --- export --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def zoo(client: MlflowClient, namespace: str) -> str:
+    """Two text models and a picture model with curves, a repeat, and runs that are not used."""
+    registry = MlflowRegistry(client, namespace)
+    for name, modality in (("a", "text"), ("b", "text"), ("p", "image")):
+        registry.register(
+            ZooEntry(f"hf:/{name}", modality, family="bert", licence="MIT", parameters=7)
+        )
+    ledger = Ledger(client, f"{namespace}/benchmark")
+    for model, name, modality, seed, score in (
+        ("a", "x", "text", 0, 1 / 3),
+        ("a", "x", "text", 1, 2 / 3),
+        ("a", "y", "text", 0, 0.1 + 0.2),
+        ("b", "x", "text", 0, 0.875),
+        ("p", "z", "image", 0, 0.125),
+    ):
+        told = {
+            tags.MODEL: f"{namespace}--{model}",
+            tags.MODEL_VERSION: "1",
+            tags.DATASET: name,
+            tags.DIGEST: f"{name}1",
+            tags.MODALITY: modality,
+            tags.EPOCHS: "2",
+            tags.RECIPE: Recipe(epochs=2, seed=seed).to_json(),
+        }
+        run = ledger.open(f"{model} on {name}", "benchmark", told)
+        run.reads(
+            Dataset(name, f"{name}1", modality, ("no", "yes"), {"train": 9}, "d.csv", "/nowhere"),
+            "benchmark",
+        )
+        for stage in (1, 2):
+            scores = {"accuracy": score / (3 - stage), "log_loss": 1 / stage}
+            # a test of every stage for text, of the last for pictures
+            test = scores if modality == "text" or stage == 2 else {}
+            run.stage(StageResult(stage, scores, 0.5, test=test))
+        run.finish()
+    ledger.open("torn", "benchmark", {tags.MODEL: f"{namespace}--b"}).finish("FAILED", "why")
+    ledger.close()
+    return namespace
+
+
+@pytest.mark.parametrize("kind", ["tables", "gzip", "parquet"])
+def test_exported_tables_are_the_history(
+    cli: Cli, client: MlflowClient, zoo: str, tmp_path: Path, kind: str
+) -> None:
+    """Record by record, to the last digit: matrix, curves, repeats and modality."""
+    answer = cli("history", "export", "--to", tmp_path, "--format", kind, "--namespace", zoo)
+
+    assert answer.code == 0, answer.err
+    there, here = TrackingHistory(client, zoo), FolderHistory(tmp_path)
+    assert here.metrics() == there.metrics() == ("accuracy", "log_loss")
+    for metric in here.metrics():
+        assert plain(here.records(metric)) == plain(there.records(metric), zoo)
+    assert answer.out.splitlines()[-1] == (
+        f"5 fine-tunings of 3 models on 3 datasets by accuracy, log_loss are in {tmp_path}; "
+        "losses among them: log_loss"
+    )
+
+
+def test_exported_tables_tell_of_models_and_datasets(cli: Cli, zoo: str, tmp_path: Path) -> None:
+    cli("history", "export", "--to", tmp_path, "--format", "tables", "--namespace", zoo)
+
+    here = FolderHistory(tmp_path)
+    models, datasets = here.model_features(), here.dataset_features()
+    assert models["parameters"] == {"a": 7.0, "b": 7.0, "p": 7.0}
+    assert models["licence"] == dict.fromkeys("abp", "MIT")
+    assert models["modality"] == {"a": "text", "b": "text", "p": "image"}
+    assert datasets["classes"] == {"x": 2.0, "y": 2.0, "z": 2.0}
+    assert datasets["samples"] == {"x": 9.0, "y": 9.0, "z": 9.0}
+    assert here.scores() == {}
+    values = pd.read_csv(tmp_path / "matrix.csv").query("metric == 'log_loss'")["value"]
+    assert set(values) == {0.5}  # as it was measured
+    assert {path.name for path in tmp_path.iterdir()} == {
+        f"{name}.csv" for name in ("matrix", "curves", "proxy", "models", "datasets")
+    }
+
+
+def test_an_export_beside_tables_of_another_format_is_refused(
+    cli: Cli, zoo: str, tmp_path: Path
+) -> None:
+    """A reader would find two tables of one name."""
+    export = ["history", "export", "--to", tmp_path, "--namespace", zoo, "--format"]
+    cli(*export, "tables")
+
+    again, other = cli(*export, "tables"), cli(*export, "parquet")
+
+    assert (again.code, other.code) == (0, 1)
+    assert "matrix.csv: expected no table in another format than .parquet" in other.err
+
+
+def test_recipes_that_tables_cannot_tell_apart_are_left_out(
+    cli: Cli, client: MlflowClient, zoo: str, tmp_path: Path
+) -> None:
+    """They would be read as repeats, and their difference as noise."""
+    ledger = Ledger(client, f"{zoo}/benchmark")
+    told = {
+        tags.MODEL: f"{zoo}--a", tags.DATASET: "x", tags.MODALITY: "text", tags.DIGEST: "x1",
+        tags.RECIPE: Recipe(learning_rate=1.0).to_json(),
+    }  # fmt: skip
+    run = ledger.open("a on x", "benchmark", told)
+    run.stage(StageResult(1, {"accuracy": 0.9}, 1.0, test={"accuracy": 0.9}))
+    run.finish()
+    ledger.close()
+
+    answer = cli("history", "export", "--to", tmp_path, "--format", "tables", "--namespace", zoo)
+
+    assert "note: text accuracy: 1 records of rarer recipes are not used" in answer.err
+    assert 0.9 not in {r.test for r in FolderHistory(tmp_path).records("accuracy")}
+
+
+# --- import --------------------------------------------------------------------------------------
+
+
+def test_imported_tables_are_the_history_of_the_tables(
+    cli: Cli, client: MlflowClient, zoo: str, tmp_path: Path
+) -> None:
+    """Known metrics in their direction, curves and repeats, and once more out of there."""
+    there = f"{zoo}-2"
+    cli("history", "export", "--to", tmp_path / "1", "--format", "tables", "--namespace", zoo)
+
+    answer = cli("history", "import", "--from", tmp_path / "1", "--namespace", there)
+    cli("history", "export", "--to", tmp_path / "2", "--format", "tables", "--namespace", there)
+
+    assert (answer.code, answer.out) == (0, "5 runs are new, 0 were there, 3 models\n"), answer.err
+    for metric in ("accuracy", "log_loss"):
+        arrived = TrackingHistory(client, there).records(metric)
+        assert plain(arrived, there) == plain(FolderHistory(tmp_path / "1").records(metric))
+        assert all(record.complete for record in arrived)
+    for name in ("matrix", "curves", "datasets", "models"):
+        one, two = (sorted((tmp_path / i / f"{name}.csv").read_text().splitlines()) for i in "12")
+        assert one == two, name
+
+
+def test_metrics_of_the_user_s_own_keep_their_direction(
+    cli: Cli, client: MlflowClient, tables: Path, namespace: str
+) -> None:
+    answer = cli(
+        "history", "import", "--from", tables, "--namespace", namespace, "--modality", "text",
+        "--minimize", "rmse",
+    )  # fmt: skip
+
+    assert (answer.code, answer.out) == (0, "29 runs are new, 0 were there, 5 models\n"), answer.err
+    history = TrackingHistory(client, namespace)
+    assert history.metrics() == ("auc", "rmse")
+    for metric in ("auc", "rmse"):
+        matrix = PerformanceMatrix.of(history.records(metric))
+        expected = PerformanceMatrix.of(FolderHistory(tables, minimize=["rmse"]).records(metric))
+        assert (
+            matrix.values.tobytes()
+            == expected.take(
+                m.removeprefix(f"{namespace}--").replace("org--", "org/") for m in matrix.models
+            ).values.tobytes()
+        )
+        assert matrix.datasets == expected.datasets
+
+
+def test_an_imported_namespace_clusters_recommends_and_shows_as_its_tables(
+    cli: Cli, tables: Path, namespace: str
+) -> None:
+    here = ["--namespace", namespace, "--metric", "rmse", "--json", "-"]
+    there = ["--history", tables, "--metric", "rmse", "--minimize", "--json", "-"]
+    cli(
+        "history", "import", "--from", tables, "--namespace", namespace, "--modality", "text",
+        "--minimize", "rmse",
+    )  # fmt: skip
+
+    def titles(told: Any) -> Any:
+        text = json.dumps(told).replace(f"{namespace}--", "").replace("org--", "org/")
+        return json.loads(text)
+
+    clusters = [cli("cluster", *argv) for argv in (here, there)]
+    assert [answer.code for answer in clusters] == [0, 0], clusters[0].err
+    first, second = (
+        {frozenset(c["members"]) for c in titles(answer.data)["clusters"]} for answer in clusters
+    )
+    assert first == second
+    assert len(first) > 1
+    ranked = [
+        [
+            row["model"]
+            for row in titles(cli("recommend", *argv, "--tolerance", 0.01).data)["ranking"]
+        ]
+        for argv in (here, there)
+    ]
+    assert ranked[0] == ranked[1]
+    shown = [cli("history", "show", *argv).data for argv in (here, there)]
+    one, two = titles(shown[0]["text"]["rmse"]), titles(shown[1]["any"]["rmse"])
+    assert {**one, "missing": 0} == {**two, "missing": 0}
+    assert one["missing"] == two["missing"] == [{"model": "owl", "dataset": "set-5"}]
+
+
+def test_importing_again_adds_nothing_and_more_adds_what_is_new(
+    cli: Cli, client: MlflowClient, tables: Path, namespace: str
+) -> None:
+    take_in = [
+        "history", "import", "--from", tables, "--namespace", namespace, "--modality", "text",
+        "--minimize", "rmse",
+    ]  # fmt: skip
+    one = cli(*take_in, "--metric", "auc", "--json", "-").data
+    again = cli(*take_in, "--metric", "auc", "--json", "-").data
+    both = cli(*take_in, "--json", "-").data
+    with (tables / "matrix.csv").open("a") as file:
+        file.write("owl,set-5,auc,0.25\n")
+    more = cli(*take_in, "--json", "-").data
+
+    assert (one, again) == (
+        {"runs": 29, "models": 5, "known": 0},
+        {"runs": 0, "models": 5, "known": 29},
+    )
+    assert (both["runs"], more["runs"]) == (29, 1)
+    history = TrackingHistory(client, namespace)
+    assert (len(history.records("auc")), len(history.records("rmse"))) == (30, 29)
+    versions = [m.version for m in MlflowRegistry(client, namespace).members()]
+    assert versions == ["1"] * 5
+
+
+def test_values_that_changed_since_are_refused(cli: Cli, tables: Path, namespace: str) -> None:
+    """The runs would contradict each other, and nobody could tell which is right."""
+    take_in = [
+        "history", "import", "--from", tables, "--namespace", namespace, "--modality", "text",
+        "--metric", "auc",
+    ]  # fmt: skip
+    cli(*take_in)
+    table = pd.read_csv(tables / "matrix.csv")
+    table.loc[0, "value"] = 0.125
+    table.to_csv(tables / "matrix.csv", index=False)
+
+    answer = cli(*take_in)
+
+    assert answer.code == 1
+    assert "got other values of auc of fox on set-0: delete these runs" in answer.err
+
+
+def test_a_torn_import_is_completed_by_the_next(
+    cli: Cli, client: MlflowClient, tables: Path, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What had no time to be written whole is no history."""
+    take_in = [
+        "history", "import", "--from", tables, "--namespace", namespace, "--modality", "text",
+        "--metric", "auc",
+    ]  # fmt: skip
+    log_batch, calls = MlflowClient.log_batch, []
+
+    def fail_late(self: MlflowClient, *args: Any, **kwargs: Any) -> None:
+        calls.append(kwargs)
+        if len(calls) == 8:
+            raise KeyboardInterrupt
+        log_batch(self, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(MlflowClient, "log_batch", fail_late)
+        torn = cli(*take_in)
+    seen = len(TrackingHistory(client, namespace).records("auc"))
+    done = cli(*take_in, "--json", "-")
+
+    assert torn.code == 130
+    assert seen == 3
+    assert (done.data["runs"], done.data["known"]) == (26, 3)
+    assert len(TrackingHistory(client, namespace).records("auc")) == 29
+
+
+def test_models_become_members_that_only_teach(
+    cli: Cli, client: MlflowClient, tables: Path, namespace: str
+) -> None:
+    """Those that are registered stay as they are."""
+    registry = MlflowRegistry(client, namespace)
+    registry.register(ZooEntry("hf:/fox", "text", family="real"))
+    (tables / "models.csv").write_text(
+        "model,model_type,number_of_parameters,license,pretrain_dataset\n"
+        'org/wolf,bert,"110,000,000",MIT,wolves\n'
+    )
+
+    cli(
+        "history", "import", "--from", tables, "--namespace", namespace, "--modality", "text",
+        "--metric", "auc",
+    )  # fmt: skip
+
+    members = {m.name.removeprefix(f"{namespace}--"): m for m in registry.members()}
+    assert [name for name, m in members.items() if m.available] == ["fox"]
+    assert members["fox"].family == "real"
+    wolf = members["org--wolf"]
+    assert (wolf.modality, wolf.family, wolf.parameters) == ("text", "bert", 110_000_000)
+    assert wolf.tags["recall.licence"] == "MIT"
+    assert wolf.tags["recall.upstream"] == "wolves"
+
+
+def test_steps_that_are_no_epochs_survive(
+    cli: Cli, client: MlflowClient, tmp_path: Path, namespace: str
+) -> None:
+    """Sample sizes, say; as steps of the metric in MLflow, and in an export."""
+    cells = [(m, "d", "acc", 0.5) for m in "ab"]
+    points = [
+        (m, "d", s, split, "acc", 0.5) for m in "ab" for s in (16, 23) for split in ("val", "test")
+    ]
+    write(tmp_path / "1", "matrix", cells, "model dataset metric value")
+    write(tmp_path / "1", "curves", points, "model dataset step split metric value")
+
+    cli(
+        "history",
+        "import",
+        "--from",
+        tmp_path / "1",
+        "--namespace",
+        namespace,
+        "--modality",
+        "text",
+    )
+    cli("history", "export", "--to", tmp_path / "2", "--namespace", namespace, "--format", "tables")
+
+    curves = FolderHistory(tmp_path / "2").curves()
+    assert [replace(c, run="") for c in curves] == FolderHistory(tmp_path / "1").curves()
+    run_id = TrackingHistory(client, namespace).records("acc")[0].run_id
+    assert [p.step for p in client.get_metric_history(run_id, "val/acc")] == [16, 23]
+
+
+def test_long_curves_arrive_whole(
+    cli: Cli, client: MlflowClient, tmp_path: Path, namespace: str
+) -> None:
+    """Beyond what one request and one tag of MLflow can hold."""
+    points = [
+        (m, "d", s, split, "acc", s / 7000 + (split == "val") / 9)
+        for m in "ab" for s in range(1, 701) for split in ("val", "test")
+    ]  # fmt: skip
+    write(tmp_path, "matrix", [(m, "d", "acc", 0.1) for m in "ab"], "model dataset metric value")
+    write(tmp_path, "curves", points, "model dataset step split metric value")
+
+    answer = cli(
+        "history", "import", "--from", tmp_path, "--namespace", namespace, "--modality", "text"
+    )
+
+    assert answer.code == 0, answer.err
+    for record in TrackingHistory(client, namespace).records("acc"):
+        assert len(record.validation) == 700
+        assert record.validation[-1] == 0.1 + 1 / 9
+        assert record.test == 0.1
+
+
+def test_percentages_become_shares_where_they_are_asked_to(
+    cli: Cli, client: MlflowClient, tmp_path: Path, namespace: str
+) -> None:
+    cells = [(m, "d", "top1", v) for m, v in (("a", 50.0), ("b", 75.0))]
+    write(tmp_path, "matrix", cells, "model dataset metric value")
+    take_in = [
+        "history", "import", "--from", tmp_path, "--namespace", namespace, "--modality", "image",
+        "--metric", "top1=accuracy",
+    ]  # fmt: skip
+
+    refused, taken = cli(*take_in), cli(*take_in, "--percent")
+
+    assert refused.code == 1
+    assert "top1 as accuracy: expected values in [0, 1], got 50 for a on d" in refused.err
+    assert taken.code == 0, taken.err
+    assert {r.test for r in TrackingHistory(client, namespace).records("accuracy")} == {0.5, 0.75}
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ([], ["metric 'rmse'", "whether lower is better", "--minimize rmse"]),
+        (["--minimize", "rmse", "--metric", "rmse=accuracy"], ["got a loss: mixed directions"]),
+        (["--metric", "auc=accuracy,rmse=accuracy"], ["got auc, rmse: name one"]),
+        (["--metric", "f1"], ["metric 'f1': expected one of auc, rmse"]),
+        (["--metric", "auc=a(b)"], ["got 'a(b)'"]),
+        (["--minimize", "mae"], ["expected metrics of the tables, auc, rmse, got 'mae'"]),
+        (["--modality", "sound"], ["expected one of image, text, got 'sound'"]),
+    ],
+)  # fmt: skip
+def test_an_import_that_would_not_be_right_is_one_line(
+    cli: Cli,
+    client: MlflowClient,
+    tables: Path,
+    namespace: str,
+    options: list[str],
+    words: list[str],
+) -> None:
+    asked = options if "--modality" in options else [*options, "--modality", "text"]
+
+    answer = cli("history", "import", "--from", tables, "--namespace", namespace, *asked)
+
+    (line,) = answer.err.splitlines()
+    assert answer.code == 1
+    assert all(word in line for word in words), line
+    assert not client.search_model_versions(f"name LIKE '{namespace}--%'")
+
+
+def test_a_modality_that_nobody_tells_is_asked_for(cli: Cli, tables: Path, namespace: str) -> None:
+    answer = cli("history", "import", "--from", tables, "--metric", "auc", "--namespace", namespace)
+
+    assert answer.code == 1
+    assert "got 'none' for fox on set-0: give --modality" in answer.err
+
+
+def test_a_metric_that_was_a_score_before_is_refused_as_a_loss(
+    cli: Cli, tables: Path, namespace: str
+) -> None:
+    take_in = [
+        "history", "import", "--from", tables, "--namespace", namespace, "--modality", "text",
+    ]  # fmt: skip
+    cli(*take_in, "--metric", "auc")
+
+    answer = cli(*take_in, "--metric", "rmse=auc", "--minimize", "rmse")
+
+    assert answer.code == 1
+    assert "metric 'auc': expected a score as in " in answer.err
+
+
+def test_two_models_of_one_name_in_the_registry_are_refused(
+    cli: Cli, tmp_path: Path, namespace: str
+) -> None:
+    cells = [(m, "d", "auc", 0.5) for m in ("a/b", "a--b")]
+    write(tmp_path, "matrix", cells, "model dataset metric value")
+
+    answer = cli(
+        "history", "import", "--from", tmp_path, "--namespace", namespace, "--modality", "text"
+    )
+
+    assert "got 'a--b' and 'a/b', which are both 'a--b'" in answer.err
+
+
+def test_what_is_said_of_tables_is_refused_for_an_export(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "runs.jsonl").write_text("")
+
+    answer = cli("history", "import", "--from", tmp_path, "--percent")
+
+    assert "percent: expected only for a folder with a table matrix" in answer.err
+
+
+# --- show ----------------------------------------------------------------------------------------
+
+
+def test_show_draws_what_is_missing(cli: Cli, tables: Path, tmp_path: Path) -> None:
+    answer = cli(
+        "history", "show", "--history", tables, "--metric", "rmse", "--minimize", "rmse",
+        "--figure", tmp_path / "missing.png",
+    )  # fmt: skip
+
+    assert answer.code == 0, answer.err
+    lines = answer.out.splitlines()
+    assert "4 models, fox … ██████" in lines
+    assert "owl             █████·" in lines
+    assert (tmp_path / "missing.png").read_bytes().startswith(b"\x89PNG")
+    assert lines[-1].startswith("history: 5 models on 6 datasets, 29 cells, coverage 97%")
+
+
+def test_a_loss_is_shown_as_it_was_measured(cli: Cli, tables: Path) -> None:
+    """Also in the tables the worst is the highest."""
+    answer = cli("history", "show", "--history", tables, "--metric", "rmse", "--minimize")
+
+    row = next(line for line in answer.out.splitlines() if line.startswith("│ set-0"))
+    assert [cell.strip() for cell in row.split("│")[1:-1]] == [
+        "set-0", "5", "0", "-0.900", "fox", "-0.520", "-0.170",
+    ]  # fmt: skip
+
+
+def test_show_of_a_complete_history_draws_nothing(cli: Cli, tmp_path: Path) -> None:
+    cells = [(m, d, "auc", 0.5) for m in "ab" for d in "xy"]
+    write(tmp_path, "matrix", cells, "model dataset metric value")
+
+    assert "█" not in cli("history", "show", "--history", tmp_path).out
+
+
+def test_show_counts_repeats_of_tables_as_noise(cli: Cli, tmp_path: Path) -> None:
+    """Rows of the matrix that say the same twice, and runs of curves behind one row."""
+    cells = [("a", "x", "acc", 0.25), ("a", "x", "acc", 0.75), ("b", "x", "acc", 0.5)]
+    points = [("b", "x", 1, "test", "acc", v, r) for v, r in ((0.25, "i"), (0.75, "j"))]
+    write(tmp_path, "matrix", cells, "model dataset metric value")
+    write(tmp_path, "curves", points, "model dataset step split metric value run")
+
+    told = cli("history", "show", "--history", tmp_path, "--json", "-").data["any"]["acc"]
+
+    assert told["repeated"] == {"cells": 2, "runs": 4}
+    assert told["noise"] == pytest.approx(math.sqrt((0.125 + 0.125) / 2))
+
+
+def test_a_single_dataset_is_shown_with_what_it_cannot_teach(cli: Cli, tmp_path: Path) -> None:
+    write(tmp_path, "matrix", [(m, "x", "acc", 0.5) for m in "ab"], "model dataset metric value")
+
+    answer = cli("history", "show", "--history", tmp_path)
+    told = cli("history", "show", "--history", tmp_path, "--json", "-").data["any"]["acc"]
+
+    assert "note: x is the only dataset: none can be held out" in answer.err
+    assert told["notes"][0].startswith("x is the only dataset")
+
+
+@pytest.mark.parametrize("command", ["cluster", "recommend", "history show"])
+def test_models_that_share_no_dataset_are_refused_by_every_command(
+    cli: Cli, tmp_path: Path, command: str
+) -> None:
+    cells = [("a", "x", "acc", 0.5), ("b", "y", "acc", 0.5)]
+    write(tmp_path, "matrix", cells, "model dataset metric value")
+
+    answer = cli(*command.split(), "--history", tmp_path, "--metric", "acc")
+
+    (line,) = answer.err.splitlines()
+    assert answer.code == 1
+    assert "expected models that share a dataset, got a on x, b on y" in line
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--minimize"], "minimize: expected the name of a loss among auc, rmse"),
+        (["--figure", "missing.docx"], "figure: expected a file in an existing folder that ends"),
+        (["--figure", "nowhere/missing.png"], "figure: expected a file in an existing folder"),
+    ],
+)
+def test_show_says_what_it_cannot_do(
+    cli: Cli, tables: Path, options: list[str], words: str
+) -> None:
+    answer = cli("history", "show", "--history", tables, *options)
+
+    assert (answer.code, answer.out) == (1, "")
+    assert words in answer.err
