@@ -183,8 +183,11 @@ def target(folder: Path, only: str | None, cache: Path | None) -> None:
     from mlflow_recall.cache import cache_folder
 
     packages = _cache(cache or cache_folder("packages"))
-    made = {SHIPPED["text"]: _docstrings, SHIPPED["image"]: lambda to: _glyphs(to, packages)}
-    _each((only,) if only else tuple(made), lambda name: made[name](folder))
+
+    def write_one(name: str) -> str:
+        return _docstrings(folder) if name == SHIPPED["text"] else _glyphs(folder, packages)
+
+    _each((only,) if only else tuple(SHIPPED.values()), write_one)
 
 
 def _docstrings(folder: Path) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities import Metric, Param, Run
 from mlflow.exceptions import MlflowException
 
 from mlflow_recall.adapters import tags
@@ -31,6 +31,8 @@ from mlflow_recall.errors import HistoryError
 from mlflow_recall.ports import Voice
 
 _RUNS, _MODELS = "runs.jsonl", "models.jsonl"
+#: metrics and parameters of one request: the server takes a thousand entries
+_BATCH = 900
 _RUN_KEYS = ("run", "name", "start", "end", "tags", "params", "metrics")
 _MODEL_KEYS = ("title", "tags")
 _IMPORTED = "recall.imported"  # id of the run in the store it was exported from
@@ -89,14 +91,24 @@ class Portable:
         _write(folder / _MODELS, [json.dumps(model, sort_keys=True) for model in models])
         return Moved(len(runs), len(models))
 
-    def take_in(self, folder: Path, voice: Voice) -> Moved:
+    def take_in(self, folder: Path, voice: Voice, modality: str = "") -> Moved:
         """Replay an export through the public interface; what is there already is skipped.
+
+        Args:
+            folder: as ``export`` wrote it.
+            voice: shows the progress.
+            modality: of the runs and models to take; empty: all.
 
         Raises:
             HistoryError: the folder holds no export.
         """
-        runs = list(_read(folder / _RUNS, _RUN_KEYS, tags.MODEL))
-        models = list(_read(folder / _MODELS, _MODEL_KEYS, tags.ARCH))
+        runs, models = (
+            [each for each in read if modality in ("", each["tags"].get(tags.MODALITY, ""))]
+            for read in (
+                _read(folder / _RUNS, _RUN_KEYS, tags.MODEL),
+                _read(folder / _MODELS, _MODEL_KEYS, tags.ARCH),
+            )
+        )
         experiment = ensure_experiment(self._client, self._experiment)
         query = f"tags.`{_IMPORTED}` LIKE '%' AND attributes.status = 'FINISHED'"
         known = {run.data.tags[_IMPORTED] for run in search_runs(self._client, [experiment], query)}
@@ -159,24 +171,22 @@ class Portable:
             tags.MODEL_VERSION: versions.get(title, run["tags"].get(tags.MODEL_VERSION, "")),
             tags.CURVE: json.dumps(_curves(run["metrics"])),
             _IMPORTED: run["run"],
+            tags.OWNER: owner(),
+            tags.HEARTBEAT: f"{time.time():.0f}",
         }
         made = self._client.create_run(
-            experiment,
-            start_time=run["start"],
-            run_name=run["name"],
-            tags={tags.OWNER: owner(), tags.HEARTBEAT: f"{time.time():.0f}"},
+            experiment, start_time=run["start"], run_name=run["name"], tags=told
         )
         points = [
             Metric(key, value, run["end"], step)
             for key, history in run["metrics"].items()
             for step, value in history
         ]
-        self._client.log_batch(
-            made.info.run_id,
-            metrics=points,
-            params=[Param(key, value) for key, value in run["params"].items()],
-            tags=[RunTag(key, value) for key, value in told.items()],
-        )
+        params = [Param(key, value) for key, value in run["params"].items()]
+        for start in range(0, max(1, len(points)), _BATCH):
+            some = points[start : start + _BATCH]
+            self._client.log_batch(made.info.run_id, metrics=some, params=params)
+            params = []
         self._client.set_terminated(made.info.run_id, "FINISHED", run["end"])
 
 

@@ -31,8 +31,8 @@ def spec(options: Mapping[str, Any]) -> DatasetSpec:
     from mlflow_recall.adapters.datasets import DatasetSpec
 
     if is_example(options["dataset"]):
-        shipped = _shipped(options["dataset"].partition(":")[2] or EXAMPLE_TARGET)
-        return replace(shipped, name=options["name"] or shipped.name)
+        target = shipped(options["dataset"])
+        return replace(target, name=options["name"] or target.name)
     return DatasetSpec(
         path=options["dataset"],
         name=options["name"] or "",
@@ -45,10 +45,16 @@ def spec(options: Mapping[str, Any]) -> DatasetSpec:
     )
 
 
-def _shipped(name: str) -> DatasetSpec:
+def shipped(dataset: str) -> DatasetSpec:
+    """The target of the example that ``example`` or ``example:NAME`` means.
+
+    Raises:
+        SettingError: there is none of that name.
+    """
     import mlflow_recall_example
     from mlflow_recall.adapters.manifests import read_benchmarks
 
+    name = dataset.partition(":")[2] or EXAMPLE_TARGET
     file = mlflow_recall_example.FOLDER / "targets" / "targets.yaml"
     there = {target.name: target for target in read_benchmarks(str(file))}
     if name not in there:

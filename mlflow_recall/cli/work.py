@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from mlflow_recall.cli.settings import is_example
+from mlflow_recall.cli.settings import is_example, shipped
 from mlflow_recall.errors import RecallError
 
 if TYPE_CHECKING:
@@ -93,22 +93,28 @@ def bench_for(
     wanted = EXAMPLE_NAMESPACE if is_example(dataset) and not namespace else namespace
     with bench(tracking_uri, wanted, engine, workers, threads) as work:
         if work.bench.namespace == EXAMPLE_NAMESPACE:
-            _bring_example(work)
+            _bring_example(work, _modality(dataset) if is_example(dataset) else "")
         yield work
 
 
-def _bring_example(work: Work) -> None:
-    """Import the example's history, if it is not there yet, and cluster it."""
+def _modality(dataset: str) -> str:
+    """Of a target of the example, whose column is named."""
+    return "image" if shipped(dataset).image else "text"
+
+
+def _bring_example(work: Work, modality: str) -> None:
+    """Import the example's history of a modality, if it is not there yet, and cluster it."""
     import mlflow_recall_example
     from mlflow_recall.config import ClusterConfig
     from mlflow_recall.workflows.cluster import cluster_zoo
 
-    moved = work.portable.take_in(mlflow_recall_example.FOLDER / "history", work.terminal)
+    moved = work.portable.take_in(mlflow_recall_example.FOLDER / "history", work.terminal, modality)
     if moved.runs:
         # the targets' own records are there to judge a selection, not to inform it
         there = {record.dataset for record in work.bench.history.records("accuracy")}
         drop = tuple(name for name in mlflow_recall_example.TARGETS if name in there)
-        cluster_zoo(ClusterConfig(drop=drop), replace(work.bench, run_id=""))
+        config = ClusterConfig(modality=modality, drop=drop)
+        cluster_zoo(config, replace(work.bench, run_id=""))
 
 
 def _quiet() -> None:

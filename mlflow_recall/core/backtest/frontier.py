@@ -98,7 +98,8 @@ class Frontier:
     def _chosen(self, epochs: FloatArray, regrets: FloatArray) -> IntArray:
         """(c,) number of the best setting that is affordable at each cost."""
         affordable = epochs <= self.costs[:, None] + 1e-9
-        return np.where(affordable, regrets, np.inf).argmin(axis=1)
+        best: IntArray = np.where(affordable, regrets, np.inf).argmin(axis=1)
+        return best
 
     def _regret_of(self, chosen: IntArray) -> FloatArray:
         """(d,) mean over costs of the chosen settings' regrets; ``chosen`` is (c, 1) or (c, d)."""
