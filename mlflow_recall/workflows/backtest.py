@@ -116,7 +116,7 @@ def _backtest(
     checked = [
         calibration(given, name, tolerance=config.wish.tolerance) for name in (ranker, picker)
     ]
-    tested = _policies(config, history, kept, voice)
+    tested = _policies(config, history, kept, metric, voice)
     enough = checked[-1].summary["size"].mean
     return Backtested(
         modality,
@@ -160,10 +160,10 @@ def _judge(given: Sequence[Case], voice: Voice) -> Contest:
 
 
 def _policies(
-    config: BacktestConfig, history: History, kept: Usable, voice: Voice
+    config: BacktestConfig, history: History, kept: Usable, metric: str, voice: Voice
 ) -> PolicyTest | None:
     """All policies on the recorded curves; None where there are none."""
-    curves = _curves(config, history, kept)
+    curves = _curves(config, history, kept, metric)
     for name in config.drop:
         curves = curves.without(name)
     if not curves.stages:
@@ -182,12 +182,13 @@ def _policies(
         )
 
 
-def _curves(config: BacktestConfig, history: History, kept: Usable) -> Curves:
-    """Of the records, or of the tables beside them."""
+def _curves(config: BacktestConfig, history: History, kept: Usable, metric: str) -> Curves:
+    """Of the records as they are, or of the steps that tables hold, at so many stages."""
     curves = Curves.of(kept.records)
-    if curves.stages or not isinstance(history, Tables):
+    as_they_are = 0 < curves.stages <= _MANY and not config.stages
+    if as_they_are or not isinstance(history, Tables):
         return curves
-    recorded = history.curves()
+    recorded = history.curves(metric if curves.stages else "")
     if not recorded:
         return curves
     least = config.min_models or max(2, len({curve.model for curve in recorded}) // 2)
@@ -291,7 +292,7 @@ def _log(found: Backtested, run: OpenRun) -> None:
         fronts = {name: each.points for name, each in found.policies.frontiers.items()}
         run.picture(figures.frontiers(fronts), "frontiers.png")
     measures = {
-        f"backtest/{name}/{measure}": each.mean
+        f"backtest/{name}/{measure.replace('@', '_at_')}": each.mean
         for name, judged in found.contest.judged.items()
         for measure, each in judged.summary.items()
     }

@@ -48,7 +48,7 @@ def tables(folder: Path, *, shuffled: bool = False, steps: int = STEPS) -> Folde
     return FolderHistory(folder)
 
 
-def tested(folder: FolderHistory, **settings: Any) -> Backtested:
+def backtested(folder: FolderHistory, **settings: Any) -> Backtested:
     (found,) = backtest_history(BacktestConfig(**settings), folder, Heard())
     return found
 
@@ -57,7 +57,7 @@ def tested(folder: FolderHistory, **settings: Any) -> Backtested:
 
 
 def test_every_recommender_and_policy_is_replayed(tmp_path: Path) -> None:
-    found = tested(tables(tmp_path), top_k=4)
+    found = backtested(tables(tmp_path), top_k=4)
 
     assert {*found.contest.judged, *found.contest.left_out} == {"random", *RECOMMENDERS}
     assert "paper" in found.contest.left_out  # without scores there is nothing to multiply
@@ -69,7 +69,7 @@ def test_every_recommender_and_policy_is_replayed(tmp_path: Path) -> None:
 
 
 def test_a_history_of_strong_and_weak_models_applies(tmp_path: Path) -> None:
-    found = tested(tables(tmp_path))
+    found = backtested(tables(tmp_path))
 
     assert found.conclusion.applies
     assert not found.conclusion.misleads
@@ -77,8 +77,8 @@ def test_a_history_of_strong_and_weak_models_applies(tmp_path: Path) -> None:
 
 
 def test_a_shuffled_history_does_not_apply_and_more_are_trained(tmp_path: Path) -> None:
-    straight = tested(tables(tmp_path / "straight"))
-    shuffled = tested(tables(tmp_path / "shuffled", shuffled=True))
+    straight = backtested(tables(tmp_path / "straight"))
+    shuffled = backtested(tables(tmp_path / "shuffled", shuffled=True))
 
     assert not shuffled.conclusion.applies
     assert shuffled.conclusion.sentences[0].startswith("The history does not apply: ")
@@ -89,14 +89,14 @@ def test_a_shuffled_history_does_not_apply_and_more_are_trained(tmp_path: Path) 
 
 def test_the_same_records_give_the_same_answer(tmp_path: Path) -> None:
     folder = tables(tmp_path)
-    one, two = tested(folder), tested(folder)
+    one, two = backtested(folder), backtested(folder)
 
     assert one.conclusion == two.conclusion
 
 
 def test_finer_curves_are_read_at_so_many_stages(tmp_path: Path) -> None:
     folder = tables(tmp_path, steps=14)
-    asked, usual = tested(folder, stages=4), tested(folder)
+    asked, usual = backtested(folder, stages=4), backtested(folder)
 
     assert asked.policies is not None
     assert usual.policies is not None
@@ -116,7 +116,7 @@ def test_without_curves_recommenders_alone_are_tested(tmp_path: Path) -> None:
 
 
 def test_a_dataset_can_be_left_out(tmp_path: Path) -> None:
-    found = tested(tables(tmp_path), drop=("d0", "d3"))
+    found = backtested(tables(tmp_path), drop=("d0", "d3"))
 
     assert len(found.matrix.datasets) == DATASETS - 2
     assert found.policies is not None
@@ -134,7 +134,7 @@ def test_a_dataset_can_be_left_out(tmp_path: Path) -> None:
 )
 def test_too_little_is_said(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
     with pytest.raises(HistoryError, match=message):
-        tested(tables(tmp_path), **settings)
+        backtested(tables(tmp_path), **settings)
 
 
 # --- a zoo ---------------------------------------------------------------------------------------
@@ -160,7 +160,7 @@ def test_a_run_shows_it_and_auto_stands_for_what_is_favoured(text: Zoo) -> None:
         found.conclusion.defaults.policy,
     )
     assert {"recommenders.json", "policies.json", "frontiers.json", "frontiers.png"} <= artifacts
-    assert run.data.metrics["backtest/prior/regret@1"] == pytest.approx(
+    assert run.data.metrics["backtest/prior/regret_at_1"] == pytest.approx(
         found.contest.judged["prior"].summary["regret@1"].mean
     )
     note = run.data.tags["mlflow.note.content"]
