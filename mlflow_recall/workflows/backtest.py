@@ -15,7 +15,7 @@ from mlflow_recall.adapters.optuna_baselines import BASELINES, replay_prefixes
 from mlflow_recall.config import BacktestConfig
 from mlflow_recall.core.backtest.applies import applies
 from mlflow_recall.core.backtest.calibration import Calibration, calibration
-from mlflow_recall.core.backtest.cases import Case, cases
+from mlflow_recall.core.backtest.cases import LEAST, Case, cases
 from mlflow_recall.core.backtest.frontier import paired
 from mlflow_recall.core.backtest.policies import (
     COMPARED,
@@ -105,11 +105,13 @@ def _backtest(
     voice: Voice,
 ) -> Backtested:
     matrix = _without(config.drop, PerformanceMatrix.of(kept.records))
-    given = _cases(matrix, history)
+    # a dataset that hardly anyone was measured on judges nobody; small zoos have but few models
+    least = config.min_models or min(LEAST, max(2, len(matrix.models) // 2))
+    given = _cases(matrix, history, least)
     if len(given) < 2:
         raise HistoryError(
-            f"backtest: expected at least 2 datasets with 5 measured models each, got {len(given)}"
-            f" of {len(matrix.datasets)}: a dataset is held out and judged by the others"
+            f"backtest: expected at least 2 datasets with {least} measured models each, got "
+            f"{len(given)} of {len(matrix.datasets)}: one is held out and judged by the others"
         )
     judged = _judge(given, voice)
     ranker, picker = Defaults().ranker, Defaults().picker
@@ -125,7 +127,7 @@ def _backtest(
         judged,
         checked,
         tested,
-        conclude(applies(matrix), judged, tested, enough=enough),
+        conclude(applies(matrix, least=least), judged, tested, enough=enough),
         config.wish.tolerance,
     )
 
@@ -140,17 +142,17 @@ def _without(drop: Sequence[str], matrix: PerformanceMatrix) -> PerformanceMatri
     return matrix
 
 
-def _cases(matrix: PerformanceMatrix, history: History) -> list[Case]:
+def _cases(matrix: PerformanceMatrix, history: History, least: int) -> list[Case]:
     """Every dataset as a target, with the scores and features that tables have beside it."""
     if not isinstance(history, Tables):
-        return cases(matrix)
+        return cases(matrix, least=least)
     scores = {
         name: np.array(
             [[cells.get((m, d), np.nan) for d in matrix.datasets] for m in matrix.models]
         )
         for name, cells in history.scores().items()
     }
-    return cases(matrix, scores, history.model_features(), history.dataset_features())
+    return cases(matrix, scores, history.model_features(), history.dataset_features(), least=least)
 
 
 def _judge(given: Sequence[Case], voice: Voice) -> Contest:
