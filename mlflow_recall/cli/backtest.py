@@ -109,14 +109,12 @@ def backtest_data(found: Backtested) -> dict[str, Any]:
         },
         "left_out": dict(found.contest.left_out),
         "calibration": {
-            each.name: {
-                "promised": each.promised,
-                **{
-                    name: {"mean": value.mean, "se": value.error}
-                    for name, value in each.summary.items()
-                },
-            }
-            for each in found.calibrations
+            "recommender": found.calibration.name,
+            "promised": found.calibration.promised,
+            **{
+                name: {"mean": value.mean, "se": value.error}
+                for name, value in found.calibration.summary.items()
+            },
         },
         "policies": {
             name: {

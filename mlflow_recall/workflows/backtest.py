@@ -49,8 +49,8 @@ class Backtested:
     metric: str
     matrix: PerformanceMatrix
     contest: Contest
-    #: of the built-in ranker and picker
-    calibrations: Sequence[Calibration]
+    #: of the built-in ranker
+    calibration: Calibration
     #: None where no curves are recorded
     policies: PolicyTest | None
     conclusion: Conclusion
@@ -114,12 +114,9 @@ def _backtest(
             f"{len(given)} of {len(matrix.datasets)}: one is held out and judged by the others"
         )
     judged = _judge(given, voice)
-    ranker, picker = Defaults().ranker, Defaults().picker
-    checked = [
-        calibration(given, name, tolerance=config.wish.tolerance) for name in (ranker, picker)
-    ]
+    checked = calibration(given, Defaults().ranker, tolerance=config.wish.tolerance)
     tested = _policies(config, history, kept, metric, voice)
-    enough = checked[-1].summary["size"].mean
+    enough = checked.summary["size"].mean
     return Backtested(
         modality,
         metric,
@@ -256,23 +253,20 @@ def frontier_rows(found: Backtested) -> list[dict[str, object]]:
 
 def calibration_rows(found: Backtested) -> list[dict[str, object]]:
     """What was said of gaps and what they were, for tables."""
-    rows: list[dict[str, object]] = []
-    for each in found.calibrations:
-        of = each.summary
-        rows.append(
-            {
-                "recommender": each.name,
-                "promised": each.promised,
-                "covered": _shown(of["covered"].mean, 2),
-                "±": _shown(of["covered"].error, 2),
-                "mean width": _shown(of["width"].mean),
-                "said P(near)": _shown(of["said"].mean, 2),
-                "was": _shown(of["was"].mean, 2),
-                "set of": _shown(of["size"].mean, 1),
-                "held one": _shown(of["held_smallest"].mean, 2),
-            }
-        )
-    return rows
+    of = found.calibration.summary
+    return [
+        {
+            "recommender": found.calibration.name,
+            "promised": found.calibration.promised,
+            "covered": _shown(of["covered"].mean, 2),
+            "±": _shown(of["covered"].error, 2),
+            "mean width": _shown(of["width"].mean),
+            "said P(near)": _shown(of["said"].mean, 2),
+            "was": _shown(of["was"].mean, 2),
+            "set of": _shown(of["size"].mean, 1),
+            "held one": _shown(of["held_smallest"].mean, 2),
+        }
+    ]
 
 
 def _shown(value: float, places: int = 4) -> str:

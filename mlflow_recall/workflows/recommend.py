@@ -49,6 +49,11 @@ def recommend_zoo(config: RecommendConfig, bench: Bench) -> Recommended:
     modality = _modality(config, records)
     kept = usable(records, modality, members=members)
     there = [member for member in members if member.modality == modality]
+    if not there:
+        raise ZooError(
+            f"registry: expected models of modality {modality or 'any'}, got none: register some "
+            "with `mlflow-recall register --zoo FILE`; `cluster` and `backtest` need none"
+        )
     wanted, refused = config.constraints.split(chosen(there, config.models))
     if not wanted:
         raise ZooError(

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from mlflow_recall.core.arrays import FloatArray
@@ -32,13 +34,36 @@ class Draws:
     #: (n,) how far a whole row may be off, one standard deviation
     blur: FloatArray
     #: (n,) whether the candidate's own records were used, not the cohort's
-    own: FloatArray
+    own: NDArray[np.bool_]
+    #: standard deviation of one end between repeats
+    noise: float = 0.0
+    #: how far a draw of one candidate, among the others, counts beside its mean
+    reach: float = math.inf
 
     @cached_property
     def expected(self) -> FloatArray:
         """(n,) mean end; -inf of candidates without a draw."""
         mean = (self.weights * np.nan_to_num(self.ends)).sum(axis=1)
         return np.where(self.weights.sum(axis=1) > 0, mean, -np.inf)
+
+    @cached_property
+    def findable(self) -> FloatArray:
+        """(n, s) ends whose surprises are those that an epoch could find.
+
+        A surprise is what a draw of one candidate differs by from its mean, beyond what the draw
+        differs by for all. It is smaller by what repeats of one fine-tuning differ by, and no
+        larger than ``reach``: one collapse on record is no lottery ticket.
+        """
+        known = self.weights > 0
+        mean = np.where(known, self.expected[:, None], 0.0)
+        off = np.where(known, self.ends - mean, 0.0)
+        level = off.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+        surprise = np.where(known, off - level, 0.0)
+        variance = np.maximum((self.weights * surprise**2).sum(axis=1, keepdims=True), 1e-18)
+        kept = np.sqrt(np.maximum(0.0, 1.0 - self.noise**2 / variance))
+        surprise = np.clip(kept * surprise, -self.reach, self.reach)
+        found: FloatArray = np.where(known, mean + level + surprise, np.nan)
+        return found
 
     def quantile(self, share: float) -> FloatArray:
         """(n,) ends that ``share`` of the draws do not exceed; NaN without a draw."""
@@ -52,9 +77,9 @@ class Draws:
         """(n,) by how much each candidate is expected to raise the best end.
 
         Args:
-            best: (s,) highest end of those chosen so far, draw by draw; NaN where unknown.
+            best: (s,) highest findable end of those chosen so far, draw by draw; NaN where unknown.
         """
-        lead = self.ends - best
+        lead = self.findable - best
         known = ~np.isnan(lead)
         weights = np.where(known, self.weights, 0.0)
         total = weights.sum(axis=1)
@@ -81,12 +106,8 @@ def ends_on_record(past: Past, models: tuple[str, ...]) -> Draws | None:
         return None
     ends, measured = ends[:, whole], measured[:, whole]
     weights = _shares(measured.astype(np.float64))
-    return Draws(
-        _without_noise(ends, weights, past.noise),
-        weights,
-        np.zeros(len(ends)),
-        measured.any(axis=1).astype(np.float64),
-    )
+    own: NDArray[np.bool_] = measured.any(axis=1)
+    return Draws(ends, weights, np.zeros(len(ends)), own, past.noise)
 
 
 def foretold(past: Past, models: tuple[str, ...], now: FloatArray, stage: int) -> Draws | None:
@@ -128,12 +149,14 @@ def foretold(past: Past, models: tuple[str, ...], now: FloatArray, stage: int) -
     return _with_newcomers(drawn, weights, now, past.noise)
 
 
-def _usable(measured: FloatArray) -> FloatArray:
+def _usable(measured: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """(d,) datasets with every candidate that has a history; with two, where these are few."""
     count = measured.sum(axis=0)
     known = int(measured.any(axis=1).sum())
     whole = (count == known) & (count > 0)
-    found: FloatArray = whole if whole.sum() >= _NEIGHBOURS else count >= max(1, min(2, known))
+    found: NDArray[np.bool_] = (
+        whole if whole.sum() >= _NEIGHBOURS else count >= max(1, min(2, known))
+    )
     return found
 
 
@@ -146,7 +169,7 @@ def _kernel(squared: FloatArray) -> FloatArray:
     return kernel
 
 
-def _lasting(gaps: FloatArray, moved: FloatArray, measured: FloatArray) -> float:
+def _lasting(gaps: FloatArray, moved: FloatArray, measured: NDArray[np.bool_]) -> float:
     """Share of a model's unusual gap that is left at the end, in [0, 1]."""
     count = np.maximum(measured.sum(axis=1, keepdims=True), 1)
     apart = np.where(measured, moved - moved.sum(axis=0) / measured.sum(axis=0), 0.0)
@@ -158,53 +181,31 @@ def _lasting(gaps: FloatArray, moved: FloatArray, measured: FloatArray) -> float
 
 def _with_newcomers(drawn: FloatArray, weights: FloatArray, now: FloatArray, noise: float) -> Draws:
     """The draws, with the cohort's average for candidates that have none of their own."""
-    own = weights.sum(axis=1) > 0
     known = weights > 0
+    own: NDArray[np.bool_] = known.any(axis=1)
     count = known.sum(axis=0)
     level = np.where(known, drawn, 0.0).sum(axis=0) / count
-    spread = _spread(drawn, weights)
+    spread = _spread(np.where(known, drawn - level, 0.0), weights)
     effective = 1.0 / np.maximum((weights**2).sum(axis=1), 1e-12)
     blur = _BLUR * spread / np.sqrt(np.maximum(effective, 2.0))
     blur[~own] = np.sqrt((spread[own] ** 2).mean())
     stand = now[:, None] - (known * now[:, None]).sum(axis=0) / count
-    clean = _without_noise(drawn, weights, noise)
     average = _shares(weights.sum(axis=0)[None, :])
     return Draws(
-        np.where(own[:, None], clean, level + stand),
+        np.where(own[:, None], drawn, level + stand),
         np.where(own[:, None], weights, average),
         blur,
-        own.astype(np.float64),
+        own,
+        noise,
+        float(np.median(spread[own])),
     )
 
 
-def _parts(ends: FloatArray, weights: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """(s,) levels, (n, 1) mean gaps to them and (n, s) what is left of ``ends``; 0 for NaN."""
-    known = weights > 0
-    level = np.where(known, ends, 0.0).sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-    gaps = np.where(known, ends - level, 0.0)
-    mean = (weights * gaps).sum(axis=1, keepdims=True)
-    return level, mean, np.where(known, gaps - mean, 0.0)
-
-
-def _spread(ends: FloatArray, weights: FloatArray) -> FloatArray:
-    """(n,) standard deviation of a candidate's gap to the cohort's level."""
-    rest = _parts(ends, weights)[2]
-    spread: FloatArray = np.sqrt((weights * rest**2).sum(axis=1))
+def _spread(gaps: FloatArray, weights: FloatArray) -> FloatArray:
+    """(n,) standard deviation of a candidate's gap to the level of the draw."""
+    apart = gaps - (weights * gaps).sum(axis=1, keepdims=True)
+    spread: FloatArray = np.sqrt((weights * apart**2).sum(axis=1))
     return spread
-
-
-def _without_noise(ends: FloatArray, weights: FloatArray, noise: float) -> FloatArray:
-    """Draws whose gaps vary by as much less as repeats of one fine-tuning do.
-
-    What differs between repeats is nothing that an epoch could find.
-    """
-    if noise <= 0:
-        return ends
-    level, mean, rest = _parts(ends, weights)
-    variance = np.maximum((weights * rest**2).sum(axis=1, keepdims=True), 1e-18)
-    kept = np.sqrt(np.maximum(0.0, 1.0 - noise**2 / variance))
-    clean: FloatArray = np.where(np.isnan(ends), np.nan, level + mean + kept * rest)
-    return clean
 
 
 def _shares(weights: FloatArray) -> FloatArray:

@@ -16,8 +16,8 @@ from mlflow_recall.core.policies.verdict import Cohort, Settings, Verdict, stage
 from mlflow_recall.errors import SettingError
 
 #: settings that the policy is judged by, from dear to cheap: the dearest trains one model
-PRICES = (math.inf, *(0.004, 0.0028, 0.002, 0.0014, 0.001, 0.0007, 0.0005))
-PRICES += (0.00035, 0.00025, 0.00018, 0.000125)
+PRICES: tuple[float, ...] = (math.inf, 4e-3, 2.8e-3, 2e-3, 1.4e-3, 1e-3)
+PRICES += (7e-4, 5e-4, 3.5e-4, 2.5e-4, 1.8e-4, 1.25e-4)
 #: share of the epochs after the next one that a candidate is expected to be trained for
 _SHARE = 0.3
 
@@ -57,8 +57,8 @@ def price(cohort: Cohort, past: Past | None, settings: Settings) -> dict[str, Ve
 def first(ranking: Sequence[str], past: Past, settings: Settings) -> tuple[str, ...]:
     """The candidates to start with, in the order of ``ranking``.
 
-    The first of the ranking, and then in turn whoever raises the expected best of the recorded
-    final scores most and the next of the ranking, while some candidate raises it by more than
+    The first of the ranking, and then in turn the next of the ranking and whoever raises the
+    expected best of the recorded final scores most, while some candidate raises it by more than
     ``settings.price`` times the epochs that it is expected to cost. The turns are a hedge: the
     recorded scores know who complements whom, the ranking knows the target.
 
@@ -93,9 +93,9 @@ def _epochs(stages: int) -> float:
 
 
 def _in_turn(raises: FloatArray, chosen: Sequence[int]) -> int:
-    """Who raises the best most and the first that is left, by turns."""
+    """The first that is left and who raises the best most, by turns."""
     left = np.setdiff1d(np.arange(len(raises)), chosen)
-    return int(raises.argmax() if len(chosen) % 2 else left[0])
+    return int(left[0] if len(chosen) % 2 else raises.argmax())
 
 
 def _most(raises: FloatArray, _: Sequence[int]) -> int:
@@ -113,7 +113,7 @@ def _greedy(
     Of the chosen that is what it raised it by when it was chosen; of the others, what it would.
     """
     chosen, raised = [start], np.zeros(len(draws.ends))
-    best = draws.ends[start]
+    best = draws.findable[start]
     while True:
         gain = draws.raises(best)
         gain[chosen] = -1.0
@@ -122,7 +122,7 @@ def _greedy(
             return chosen, raised
         taken = pick(gain, chosen)
         chosen.append(taken)
-        best = np.fmax(best, draws.ends[taken])
+        best = np.fmax(best, draws.findable[taken])
 
 
 def _verdicts(
