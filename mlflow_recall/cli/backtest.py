@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     "--min-models",
     default=0,
     type=click.IntRange(min=0),
-    help="Models that a step and a dataset of --history need; 0: half of them.",
+    help="Models that a step and a dataset of curves in --history need; 0: half of them.",
 )
 @click.option(
     "--top-k", default=10, show_default=True, type=click.IntRange(min=1), help="Candidates."

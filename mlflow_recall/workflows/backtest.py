@@ -106,7 +106,7 @@ def _backtest(
 ) -> Backtested:
     matrix = _without(config.drop, PerformanceMatrix.of(kept.records))
     # a dataset that hardly anyone was measured on judges nobody; small zoos have but few models
-    least = config.min_models or min(LEAST, max(2, len(matrix.models) // 2))
+    least = min(LEAST, max(2, len(matrix.models) // 2))
     given = _cases(matrix, history, least)
     if len(given) < 2:
         raise HistoryError(

@@ -88,7 +88,8 @@ class Draws:
         # expected improvement: the mean of max(0, lead + blur x normal)
         density = np.exp(-0.5 * (lead / blur) ** 2) / np.sqrt(2 * np.pi)
         gain = (weights * (lead * ndtr(lead / blur) + blur * density)).sum(axis=1)
-        return np.divide(gain, total, out=np.zeros_like(gain), where=total > 0)
+        mean: FloatArray = np.divide(gain, total, out=np.zeros_like(gain), where=total > 0)
+        return mean
 
 
 def ends_on_record(past: Past, models: tuple[str, ...]) -> Draws | None:
@@ -106,7 +107,7 @@ def ends_on_record(past: Past, models: tuple[str, ...]) -> Draws | None:
         return None
     ends, measured = ends[:, whole], measured[:, whole]
     weights = _shares(measured.astype(np.float64))
-    own: NDArray[np.bool_] = measured.any(axis=1)
+    own: NDArray[np.bool_] = measured.sum(axis=1) > 0
     return Draws(ends, weights, np.zeros(len(ends)), own, past.noise)
 
 
@@ -182,7 +183,7 @@ def _lasting(gaps: FloatArray, moved: FloatArray, measured: NDArray[np.bool_]) -
 def _with_newcomers(drawn: FloatArray, weights: FloatArray, now: FloatArray, noise: float) -> Draws:
     """The draws, with the cohort's average for candidates that have none of their own."""
     known = weights > 0
-    own: NDArray[np.bool_] = known.any(axis=1)
+    own: NDArray[np.bool_] = known.sum(axis=1) > 0
     count = known.sum(axis=0)
     level = np.where(known, drawn, 0.0).sum(axis=0) / count
     spread = _spread(np.where(known, drawn - level, 0.0), weights)
