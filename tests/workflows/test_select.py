@@ -600,6 +600,19 @@ def test_a_budget_between_stages_keeps_the_best_on_validation(text: Zoo) -> None
     assert [c.stage for c in selected.candidates if c is not selected.winner] == [1, 1, 1]
 
 
+def test_price_on_a_thin_history_halves_and_says_so(text: Zoo) -> None:
+    """Three recorded datasets foretell nothing: all eligible models start, and halving decides."""
+    bench, _ = bench_of(text.uri, text.namespace)
+
+    selected = select(wish(text, policy="price", final="same"), bench, registry_of(bench))
+
+    seen = page_of(text, selected.run_id)
+    stopped = [c for c in selected.candidates if c.status == "stopped"]
+    assert sorted(c.stage for c in selected.candidates) == [1, 1, 1, 2, 3][: len(text.models)]
+    assert seen.parent.data.tags["recall.policy"] == "price"
+    assert all("too few recorded datasets to foretell ends by" in c.reason for c in stopped)
+
+
 def test_what_a_back_test_favoured_stands_behind_auto(store: str) -> None:
     zoo = text_zoo(store)
     bench, _ = bench_of(zoo.uri, zoo.namespace)
