@@ -112,6 +112,10 @@ class History(Protocol):
         """Names of the metrics that final test scores were recorded of, in alphabetical order."""
         ...
 
+    def is_loss(self, metric: str) -> bool:
+        """Whether lower is better in the metric's own direction."""
+        ...
+
     def records(self, metric: str) -> Sequence[Record]:
         """All records of one metric, higher is better.
 

@@ -24,7 +24,7 @@ from mlflow_recall.adapters import tags
 from mlflow_recall.adapters.ownership import owner
 from mlflow_recall.adapters.registry import MlflowRegistry
 from mlflow_recall.adapters.tracking import ensure_experiment, record_of, search_runs
-from mlflow_recall.core.metrics import METRICS, check_metric
+from mlflow_recall.core.metrics import METRICS, check_metric, oriented
 from mlflow_recall.core.records import Member, Record
 from mlflow_recall.core.stages import Steps
 from mlflow_recall.errors import HistoryError
@@ -223,6 +223,10 @@ class ExportHistory:
         keys = {key for run in self._runs for key in run["metrics"]}
         both = (name for name in METRICS if {f"val/{name}", f"test/{name}"} <= keys)
         return tuple(sorted(both))
+
+    def is_loss(self, metric: str) -> bool:
+        """See ``ports.History.is_loss``."""
+        return oriented(metric, 1.0) < 0
 
     def records(self, metric: str) -> list[Record]:
         """See ``ports.History.records``."""

@@ -117,6 +117,12 @@ class TrackingHistory:
         }
         return tuple(sorted(own | self._foreign))
 
+    def is_loss(self, metric: str) -> bool:
+        """See ``ports.History.is_loss``: what was said of adopted runs, or the name says it."""
+        self._update()
+        told = [s[metric].minimize for _, s in self._adopted.values() if metric in s]
+        return any(told) if told else oriented(metric, 1.0) < 0
+
     def records(self, metric: str) -> list[Record]:
         """See ``ports.History.records``."""
         self._update()

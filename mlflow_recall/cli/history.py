@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,17 +96,14 @@ def _show(
     prefix: str = "",
     figure: str = "",
 ) -> None:
-    from mlflow_recall.core.metrics import oriented
     from mlflow_recall.core.overview import overviews
 
     metrics = history.metrics()
     metric = metric or ("accuracy" if "accuracy" in metrics or not metrics else metrics[0])
-    by_name: Callable[[str], bool] = lambda name: oriented(name, 1.0) < 0  # noqa: E731
-    is_loss: Callable[[str], bool] = getattr(history, "is_loss", by_name)
     found = [
         each
         for name in dict.fromkeys((metric, *metrics))
-        for each in overviews(history.records(name), name, is_loss(name))
+        for each in overviews(history.records(name), name, history.is_loss(name))
     ]
     if not found:
         raise HistoryError(

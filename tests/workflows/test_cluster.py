@@ -225,6 +225,9 @@ class Both:
     def __init__(self, *histories: History) -> None:
         self._histories = histories
 
+    def is_loss(self, metric: str) -> bool:
+        return any(history.is_loss(metric) for history in self._histories)
+
     def metrics(self) -> tuple[str, ...]:
         return tuple(sorted({m for history in self._histories for m in history.metrics()}))
 
