@@ -84,12 +84,8 @@ def _show(found: Sequence[Backtested], json_to: str, terminal: Terminal) -> None
         terminal.table(f"gaps to the best, {title}", calibration_rows(each))
         for sentence in each.conclusion.sentences:
             click.echo(sentence)
-        used = each.conclusion.defaults
-        many = f"{used.top_k} candidates" if used.top_k else "its own candidates"
-        click.echo(
-            f"{title}: rank by {used.ranker}, pick by {used.picker}, stop by {used.policy} with "
-            f"{many}" + (f"; `auto` from now on, run {each.run_id}" if each.run_id else "")
-        )
+        kept = f"; `auto` from now on, run {each.run_id}" if each.run_id else ""
+        click.echo(f"{title}: {each.conclusion.outcome}{kept}")
 
 
 def backtest_data(found: Backtested) -> dict[str, Any]:

@@ -300,4 +300,4 @@ def _log(found: Backtested, run: OpenRun) -> None:
     tables = "\n\n".join(
         f"### {title}\n\n{figures.markdown_table(rows)}" for title, rows in sections.items() if rows
     )
-    run.describe(f"{told}\n\n{tables}\n")
+    run.describe(f"**`auto`: {found.conclusion.outcome}.**\n\n{told}\n\n{tables}\n")

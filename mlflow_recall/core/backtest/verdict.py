@@ -82,6 +82,13 @@ class Conclusion:
     defaults: Defaults
     sentences: tuple[str, ...]
 
+    @property
+    def outcome(self) -> str:
+        """What ``auto`` stands for, in a few words."""
+        used = self.defaults
+        many = f"{used.top_k} candidates" if used.top_k else "as many candidates as are worth it"
+        return f"rank by {used.ranker}, pick by {used.picker}, stop by {used.policy} with {many}"
+
 
 def conclude(
     applies: Applies,
