@@ -56,7 +56,8 @@ def targets(folder: Path | None) -> list[DatasetSpec]:
     files = [mlflow_recall_example.FOLDER / "targets" / "targets.yaml"]
     files += sorted(folder.glob("targets-*.yaml")) if folder else []
     found = [target for file in files for target in read_benchmarks(str(file))]
-    return list({target.name: target for target in reversed(found)}.values())[::-1]
+    first = {target.name: target for target in reversed(found)}  # what ships, before the prepared
+    return sorted(first.values(), key=lambda target: (bool(target.image), target.name))
 
 
 def ways(spec: DatasetSpec, work: Work) -> list[Row]:
@@ -156,7 +157,7 @@ def main() -> None:
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as scratch:
         store = f"sqlite:///{scratch}/mlflow.db"
-        with bench_for("example", store, EXAMPLE_NAMESPACE, "local", 0, 0) as work:
+        with bench_for("", store, EXAMPLE_NAMESPACE, "local", 0, 0) as work:
             for spec in targets(options.datasets):
                 if options.only and spec.name not in options.only:
                     continue
