@@ -172,9 +172,9 @@ def main() -> None:
     if options.to:
         page = options.to.read_text()
         for name, text in (("summary", summary(rows)), ("targets", table(rows))):
-            before, rest = page.split(f"<!-- {name} -->\n")
-            after = rest.split("<!-- end -->")[1]
-            page = f"{before}<!-- {name} -->\n{text}\n<!-- end -->{after}" if after else page
+            before, mark, rest = page.partition(f"<!-- {name} -->\n")
+            _, end, after = rest.partition("<!-- end -->")
+            page = f"{before}{mark}{text}\n{end}{after}"
         options.to.write_text(page)
 
 
