@@ -218,14 +218,14 @@ def test_tasks_run_elsewhere_with_the_threads_they_were_promised(processes: Engi
 
 
 def test_tasks_of_a_consumer_that_stops_early_make_room_at_once(processes: Engine) -> None:
-    stream = processes.stream(sleep, [60.0] * WORKERS)
+    stream = processes.stream(sleep, [600.0] * WORKERS)
     for _ in range(WORKERS):
         next(stream)
     stream.close()  # type: ignore[attr-defined]
     started = time.monotonic()
 
     assert by_task(processes.stream(count, [1] * 3)) == {i: [0, "DONE"] for i in range(3)}
-    assert time.monotonic() - started < 40
+    assert time.monotonic() - started < 300  # not when the sleepers wake up
 
 
 @pytest.mark.parametrize("how", ["kill", "exit"])

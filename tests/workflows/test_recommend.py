@@ -204,7 +204,7 @@ def test_scores_on_the_dataset_change_the_ranking(tmp_path: Path) -> None:
     with_scores(tmp_path, {**neutral, ("owl", "z"): 0.9})
     owl = recommend_tables(wish(), folder, "z")
     with_scores(tmp_path, {**neutral, ("elk", "z"): 0.9})
-    elk = recommend_tables(wish(), folder, "z")
+    elk = recommend_tables(wish(), FolderHistory(tmp_path), "z")
 
     assert set(owl.advice.ranking.parts) == {"prior", "knn"}
     assert ranked(owl).index("owl") < ranked(owl).index("elk")
