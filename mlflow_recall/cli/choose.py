@@ -16,8 +16,8 @@ from mlflow_recall.cli.options import (
     RECALL,
     RECIPE,
     STORE,
+    TABLES,
     TARGET,
-    options,
 )
 from mlflow_recall.cli.settings import (
     budget,
@@ -26,6 +26,7 @@ from mlflow_recall.cli.settings import (
     recall_config,
     recipe_changes,
     recommend_config,
+    refuse_tables,
 )
 from mlflow_recall.cli.show import (
     advice_json,
@@ -37,13 +38,6 @@ from mlflow_recall.cli.show import (
 )
 from mlflow_recall.cli.work import bench, bench_for
 from mlflow_recall.errors import SettingError
-
-_TABLES = options(
-    click.option("--history", help="Folder of plain tables in place of the tracking server."),
-    click.option("--minimize", is_flag=True, help="The metric of --history is a loss."),
-    click.option("--drop-dataset", multiple=True, help="Leave a dataset of --history out."),
-    click.option("--modality", help="text or image, where the history has both."),
-)
 
 
 @click.command(context_settings=CONTEXT)
@@ -123,7 +117,7 @@ def select(
 
 @click.command(context_settings=CONTEXT)
 @click.option("--dataset", help="Dataset of --history to recommend for; without one: for any.")
-@_TABLES
+@TABLES
 @ADVICE
 @CONSTRAINTS
 @STORE
@@ -162,7 +156,7 @@ def recommend(tracking_uri: str, namespace: str, json_to: str, **options: Any) -
 @click.command(context_settings=CONTEXT)
 @click.argument("model")
 @TARGET
-@_TABLES
+@TABLES
 @RECALL
 @STORE
 @ENGINE
@@ -198,12 +192,10 @@ def explain(
 
 
 def _refuse_tables(options: Mapping[str, Any]) -> None:
-    """Options that say something about plain tables only."""
+    """A dataset and options that say something about plain tables only."""
     if dataset := options["dataset"]:
         raise SettingError(
             f"dataset: expected none without --history, got {dataset!r}: `mlflow-recall recall "
             "--dataset` looks at it with the models of the registry"
         )
-    for name in ("drop_dataset", "minimize"):
-        if options[name]:
-            raise SettingError(f"{name}: expected only beside --history, got {options[name]!r}")
+    refuse_tables(options)

@@ -66,14 +66,7 @@ ENGINE = options(
     click.option("--workers", default=0, type=click.IntRange(min=0), help="Tasks at once."),
     click.option("--threads", default=0, type=click.IntRange(min=0), help="Threads of each."),
 )
-TARGET = options(
-    click.option(
-        "--dataset",
-        default=EXAMPLE,
-        show_default=True,
-        help="CSV, JSONL or Parquet file, image folder, saved datasets folder, hub id, or "
-        "example:NAME (docstrings, script_id).",
-    ),
+COLUMNS = options(
     click.option("--name", help="What to call the dataset; by default as its file."),
     click.option("--text", help="Text column; guessed where there is one."),
     click.option("--image", help="Image column."),
@@ -86,6 +79,22 @@ TARGET = options(
         type=click.IntRange(min=0),
         help="Seed of splits that are not given.",
     ),
+)
+TARGET = options(
+    click.option(
+        "--dataset",
+        default=EXAMPLE,
+        show_default=True,
+        help="CSV, JSONL or Parquet file, image folder, saved datasets folder, hub id, or "
+        "example:NAME (docstrings, script_id).",
+    ),
+    COLUMNS,
+)
+TABLES = options(
+    click.option("--history", help="Folder of plain tables in place of the tracking server."),
+    click.option("--minimize", is_flag=True, help="The metric of --history is a loss."),
+    click.option("--drop-dataset", multiple=True, help="Leave a dataset of --history out."),
+    click.option("--modality", help="text or image, where the history has both."),
 )
 CONSTRAINTS = options(
     click.option("--models", help="Names or patterns, comma separated; by default all."),

@@ -10,11 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlflow_recall.cli.options import ADVICE, CONSTRAINTS, CONTEXT, EXAMPLE, JSON, STORE, options
-from mlflow_recall.cli.settings import folder_of, recommend_config, spec
+from mlflow_recall.cli.options import (
+    ADVICE,
+    COLUMNS,
+    CONSTRAINTS,
+    CONTEXT,
+    JSON,
+    STORE,
+    TABLES,
+    options,
+)
+from mlflow_recall.cli.settings import folder_of, is_example, recommend_config, refuse_tables, spec
 from mlflow_recall.cli.show import out
 from mlflow_recall.cli.work import bench_for
-from mlflow_recall.errors import SettingError
 
 if TYPE_CHECKING:
     from mlflow_recall.adapters.terminal import Terminal
@@ -31,25 +39,13 @@ _BEYOND = 3
 _ABOVE_0 = click.FloatRange(min=0, min_open=True)
 _TARGET = options(
     click.option("--dataset", help="Its samples scale the hours; else as recorded."),
-    click.option("--name", help="What to call the dataset; by default as its file."),
-    click.option("--text", help="Text column; guessed where there is one."),
-    click.option("--image", help="Image column."),
-    click.option("--label", help="Label column; guessed where there is one."),
-    click.option("--config", help="Configuration of a hub dataset."),
-    click.option("--split", default="split", help="Column that names each row's split [split]."),
-    click.option("--split-seed", default=0, type=click.IntRange(min=0), help="Of other splits."),
-)
-_TABLES = options(
-    click.option("--history", help="Folder of plain tables in place of the tracking server."),
-    click.option("--minimize", is_flag=True, help="The metric of --history is a loss."),
-    click.option("--drop-dataset", multiple=True, help="Leave a dataset of --history out."),
-    click.option("--modality", help="text or image, where the history has both."),
+    COLUMNS,
 )
 
 
 @click.command(context_settings=CONTEXT)
 @_TARGET
-@_TABLES
+@TABLES
 @click.option("--budget-epochs", type=_ABOVE_0, help="Say what fits so many epochs.")
 @click.option("--budget-hours", type=_ABOVE_0, help="Say what fits so many hours.")
 @click.option(
@@ -76,9 +72,7 @@ def plan(tracking_uri: str, namespace: str, json_to: str, **options: Any) -> Non
     if options["history"]:
         terminal, planned = Terminal(), _from_tables(config, options)
     else:
-        for name in ("drop_dataset", "minimize"):
-            if options[name]:
-                raise SettingError(f"{name}: expected only beside --history, got {options[name]!r}")
+        refuse_tables(options)
         dataset = options["dataset"] or ""
         with bench_for(dataset, tracking_uri, namespace, "local", 1, 1) as work:
             terminal, planned = work.terminal, plan_zoo(config, work.bench)
@@ -109,7 +103,7 @@ def _from_tables(config: PlanConfig, options: Mapping[str, Any]) -> Planned:
 
     folder = folder_of(options["history"], options["minimize"])
     dataset = options["dataset"] or ""
-    if dataset == EXAMPLE or (dataset and Path(dataset).exists()):
+    if is_example(dataset) or (dataset and Path(dataset).exists()):
         return plan_tables(config, folder, target=prepare(spec(options)))
     return plan_tables(config, folder, dataset)
 

@@ -133,6 +133,17 @@ def recommend_config(options: Mapping[str, Any]) -> RecommendConfig:
     )
 
 
+def refuse_tables(options: Mapping[str, Any]) -> None:
+    """Options that say something about plain tables only, where there are none.
+
+    Raises:
+        SettingError: one of them was given.
+    """
+    for name in ("drop_dataset", "minimize"):
+        if options[name]:
+            raise SettingError(f"{name}: expected only beside --history, got {options[name]!r}")
+
+
 def folder_of(folder: str, minimize: bool) -> Tables:
     """``--history``: plain tables, or what `history export` wrote."""
     from mlflow_recall.adapters.portable import ExportHistory
