@@ -70,8 +70,7 @@ def ways(spec: DatasetSpec, work: Work) -> list[Row]:
         if record.digest == prospect.dataset.digest and record.complete and seed_of(record) == 0
     }
     curves = Curves.of(prospect.usable.records)
-    noise = noise_floor(prospect.usable.records).deviation
-    past = Past(curves, 0.0 if np.isnan(noise) else noise)
+    past = Past(curves, noise_floor(prospect.usable.records).known)
     settings = Settings(curves.stages)
     ours = recall(config, prospect, bench)
     papers = recall(replace(config, recommender="paper", top_k=10), prospect, bench)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -24,6 +25,11 @@ class Noise:
     cells: int
     #: fine-tunings of these cells
     runs: int
+
+    @property
+    def known(self) -> float:
+        """The deviation; 0 where nobody knows it."""
+        return 0.0 if math.isnan(self.deviation) else self.deviation
 
 
 @dataclass(frozen=True, eq=False)

@@ -168,8 +168,7 @@ def _policies(
     if not curves.stages:
         voice.say("note: no curves are recorded: policies cannot be replayed")
         return None
-    noise = noise_floor(kept.records).deviation
-    targets = list(held_out_targets(curves, noise=0.0 if np.isnan(noise) else noise))
+    targets = list(held_out_targets(curves, noise=noise_floor(kept.records).known))
     steps = len(BASELINES) + sum(len(policy_settings(name)) for name in COMPARED)
     with voice.progress("replay policies", steps) as bar:
         return policy_test(

@@ -185,7 +185,7 @@ def _plan(config: PlanConfig, known: Known) -> Planned:
     cells: Sequence[NextCell] = ()
     subset, notes = None, offers.notes()
     if config.next_cells:
-        noise = float(np.nan_to_num(noise_floor(known.records).deviation))
+        noise = noise_floor(known.records).known
         cells = next_cells(known.everyone, config.next_cells, noise=noise, available=known.able)
         try:
             subset = smallest_subset(known.everyone, known.wish.tolerance)
@@ -215,7 +215,7 @@ class _Offers:
         self.advice = advise(known.evidence, known.wish)
         picked = recommender(self.advice.picker)
         self._order = picked(known.evidence).models
-        noise = float(np.nan_to_num(noise_floor(known.records).deviation))
+        noise = noise_floor(known.records).known
         self._scenes = scenes(known.evidence, picked, known.curves, noise)
         self._settings = Settings(stages, price=known.wish.defaults.price)
         self._probing = _probing(config, known, self.advice.ranker)

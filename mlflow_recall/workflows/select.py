@@ -164,8 +164,7 @@ def _plan(config: SelectConfig, recalled: Recalled, bench: Bench) -> _Plan:
     if not curves.stages:
         bench.voice.say("note: the history has no curves: halving decides")
         return _Plan("halving", settings, None, recipes)
-    noise = noise_floor(prospect.usable.records).deviation
-    past = Past(curves, 0.0 if math.isnan(noise) else noise)
+    past = Past(curves, noise_floor(prospect.usable.records).known)
     if policy in policies.STARTERS and not config.recall.top_k:
         ranking = (*names, *(m for m in recalled.advice.ranking.models if m not in names))
         names = policies.STARTERS[policy](ranking, past, settings)
