@@ -24,6 +24,7 @@ from mlflow_recall.adapters.datasets import DatasetSpec
 from mlflow_recall.adapters.manifests import read_benchmarks
 from mlflow_recall.cli.work import EXAMPLE_NAMESPACE, Work, bench_for
 from mlflow_recall.config import RecallConfig
+from mlflow_recall.core.arrays import is_within
 from mlflow_recall.core.backtest.replay import Outcome, replay
 from mlflow_recall.core.curves import Curves
 from mlflow_recall.core.overview import noise_floor
@@ -142,7 +143,7 @@ def summary(rows: Sequence[Row]) -> str:
             f"| {way} | {np.mean([r.candidates for r in some]):.1f} | {epochs[way].mean():.1f} "
             f"| {(epochs['brute force'] / epochs[way]).mean():.1f} "
             f"| {(epochs['successive halving'] / epochs[way]).mean():.1f} "
-            f"| {regrets.mean():.4f} ± {error:.4f} | {(regrets <= 0.01 + 1e-9).mean():.0%} |"
+            f"| {regrets.mean():.4f} ± {error:.4f} | {is_within(regrets, 0.01).mean():.0%} |"
         )
     return "\n".join(lines)
 

@@ -9,7 +9,11 @@ from numpy.typing import ArrayLike, NDArray
 
 FloatArray: TypeAlias = NDArray[np.float64]
 IntArray: TypeAlias = NDArray[np.intp]
+BoolArray: TypeAlias = NDArray[np.bool_]
 AnyArray: TypeAlias = NDArray[Any]
+
+#: a gap of exactly the tolerance is within it
+_ROUNDING = 1e-9
 
 
 def frozen(values: ArrayLike) -> FloatArray:
@@ -26,3 +30,9 @@ def means(values: FloatArray, axis: int) -> FloatArray:
     total = np.where(known, values, 0.0).sum(axis=axis)
     mean: FloatArray = np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
     return mean
+
+
+def is_within(gaps: FloatArray, tolerance: float) -> BoolArray:
+    """Which gaps are at most the tolerance, whatever its binary digits; NaN is none of them."""
+    near: BoolArray = gaps <= tolerance + _ROUNDING
+    return near

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlflow_recall.core.arrays import FloatArray, frozen, means
+from mlflow_recall.core.arrays import FloatArray, frozen, is_within, means
 from mlflow_recall.core.backtest.cases import Case
 from mlflow_recall.core.backtest.recommenders import Estimate, correlation, told
 from mlflow_recall.core.recommend import held_out, predicted_gaps, recommender, smallest_set
 from mlflow_recall.errors import SettingError
 
-#: a gap of exactly the tolerance is within it, whatever its binary digits
-_ROUNDING = 1e-9
 #: what is checked of a target, in the order of ``_checked``
 _CHECKED = (
     "covered",
@@ -111,7 +109,7 @@ def _checked(case: Case, name: str, tolerance: float, coverage: float) -> list[f
     chosen = smallest_set(ranking, past, tolerance=tolerance)
     gap = case.truth.max() - case.truth
     inside = (gap >= said.low) & (gap <= np.nan_to_num(said.high, nan=np.inf))
-    near = gap <= tolerance + _ROUNDING
+    near = is_within(gap, tolerance)
     of = dict(zip(evidence.matrix.models, near.tolist(), strict=True))
     first = ranking.models[:_FIRST]
     return [

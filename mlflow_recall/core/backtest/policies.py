@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from mlflow_recall.core.arrays import FloatArray
+from mlflow_recall.core.arrays import FloatArray, is_within
 from mlflow_recall.core.backtest.frontier import Frontier
 from mlflow_recall.core.backtest.replay import Outcome, replay
 from mlflow_recall.core.clustering import unclustered
@@ -84,7 +84,7 @@ class Replayed:
 
     def within(self, tolerance: float) -> float:
         """Share of datasets on which it ended within ``tolerance`` of the best."""
-        return float((self.regrets <= tolerance + 1e-9).mean())
+        return float(is_within(self.regrets, tolerance).mean())
 
 
 #: how a way to select ends on one target, and how many candidates it started with
@@ -146,7 +146,11 @@ def way(name: str, setting: Setting) -> Way:
 
 def replayed(targets: Sequence[Target], run: Way) -> Replayed:
     """One way to select on all targets."""
-    ended = [run(target) for target in targets]
+    return _outcomes(targets, [run(target) for target in targets])
+
+
+def _outcomes(targets: Sequence[Target], ended: Sequence[tuple[Outcome, int]]) -> Replayed:
+    """How each target ended, and with how many candidates it had begun."""
     return Replayed(
         tuple(target.dataset for target in targets),
         np.array([outcome.epochs for outcome, _ in ended], dtype=np.float64),
@@ -233,14 +237,9 @@ def _first_of(
     targets: Sequence[Target], outcomes: Sequence[Sequence[Outcome]], size: int
 ) -> Replayed:
     """The outcomes with the first ``size`` candidates, or with all where there are fewer."""
-    number = {t.dataset: i for i, t in enumerate(targets)}
-
-    def run(target: Target) -> tuple[Outcome, int]:
-        known = outcomes[number[target.dataset]]
-        count = min(size, len(known))
-        return known[count - 1], count
-
-    return replayed(targets, run)
+    counts = [min(size, len(known)) for known in outcomes]
+    ended = [(known[count - 1], count) for known, count in zip(outcomes, counts, strict=True)]
+    return _outcomes(targets, ended)
 
 
 def frontier(found: Sequence[Replayed], stages: int) -> Frontier:

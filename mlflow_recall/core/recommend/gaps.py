@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from mlflow_recall.core.arrays import FloatArray, IntArray, means
+from mlflow_recall.core.arrays import FloatArray, IntArray, is_within, means
 from mlflow_recall.core.matrix import PerformanceMatrix, positions
 from mlflow_recall.core.recommend.evidence import Ranking
 from mlflow_recall.core.recommend.held_out import HeldOut
 from mlflow_recall.errors import SettingError
 
-#: a gap of exactly the tolerance is within it, whatever its binary digits
+#: shares are counts of datasets: equal ones may differ in their last digits
 _ROUNDING = 1e-9
 #: largest factor by which a recorded gap is stretched or shrunk for another place in the ranking
 _CHANGE = 5.0
@@ -48,7 +48,7 @@ class Gaps:
         known = ~np.isnan(gaps).all(axis=0)
         if not known.any():
             return float("nan")
-        hits = np.nanmin(gaps[:, known], axis=0) <= self.tolerance + _ROUNDING
+        hits = is_within(np.nanmin(gaps[:, known], axis=0), self.tolerance)
         return float((hits.sum() + self.supposed) / (len(hits) + 2.0 * self.supposed))
 
 
@@ -79,7 +79,7 @@ def gaps_to_best(matrix: PerformanceMatrix, tolerance: float = 0.01) -> Gaps:
     measured = ~np.isnan(gaps).all(axis=1) if gaps.size else np.zeros(len(gaps), dtype=bool)
     if measured.any():
         low[measured], high[measured] = np.nanquantile(gaps[measured], [0.1, 0.9], axis=1)
-    within = means(np.where(np.isnan(gaps), np.nan, gaps <= tolerance + _ROUNDING), axis=1)
+    within = means(np.where(np.isnan(gaps), np.nan, is_within(gaps, tolerance)), axis=1)
     return Gaps(matrix.models, means(gaps, axis=1), low, high, matrix.mean, within, gaps, tolerance)
 
 
@@ -134,7 +134,7 @@ def predicted_gaps(
     rows = positions(past.models, models)
     change = (mean[:, None] + floor) / (expected[rows] + floor)
     joint = past.gaps[rows] * np.clip(change, 1.0 / _CHANGE, _CHANGE)
-    hits = means(np.where(np.isnan(joint), np.nan, joint <= tolerance + _ROUNDING), axis=1)
+    hits = means(np.where(np.isnan(joint), np.nan, is_within(joint, tolerance)), axis=1)
     known = (~np.isnan(joint)).sum(axis=1)
     within = np.where(
         known > 0, (np.where(known > 0, hits, 0.0) * known + 0.5) / (known + 1), np.nan

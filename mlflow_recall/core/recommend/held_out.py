@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlflow_recall.core.arrays import FloatArray
+from mlflow_recall.core.arrays import FloatArray, is_within
 from mlflow_recall.core.recommend.evidence import Evidence, Recommender
 from mlflow_recall.errors import SettingError
 
@@ -26,7 +26,7 @@ class HeldOut:
         """(d,) how many of the ranking's first are needed to hold one within ``tolerance``."""
         counts = []
         for places, gaps in zip(self.places.T, self.gaps.T, strict=True):
-            near = places[gaps <= tolerance + 1e-9]  # NaN compares as False
+            near = places[is_within(gaps, tolerance)]
             counts.append(float((places <= near.min()).sum()))
         return np.array(counts, dtype=np.float64)
 
