@@ -11,6 +11,7 @@ from scipy.stats import theilslopes
 
 from mlflow_recall.core import policies
 from mlflow_recall.core.arrays import FloatArray
+from mlflow_recall.core.backtest.cases import spread_out
 from mlflow_recall.core.backtest.replay import replay
 from mlflow_recall.core.curves import Curves
 from mlflow_recall.core.matrix import positions
@@ -171,9 +172,8 @@ def scenes(
     """
     matrix = evidence.matrix
     measured = np.flatnonzero((~np.isnan(matrix.values)).sum(axis=0) >= 2)
-    places = np.linspace(0, len(measured) - 1, min(_MOST, len(measured))).round().astype(int)
     found = []
-    for number in measured[places].tolist():
+    for number in spread_out(measured.tolist(), _MOST):
         name, truth = matrix.datasets[number], matrix.values[:, number]
         try:
             ranking = recommend(evidence.leaving(number))
