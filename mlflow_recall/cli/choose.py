@@ -98,8 +98,8 @@ def select(
 ) -> None:  # fmt: skip
     """Recall the best models for a dataset, fine-tune them in stages, register the winner."""
     from mlflow_recall.config import SelectConfig
-    from mlflow_recall.workflows.select import candidate_rows, verdict
     from mlflow_recall.workflows.select import select as run
+    from mlflow_recall.workflows.selection import candidate_rows, verdict
 
     config = SelectConfig(
         recall_config(options), policy, threshold, price, budget(budget_epochs, budget_hours),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mlflow_recall.workflows.advice import Explained
     from mlflow_recall.workflows.cluster import Clustered
     from mlflow_recall.workflows.recall import Recalled
-    from mlflow_recall.workflows.select import Selected
+    from mlflow_recall.workflows.selection import Selected
 
 
 def out(json_to: str | None, data: Mapping[str, Any]) -> None:
@@ -287,7 +287,7 @@ def select_data(selected: Selected) -> dict[str, Any]:
             for c in selected.candidates
         ],
         "cost": dict(selected.cost),
-        "final": dict(selected.final),
+        "final": {"epochs": selected.final.epochs, "test": dict(selected.final.test)},
         "regret": selected.regret,
         "cut": selected.cut,
         "recall": recall_data(selected.recalled),

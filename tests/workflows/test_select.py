@@ -45,7 +45,8 @@ from mlflow_recall.errors import SettingError, ZooError
 from mlflow_recall.ports import StageResult, TrainTask
 from mlflow_recall.workflows.bench import Bench
 from mlflow_recall.workflows.benchmark import benchmark
-from mlflow_recall.workflows.select import Selected, select, verdict
+from mlflow_recall.workflows.select import select
+from mlflow_recall.workflows.selection import Selected, verdict
 
 PICKLES = {".bin", ".pkl", ".pt", ".pth", ".ckpt", ".joblib"}
 
@@ -323,15 +324,15 @@ def test_the_winner_is_retrained_on_all_samples_as_one_more_child(
     samples = int(TARGET_ROWS * 0.8 * 0.8)
     assert final.data.tags[tags.REASON] == f"the winner, trained on all {samples} samples"
     assert final.data.tags[tags.STAGE] == str(EPOCHS)
-    assert selected.final["epochs"] == EPOCHS
-    assert final.data.metrics["test/accuracy"] == selected.final["test"]["accuracy"]
+    assert selected.final.epochs == EPOCHS
+    assert final.data.metrics["test/accuracy"] == selected.final.test["accuracy"]
 
 
 def test_final_same_registers_what_won(text: Zoo) -> None:
     selected, _ = selection(text, top_k=2, final="same", recommender="prior")
 
     assert page_of(text, selected.run_id).finals == []
-    assert selected.final == {"epochs": 0, "test": {}}
+    assert (selected.final.epochs, selected.final.test) == (0, {})
 
 
 def test_final_auto_does_not_train_again_on_the_same_samples(text: Zoo) -> None:
@@ -339,7 +340,7 @@ def test_final_auto_does_not_train_again_on_the_same_samples(text: Zoo) -> None:
         text, top_k=1, recommender="prior", recipe={"train_samples": TARGET_ROWS}
     )
 
-    assert selected.final["epochs"] == 0
+    assert selected.final.epochs == 0
     assert page_of(text, selected.run_id).finals == []
 
 
@@ -562,7 +563,7 @@ def test_a_budget_of_one_fine_tuning_trains_the_first_recalled(text: Zoo) -> Non
     seen = page_of(text, selected.run_id)
     assert selected.epochs == EPOCHS
     assert selected.winner.name == selected.recalled.chosen[0]
-    assert (selected.cut, selected.final["epochs"]) == ("", 0)  # nothing is trained once more
+    assert (selected.cut, selected.final.epochs) == ("", 0)  # nothing is trained once more
     for name in selected.recalled.chosen[1:]:
         run = seen.child(name)
         assert run.info.status == "KILLED"
