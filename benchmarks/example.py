@@ -33,9 +33,6 @@ from mlflow_recall.core.records import Record
 from mlflow_recall.errors import RecallError
 from mlflow_recall.workflows.recall import Recalled, recall, survey
 
-#: what the paper charges for a look at one representative
-PAPER_PROBE = 0.5
-
 
 @dataclass(frozen=True)
 class Row:

@@ -135,8 +135,6 @@ def plan_data(planned: Planned, config: PlanConfig) -> dict[str, Any]:
 
 
 def _strategy(each: Strategy) -> dict[str, Any]:
-    from mlflow_recall.core.plan import PAPER_PROBE
-
     return {
         "name": each.name,
         "policy": each.policy,
@@ -150,7 +148,7 @@ def _strategy(each: Strategy) -> dict[str, Any]:
         "expected_gap": each.gap,
         "probes": len(each.probing.models),
         "probe_epochs": each.probing.epochs,
-        "probe_epochs_paper": PAPER_PROBE * len(each.probing.models),
+        "probe_epochs_paper": each.probing.paper_epochs,
         "replayed": each.replayed,
     }
 
@@ -197,12 +195,10 @@ def _show(planned: Planned, config: PlanConfig, terminal: Terminal) -> None:
 
 def _probing_line(each: Strategy) -> str:
     """What the probes of a recall cost, and what the paper would charge for them."""
-    from mlflow_recall.core.plan import PAPER_PROBE
-
     count = len(each.probing.models)
     return (
         f"recall probes {count} representatives: {each.probing.epochs:.2f} epochs "
-        f"({each.probing.known_by}); the paper's accounting: {PAPER_PROBE * count:g}"
+        f"({each.probing.known_by}); the paper's accounting: {each.probing.paper_epochs:g}"
     )
 
 

@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from scipy.stats import theilslopes
 
-from mlflow_recall.core import policies
 from mlflow_recall.core.arrays import FloatArray
 from mlflow_recall.core.backtest.cases import spread_out
-from mlflow_recall.core.backtest.replay import replay
+from mlflow_recall.core.backtest.target import Target
+from mlflow_recall.core.backtest.ways import (
+    Replayed,
+    Setting,
+    alive_in,
+    on_paper,
+    replayed,
+    way,
+)
 from mlflow_recall.core.curves import Curves
-from mlflow_recall.core.matrix import positions
-from mlflow_recall.core.policies import Past, Settings
+from mlflow_recall.core.policies import Settings
+from mlflow_recall.core.probing import Probing
 from mlflow_recall.core.recipes import Recipe
 from mlflow_recall.core.recommend import Evidence, Gaps, Recommender
 from mlflow_recall.core.records import Record
@@ -23,8 +30,6 @@ from mlflow_recall.errors import HistoryError, SettingError
 
 #: forward passes that a training sample costs: one forward, and a backward pass of twice that
 TRAINING = 3.0
-#: epochs that the paper charges for one representative
-PAPER_PROBE = 0.5
 #: sets that are considered for a budget
 SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30)
 #: recorded datasets on which selections are rehearsed, evenly spread where there are more
@@ -143,25 +148,9 @@ def _foretold(
     }
 
 
-@dataclass(frozen=True, eq=False)
-class Scene:
-    """A recorded dataset as if it were the target."""
-
-    dataset: str
-    #: the measured models, in the order recommended without this dataset -> final test score
-    ends: Mapping[str, float]
-    #: those of them with a whole curve, in that order -> validation score by stage
-    curves: Mapping[str, Sequence[float]]
-    past: Past | None = None
-
-    def regret(self, model: str) -> float:
-        """By how much the best measured model beats this one."""
-        return max(self.ends.values()) - self.ends[model]
-
-
-def scenes(
+def recorded_targets(
     evidence: Evidence, recommend: Recommender, curves: Curves | None = None, noise: float = 0.0
-) -> list[Scene]:
+) -> list[Target]:
     """Recorded datasets, each ranked for without it; at most 48, evenly spread.
 
     Args:
@@ -174,106 +163,46 @@ def scenes(
     measured = np.flatnonzero((~np.isnan(matrix.values)).sum(axis=0) >= 2)
     found = []
     for number in spread_out(measured.tolist(), _MOST):
-        name, truth = matrix.datasets[number], matrix.values[:, number]
         try:
-            ranking = recommend(evidence.leaving(number))
+            order = recommend(evidence.leaving(number)).models
         except SettingError:  # a recommender that needs scores, which this dataset has not
             continue
-        ordered = positions(matrix.models, ranking.models)
-        ends = {m: float(truth[i]) for m, i in zip(ranking.models, ordered, strict=True)}
-        ends = {model: end for model, end in ends.items() if not math.isnan(end)}
-        found.append(Scene(name, ends, _complete(curves, name, ends), _before(curves, name, noise)))
+        ends = dict(zip(matrix.models, matrix.values[:, number].tolist(), strict=True))
+        found.append(Target.of(matrix.datasets[number], order, ends, curves, noise))
     return found
 
 
-def _complete(
-    curves: Curves | None, dataset: str, models: Mapping[str, float]
-) -> dict[str, list[float]]:
-    if curves is None or dataset not in curves.datasets:
-        return {}
-    column = curves.scores[:, curves.datasets.index(dataset)]
-    row = {model: i for i, model in enumerate(curves.models)}
-    found = {m: column[row[m]].tolist() for m in models if m in row}
-    return {m: curve for m, curve in found.items() if not any(map(math.isnan, curve))}
+def rehearse(name: str, models: int, targets: Sequence[Target], settings: Settings) -> Replayed:
+    """Replay a policy on the first ``models`` of every target's order.
 
-
-def _before(curves: Curves | None, dataset: str, noise: float) -> Past | None:
-    return None if curves is None else Past(curves.without(dataset), noise)
-
-
-@dataclass(frozen=True, eq=False)
-class Rehearsal:
-    """What a policy did with the first K recommended on recorded datasets."""
-
-    epochs: FloatArray  # (s,) on each of s datasets
-    regrets: FloatArray  # (s,) final test score that the winner was short of the best
-    #: (K, T) share of datasets on which the model of each place was trained in each stage
-    reached: FloatArray
-    #: False: no curves are recorded; the epochs are at most so many, and the best of the set wins
-    replayed: bool
-
-
-def rehearse(name: str, models: int, acted: Sequence[Scene], settings: Settings) -> Rehearsal:
-    """Replay a policy on the first ``models`` of every scene's order.
-
-    Scenes with fewer models of a whole curve are left out, unless there is no other.
+    Targets with fewer models of a whole curve are left out, unless there is no other; what costs
+    the same whatever the scores are then costs as if nobody were missing. Without any curve the
+    epochs are at most so many, and the best of the set wins.
 
     Raises:
         SettingError: no such policy.
-        HistoryError: no scene.
+        HistoryError: no target.
     """
-    if not acted:
+    if not targets:
         raise HistoryError(
             "plan: expected recorded datasets with at least two measured models, got none: run "
             "`mlflow-recall benchmark` first"
         )
-    decide = policies.policy(name)
-    staged = [scene for scene in acted if scene.curves]
-    if not staged:
-        return _on_paper(name, models, acted, settings.stages)
-    large = [scene for scene in staged if len(scene.curves) >= models]
-    staged, epochs, regrets = large or staged, [], []
-    reached = np.zeros((models, settings.stages))
-    for scene in staged:
-        candidates = dict(list(scene.curves.items())[:models])
-        outcome = replay(decide, candidates, scene.past, settings)
-        for place, model in enumerate(candidates):
-            reached[place, : outcome.stopped[model]] += 1.0 / len(staged)
-        epochs.append(outcome.epochs)
-        regrets.append(scene.regret(outcome.winner))
-    if name in _EXACT and not large:  # the missing models cost as much as the others
-        reached *= _alive(name, models, settings.stages) / reached.sum(axis=0)
-        epochs = [policies.epochs(name, models, settings.stages)] * len(staged)
-    return Rehearsal(np.array(epochs, float), np.array(regrets, float), reached, True)
-
-
-def _on_paper(name: str, models: int, acted: Sequence[Scene], stages: int) -> Rehearsal:
-    alive = _alive(name, models, stages)
-    regrets = [min(scene.regret(m) for m in list(scene.ends)[:models]) for scene in acted]
-    reached = np.tile(alive / models, (models, 1))
-    return Rehearsal(np.full(len(acted), alive.sum()), np.array(regrets, float), reached, False)
-
-
-def _alive(name: str, models: int, stages: int) -> FloatArray:
-    """(T,) models in each stage; of policies that look at scores, at most so many."""
-    through = [policies.epochs(name, models, stage) for stage in range(stages + 1)]
-    return np.diff(np.array(through, dtype=np.float64))
-
-
-@dataclass(frozen=True)
-class Probing:
-    """What recall looks at before it ranks."""
-
-    models: tuple[str, ...] = ()
-    #: epochs of training that the forward passes of one model are worth
-    each: float = PAPER_PROBE
-    #: how that is known, for people
-    known_by: str = "nothing tells, so the paper's half epoch each"
-
-    @property
-    def epochs(self) -> float:
-        """Of all forward passes."""
-        return self.each * len(self.models)
+    staged = [target for target in targets if target.curves]
+    large = [target for target in staged if len(target.candidates) >= models]
+    if staged:
+        setting = Setting(models, settings.threshold, settings.price)
+        found = replayed(large or staged, way(name, setting))
+        if large or name not in _EXACT:
+            return found
+    else:
+        found = on_paper(name, models, targets, settings.stages)
+    alive = alive_in(name, models, settings.stages)  # those that are missing cost as much
+    return replace(
+        found,
+        epochs=np.full(len(found.epochs), alive.sum()),
+        reached=found.reached * alive / found.reached.sum(axis=0),
+    )
 
 
 @dataclass(frozen=True)
@@ -306,7 +235,7 @@ def strategy(
     name: str,
     policy: str,
     order: Sequence[str],
-    rehearsal: Rehearsal,
+    rehearsal: Replayed,
     *,
     gaps: Gaps,
     pace: Paces | None = None,
@@ -330,7 +259,8 @@ def strategy(
     if pace is not None:
         looks = probing.each * float(pace.of(probing.models).sum())
         looks /= max(1, min(workers, len(probing.models)))
-        hours = (looks + _seconds(rehearsal.reached, pace.of(order), workers)) / 3600.0
+        trained = pace.of(order[: len(rehearsal.reached)])
+        hours = (looks + _seconds(rehearsal.reached, trained, workers)) / 3600.0
     count = len(rehearsal.regrets)
     return Strategy(
         name,
@@ -344,7 +274,7 @@ def strategy(
         1.0 if set(gaps.models) <= set(order) else gaps.p_holds_best(order),
         _gap(gaps, order),
         probing,
-        rehearsal.replayed,
+        rehearsal.on_curves,
     )
 
 

@@ -2,41 +2,43 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from mlflow_recall.core.arrays import FloatArray
 from mlflow_recall.core.history import usable
 from mlflow_recall.core.matrix import PerformanceMatrix
 from mlflow_recall.core.records import Member, Record
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Truth:
-    """Final test score of every model that was fine-tuned on the dataset, higher is better."""
+    """What every model that was fine-tuned on a dataset reached there."""
 
-    models: tuple[str, ...]
-    scores: FloatArray  # (m,)
+    #: model -> final test score, higher is better
+    ends: Mapping[str, float]
+
+    @property
+    def models(self) -> tuple[str, ...]:
+        """Who was fine-tuned on it."""
+        return tuple(self.ends)
 
     @property
     def best(self) -> str:
-        """The model to find; of equals the first by name."""
-        return self.models[int(np.argmax(self.scores))]
+        """The model to find; of equals the first."""
+        return max(self.ends, key=self.ends.__getitem__)
 
     def score(self, model: str) -> float:
         """Of one model; NaN where it was never fine-tuned on the dataset."""
-        known = dict(zip(self.models, self.scores.tolist(), strict=True))
-        return float(known.get(model, np.nan))
+        return self.ends.get(model, math.nan)
 
     def regret(self, model: str) -> float:
         """By how much the best model beats this one, in the unit of the metric, at least 0."""
-        return float(self.scores.max() - self.score(model))
+        return max(self.ends.values()) - self.score(model)
 
     def rank(self, model: str) -> int:
         """1 for the best; equals share the better place."""
-        return 1 + int((self.scores > self.score(model)).sum())
+        return 1 + sum(end > self.score(model) for end in self.ends.values())
 
 
 def truth(
@@ -59,4 +61,4 @@ def truth(
     matrix = PerformanceMatrix.of(usable(own, members=members).records)
     if len(matrix.models) < least:
         return None
-    return Truth(matrix.models, matrix.values[:, 0])
+    return Truth(dict(zip(matrix.models, matrix.values[:, 0].tolist(), strict=True)))

@@ -20,11 +20,11 @@ from mlflow_recall.core.backtest.frontier import paired
 from mlflow_recall.core.backtest.policies import (
     COMPARED,
     PolicyTest,
-    held_out_targets,
     policy_settings,
     policy_test,
 )
 from mlflow_recall.core.backtest.recommenders import Contest, contest
+from mlflow_recall.core.backtest.target import held_out_targets
 from mlflow_recall.core.backtest.verdict import Conclusion, conclude
 from mlflow_recall.core.curves import Curves
 from mlflow_recall.core.defaults import Defaults

@@ -26,16 +26,16 @@ from mlflow_recall.core.overview import noise_floor
 from mlflow_recall.core.plan import (
     SIZES,
     Paces,
-    Probing,
     Strategy,
     fitting,
     paces,
     passes,
+    recorded_targets,
     rehearse,
-    scenes,
     strategy,
 )
 from mlflow_recall.core.policies import POLICIES, Settings
+from mlflow_recall.core.probing import Probing, probed
 from mlflow_recall.core.recipes import Recipe
 from mlflow_recall.core.recommend import Evidence, recommender
 from mlflow_recall.core.records import Dataset, Record
@@ -48,8 +48,6 @@ from mlflow_recall.workflows.recommend import recommend_tables
 
 #: stopping policies of a recall that are compared, where they are known
 _STOPPING = ("halving", "fine_selection", "price")
-#: recommenders for which nothing is probed
-_SCORELESS = ("prior", "prior_rank")
 #: stages of curves that were recorded in finer steps than ``_MANY``, where nobody says how many
 _STAGES, _MANY = 5, 10
 
@@ -216,9 +214,9 @@ class _Offers:
         picked = recommender(self.advice.picker)
         self._order = picked(known.evidence).models
         noise = noise_floor(known.records).known
-        self._scenes = scenes(known.evidence, picked, known.curves, noise)
+        self._targets = recorded_targets(known.evidence, picked, known.curves, noise)
         self._settings = Settings(stages, price=known.wish.defaults.price)
-        self._probing = _probing(config, known, self.advice.ranker)
+        self._probing = _probing(config, known, self.advice)
 
     def strategies(self) -> tuple[Strategy, ...]:
         """The whole zoo, and recall with the wished number of models."""
@@ -244,7 +242,7 @@ class _Offers:
             notes.append("no seconds are recorded: epochs only")
         else:
             notes += _pace_notes(self._pace, self._known)
-        if not any(scene.curves for scene in self._scenes):
+        if not any(target.curves for target in self._targets):
             notes.append(
                 "no curves are recorded: policies cost at most these epochs, and are taken to find "
                 "the best of their candidates"
@@ -268,7 +266,7 @@ class _Offers:
             name,
             policy,
             self._order[:size],
-            rehearse(policy, size, self._scenes, self._settings),
+            rehearse(policy, size, self._targets, self._settings),
             gaps=self.advice.gaps,
             pace=self._pace,
             probing=probing,
@@ -380,9 +378,9 @@ def _measured_probe(bench: Bench) -> float | None:
     return epochs / probes if probes else None
 
 
-def _probing(config: PlanConfig, known: Known, ranker: str) -> Probing:
+def _probing(config: PlanConfig, known: Known, advice: Advice) -> Probing:
     """Who looks at the target before anybody is trained, and what that costs."""
-    models = () if ranker in _SCORELESS else tuple(known.evidence.clustering.probes)
+    models = probed(known.evidence.clustering, advice.ranker, advice.picker)
     if known.probe is not None:
         return Probing(models, known.probe, "as measured in earlier recalls")
     recipes = list(known.recipes.values())

@@ -20,6 +20,7 @@ from mlflow_recall.core.cold_start import Newcomer, described, joined, newcomers
 from mlflow_recall.core.defaults import Defaults
 from mlflow_recall.core.history import Usable, usable
 from mlflow_recall.core.matrix import PerformanceMatrix
+from mlflow_recall.core.probing import SCORELESS
 from mlflow_recall.core.recommend import Evidence
 from mlflow_recall.core.records import Dataset, Member
 from mlflow_recall.core.scores import ForwardPass, compute_all, degenerate, known_scores
@@ -32,8 +33,6 @@ from mlflow_recall.workflows.benchmark import recipe_of
 
 #: scores of a target, where nobody asks for others; LEEP too where all heads are real
 _SCORES = ("logme", "hscore")
-#: recommenders that look at no score: nothing is probed for them
-_SCORELESS = {"prior", "prior_rank"}
 #: recommenders that say nothing without scores; the history ranks in their place
 _NEEDS_SCORES = {"interleaved", "paper", "paper_code"}
 #: representatives that must be scored, or nothing can be told apart
@@ -163,7 +162,7 @@ def recall(config: RecallConfig, prospect: Prospect, bench: Bench) -> Recalled:
         bench.client, bench.namespace, prospect.dataset.modality, config.metric
     )
     wish, notes = replace(config.wish, defaults=defaults), []
-    blind = {wish.ranker, wish.picker} <= _SCORELESS
+    blind = SCORELESS.issuperset((wish.ranker, wish.picker))
     probes = {} if blind else _probe(config, prospect, bench, left_out)
     scores = _scores(config, probes, left_out)
     evidence = Evidence(

@@ -12,27 +12,29 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlflow_recall.core import policies
+from mlflow_recall.core.arrays import FloatArray
+from mlflow_recall.core.backtest.target import Target
+from mlflow_recall.core.backtest.ways import Replayed
 from mlflow_recall.core.clustering import unclustered
 from mlflow_recall.core.curves import Curves
 from mlflow_recall.core.matrix import PerformanceMatrix
 from mlflow_recall.core.plan import (
     Paces,
-    Probing,
-    Rehearsal,
-    Scene,
     Strategy,
     fitting,
     paces,
     passes,
+    recorded_targets,
     rehearse,
-    scenes,
     strategy,
 )
 from mlflow_recall.core.policies import Settings
+from mlflow_recall.core.probing import Probing
 from mlflow_recall.core.recipes import Recipe
 from mlflow_recall.core.recommend import Evidence, Gaps, recommender
 from mlflow_recall.core.recommend.gaps import gaps_to_best
 from mlflow_recall.core.records import Record
+from mlflow_recall.core.truth import Truth
 from mlflow_recall.errors import HistoryError, SettingError
 
 NAN = math.nan
@@ -169,11 +171,11 @@ def evidence(curves: Curves) -> Evidence:
     return Evidence(PerformanceMatrix(curves.models, curves.datasets, curves.ends), unclustered())
 
 
-def acted(curves: Curves) -> list[Scene]:
-    return scenes(evidence(curves), recommender("prior"), curves)
+def acted(curves: Curves) -> list[Target]:
+    return recorded_targets(evidence(curves), recommender("prior"), curves)
 
 
-def test_a_scene_is_ranked_for_without_its_own_scores() -> None:
+def test_a_target_is_ranked_for_without_its_own_scores() -> None:
     """Turned upside down on one dataset, the models keep their order there."""
     curves = world()
     ends = np.array(curves.ends)
@@ -184,13 +186,13 @@ def test_a_scene_is_ranked_for_without_its_own_scores() -> None:
         acted(Curves(curves.models, curves.datasets, curves.scores, ends))[2],
     )
 
-    assert list(before.ends) == list(after.ends)
+    assert before.truth.models == after.truth.models
     assert before.dataset == after.dataset == "d2"
     assert before.past is not None
     assert "d2" not in before.past.curves.datasets
 
 
-def test_scenes_are_spread_over_many_datasets() -> None:
+def test_targets_are_spread_over_many_datasets() -> None:
     found = acted(world(models=3, datasets=100))
 
     assert len(found) == 48
@@ -202,7 +204,7 @@ def test_scenes_are_spread_over_many_datasets() -> None:
 def test_every_epoch_is_some_models_stage(name: str, models: int) -> None:
     found = rehearse(name, models, acted(world()), Settings(4))
 
-    assert found.replayed
+    assert found.on_curves
     assert found.reached.shape == (models, 4)
     assert found.reached.sum() == pytest.approx(found.epochs.mean())
     assert found.reached[:, 0] == pytest.approx(1.0)  # everyone is trained at first
@@ -237,9 +239,9 @@ def test_brute_force_over_noiseless_curves_has_no_regret() -> None:
 
 def test_regret_counts_from_the_best_of_all_not_of_the_candidates() -> None:
     """By hand: one candidate at 0.7 where somebody reaches 0.9."""
-    scene = Scene("x", {"a": 0.7, "b": 0.9}, {"a": [0.5, 0.6], "b": [0.8, 0.9]})
+    target = Target("x", Truth({"a": 0.7, "b": 0.9}), {"a": [0.5, 0.6], "b": [0.8, 0.9]})
 
-    found = rehearse("halving", 1, [scene], Settings(2))
+    found = rehearse("halving", 1, [target], Settings(2))
 
     assert found.regrets == pytest.approx([0.2])
     assert found.epochs.tolist() == [2.0]
@@ -261,14 +263,14 @@ def test_a_zoo_with_missing_cells_costs_as_much_as_one_without() -> None:
 
 def test_without_curves_the_best_of_the_set_wins() -> None:
     curves = world()
-    some = scenes(evidence(curves), recommender("prior"))
+    some = recorded_targets(evidence(curves), recommender("prior"))
 
     found = rehearse("fine_selection", 3, some, Settings(5))
 
-    assert not found.replayed
+    assert not found.on_curves
     assert found.epochs.tolist() == [3 + 1 + 1 + 1 + 1] * 6
     assert found.regrets.tolist() == [
-        min(scene.regret(model) for model in list(scene.ends)[:3]) for scene in some
+        min(map(target.truth.regret, target.truth.models[:3])) for target in some
     ]
 
 
@@ -289,9 +291,15 @@ def gaps(curves: Curves) -> Gaps:
     return gaps_to_best(evidence(curves).matrix)
 
 
-def everyone_to_the_end(models: int, stages: int) -> Rehearsal:
-    epochs = np.full(2, float(models * stages))
-    return Rehearsal(epochs, np.array([0.0, 0.2]), np.ones((models, stages)), True)
+def rehearsal(regrets: list[float], reached: FloatArray) -> Replayed:
+    """On as many datasets as there are regrets, with as many candidates as rows on each."""
+    count, names = len(regrets), tuple(map(str, regrets))
+    of = [np.full(count, value) for value in (reached.sum(), float(len(reached)), 0.0)]
+    return Replayed(names, of[0], np.array(regrets), of[1], of[2], reached)
+
+
+def everyone_to_the_end(models: int, stages: int) -> Replayed:
+    return rehearsal([0.0, 0.2], np.ones((models, stages)))
 
 
 def test_hours_by_hand() -> None:
@@ -315,7 +323,7 @@ def test_hours_by_hand() -> None:
 def test_nobody_helps_the_last_candidate() -> None:
     """Workers share candidates, not the epochs of one."""
     reached = np.array([[1.0, 1.0], [1.0, 0.0]])
-    rehearsed = Rehearsal(np.array([3.0]), np.array([0.0]), reached, True)
+    rehearsed = rehearsal([0.0], reached)
     curves = world(models=2)
     pace = Paces(dict.fromkeys(curves.models, 10.0))
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import mlflow
-import numpy as np
 import pandas as pd
 import pytest
 from mlflow.artifacts import download_artifacts
@@ -448,7 +447,7 @@ def test_without_a_recorded_brute_force_nothing_is_said(page: tuple[Selected, Pa
 
 def known_of(selected: Selected, metric: str, scores: dict[str, float]) -> Selected:
     """As if these models had been fine-tuned on the target; higher is better."""
-    truth = Truth(tuple(scores), np.array(list(scores.values())))
+    truth = Truth(scores)
     prospect = replace(selected.recalled.prospect, truth=truth)
     return replace(selected, metric=metric, recalled=replace(selected.recalled, prospect=prospect))
 

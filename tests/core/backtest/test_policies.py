@@ -5,17 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mlflow_recall.core.backtest.policies import (
-    COMPARED,
-    SIZES,
-    Setting,
-    held_out_targets,
-    policy_settings,
-    policy_test,
-    replayed,
-    way,
-)
+from mlflow_recall.core.backtest.policies import COMPARED, SIZES, policy_settings, policy_test
 from mlflow_recall.core.backtest.replay import Outcome
+from mlflow_recall.core.backtest.target import held_out_targets
+from mlflow_recall.core.backtest.ways import Setting, replayed, way
 from mlflow_recall.core.curves import Curves
 from mlflow_recall.errors import HistoryError
 
@@ -38,6 +31,7 @@ def recorded(seed: int = 0, *, missing: float = 0.0) -> Curves:
 
 def test_the_held_out_dataset_is_not_in_the_past() -> None:
     for target in held_out_targets(recorded()):
+        assert target.past is not None
         assert target.dataset not in target.past.curves.datasets
         assert len(target.past.curves.datasets) == DATASETS - 1
 
@@ -59,7 +53,7 @@ def test_models_without_a_complete_curve_are_no_candidates() -> None:
         column = curves.datasets.index(target.dataset)
         whole = {m for m, end in zip(curves.models, curves.ends[:, column], strict=True)
                  if not np.isnan(end)}  # fmt: skip
-        assert set(target.curves) == set(target.ends) == whole
+        assert set(target.curves) == set(target.truth.models) == whole
 
 
 @pytest.mark.parametrize("stages", [4, 5])
@@ -82,7 +76,7 @@ def test_brute_force_ends_with_the_best_on_validation() -> None:
     assert set(got.epochs) == {MODELS * STAGES}
     for target, regret in zip(targets, got.regrets, strict=True):
         winner = max(target.curves, key=lambda m: target.curves[m][-1])
-        assert regret == pytest.approx(max(target.ends.values()) - target.ends[winner])
+        assert regret == pytest.approx(max(target.truth.ends.values()) - target.truth.ends[winner])
 
 
 def test_fine_selection_never_costs_more_than_halving() -> None:
