@@ -27,8 +27,8 @@ from mlflow_recall.cli.work import bench_for
 if TYPE_CHECKING:
     from mlflow_recall.adapters.terminal import Terminal
     from mlflow_recall.config import PlanConfig
-    from mlflow_recall.core.next_cells import Subset
-    from mlflow_recall.core.plan import Strategy
+    from mlflow_recall.core.planning.strategies import Strategy
+    from mlflow_recall.core.planning.subset import Subset
     from mlflow_recall.workflows.plan import Planned
 
 #: as many as the local engine starts at most
@@ -171,7 +171,7 @@ def _subset(some: Subset) -> dict[str, Any]:
 
 
 def _show(planned: Planned, config: PlanConfig, terminal: Terminal) -> None:
-    from mlflow_recall.workflows.plan import cell_rows, strategy_rows
+    from mlflow_recall.workflows.plan_rows import cell_rows, strategy_rows
 
     for note in planned.notes:
         terminal.say(f"note: {note}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from types import MappingProxyType
@@ -109,6 +110,12 @@ class Recipe:
         if not isinstance(changes, dict):
             raise SettingError(f"recorded recipe: expected a JSON object, got {text!r}")
         return cls().altered(changes, "recorded recipe")
+
+
+def usual_epochs(recipes: Mapping[str, Recipe]) -> int:
+    """The most frequent number of epochs of the recipes of models; 0 where none is known."""
+    counts = Counter(recipe.epochs for recipe in recipes.values())
+    return counts.most_common(1)[0][0] if counts else 0
 
 
 def _converted(value: Any, kind: type) -> Any:

@@ -11,6 +11,8 @@ import numpy as np
 from mlflow_recall.core.curves import Curves
 from mlflow_recall.errors import HistoryError
 
+#: stages of curves that were recorded in more than ``MANY`` steps, where nobody says how many
+USUAL, MANY = 5, 10
 #: the first stage is no earlier than so many common steps before the last
 _BEFORE = 8
 

@@ -32,13 +32,10 @@ from mlflow_recall.core.history import Usable, usable
 from mlflow_recall.core.matrix import PerformanceMatrix
 from mlflow_recall.core.overview import noise_floor
 from mlflow_recall.core.recommend import RECOMMENDERS
-from mlflow_recall.core.stages import staged
+from mlflow_recall.core.stages import MANY, USUAL, staged
 from mlflow_recall.errors import HistoryError
 from mlflow_recall.ports import History, Tables, Voice
 from mlflow_recall.workflows.bench import Bench
-
-#: stages of curves that were recorded in more than ``_MANY`` steps, where nobody says how many
-_STAGES, _MANY = 5, 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -183,7 +180,7 @@ def _policies(
 def _curves(config: BacktestConfig, history: History, kept: Usable, metric: str) -> Curves:
     """Of the records as they are, or of the steps that tables hold, at so many stages."""
     curves = Curves.of(kept.records)
-    as_they_are = 0 < curves.stages <= _MANY and not config.stages
+    as_they_are = 0 < curves.stages <= MANY and not config.stages
     if as_they_are or not isinstance(history, Tables):
         return curves
     recorded = history.curves(metric if curves.stages else "")
@@ -191,7 +188,7 @@ def _curves(config: BacktestConfig, history: History, kept: Usable, metric: str)
         return curves
     least = config.min_models or max(2, len({curve.model for curve in recorded}) // 2)
     found = staged(recorded, config.stages, least)
-    return found if config.stages or found.stages <= _MANY else staged(recorded, _STAGES, least)
+    return found if config.stages or found.stages <= MANY else staged(recorded, USUAL, least)
 
 
 def recommender_rows(found: Backtested) -> list[dict[str, object]]:

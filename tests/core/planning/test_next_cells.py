@@ -1,4 +1,4 @@
-"""Which cell to measure next, and which datasets suffice."""
+"""Which cell to measure next."""
 
 from __future__ import annotations
 
@@ -7,40 +7,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from histories import NAN, matrix, world
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
 from mlflow_recall.adapters.tables import FolderHistory
-from mlflow_recall.core.arrays import FloatArray
 from mlflow_recall.core.matrix import PerformanceMatrix
-from mlflow_recall.core.next_cells import Belief, believe, next_cells, smallest_subset
-from mlflow_recall.errors import HistoryError
+from mlflow_recall.core.planning.belief import Belief, believe
+from mlflow_recall.core.planning.next_cells import next_cells
 
-NAN = float("nan")
-RECORDS = Path(os.environ.get("RECALL_RECORDS", Path(__file__).parents[3] / "shared" / "data"))
-
-
-def matrix(values: object) -> PerformanceMatrix:
-    array = np.array(values, dtype=np.float64)
-    models, datasets = array.shape
-    return PerformanceMatrix(
-        tuple(f"m{i:02d}" for i in range(models)), tuple(f"d{j}" for j in range(datasets)), array
-    )
-
-
-def world(seed: int, models: int = 8, datasets: int = 6, missing: float = 0.4) -> FloatArray:
-    """Strengths, families that deviate together, and datasets of different level and spread."""
-    rng = np.random.default_rng(seed)
-    family = rng.normal(size=(models // 2, datasets))[np.arange(models) // 2]
-    scores = rng.normal(size=(models, 1)) + family + 0.3 * rng.normal(size=(models, datasets))
-    scores = rng.normal(size=datasets) + np.exp(0.3 * rng.normal(size=datasets)) * scores
-    holes = rng.random(scores.shape) < missing
-    holes[:2] = False  # every dataset has two measured models
-    return np.where(holes, NAN, scores)
-
-
-# --- the cells -----------------------------------------------------------------------------------
+RECORDS = Path(os.environ.get("RECALL_RECORDS", Path(__file__).parents[4] / "shared" / "data"))
 
 
 def uncertainty_by_conditioning(belief: Belief, known: object) -> float:
@@ -180,21 +157,6 @@ def test_repeats_that_differ_make_cells_worth_less() -> None:
     assert unsure[0].value < sure[0].value
 
 
-def test_a_belief_needs_two_models_on_one_dataset() -> None:
-    with pytest.raises(HistoryError, match="next: expected a dataset with at least two measured"):
-        next_cells(matrix([[1.0, NAN], [NAN, 2.0]]), 1)
-
-
-def test_a_belief_of_whole_records_orders_models_as_their_mean() -> None:
-    """With nothing missing and equal spreads, the posterior mean grows with the mean score."""
-    rng = np.random.default_rng(0)
-    values = np.arange(6.0)[:, None] + 0.1 * rng.normal(size=(6, 40))
-
-    belief = believe(matrix(values))
-
-    assert np.argsort(belief.mean).tolist() == list(range(6))
-
-
 @pytest.mark.skipif(not RECORDS.exists(), reason=f"no records at {RECORDS}")
 def test_on_real_records_the_named_cells_teach_more_than_cells_at_random() -> None:
     """Sixty masks of medmnist_transfer: correlation with the ranking by all cells."""
@@ -220,80 +182,3 @@ def test_on_real_records_the_named_cells_teach_more_than_cells_at_random() -> No
         found.append(pair[0] - pair[1])
 
     assert np.mean(found) > 2 * np.std(found) / np.sqrt(len(found))
-
-
-# --- the subset ----------------------------------------------------------------------------------
-
-
-def test_of_datasets_that_agree_one_is_enough() -> None:
-    values = np.arange(5.0)[:, None] * np.linspace(1.0, 2.0, 7) + np.arange(7.0)
-
-    found = smallest_subset(matrix(values))
-
-    assert found.size == 1
-    assert found.kept == pytest.approx(1.0)
-    assert found.loss == pytest.approx(0.0)
-
-
-@settings(deadline=None, max_examples=20)
-@given(st.integers(0, 10_000))
-def test_all_datasets_keep_everything_and_lose_nothing(seed: int) -> None:
-    history = matrix(world(seed))
-
-    found = smallest_subset(history, tolerance=0.0)
-
-    assert sorted(found.order) == sorted(history.datasets)
-    assert found.datasets == found.order[: found.size]
-    assert (found.kept[-1], found.loss[-1], found.error[-1]) == (1.0, 0.0, 0.0)
-    assert not np.isnan(found.loss).any()
-
-
-def test_a_larger_tolerance_never_needs_more_datasets() -> None:
-    for seed in range(5):
-        history = matrix(world(seed, models=12, datasets=15))
-        sizes = [smallest_subset(history, tolerance).size for tolerance in (0.0, 0.05, 0.3, 5.0)]
-        assert sizes == sorted(sizes, reverse=True)
-
-
-def test_every_larger_subset_is_enough_too() -> None:
-    """One that got lucky is none."""
-    for seed in range(10):
-        found = smallest_subset(matrix(world(seed, models=12, datasets=15)), 0.05)
-        loss, error = found.loss[found.size - 1 :], found.error[found.size - 1 :]
-        assert (loss <= np.maximum(0.05, error) + 1e-9).all()
-
-
-def test_the_dataset_that_orders_models_as_all_do_is_taken_first() -> None:
-    """The others are that one with noise of their own."""
-    rng = np.random.default_rng(0)
-    strength = np.arange(10.0)[:, None]
-    values = np.hstack([strength + 4.0 * rng.normal(size=(10, 30)), strength])
-
-    assert smallest_subset(matrix(values)).order[0] == "d30"
-
-
-def test_what_is_lost_is_counted_on_datasets_that_were_left_out() -> None:
-    """Each dataset favours a model of its own: its ranking serves nowhere else.
-
-    Ranked by all, the good model that wins nowhere is first, at a gap of 1; by one dataset its own
-    winner is, at a gap of 5 elsewhere.
-    """
-    values = np.vstack([np.full((1, 9), 4.0), 5.0 * np.eye(9)])
-
-    found = smallest_subset(matrix(values))
-
-    assert found.loss[0] > 0.5
-    assert found.size > 1
-
-
-@pytest.mark.parametrize("shape", [(2, 6), (6, 2)])
-def test_too_little_is_refused_with_what_there_is(shape: tuple[int, int]) -> None:
-    with pytest.raises(HistoryError, match=f"got {shape[0]} and {shape[1]}"):
-        smallest_subset(matrix(np.random.default_rng(0).normal(size=shape)))
-
-
-def test_datasets_with_one_measured_model_do_not_count() -> None:
-    values = world(6, missing=0.0)
-    values[1:, 0] = NAN
-
-    assert "d0" not in smallest_subset(matrix(values)).order

@@ -1,0 +1,52 @@
+"""Histories that are made up: matrices with holes, and curves that rise to an end."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mlflow_recall.core.arrays import FloatArray
+from mlflow_recall.core.backtest.target import Target
+from mlflow_recall.core.clustering import unclustered
+from mlflow_recall.core.curves import Curves
+from mlflow_recall.core.matrix import PerformanceMatrix
+from mlflow_recall.core.planning.rehearsal import recorded_targets
+from mlflow_recall.core.recommend import Evidence, recommender
+
+NAN = float("nan")
+
+
+def matrix(values: object) -> PerformanceMatrix:
+    array = np.array(values, dtype=np.float64)
+    models, datasets = array.shape
+    return PerformanceMatrix(
+        tuple(f"m{i:02d}" for i in range(models)), tuple(f"d{j}" for j in range(datasets)), array
+    )
+
+
+def world(seed: int, models: int = 8, datasets: int = 6, missing: float = 0.4) -> FloatArray:
+    """Strengths, families that deviate together, and datasets of different level and spread."""
+    rng = np.random.default_rng(seed)
+    family = rng.normal(size=(models // 2, datasets))[np.arange(models) // 2]
+    scores = rng.normal(size=(models, 1)) + family + 0.3 * rng.normal(size=(models, datasets))
+    scores = rng.normal(size=datasets) + np.exp(0.3 * rng.normal(size=datasets)) * scores
+    holes = rng.random(scores.shape) < missing
+    holes[:2] = False  # every dataset has two measured models
+    return np.where(holes, NAN, scores)
+
+
+def converging(seed: int = 0, models: int = 8, datasets: int = 6, stages: int = 4) -> Curves:
+    """Curves that rise to an end, validation being the end with noise."""
+    rng = np.random.default_rng(seed)
+    ends = 0.5 + 0.1 * rng.normal(size=(models, 1)) + 0.05 * rng.normal(size=(models, datasets))
+    rising = np.linspace(0.6, 1.0, stages)
+    scores = ends[:, :, None] * rising + 0.02 * rng.normal(size=(models, datasets, stages))
+    names = tuple(f"m{i}" for i in range(models))
+    return Curves(names, tuple(f"d{j}" for j in range(datasets)), scores, ends)
+
+
+def evidence(curves: Curves) -> Evidence:
+    return Evidence(PerformanceMatrix(curves.models, curves.datasets, curves.ends), unclustered())
+
+
+def recorded(curves: Curves) -> list[Target]:
+    return recorded_targets(evidence(curves), recommender("prior"), curves)
