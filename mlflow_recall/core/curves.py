@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -22,8 +22,10 @@ class Curves:
 
     models: tuple[str, ...]
     datasets: tuple[str, ...]
-    scores: FloatArray  # (m, d, t), read-only
-    ends: FloatArray  # (m, d) final test score, read-only
+    scores: FloatArray  # (m, d, t) mean of the repeats, read-only
+    ends: FloatArray  # (m, d) final test score, mean of the repeats, read-only
+    #: (m, d, t) of the first repeat, read-only: what a person sees who trains once
+    once: FloatArray = field(default=None)  # type: ignore[assignment]  # by default the scores
 
     def __post_init__(self) -> None:
         named = (len(self.models), len(self.datasets))
@@ -31,6 +33,10 @@ class Curves:
             raise HistoryError(f"expected scores {named} x stages, got {self.scores.shape}")
         if self.ends.shape != named:
             raise HistoryError(f"expected ends {named}, got {self.ends.shape}")
+        once = self.scores if self.once is None else self.once
+        if once.shape != self.scores.shape:
+            raise HistoryError(f"expected once {self.scores.shape}, got {once.shape}")
+        object.__setattr__(self, "once", frozen(once))
         object.__setattr__(self, "scores", frozen(self.scores))
         object.__setattr__(self, "ends", frozen(self.ends))
 
@@ -43,12 +49,22 @@ class Curves:
         """All datasets but this one; unchanged where it is not among them."""
         keep = [name != dataset for name in self.datasets]
         datasets = tuple(name for name in self.datasets if name != dataset)
-        return Curves(self.models, datasets, self.scores[:, keep], self.ends[:, keep])
+        return Curves(
+            self.models,
+            datasets,
+            self.scores[:, keep],
+            self.ends[:, keep],
+            self.once[:, keep],
+        )
 
     @classmethod
     def of(cls, records: Sequence[Record]) -> Curves:
-        """The complete records that have a curve; repeats of a cell averaged, stage by stage."""
+        """The complete records that have a curve; repeats of a cell averaged, stage by stage.
+
+        The first repeat is the one whose recipe, which names the seed, comes first.
+        """
         done = [record for record in records if record.complete and record.validation]
+        done.sort(key=lambda record: (record.recipe, record.run_id))
         models = tuple(sorted({record.model for record in done}))
         datasets = tuple(sorted({record.dataset for record in done}))
         stages = max((len(record.validation) for record in done), default=0)
@@ -65,4 +81,7 @@ class Curves:
         np.add.at(total, cell, np.where(np.isnan(padded), 0.0, padded))
         np.add.at(count, cell, ~np.isnan(padded))
         values = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
-        return cls(models, datasets, values[..., :-1], values[..., -1])
+        once = np.full_like(total[..., :-1], np.nan)
+        last_first = (axis[::-1] for axis in cell)  # of several writes to a cell the last stands
+        once[tuple(last_first)] = padded[::-1, :-1]
+        return cls(models, datasets, values[..., :-1], values[..., -1], once)

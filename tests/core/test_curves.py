@@ -28,6 +28,18 @@ def test_repeats_are_averaged_stage_by_stage_with_their_end() -> None:
     np.testing.assert_allclose(got.ends[:, 0], [0.6, 0.6])
 
 
+def test_one_fine_tuning_is_kept_beside_the_mean_of_its_repeats() -> None:
+    """Validation noise is what a selection has to live with: the mean of three has less of it."""
+    second = Record("a", "x", (0.3, 0.9), 0.7, epochs=2, recipe='{"seed": 1}')
+    first = Record("a", "x", (0.1, 0.3), 0.5, epochs=2, recipe='{"seed": 0}')
+
+    got = Curves.of([second, first])
+
+    np.testing.assert_allclose(got.once, [[[0.1, 0.3]]])
+    np.testing.assert_allclose(got.scores, [[[0.2, 0.6]]])
+    np.testing.assert_allclose(got.without("y").once, got.once)
+
+
 def test_partial_untested_and_curveless_records_are_left_out() -> None:
     records = [
         Record("a", "x", (0.1,), 0.5, epochs=2),
@@ -65,5 +77,7 @@ def test_shapes_that_do_not_fit_the_names_are_refused() -> None:
         Curves(("a",), ("x",), np.zeros((1, 2, 3)), np.zeros((1, 1)))
     with pytest.raises(HistoryError, match=r"expected scores \(1, 1\) x stages, got \(1, 1\)"):
         Curves(("a",), ("x",), np.zeros((1, 1)), np.zeros((1, 1)))
+    with pytest.raises(HistoryError, match=r"expected once \(1, 1, 3\), got \(1, 1, 2\)"):
+        Curves(("a",), ("x",), np.zeros((1, 1, 3)), np.zeros((1, 1)), np.zeros((1, 1, 2)))
     with pytest.raises(HistoryError, match=r"expected ends \(1, 1\), got \(1, 2\)"):
         Curves(("a",), ("x",), np.zeros((1, 1, 3)), np.zeros((1, 2)))

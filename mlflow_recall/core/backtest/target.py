@@ -27,7 +27,8 @@ class Target:
     dataset: str
     #: of everyone who was measured on it, the most recommended first
     truth: Truth
-    #: those of them with a whole curve, in that order -> validation score by stage
+    #: those of them with a whole curve, in that order -> validation score by stage of one
+    #: fine-tuning, as a selection would see it, while ``truth`` is the mean of all repeats
     curves: Mapping[str, Sequence[float]]
     #: curves on the other datasets; None: none are recorded
     past: Past | None = None
@@ -88,7 +89,7 @@ def held_out_targets(curves: Curves, *, least: int = 2, noise: float = 0.0) -> I
     Raises:
         HistoryError: fewer than two datasets, so nothing would be left as history.
     """
-    complete = ~np.isnan(curves.scores).any(axis=2) & ~np.isnan(curves.ends)
+    complete = ~np.isnan(curves.once).any(axis=2) & ~np.isnan(curves.ends)
     if len(curves.datasets) < 2:
         raise HistoryError(
             f"backtest: expected curves on at least 2 datasets, one to hold out and one to learn "
@@ -109,9 +110,9 @@ def _ranked(curves: Curves) -> tuple[str, ...]:
 def _whole(
     curves: Curves | None, dataset: str, models: Iterable[str]
 ) -> dict[str, Sequence[float]]:
-    """Their complete curves on one dataset, in the order of ``models``."""
+    """Their complete curves on one dataset, trained once, in the order of ``models``."""
     if curves is None or dataset not in curves.datasets:
         return {}
-    column = curves.scores[:, curves.datasets.index(dataset)]
+    column = curves.once[:, curves.datasets.index(dataset)]
     of = dict(zip(curves.models, column, strict=True))
     return {m: of[m].tolist() for m in models if m in of and not np.isnan(of[m]).any()}

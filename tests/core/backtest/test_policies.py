@@ -47,6 +47,20 @@ def test_candidates_are_in_the_order_of_the_other_datasets() -> None:
     assert list(first.curves) == [curves.models[i] for i in order]
 
 
+def test_a_selection_sees_one_fine_tuning_and_is_judged_by_the_mean_of_all() -> None:
+    """Averaged validation is less noisy than what anybody sees who trains a candidate once."""
+    mean = recorded()
+    rng = np.random.default_rng(1)
+    once = mean.scores + rng.normal(size=mean.scores.shape)
+    curves = Curves(mean.models, mean.datasets, mean.scores, mean.ends, once)
+
+    for column, target in enumerate(held_out_targets(curves)):
+        for model, seen in target.curves.items():
+            row = curves.models.index(model)
+            assert list(seen) == once[row, column].tolist()
+            assert target.truth.score(model) == mean.ends[row, column]
+
+
 def test_models_without_a_complete_curve_are_no_candidates() -> None:
     curves = recorded(3, missing=0.3)
     for target in held_out_targets(curves):
