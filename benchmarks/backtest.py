@@ -22,14 +22,8 @@ from mlflow_recall.cli.backtest import backtest_data
 from mlflow_recall.cli.settings import folder_of
 from mlflow_recall.config import BacktestConfig
 from mlflow_recall.errors import RecallError
-from mlflow_recall.workflows.backtest import (
-    Backtested,
-    backtest_history,
-    calibration_rows,
-    frontier_rows,
-    policy_rows,
-    recommender_rows,
-)
+from mlflow_recall.workflows.backtest import backtest_history
+from mlflow_recall.workflows.backtested import Backtested, tables
 
 PAGE = Path(__file__).with_name("backtest_page.md")
 
@@ -45,14 +39,8 @@ def folders(paths: Sequence[Path]) -> Iterator[Path]:
 def section(name: str, found: Backtested) -> str:
     models, datasets = found.matrix.values.shape
     title = ", ".join(part for part in (name, found.modality, found.metric) if part)
-    tables = {
-        "Recommenders": recommender_rows(found),
-        "Policies": policy_rows(found),
-        "Frontiers": frontier_rows(found),
-        "Gaps to the best model": calibration_rows(found),
-    }
     told = "\n".join(f"- {sentence}" for sentence in found.conclusion.sentences)
-    parts = [f"{what}:\n\n{markdown_table(rows)}" for what, rows in tables.items() if rows]
+    parts = [f"{what}:\n\n{markdown_table(rows)}" for what, rows in tables(found).items() if rows]
     return "\n\n".join([f"### {title}", f"{models} models x {datasets} datasets.", told, *parts])
 
 

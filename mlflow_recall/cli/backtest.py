@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mlflow_recall.adapters.terminal import Terminal
-    from mlflow_recall.workflows.backtest import Backtested
+    from mlflow_recall.core.backtest.ways import Replayed
+    from mlflow_recall.workflows.backtested import Backtested
 
 
 @click.command(context_settings=CONTEXT)
@@ -65,12 +66,7 @@ def backtest(
 
 
 def _show(found: Sequence[Backtested], json_to: str, terminal: Terminal) -> None:
-    from mlflow_recall.workflows.backtest import (
-        calibration_rows,
-        frontier_rows,
-        policy_rows,
-        recommender_rows,
-    )
+    from mlflow_recall.workflows.backtested import tables
 
     data = [backtest_data(each) for each in found]
     out(json_to, data[0] if len(data) == 1 else {"by_modality": data})
@@ -78,10 +74,8 @@ def _show(found: Sequence[Backtested], json_to: str, terminal: Terminal) -> None
         return
     for each in found:
         title = f"{each.modality} {each.metric}".strip()
-        terminal.table(f"recommenders, {title}", recommender_rows(each))
-        terminal.table(f"policies, {title}", policy_rows(each))
-        terminal.table(f"frontiers, {title}", frontier_rows(each))
-        terminal.table(f"gaps to the best, {title}", calibration_rows(each))
+        for what, rows in tables(each).items():
+            terminal.table(f"{what.lower()}, {title}", rows)
         for sentence in each.conclusion.sentences:
             click.echo(sentence)
         kept = f"; `auto` from now on, run {each.run_id}" if each.run_id else ""
@@ -122,6 +116,7 @@ def backtest_data(found: Backtested) -> dict[str, Any]:
             }
             for name, each in (tested.table if tested else {}).items()
         },
+        "end_to_end": {name: _whole(each, found) for name, each in found.end_to_end.items()},
         "frontier": {
             name: {
                 "points": [list(point) for point in each.points],
@@ -138,4 +133,24 @@ def backtest_data(found: Backtested) -> dict[str, Any]:
             "sentences": list(conclusion.sentences),
         },
         "run_id": found.run_id,
+    }
+
+
+def _whole(each: Replayed, found: Backtested) -> dict[str, Any]:
+    """A way to select, recall included; None is unknown."""
+    probes = float(each.probes.mean())
+    return {
+        "candidates": float(each.candidates.mean()),
+        "epochs": float(each.epochs.mean()),
+        "probes": probes,
+        "probe_epochs_paper": float((each.total() - each.epochs).mean()),
+        "probe_epochs_measured": None if found.probe is None else found.probe * probes,
+        **{
+            f"speedup_{name}": each.speedup(found.end_to_end[name])
+            for name in ("brute_force", "halving")
+        },
+        "regret": float(each.regrets.mean()),
+        "within_tolerance": each.within(found.tolerance),
+        "targets": len(each.datasets),
+        "replayed": each.on_curves,
     }

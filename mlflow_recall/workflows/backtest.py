@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -14,9 +14,9 @@ from mlflow_recall.adapters.ledger import Ledger, OpenRun, settings_of
 from mlflow_recall.adapters.optuna_baselines import BASELINES, replay_prefixes
 from mlflow_recall.config import BacktestConfig
 from mlflow_recall.core.backtest.applies import applies
-from mlflow_recall.core.backtest.calibration import Calibration, calibration
+from mlflow_recall.core.backtest.calibration import calibration
 from mlflow_recall.core.backtest.cases import LEAST, Case, cases
-from mlflow_recall.core.backtest.frontier import paired
+from mlflow_recall.core.backtest.end_to_end import end_to_end
 from mlflow_recall.core.backtest.policies import (
     COMPARED,
     PolicyTest,
@@ -24,42 +24,39 @@ from mlflow_recall.core.backtest.policies import (
     policy_test,
 )
 from mlflow_recall.core.backtest.recommenders import Contest, contest
-from mlflow_recall.core.backtest.target import held_out_targets
-from mlflow_recall.core.backtest.verdict import Conclusion, conclude
+from mlflow_recall.core.backtest.target import Target, held_out_targets
+from mlflow_recall.core.backtest.verdict import conclude
+from mlflow_recall.core.backtest.ways import Replayed
 from mlflow_recall.core.curves import Curves
 from mlflow_recall.core.defaults import Defaults
 from mlflow_recall.core.history import Usable, usable
 from mlflow_recall.core.matrix import PerformanceMatrix
 from mlflow_recall.core.overview import noise_floor
+from mlflow_recall.core.recipes import usual_epochs
 from mlflow_recall.core.recommend import RECOMMENDERS
 from mlflow_recall.core.stages import MANY, USUAL, staged
 from mlflow_recall.errors import HistoryError
 from mlflow_recall.ports import History, Tables, Voice
+from mlflow_recall.workflows.backtested import Backtested, tables
 from mlflow_recall.workflows.bench import Bench
-
-
-@dataclass(frozen=True, eq=False)
-class Backtested:
-    """The back-test of one modality and metric."""
-
-    modality: str
-    metric: str
-    matrix: PerformanceMatrix
-    contest: Contest
-    #: of the built-in ranker
-    calibration: Calibration
-    #: None where no curves are recorded
-    policies: PolicyTest | None
-    conclusion: Conclusion
-    tolerance: float
-    #: empty where no server keeps it
-    run_id: str = ""
+from mlflow_recall.workflows.probes import measured_probe
 
 
 def backtest_history(
-    config: BacktestConfig, history: History, voice: Voice, metric: str = ""
+    config: BacktestConfig,
+    history: History,
+    voice: Voice,
+    metric: str = "",
+    probe: float | None = None,
 ) -> list[Backtested]:
     """Back-test what a history holds, one modality after the other, and write nothing.
+
+    Args:
+        config: what is asked.
+        history: a zoo's or tables.
+        voice: says what is left out.
+        metric: in place of the configured one.
+        probe: epochs that a look by one model was worth in recorded recalls; None: unknown.
 
     Raises:
         HistoryError: too little was recorded, or nothing of the metric or modality.
@@ -69,7 +66,7 @@ def backtest_history(
     modalities = sorted({record.modality for record in records if record.complete})
     chosen = [config.modality] if config.modality else modalities
     return [
-        _backtest(config, history, usable(records, modality), modality, metric, voice)
+        _backtest(config, history, usable(records, modality), modality, metric, voice, probe)
         for modality in chosen
     ]
 
@@ -79,8 +76,9 @@ def backtest_zoo(config: BacktestConfig, bench: Bench) -> list[Backtested]:
     metric = config.metric or "accuracy"
     done: list[Backtested] = []
     ledger = Ledger(bench.client, f"{bench.namespace}/backtest")
+    probe = measured_probe(bench)
     try:
-        for found in backtest_history(config, bench.history, bench.voice, metric):
+        for found in backtest_history(config, bench.history, bench.voice, metric, probe):
             name = f"backtest {found.modality}".strip()
             with ledger.running(name, "backtest", "" if done else bench.run_id) as run:
                 defaults = replace(found.conclusion.defaults, run_id=run.run_id)
@@ -100,6 +98,7 @@ def _backtest(
     modality: str,
     metric: str,
     voice: Voice,
+    probe: float | None,
 ) -> Backtested:
     matrix = _without(config.drop, PerformanceMatrix.of(kept.records))
     # a dataset that hardly anyone was measured on judges nobody; small zoos have but few models
@@ -111,8 +110,10 @@ def _backtest(
             f"{len(given)} of {len(matrix.datasets)}: one is held out and judged by the others"
         )
     judged = _judge(given, voice)
+    targets = _targets(config, history, kept, metric, voice)
     checked = calibration(given, Defaults().ranker, tolerance=config.wish.tolerance)
-    tested = _policies(config, history, kept, metric, voice)
+    tested = _policies(config, targets, voice) if targets else None
+    whole = _end_to_end(config, given, targets, kept, voice)
     enough = checked.summary["size"].mean
     return Backtested(
         modality,
@@ -121,8 +122,10 @@ def _backtest(
         judged,
         checked,
         tested,
+        whole,
         conclude(applies(matrix, least=least), judged, tested, enough=enough),
         config.wish.tolerance,
+        probe,
     )
 
 
@@ -155,17 +158,21 @@ def _judge(given: Sequence[Case], voice: Voice) -> Contest:
         return contest(given, RECOMMENDERS, done=lambda name: bar.advance(now=name))
 
 
-def _policies(
+def _targets(
     config: BacktestConfig, history: History, kept: Usable, metric: str, voice: Voice
-) -> PolicyTest | None:
-    """All policies on the recorded curves; None where there are none."""
+) -> list[Target]:
+    """Datasets with recorded curves; none where there are none."""
     curves = _curves(config, history, kept, metric)
     for name in config.drop:
         curves = curves.without(name)
     if not curves.stages:
         voice.say("note: no curves are recorded: policies cannot be replayed")
-        return None
-    targets = list(held_out_targets(curves, noise=noise_floor(kept.records).known))
+        return []
+    return list(held_out_targets(curves, noise=noise_floor(kept.records).known))
+
+
+def _policies(config: BacktestConfig, targets: Sequence[Target], voice: Voice) -> PolicyTest:
+    """All policies on the recorded curves."""
     steps = len(BASELINES) + sum(len(policy_settings(name)) for name in COMPARED)
     with voice.progress("replay policies", steps) as bar:
         return policy_test(
@@ -173,6 +180,28 @@ def _policies(
             top_k=config.top_k,
             price=config.price,
             baselines={name: partial(replay_prefixes, name) for name in BASELINES},
+            done=lambda name: bar.advance(now=name),
+        )
+
+
+def _end_to_end(
+    config: BacktestConfig,
+    given: Sequence[Case],
+    targets: Sequence[Target],
+    kept: Usable,
+    voice: Voice,
+) -> dict[str, Replayed]:
+    """Recall and selection together, as a selection goes where nobody asks for anything else."""
+    defaults = replace(Defaults(), price=config.price)
+    stages = config.stages or usual_epochs(kept.recipes) or USUAL
+    if not targets:
+        voice.say("note: end to end, epochs are at most these, and the best candidate wins")
+    with voice.progress("select end to end", len(targets) or len(given)) as bar:
+        return end_to_end(
+            given,
+            targets,
+            stages=stages,
+            defaults=defaults,
             done=lambda name: bar.advance(now=name),
         )
 
@@ -191,95 +220,11 @@ def _curves(config: BacktestConfig, history: History, kept: Usable, metric: str)
     return found if config.stages or found.stages <= MANY else staged(recorded, USUAL, least)
 
 
-def recommender_rows(found: Backtested) -> list[dict[str, object]]:
-    """One row a recommender, for tables."""
-    rows: list[dict[str, object]] = []
-    for name, judged in found.contest.judged.items():
-        of = {measure: each.mean for measure, each in judged.summary.items()}
-        rows.append(
-            {
-                "recommender": name,
-                **{f"regret@{k}": _shown(of[f"regret@{k}"]) for k in (1, 3, 5, 10)},
-                **{name: _shown(of[name], 2) for name in ("spearman", "pearson", "kendall")},
-                "targets": len(judged.datasets),
-            }
-        )
-    return rows
-
-
-def policy_rows(found: Backtested) -> list[dict[str, object]]:
-    """One row a way to select, for tables; none without curves."""
-    if found.policies is None:
-        return []
-    table = found.policies.table
-    brute, halving = (table[f"{name} of all"].epochs for name in ("brute_force", "halving"))
-    return [
-        {
-            "policy": name,
-            "candidates": _shown(float(each.candidates.mean()), 1),
-            "epochs": _shown(float(each.epochs.mean()), 1),
-            "x brute force": _shown(float((brute / each.epochs).mean()), 1),
-            "x halving": _shown(float((halving / each.epochs).mean()), 1),
-            "regret": _shown(float(each.regrets.mean())),
-            f"within {found.tolerance:g}": _shown(each.within(found.tolerance), 2),
-        }
-        for name, each in table.items()
-    ]
-
-
-def frontier_rows(found: Backtested) -> list[dict[str, object]]:
-    """One row a policy's frontier, for tables; none without curves."""
-    if found.policies is None:
-        return []
-    halving = found.policies.frontiers["halving"]
-    rows: list[dict[str, object]] = []
-    for name, each in found.policies.frontiers.items():
-        difference, error = paired(each.nested, halving.nested)
-        rows.append(
-            {
-                "policy": name,
-                "area": _shown(each.area),
-                "nested": _shown(each.area_nested),
-                "less halving's, nested": _shown(difference),
-                "±": _shown(error),
-            }
-        )
-    return rows
-
-
-def calibration_rows(found: Backtested) -> list[dict[str, object]]:
-    """What was said of gaps and what they were, for tables."""
-    of = found.calibration.summary
-    return [
-        {
-            "recommender": found.calibration.name,
-            "promised": found.calibration.promised,
-            "covered": _shown(of["covered"].mean, 2),
-            "±": _shown(of["covered"].error, 2),
-            "mean width": _shown(of["width"].mean),
-            "said P(near)": _shown(of["said"].mean, 2),
-            "was": _shown(of["was"].mean, 2),
-            "set of": _shown(of["size"].mean, 1),
-            "held one": _shown(of["held_smallest"].mean, 2),
-        }
-    ]
-
-
-def _shown(value: float, places: int = 4) -> str:
-    """So many decimals: differences of a thousandth count here."""
-    return "-" if np.isnan(value) else f"{value:.{places}f}"
-
-
 def _log(found: Backtested, run: OpenRun) -> None:
     """Tables, pictures and the verdict of one back-test into a run."""
-    sections = {
-        "Recommenders": recommender_rows(found),
-        "Policies": policy_rows(found),
-        "Frontiers": frontier_rows(found),
-        "Calibration": calibration_rows(found),
-    }
+    sections = tables(found)
     for title, rows in sections.items():
-        run.table(rows, f"{title.lower()}.json")
+        run.table(rows, f"{title.lower().replace(' ', '_')}.json")
     if found.policies is not None:
         fronts = {name: each.points for name, each in found.policies.frontiers.items()}
         run.picture(figures.frontiers(fronts), "frontiers.png")
@@ -288,12 +233,17 @@ def _log(found: Backtested, run: OpenRun) -> None:
         for name, judged in found.contest.judged.items()
         for measure, each in judged.summary.items()
     }
+    measures |= {
+        f"end_to_end/{name.replace(' + ', '_')}_{what}": float(values.mean())
+        for name, each in found.end_to_end.items()
+        for what, values in (("epochs", each.total()), ("regret", each.regrets))
+    }
     run.log({name: value for name, value in measures.items() if np.isfinite(value)})
     run.tag(
         {tags.MODALITY: found.modality, "recall.applies": str(found.conclusion.applies).lower()}
     )
     told = "\n".join(f"- {sentence}" for sentence in found.conclusion.sentences)
-    tables = "\n\n".join(
+    shown = "\n\n".join(
         f"### {title}\n\n{figures.markdown_table(rows)}" for title, rows in sections.items() if rows
     )
-    run.describe(f"**`auto`: {found.conclusion.outcome}.**\n\n{told}\n\n{tables}\n")
+    run.describe(f"**`auto`: {found.conclusion.outcome}.**\n\n{told}\n\n{shown}\n")

@@ -17,11 +17,13 @@ from prepared import EPOCHS, Heard, Zoo, bench_of, text_zoo
 from mlflow_recall.adapters.defaults import read_defaults, write_defaults
 from mlflow_recall.adapters.tables import FolderHistory
 from mlflow_recall.cli import commands
+from mlflow_recall.cli.backtest import backtest_data
 from mlflow_recall.config import BacktestConfig
 from mlflow_recall.core.defaults import Defaults
 from mlflow_recall.core.recommend import RECOMMENDERS
 from mlflow_recall.errors import HistoryError
-from mlflow_recall.workflows.backtest import Backtested, backtest_history, backtest_zoo
+from mlflow_recall.workflows.backtest import backtest_history, backtest_zoo
+from mlflow_recall.workflows.backtested import Backtested, end_to_end_rows
 
 MODELS, DATASETS, STEPS = 9, 8, 6
 
@@ -103,6 +105,32 @@ def test_finer_curves_are_read_at_so_many_stages(tmp_path: Path) -> None:
     assert (asked.policies.stages, usual.policies.stages) == (4, 5)
 
 
+def test_whole_selections_stand_beside_the_whole_zoo(tmp_path: Path) -> None:
+    """Nine models, six stages: 54 epochs for all; five by halving 5 + 2 + 1 + 1 + 1 + 1."""
+    found = backtested(tables(tmp_path))
+    told = backtest_data(found)["end_to_end"]
+
+    assert told["brute_force"]["epochs"] == 54
+    assert told["brute_force"]["probe_epochs_paper"] == 0
+    recalled = told["recall + halving"]
+    assert (recalled["candidates"], recalled["epochs"]) == (5, 11)
+    assert recalled["probe_epochs_paper"] == pytest.approx(recalled["probes"] / 2)
+    assert recalled["probe_epochs_measured"] is None
+    spent = found.end_to_end["recall + halving"].total()
+    assert recalled["speedup_brute_force"] == pytest.approx((54 / spent).mean())
+    rows = {row["way"]: row for row in end_to_end_rows(found)}
+    assert set(rows) == set(told)
+    assert rows["recall + halving"]["measured"] == "-"
+
+
+def test_probes_cost_what_recalls_measured_where_there_were_any(tmp_path: Path) -> None:
+    (found,) = backtest_history(BacktestConfig(), tables(tmp_path), Heard(), probe=0.2)
+
+    told = backtest_data(found)["end_to_end"]["recall + halving"]
+
+    assert told["probe_epochs_measured"] == pytest.approx(0.2 * told["probes"])
+
+
 def test_without_curves_recommenders_alone_are_tested(tmp_path: Path) -> None:
     folder = tables(tmp_path)
     (tmp_path / "curves.csv").unlink()
@@ -111,6 +139,8 @@ def test_without_curves_recommenders_alone_are_tested(tmp_path: Path) -> None:
     (found,) = backtest_history(BacktestConfig(), folder, voice)
 
     assert found.policies is None
+    assert not found.end_to_end["recall + halving"].on_curves
+    assert "epochs at most" in end_to_end_rows(found)[0]
     assert "note: no curves are recorded: policies cannot be replayed" in voice.lines
     assert found.conclusion.defaults.policy == Defaults().policy
 
@@ -159,7 +189,17 @@ def test_a_run_shows_it_and_auto_stands_for_what_is_favoured(text: Zoo) -> None:
         found.conclusion.defaults.ranker,
         found.conclusion.defaults.policy,
     )
-    assert {"recommenders.json", "policies.json", "frontiers.json", "frontiers.png"} <= artifacts
+    assert {
+        "recommenders.json",
+        "policies.json",
+        "end_to_end.json",
+        "frontiers.json",
+        "frontiers.png",
+    } <= artifacts
+    whole = found.end_to_end["recall + fine_selection"]
+    assert run.data.metrics["end_to_end/recall_fine_selection_epochs"] == pytest.approx(
+        whole.total().mean()
+    )
     assert run.data.metrics["backtest/prior/regret_at_1"] == pytest.approx(
         found.contest.judged["prior"].summary["regret@1"].mean
     )
@@ -181,5 +221,6 @@ def test_the_command_prints_what_machines_rely_on(text: Zoo) -> None:
     assert {*regrets, "spearman", "pearson", "targets"} <= set(told["recommenders"]["blend"])
     assert set(told["policies"]["halving"]) >= {"epochs", "regret", "within_tolerance", "targets"}
     assert set(told["frontier"]["price"]) == {"points", "area", "area_nested", "se"}
+    assert {"brute_force", "halving", "recall + price"} <= set(told["end_to_end"])
     assert told["verdict"]["defaults"]["run_id"] == ""
     assert told["run_id"]
