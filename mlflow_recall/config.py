@@ -76,10 +76,14 @@ class ClusterConfig:
     drop: tuple[str, ...] = ()
     #: ``performance`` (eq. 1) or ``card``, the text that describes a model
     similarity: str = "performance"
+    #: recorded datasets on which models without a history are scored; 0: features alone speak
+    probe_new: int = 0
 
     def __post_init__(self) -> None:
         if self.cut is not None and self.clusters is not None:
             raise SettingError("cut and clusters: expected one of them, got both")
+        if self.probe_new < 0:
+            raise SettingError(f"probe_new: expected 0 or more datasets, got {self.probe_new}")
         if self.similarity not in SIMILARITIES:
             raise SettingError(unknown("similarity", self.similarity, SIMILARITIES))
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 from mlflow_recall.core.arrays import FloatArray, IntArray
 from mlflow_recall.core.clustering import Clustering
+from mlflow_recall.core.cold_start import Newcomer
 from mlflow_recall.core.recipes import Recipe
 from mlflow_recall.core.records import Dataset, Member, Record
 from mlflow_recall.core.stages import Steps
@@ -162,11 +163,16 @@ class Registry(Protocol):
         ...
 
     def tag_clusters(
-        self, clustering: Clustering, run_id: str, metric: str, provisional: Collection[str] = ()
+        self,
+        clustering: Clustering,
+        run_id: str,
+        metric: str,
+        provisional: Sequence[Newcomer] = (),
     ) -> int:
         """Write cluster, representative, deciding run and metric as tags; returns how many.
 
-        ``provisional`` are members that no history put there.
+        ``provisional`` are members that no history put there: whom they are taken to be like, how
+        strong they are expected to be, and what says so is written too.
         """
         ...
 

@@ -437,6 +437,14 @@ def test_a_wrong_benchmark_file_is_one_line(
             ["dataset: expected none without --history, got 'x'", "recall --dataset"],
         ),
         (["recommend", "--drop-dataset", "x"], ["drop_dataset: expected only beside --history"]),
+        (
+            ["cluster", "--probe-new", "2", "--history", "x"],
+            ["probe_new: expected none beside --history, got 2"],
+        ),
+        (
+            ["cluster", "--probe-new", "2", "--compare"],
+            ["probe_new: expected none beside --compare, got 2"],
+        ),
         (["recommend", "--minimize"], ["minimize: expected only beside --history"]),
         (["recommend", "--recommender", "friend"], ["unknown recommender 'friend'", "blend"]),
         (["recommend", "--models", "gpt-9"], ["text--tiny-0", "'gpt-9'"]),

@@ -76,6 +76,13 @@ class DatasetSpec:
         except (TypeError, ValueError):
             raise DatasetError(f"{where}: seed: expected an integer, got {seed!r}") from None
 
+    def to_json(self) -> str:
+        """What ``read`` needs to make it again, wherever the process stands then."""
+        path = Path(self.path).expanduser()
+        told = {**vars(self), "path": str(path.resolve()) if path.exists() else self.path}
+        kept = {key: value for key, value in told.items() if value not in ("", 0)}
+        return json.dumps(kept, sort_keys=True)
+
     @property
     def title(self) -> str:
         """``name``, or else what the path is called."""
@@ -117,7 +124,24 @@ def prepare(spec: DatasetSpec) -> Dataset:
         sizes=meta["sizes"],
         source=spec.origin or str(spec.path),
         folder=str(folder),
+        spec=spec.to_json(),
     )
+
+
+def prepared(name: str, digest: str, modality: str) -> Dataset | None:
+    """What an earlier ``prepare`` left of a dataset on this machine; None: nothing.
+
+    Args:
+        name: what to call it.
+        digest: as the earlier call gave it.
+        modality: ``text`` or ``image``.
+    """
+    folder = cache_folder("datasets", digest)
+    if not digest or not (folder / _META).exists():
+        return None
+    meta = json.loads((folder / _META).read_text())
+    classes = tuple(meta["classes"])
+    return Dataset(name, digest, modality, classes, meta["sizes"], "", str(folder))
 
 
 def split_of(dataset: Dataset, split: str, samples: int = 0, seed: int = 0) -> Any:

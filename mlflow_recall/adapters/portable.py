@@ -37,7 +37,9 @@ _RUN_KEYS = ("run", "name", "start", "end", "tags", "params", "metrics")
 _MODEL_KEYS = ("title", "tags")
 _IMPORTED = "recall.imported"  # id of the run in the store it was exported from
 _FEATURES = {"family": tags.FAMILY, "architecture": tags.ARCH, "upstream": "recall.upstream"}
-_LOCAL = {tags.OWNER, tags.HEARTBEAT, tags.CLUSTERED_BY, tags.NAMESPACE, "mlflow.user"}
+_LOCAL = {
+    *(tags.OWNER, tags.HEARTBEAT, tags.CLUSTERED_BY, tags.NAMESPACE, tags.SPEC, "mlflow.user"),
+}
 
 
 @dataclass(frozen=True)

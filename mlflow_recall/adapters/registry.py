@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from mlflow_recall.adapters import tags
 from mlflow_recall.adapters.manifests import MODALITIES, ZooEntry
 from mlflow_recall.adapters.tracking import ensure_experiment
 from mlflow_recall.core.clustering import Clustering
+from mlflow_recall.core.cold_start import Newcomer
 from mlflow_recall.core.recipes import Recipe
 from mlflow_recall.core.records import Member
 from mlflow_recall.errors import SettingError, ZooError
@@ -29,6 +30,8 @@ DEFAULT = "recall"
 _CARD = (tags.FAMILY, "recall.upstream", tags.ARCH, tags.SOURCE)
 #: of a registered model whatever its versions say: an import writes the clusters of then on both
 _CLUSTERED = (tags.CLUSTER, tags.REPRESENTATIVE, tags.CLUSTERED_BY, tags.CLUSTER_METRIC)
+#: of a provisional member only
+_EXPECTATION = (tags.PROVISIONAL_FROM, tags.LIKE, tags.EXPECTED)
 _PICKLED = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
 
@@ -116,22 +119,30 @@ class MlflowRegistry:
         return Registered(name, str(version.version), "created")
 
     def tag_clusters(
-        self, clustering: Clustering, run_id: str, metric: str, provisional: Collection[str] = ()
+        self,
+        clustering: Clustering,
+        run_id: str,
+        metric: str,
+        provisional: Sequence[Newcomer] = (),
     ) -> int:
         """See ``ports.Registry.tag_clusters``."""
-        tagged = 0
+        tagged, new = 0, {each.model: each for each in provisional}
         for cluster in clustering.clusters:
             for name in cluster.members:
-                if self._model(name) is None:
+                model = self._model(name)
+                if model is None:
                     continue  # history of a model that was never registered, or is gone
-                for tag, value in {
+                told = {
                     tags.CLUSTER: cluster.id,
                     tags.REPRESENTATIVE: str(name == cluster.representative).lower(),
                     tags.CLUSTER_METRIC: metric,
-                    tags.PROVISIONAL: str(name in provisional).lower(),
+                    tags.PROVISIONAL: str(name in new).lower(),
                     tags.CLUSTERED_BY: run_id,
-                }.items():
+                } | (_expectation(new[name]) if name in new else {})
+                for tag, value in told.items():
                     self._client.set_registered_model_tag(name, tag, value)
+                for tag in {*_EXPECTATION} & set(model.tags) - set(told):
+                    self._client.delete_registered_model_tag(name, tag)
                 tagged += 1
         return tagged
 
@@ -325,6 +336,15 @@ class MlflowRegistry:
             raise
         self._client.finalize_logged_model(logged.model_id, "READY")
         return str(logged.model_id)
+
+
+def _expectation(newcomer: Newcomer) -> dict[str, str]:
+    """What a provisional member carries until it has a history."""
+    return {
+        tags.PROVISIONAL_FROM: newcomer.known_by,
+        tags.LIKE: newcomer.like,
+        tags.EXPECTED: f"{newcomer.strength:.6g}",
+    }
 
 
 def _number(text: str) -> int | None:

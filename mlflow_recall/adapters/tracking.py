@@ -302,6 +302,7 @@ def record_of(
         digest=told.get(tags.DIGEST, ""),
         version=told.get(tags.MODEL_VERSION, ""),
         recipe=told.get(tags.RECIPE, ""),
+        spec=told.get(tags.SPEC, ""),
         run_id=run_id,
     )
 

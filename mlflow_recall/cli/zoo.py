@@ -99,16 +99,24 @@ def benchmark(
 @click.option(
     "--similarity", default="performance", show_default=True, help="Of scores (eq. 1), or card."
 )
+@click.option(
+    "--probe-new",
+    default=0,
+    type=click.IntRange(min=0),
+    help="Benchmark datasets that models without a history are scored on [0: features alone].",
+)
 @click.option("--compare", is_flag=True, help="Compare similarities and algorithms; tag nothing.")
 @click.option("--history", help="Folder of plain tables in place of the tracking server.")
 @click.option("--minimize", is_flag=True, help="The metric of --history is a loss.")
 @click.option("--drop-dataset", multiple=True, help="Leave a dataset out; may be repeated.")
 @STORE
+@ENGINE
 @JSON
 def cluster(
     metric: str, modality: str, method: str, cut: float | None, clusters: int | None, top: int,
-    similarity: str, compare: bool, history: str, minimize: bool,
+    similarity: str, probe_new: int, compare: bool, history: str, minimize: bool,
     drop_dataset: tuple[str, ...], tracking_uri: str, namespace: str, json_to: str,
+    engine: str, workers: int, threads: int,
 ) -> None:  # fmt: skip
     """Group models that behave alike on the benchmark datasets, and tag them so."""
     from mlflow_recall.adapters.terminal import Terminal
@@ -116,8 +124,12 @@ def cluster(
     from mlflow_recall.workflows.cluster import cluster_history, cluster_zoo, compare_history
 
     config = ClusterConfig(
-        metric, modality or "", method, cut, clusters, top, tuple(drop_dataset), similarity
-    )
+        metric, modality or "", method, cut, clusters, top, tuple(drop_dataset), similarity,
+        probe_new,
+    )  # fmt: skip
+    if probe_new and (history or compare):
+        beside = "--history" if history else "--compare"
+        raise SettingError(f"probe_new: expected none beside {beside}, got {probe_new}")
     if history:
         folder, terminal = folder_of(history, minimize), Terminal()
         if compare:
@@ -125,7 +137,7 @@ def cluster(
         else:
             show_clusters(cluster_history(config, folder), json_to, terminal)
         return
-    with bench(tracking_uri, namespace) as work:
+    with bench(tracking_uri, namespace, engine, workers, threads) as work:
         if compare:
             cards = {member.name: member.card for member in work.registry.members()}
             found = compare_history(config, work.bench.history, cards)

@@ -8,14 +8,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from mlflow_recall.core.arrays import FloatArray
+from mlflow_recall.core.arrays import FloatArray, IntArray
 from mlflow_recall.core.clustering import Clustering
 from mlflow_recall.core.matrix import PerformanceMatrix
 from mlflow_recall.core.recommend.evidence import Column
 from mlflow_recall.core.records import Member
 
+#: all that is known of a model that was never scored
+FEATURES = "features"
 #: models whose strength a newcomer's is taken from
-_NEIGHBOURS = 3
+NEIGHBOURS = 3
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,13 @@ class Newcomer:
     cluster: str
     #: expected mean z-score over the benchmark datasets, as ``PerformanceMatrix.strength``
     strength: float
+    #: recorded datasets on which it was scored; empty: its features alone speak for it
+    scored: tuple[str, ...] = ()
+    #: what those scores alone let expect, and their weight in the strength, in [0, 1]
+    by_scores: float = math.nan
+    weight: float = 0.0
+    #: what speaks for it, for people
+    known_by: str = FEATURES
 
 
 def newcomers(
@@ -57,26 +66,48 @@ def newcomers(
     distance = gower(features, len(matrix.models))
     found = []
     for row in np.flatnonzero(np.isnan(strength)):
-        near = distance[row, measured]
-        if np.isnan(near).all():
+        near = by_features(distance[row], strength, measured)
+        if near is None:
             continue
-        order = np.argsort(near, kind="stable")[:_NEIGHBOURS]  # NaN comes last
-        order = order[~np.isnan(near[order])]
-        similarity = 1.0 - near[order]
-        like = matrix.models[measured[order[0]]]
+        like = matrix.models[near.row]
         group = clustering.of(like)
-        weight = similarity / max(1e-12, float(similarity.sum()))
-        expected = float(weight @ strength[measured[order]]) * float(similarity.mean())
         found.append(
             Newcomer(
                 matrix.models[row],
                 like,
-                float(near[order[0]]),
+                float(distance[row, near.row]),
                 group.id if group else "",
-                expected,
+                near.strength,
             )
         )
     return found
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """The measured model whose features are nearest, and what the three nearest let expect."""
+
+    row: int
+    strength: float
+
+
+def by_features(distance: FloatArray, strength: FloatArray, measured: IntArray) -> Nearest | None:
+    """What its features say of a model; None where it has none in common with the measured.
+
+    Args:
+        distance: (m,) of all models to it.
+        strength: (m,) of all models.
+        measured: rows that may speak for it.
+    """
+    near = distance[measured]
+    if not (~np.isnan(near)).any():
+        return None
+    order = np.argsort(near, kind="stable")[:NEIGHBOURS]  # NaN comes last
+    order = order[~np.isnan(near[order])]
+    similarity = 1.0 - near[order]
+    weight = similarity / max(1e-12, float(similarity.sum()))
+    expected = float(weight @ strength[measured[order]]) * float(similarity.mean())
+    return Nearest(int(measured[order[0]]), expected)
 
 
 def described(members: Sequence[Member]) -> dict[str, Column]:

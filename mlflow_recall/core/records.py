@@ -28,6 +28,8 @@ class Record:
     digest: str = ""
     version: str = ""
     recipe: str = ""
+    #: how its dataset can be prepared again, as JSON; empty where nobody wrote it down
+    spec: str = ""
     run_id: str = ""
 
     @property
@@ -88,3 +90,5 @@ class Dataset:
     source: str
     #: folder of the prepared copy
     folder: str
+    #: how it can be prepared again, as JSON; empty where nobody knows
+    spec: str = ""

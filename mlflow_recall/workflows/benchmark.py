@@ -175,6 +175,7 @@ class _Job:
                     tags.MODEL_VERSION: cell.member.version,
                     tags.DATASET: cell.dataset.name,
                     tags.DIGEST: cell.dataset.digest,
+                    tags.SPEC: cell.dataset.spec,
                     tags.MODALITY: cell.dataset.modality,
                     tags.FAMILY: cell.member.family,
                     tags.RECIPE: cell.recipe.to_json(),

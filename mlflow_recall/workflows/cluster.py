@@ -10,7 +10,7 @@ from mlflow_recall.adapters.ledger import Ledger, OpenRun, settings_of
 from mlflow_recall.config import ClusterConfig
 from mlflow_recall.core.cards import card_distance
 from mlflow_recall.core.clustering import Clustering, cluster
-from mlflow_recall.core.cold_start import Newcomer, described, joined, newcomers
+from mlflow_recall.core.cold_start import Newcomer, joined
 from mlflow_recall.core.compare import Compared, compare
 from mlflow_recall.core.history import usable
 from mlflow_recall.core.matrix import PerformanceMatrix
@@ -18,6 +18,7 @@ from mlflow_recall.core.records import Member
 from mlflow_recall.errors import HistoryError
 from mlflow_recall.ports import History
 from mlflow_recall.workflows.bench import Bench
+from mlflow_recall.workflows.newcomers import expected, meet
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,17 +107,14 @@ def cluster_zoo(config: ClusterConfig, bench: Bench) -> list[Clustered]:
         for found in cluster_history(config, bench.history, cards):
             name = f"cluster {found.modality}".strip()
             with ledger.running(name, "cluster", "" if done else bench.run_id) as run:
-                new = _newcomers(found, members)
+                new = _newcomers(config, found, members, bench)
                 for each in new:
                     bench.voice.say(
                         f"note: {each.model} has no history yet: provisionally in the cluster of "
-                        f"{each.like}"
+                        f"{each.like}, by {each.known_by}"
                     )
                 tagged = bench.registry.tag_clusters(
-                    joined(found.clustering, new),
-                    run.run_id,
-                    config.metric,
-                    {each.model for each in new},
+                    joined(found.clustering, new), run.run_id, config.metric, new
                 )
                 run.params(settings_of(config.__dict__), "resolved.")
                 _log(found, tagged, config.metric, run)
@@ -126,11 +124,16 @@ def cluster_zoo(config: ClusterConfig, bench: Bench) -> list[Clustered]:
     return done
 
 
-def _newcomers(found: Clustered, members: Sequence[Member]) -> list[Newcomer]:
+def _newcomers(
+    config: ClusterConfig, found: Clustered, members: Sequence[Member], bench: Bench
+) -> list[Newcomer]:
     """Members of the modality that were never measured, and whom they are like."""
     there = [m for m in members if not found.modality or m.modality == found.modality]
     matrix = found.matrix.take(member.name for member in there)
-    return newcomers(matrix, found.clustering, described(there))
+    new = expected(matrix, found.clustering, there, config.metric)
+    if not new or not config.probe_new:
+        return new
+    return meet(matrix, found.clustering, there, config.metric, config.probe_new, bench)
 
 
 def _log(found: Clustered, tagged: int, metric: str, run: OpenRun) -> None:

@@ -12,31 +12,27 @@ import numpy as np
 from mlflow_recall.adapters import figures, tags
 from mlflow_recall.adapters.defaults import read_defaults
 from mlflow_recall.adapters.ledger import Ledger, OpenRun
-from mlflow_recall.adapters.probes import ProbeCache
 from mlflow_recall.config import RecallConfig
 from mlflow_recall.core.advice import Advice, advise
 from mlflow_recall.core.clustering import Clustering, cluster, regroup
-from mlflow_recall.core.cold_start import Newcomer, described, joined, newcomers
+from mlflow_recall.core.cold_start import Newcomer, described, joined
 from mlflow_recall.core.defaults import Defaults
 from mlflow_recall.core.history import Usable, usable
 from mlflow_recall.core.matrix import PerformanceMatrix
 from mlflow_recall.core.probing import SCORELESS
 from mlflow_recall.core.recommend import Evidence
 from mlflow_recall.core.records import Dataset, Member
-from mlflow_recall.core.scores import ForwardPass, compute_all, degenerate, known_scores
+from mlflow_recall.core.scores import known_scores
 from mlflow_recall.core.truth import Truth, truth
 from mlflow_recall.errors import SettingError, ZooError
-from mlflow_recall.ports import Probe, ProbeTask
+from mlflow_recall.ports import Probe
 from mlflow_recall.workflows.advice import advice_rows, log_advice
 from mlflow_recall.workflows.bench import Bench, chosen
-from mlflow_recall.workflows.benchmark import recipe_of
+from mlflow_recall.workflows.newcomers import expected
+from mlflow_recall.workflows.probing import LEAST, SCORES, probe, scores_of, task_of
 
-#: scores of a target, where nobody asks for others; LEEP too where all heads are real
-_SCORES = ("logme", "hscore")
 #: recommenders that say nothing without scores; the history ranks in their place
 _NEEDS_SCORES = {"interleaved", "paper", "paper_code"}
-#: representatives that must be scored, or nothing can be told apart
-_LEAST_PROBES = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,11 +126,11 @@ def survey(config: RecallConfig, bench: Bench) -> Prospect:
             f"{len(eligible)} eligible models, got none: run `mlflow-recall benchmark` first"
         )
     clustering = _clustering(matrix, eligible, config.metric, bench)
-    new = newcomers(matrix, clustering, described(eligible))
+    new = expected(matrix, clustering, eligible, config.metric)
     for each in new:
         bench.voice.say(
-            f"note: {each.model} has no history yet: taken to be like {each.like}, the nearest by "
-            "what is known of both"
+            f"note: {each.model} has no history yet: taken to be like {each.like}, by "
+            f"{each.known_by}"
         )
     return Prospect(
         dataset,
@@ -280,31 +276,14 @@ def _probe(
     config: RecallConfig, prospect: Prospect, bench: Bench, left_out: dict[str, str]
 ) -> dict[str, Probe]:
     """One forward pass of every representative over a sample of the target."""
-    cache, probes, tasks = ProbeCache(), {}, []
-    for name in prospect.clustering.probes:
-        member = prospect.members[name]
-        recipe = prospect.usable.recipes.get(name) or recipe_of(member, {})
-        task = ProbeTask(
-            member, "", prospect.dataset, replace(recipe, seed=0), config.probe_samples
-        )
-        if known := cache.get(task):
-            probes[name] = known
-            continue
-        try:
-            tasks.append(replace(task, weights=bench.registry.weights(member)))
-        except ZooError as error:
-            left_out[name] = str(error)
-    with bench.voice.progress(f"probe {len(tasks)} representatives", len(tasks)) as bar:
-        for progress in bench.engine.stream(bench.probe, tasks):
-            name = tasks[progress.index].member.name
-            if isinstance(progress.event, Probe):
-                probes[name] = progress.event
-                cache.put(tasks[progress.index], progress.event)
-                bar.advance(now=name)
-            elif progress.error is not None:
-                left_out[name] = str(progress.error)
-                bar.advance(now=name)
-    return probes
+    names = prospect.clustering.probes
+    tasks = [
+        task_of(prospect.members[name], prospect.dataset, prospect.usable, config.probe_samples)
+        for name in names
+    ]
+    found = dict(zip(names, probe(tasks, bench, "representatives"), strict=True))
+    left_out.update({name: why for name, why in found.items() if isinstance(why, str)})
+    return {name: seen for name, seen in found.items() if isinstance(seen, Probe)}
 
 
 def _scores(
@@ -318,8 +297,8 @@ def _scores(
     """
     table = known_scores()
     real_heads = bool(probes) and all(p.probabilities is not None for p in probes.values())
-    names = config.scores or (("leep",) if real_heads else ()) + _SCORES
-    if len(probes) < _LEAST_PROBES:
+    names = config.scores or (("leep",) if real_heads else ()) + SCORES
+    if len(probes) < LEAST:
         if not left_out:
             left_out["scores"] = f"{len(probes)} representatives were probed, 2 are needed"
         return {}
@@ -327,23 +306,7 @@ def _scores(
         for name in [name for name in names if table[name].needs == "probabilities"]:
             left_out[name] = "not every representative has a real source head"
         names = tuple(name for name in names if name not in left_out)
-    passes = {
-        model: ForwardPass(probe.labels, probe.embeddings, probe.probabilities)
-        for model, probe in probes.items()
-    }
-    scores: dict[str, dict[str, float]] = {name: {} for name in names}
-    for model, seen in passes.items():
-        scored = compute_all(names, seen, table=table)
-        for name, value in scored.values.items():
-            scores[name][model] = value
-        left_out.update({f"{name} of {model}": why for name, why in scored.left_out.items()})
-    silent = degenerate(names, passes, table=table)
-    left_out.update(silent)
-    return {
-        name: values
-        for name, values in scores.items()
-        if name not in silent and len(values) >= _LEAST_PROBES
-    }
+    return scores_of(probes, names, left_out)
 
 
 def _epochs(prospect: Prospect, probes: Mapping[str, Probe]) -> float:

@@ -14,7 +14,7 @@ from mlflow_recall.config import RecommendConfig
 from mlflow_recall.core.advice import Advice, advise
 from mlflow_recall.core.arrays import FloatArray
 from mlflow_recall.core.clustering import cluster, unclustered
-from mlflow_recall.core.cold_start import described, joined, newcomers
+from mlflow_recall.core.cold_start import described, joined
 from mlflow_recall.core.history import usable
 from mlflow_recall.core.matrix import PerformanceMatrix
 from mlflow_recall.core.recommend import Evidence
@@ -23,6 +23,7 @@ from mlflow_recall.errors import HistoryError, SettingError, ZooError
 from mlflow_recall.ports import Tables
 from mlflow_recall.workflows.advice import advice_rows, log_advice
 from mlflow_recall.workflows.bench import Bench, chosen
+from mlflow_recall.workflows.newcomers import expected
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,12 +63,11 @@ def recommend_zoo(config: RecommendConfig, bench: Bench) -> Recommended:
         )
     matrix = PerformanceMatrix.of(kept.records).take(member.name for member in wanted)
     clustering = cluster(matrix, prefix=modality) if _clusterable(matrix) else unclustered()
-    features = described(wanted)
-    new = newcomers(matrix, clustering, features)
+    new = expected(matrix, clustering, wanted, config.metric)
     evidence = Evidence(
         matrix,
         joined(clustering, new),
-        model_features=features,
+        model_features=described(wanted),
         provisional={each.model: each.strength for each in new},
     )
     defaults = read_defaults(bench.client, bench.namespace, modality, config.metric)

@@ -61,6 +61,7 @@ def zoo(client: MlflowClient, namespace: str) -> Portable:
             tags.MODEL_VERSION: "1",
             tags.DATASET: place,
             tags.DIGEST: f"{place}1",
+            tags.SPEC: '{"path": "/home/of/somebody/d.csv"}',
             tags.MODALITY: "text",
             tags.RECIPE: '{"epochs": 2}',
             tags.EPOCHS: "2",
@@ -83,13 +84,14 @@ def test_what_arrives_are_the_same_records_and_members(
     there = f"{namespace}-2"
 
     assert zoo.export(tmp_path, Silence()) == Moved(3, 2)
+    assert "/home/of/somebody" not in (tmp_path / "runs.jsonl").read_text()
     assert portable(client, there).take_in(tmp_path, Silence()) == Moved(3, 2, 0)
 
     for metric in ("accuracy", "log_loss"):
         here, arrived = (
             sorted(
                 (
-                    replace(r, run_id="", model=r.model.removeprefix(f"{name}--"))
+                    replace(r, run_id="", spec="", model=r.model.removeprefix(f"{name}--"))
                     for r in TrackingHistory(client, name).records(metric)
                 ),
                 key=lambda r: (r.model, r.dataset),

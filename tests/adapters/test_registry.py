@@ -21,6 +21,7 @@ from mlflow_recall.adapters import tags
 from mlflow_recall.adapters.manifests import ZooEntry
 from mlflow_recall.adapters.registry import DEFAULT, MlflowRegistry
 from mlflow_recall.core.clustering import Cluster, Clustering
+from mlflow_recall.core.cold_start import Newcomer
 from mlflow_recall.core.records import Member
 from mlflow_recall.errors import ZooError
 
@@ -386,6 +387,32 @@ def test_clusters_are_tags_of_the_models_that_exist(
     assert [(m.cluster, m.representative) for m in found] == [("text-1", False), ("text-1", True)]
     told = client.get_registered_model(names[0]).tags
     assert (told[tags.CLUSTERED_BY], told[tags.CLUSTER_METRIC]) == ("run-1", "accuracy")
+
+
+def test_what_is_expected_of_a_newcomer_is_told_until_it_has_a_history(
+    registry: MlflowRegistry, client: MlflowClient
+) -> None:
+    """Afterwards its cluster is no guess, and nothing is left of the guess."""
+    name = registry.register(ZooEntry("hf:/org/a", "text")).name
+    alone = Clustering(
+        (Cluster("text-1", "x", ("x", name)),), math.nan, math.nan, ("x",), np.eye(1)
+    )
+    guess = Newcomer(name, "x", 0.5, "text-1", 0.25, known_by="features and scores on 2 datasets")
+
+    registry.tag_clusters(alone, "run-1", "accuracy", [guess])
+    guessed = client.get_registered_model(name).tags
+    registry.tag_clusters(alone, "run-2", "accuracy")
+    known = client.get_registered_model(name).tags
+
+    expected = {
+        tags.PROVISIONAL: "true",
+        tags.LIKE: "x",
+        tags.EXPECTED: "0.25",
+        tags.PROVISIONAL_FROM: "features and scores on 2 datasets",
+    }
+    assert {tag: guessed[tag] for tag in expected} == expected
+    assert known[tags.PROVISIONAL] == "false"
+    assert not {tags.LIKE, tags.EXPECTED, tags.PROVISIONAL_FROM} & set(known)
 
 
 def test_the_cluster_is_the_model_s_whatever_its_version_says(

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
+import numpy as np
 import pandas as pd
 import pytest
 from prepared import bench_of, image_zoo, registry_of, runs_of, text_zoo
@@ -15,15 +18,17 @@ from prepared import bench_of, image_zoo, registry_of, runs_of, text_zoo
 from mlflow_recall.adapters import tags
 from mlflow_recall.adapters.manifests import ZooEntry
 from mlflow_recall.adapters.portable import Portable
+from mlflow_recall.adapters.registry import MlflowRegistry
 from mlflow_recall.adapters.tables import FolderHistory
 from mlflow_recall.adapters.tracking import TrackingHistory
 from mlflow_recall.cli import main
-from mlflow_recall.config import ClusterConfig
+from mlflow_recall.config import ClusterConfig, RecommendConfig
 from mlflow_recall.core.records import Member, Record
 from mlflow_recall.errors import HistoryError, SettingError
-from mlflow_recall.ports import History
+from mlflow_recall.ports import History, Probe, ProbeTask
 from mlflow_recall.workflows.bench import Bench
 from mlflow_recall.workflows.cluster import cluster_history, cluster_zoo, compare_history
+from mlflow_recall.workflows.recommend import recommend_zoo
 
 #: two that agree, two that agree otherwise, and one alone
 SCORES = {
@@ -376,14 +381,117 @@ def test_a_comparison_tags_nothing_and_logs_no_run(
     assert state() == before
 
 
-def test_a_model_without_a_history_gets_a_provisional_cluster(store: str, tmp_path: Path) -> None:
+# --- newcomers -----------------------------------------------------------------------------------
+
+
+class Anywhere(MlflowRegistry):
+    """The registry of an imported zoo, on a machine that has the weights."""
+
+    def members(self, on_left_out: Callable[[str], None] | None = None) -> list[Member]:
+        return [replace(member, available=True) for member in super().members(on_left_out)]
+
+    def weights(self, member: Member) -> str:
+        return "somewhere"
+
+
+class Looking:
+    """A probe that tells classes apart the more clearly the stronger a model is in the history."""
+
+    def __init__(self, clear: Mapping[str, float]) -> None:
+        self.tasks: list[tuple[str, str]] = []
+        self._clear = clear
+
+    def __call__(self, task: ProbeTask) -> Iterator[Probe]:
+        name, labels = task.member.name, np.arange(90) % 3
+        self.tasks.append((name, task.dataset.name))
+        noise = np.random.default_rng(crc32(f"{name} {task.dataset.name}".encode()))
+        rows = self._clear[name] * np.eye(6)[labels] + noise.normal(size=(90, 6))
+        yield Probe(labels, rows, None, 0.5)
+
+
+def joined_by_one(store: str, namespace: str, folder: Path) -> tuple[Bench, str]:
+    """The text zoo with its history in a namespace of its own, and a model registered since."""
     zoo = text_zoo(store)
     theirs, voice = bench_of(store, zoo.namespace)
-    Portable(zoo.client, zoo.namespace, registry_of(theirs)).export(tmp_path, voice)
-    bench, voice = bench_of(store, "newcomers")
-    Portable(zoo.client, bench.namespace, registry_of(bench)).take_in(tmp_path, voice)
+    Portable(zoo.client, zoo.namespace, registry_of(theirs)).export(folder, voice)
+    bench, voice = bench_of(store, namespace)
+    Portable(zoo.client, namespace, registry_of(bench)).take_in(folder, voice)
     entry = ZooEntry("hf:/org/new", "text", "tiny-new", arch="transformers/bert", family="tiny")
     name = registry_of(bench).register(entry).name
+    return replace(bench, registry=Anywhere(bench.client, namespace)), name
+
+
+def clarity(bench: Bench, newcomer: str) -> dict[str, float]:
+    """As clear as strong, and the newcomer like the strongest."""
+    matrix = cluster_history(ClusterConfig(), bench.history)[0].matrix
+    places = np.argsort(np.argsort(matrix.strength))
+    told = {name: 0.5 + float(p) for name, p in zip(matrix.models, places, strict=True)}
+    return {newcomer: max(told.values()), **told}
+
+
+def test_a_newcomer_is_scored_beside_measured_models_and_a_second_time_nothing_is_computed(
+    store: str, namespace: str, tmp_path: Path
+) -> None:
+    """Its scores are those of the strongest, whatever its features say."""
+    bench, name = joined_by_one(store, namespace, tmp_path)
+    clear = clarity(bench, name)
+    looking = Looking(clear)
+
+    cluster_zoo(ClusterConfig(clusters=2, probe_new=2), replace(bench, probe=looking))
+    first, looking.tasks = looking.tasks, []
+    cluster_zoo(ClusterConfig(clusters=2, probe_new=2), replace(bench, probe=looking))
+
+    assert looking.tasks == []
+    assert sorted({model for model, _ in first}) == sorted({*clear})
+    assert {dataset for _, dataset in first} == {"set-0", "set-1"}
+    assert len(first) == 2 * len(clear)
+    told = bench.client.get_registered_model(name).tags
+    assert told[tags.PROVISIONAL] == "true"
+    assert told[tags.PROVISIONAL_FROM] == "features and scores on 2 datasets"
+    assert float(told[tags.EXPECTED]) > 0.5
+    lines = getattr(bench.voice, "lines", [])
+    assert lines[-1].endswith("by features and scores on 2 datasets")
+
+
+def test_what_scores_said_of_a_newcomer_holds_for_later_commands(
+    store: str, namespace: str, tmp_path: Path
+) -> None:
+    """Clustering without a look, and a recommendation, go by the tags."""
+    bench, name = joined_by_one(store, namespace, tmp_path)
+    looking = Looking(clarity(bench, name))
+    cluster_zoo(ClusterConfig(clusters=2, probe_new=2), replace(bench, probe=looking))
+    told = bench.client.get_registered_model(name).tags
+
+    cluster_zoo(ClusterConfig(clusters=2), bench)
+    found = recommend_zoo(RecommendConfig(), bench)
+
+    after = bench.client.get_registered_model(name).tags
+    assert {tag: after[tag] for tag in (tags.LIKE, tags.EXPECTED, tags.CLUSTER)} == {
+        tag: told[tag] for tag in (tags.LIKE, tags.EXPECTED, tags.CLUSTER)
+    }
+    assert found.evidence.provisional == {name: pytest.approx(float(told[tags.EXPECTED]))}
+
+
+def test_where_no_dataset_can_be_had_features_alone_speak(
+    store: str, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Imported runs do not say where a dataset was, and another machine has no copy."""
+    bench, name = joined_by_one(store, namespace, tmp_path / "export")
+    monkeypatch.setenv("MLFLOW_RECALL_CACHE", str(tmp_path / "other"))
+    looking = Looking({})
+
+    cluster_zoo(ClusterConfig(clusters=2, probe_new=2), replace(bench, probe=looking))
+
+    assert looking.tasks == []
+    told = bench.client.get_registered_model(name).tags
+    assert told[tags.PROVISIONAL_FROM] == "features"
+    (line,) = [line for line in getattr(bench.voice, "lines", []) if "can be had again" in line]
+    assert line.startswith("note: 0 of 3 recorded datasets can be had again")
+    assert "features alone speak: set-0: no prepared copy on this machine" in line
+
+
+def test_a_model_without_a_history_gets_a_provisional_cluster(store: str, tmp_path: Path) -> None:
+    bench, name = joined_by_one(store, "newcomers", tmp_path)
 
     cluster_zoo(ClusterConfig(clusters=2), bench)
 
@@ -392,5 +500,6 @@ def test_a_model_without_a_history_gets_a_provisional_cluster(store: str, tmp_pa
     assert told[name].cluster in {m.cluster for m in told.values() if m.name != name}
     assert not told[name].representative
     assert {m.tags[tags.PROVISIONAL] for m in told.values() if m.name != name} == {"false"}
-    (line,) = [line for line in voice.lines if name in line]
+    (line,) = [line for line in getattr(bench.voice, "lines", []) if name in line]
     assert "has no history yet: provisionally in the cluster of" in line
+    assert line.endswith("by features")

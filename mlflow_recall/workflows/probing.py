@@ -1,0 +1,92 @@
+"""Models look at samples of datasets once; what was seen before is not computed again."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from mlflow_recall.adapters.probes import ProbeCache
+from mlflow_recall.core.history import Usable
+from mlflow_recall.core.records import Dataset, Member
+from mlflow_recall.core.scores import ForwardPass, compute_all, degenerate, known_scores
+from mlflow_recall.errors import ZooError
+from mlflow_recall.ports import Probe, ProbeTask
+from mlflow_recall.workflows.bench import Bench
+from mlflow_recall.workflows.benchmark import recipe_of
+
+#: scores of embeddings, where nobody asks for others
+SCORES = ("logme", "hscore")
+#: models that must be scored, or nothing can be told apart
+LEAST = 2
+
+
+def task_of(member: Member, dataset: Dataset, recorded: Usable, samples: int = 500) -> ProbeTask:
+    """A look at a dataset by the recipe that the member was recorded with, or would be."""
+    recipe = recorded.recipes.get(member.name) or recipe_of(member, {})
+    return ProbeTask(member, "", dataset, replace(recipe, seed=0), samples)
+
+
+def probe(tasks: Sequence[ProbeTask], bench: Bench, what: str) -> list[Probe | str]:
+    """Every task's probe, or why there is none.
+
+    Args:
+        tasks: without weights, which are resolved for what must be computed.
+        bench: gives engine, registry and voice.
+        what: is probed, for the progress bar.
+    """
+    cache = ProbeCache()
+    found: list[Probe | str] = [cache.get(task) or "" for task in tasks]
+    folders: dict[str, str] = {}
+    missing: list[int] = []
+    for i, task in enumerate(tasks):
+        if found[i]:
+            continue
+        name = task.member.name
+        try:
+            folders[name] = folders.get(name) or bench.registry.weights(task.member)
+            missing.append(i)
+        except ZooError as error:
+            found[i] = str(error)
+    work = [replace(tasks[i], weights=folders[tasks[i].member.name]) for i in missing]
+    with bench.voice.progress(f"probe {len(work)} {what}", len(work)) as bar:
+        for progress in bench.engine.stream(bench.probe, work):
+            task = work[progress.index]
+            if isinstance(progress.event, Probe):
+                found[missing[progress.index]] = progress.event
+                cache.put(task, progress.event)
+            elif progress.error is not None:
+                found[missing[progress.index]] = str(progress.error)
+            else:
+                continue
+            bar.advance(now=f"{task.member.name} on {task.dataset.name}")
+    return found
+
+
+def scores_of(
+    probes: Mapping[str, Probe], names: Sequence[str], left_out: dict[str, str]
+) -> dict[str, dict[str, float]]:
+    """Score -> model -> value, of the scores that say something about these models.
+
+    Args:
+        probes: model -> what it made of the same samples.
+        names: of the scores.
+        left_out: takes the others, with why.
+    """
+    table = known_scores()
+    passes = {
+        model: ForwardPass(seen.labels, seen.embeddings, seen.probabilities)
+        for model, seen in probes.items()
+    }
+    scores: dict[str, dict[str, float]] = {name: {} for name in names}
+    for model, seen in passes.items():
+        scored = compute_all(names, seen, table=table)
+        for name, value in scored.values.items():
+            scores[name][model] = value
+        left_out.update({f"{name} of {model}": why for name, why in scored.left_out.items()})
+    silent = degenerate(names, passes, table=table)
+    left_out.update(silent)
+    return {
+        name: values
+        for name, values in scores.items()
+        if name not in silent and len(values) >= LEAST
+    }

@@ -1,0 +1,88 @@
+"""A dataset of the history is had again exactly as it was, or a line says why not."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tiny import tiny_texts
+
+from mlflow_recall.adapters.datasets import DatasetSpec, prepare, prepared
+from mlflow_recall.adapters.recorded import again
+from mlflow_recall.core.records import Dataset, Record
+from mlflow_recall.errors import DatasetError
+
+
+@pytest.fixture(autouse=True)
+def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_RECALL_CACHE", str(tmp_path / "cache"))
+
+
+def record_of(dataset: Dataset, spec: str) -> Record:
+    return Record("m", dataset.name, modality="text", digest=dataset.digest, spec=spec)
+
+
+def never(spec: DatasetSpec) -> Dataset:
+    raise AssertionError(f"{spec.path} was prepared again")
+
+
+def test_the_copy_on_this_machine_is_the_dataset(tmp_path: Path) -> None:
+    """Also where its file is gone, and without a word of where it was."""
+    file = tiny_texts(tmp_path / "words.csv", 30)
+    before = prepare(DatasetSpec(str(file)))
+    file.unlink()
+
+    found = again(record_of(before, ""), never)
+
+    assert (found.digest, found.classes, found.sizes) == (
+        before.digest, before.classes, before.sizes,
+    )  # fmt: skip
+    assert (found.folder, found.modality, found.name) == (before.folder, "text", "words")
+
+
+def test_without_a_copy_it_is_prepared_from_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever the process stands by then: a relative path is kept as an absolute one."""
+    tiny_texts(tmp_path / "words.csv", 30)
+    monkeypatch.chdir(tmp_path)
+    before = prepare(DatasetSpec("words.csv", name="mine", text="text", seed=3))
+    monkeypatch.setenv("MLFLOW_RECALL_CACHE", str(tmp_path / "other"))
+    monkeypatch.chdir("/")
+    assert prepared("mine", before.digest, "text") is None
+
+    found = again(record_of(before, before.spec), prepare)
+
+    assert (found.name, found.digest) == ("mine", before.digest)
+    assert json.loads(before.spec)["path"] == str(tmp_path / "words.csv")
+
+
+def test_what_changed_since_is_another_dataset(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tiny_texts(tmp_path / "words.csv", 30)
+    before = prepare(DatasetSpec(str(file)))
+    monkeypatch.setenv("MLFLOW_RECALL_CACHE", str(tmp_path / "other"))
+    tiny_texts(file, 60)
+
+    with pytest.raises(
+        DatasetError, match=f"words: .*has changed since: expected .*{before.digest}"
+    ):
+        again(record_of(before, before.spec), prepare)
+
+
+@pytest.mark.parametrize(
+    ("spec", "why"),
+    [
+        ("", "no prepared copy on this machine, and its runs do not say where"),
+        ("{", "what its runs say of it is damaged"),
+        ("3", "what its runs say of it is damaged"),
+        ('{"path": "/nowhere/x.csv"}', "there is no such file"),
+    ],
+)
+def test_what_cannot_be_had_is_said(spec: str, why: str) -> None:
+    record = Record("m", "words", modality="text", digest="0123456789abcdef", spec=spec)
+
+    with pytest.raises(DatasetError, match=why):
+        again(record, prepare)
