@@ -39,7 +39,7 @@ from mlflow_recall.errors import HistoryError
 from mlflow_recall.ports import History, Tables, Voice
 from mlflow_recall.workflows.backtested import Backtested, tables
 from mlflow_recall.workflows.bench import Bench
-from mlflow_recall.workflows.probes import measured_probe
+from mlflow_recall.workflows.probing import measured_probe
 
 
 def backtest_history(

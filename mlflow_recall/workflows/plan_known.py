@@ -27,7 +27,7 @@ from mlflow_recall.core.stages import MANY, USUAL, staged
 from mlflow_recall.errors import HistoryError, SettingError, ZooError
 from mlflow_recall.ports import Tables
 from mlflow_recall.workflows.bench import Bench, chosen
-from mlflow_recall.workflows.probes import measured_probe
+from mlflow_recall.workflows.probing import measured_probe
 from mlflow_recall.workflows.recall import survey
 from mlflow_recall.workflows.recommend import recommend_tables
 

@@ -1,11 +1,17 @@
-"""Models look at samples of datasets once; what was seen before is not computed again."""
+"""Models look at samples of datasets once; what was seen before is not computed again.
+
+And what such looks have cost.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from mlflow_recall.adapters.probes import ProbeCache
+from mlflow_recall.adapters.tracking import search_runs
 from mlflow_recall.core.history import Usable
 from mlflow_recall.core.records import Dataset, Member
 from mlflow_recall.core.scores import ForwardPass, compute_all, degenerate, known_scores
@@ -90,3 +96,14 @@ def scores_of(
         for name, values in scores.items()
         if name not in silent and len(values) >= LEAST
     }
+
+
+def measured_probe(bench: Bench) -> float | None:
+    """Epochs that a look by one model was worth in this namespace's recalls; None before any."""
+    names = (f"{bench.namespace}/recall", f"{bench.namespace}/select")
+    found = [bench.client.get_experiment_by_name(name) for name in names]
+    there = [str(experiment.experiment_id) for experiment in found if experiment]
+    runs = search_runs(bench.client, there, "metrics.`recall/epochs` > 0")
+    told = [(r.data.metrics["recall/epochs"], r.data.metrics["recall/probes"]) for r in runs]
+    epochs, probes = np.array(told, dtype=np.float64).reshape(-1, 2).sum(axis=0).tolist()
+    return epochs / probes if probes else None
