@@ -6,10 +6,11 @@ made by the product's own commands, see `history`.
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -29,7 +30,7 @@ NAMESPACE = ("--namespace", "recall/example")
 #: of every fine-tuning in the history; the rest comes from the family's defaults
 RECIPE = ("--epochs", "5", "--train-samples", "500", "--eval-samples", "300")
 INPUT_SIZES = {"text": "48", "image": "64"}
-#: cells that are trained again with other seeds, for the noise floor: models x datasets
+#: benchmark cells that are trained again with other seeds, for the noise floor: models x datasets
 REPEATED = {
     "text": (
         ("minilm-l6", "minilm-l2", "paraphrase-l3", "sre-l3", "e5-l4", "bert-tiny-scratch"),
@@ -47,7 +48,9 @@ REPEATED = {
         ("digits8", "clipart", "emoji_twitter", "textile"),
     ),
 }
-REPEAT_SEEDS = ("1", "2")
+#: of the repeats, and of the brute force on the targets, so that a selection is judged three times;
+#: everything is trained with seed 0
+MORE_SEEDS = ("1", "2")
 
 
 def write(name: str, cache: Path, folder: Path) -> int:
@@ -122,49 +125,68 @@ def train(only: tuple[str, ...], cache: Path | None) -> None:
 def history(folder: Path, to: Path, modality: str | None, workers: int) -> None:
     """Make the history with the product's own commands; goes on where the export stands.
 
-    Benchmarks first, then the targets' brute force, then the repeats; exported every 20 cells.
+    Benchmarks first, then the targets' brute force, then the repeats, then the targets with more
+    seeds; exported every 20 cells.
     """
-    if (to / "runs.jsonl").is_file():
-        _recall("history", "import", "--from", str(to))
-    for zoo in ZOOS:
-        _recall("register", "--zoo", str(FOLDER / zoo))
-    for kind in (modality,) if modality else tuple(INPUT_SIZES):
-        models, sets = REPEATED[kind]
-        shipped = (str(FOLDER / "targets" / "targets.yaml"), ("--only", SHIPPED[kind]))
-        benchmarks = str(folder / f"benchmarks-{kind}.yaml")
-        some = (
-            *("--models", ",".join(f"*--{model}" for model in models)),
-            *("--only", ",".join(sets)),
-        )
-        repeats = [(*some, "--seed", seed) for seed in REPEAT_SEEDS]
-        for file, options in (
-            (benchmarks, ()),
-            shipped,
-            (str(folder / f"targets-{kind}.yaml"), ()),
-            *((benchmarks, repeat) for repeat in repeats),
-        ):
-            _benchmark(file, to, (*options, "--input-size", INPUT_SIZES[kind]), workers)
+    try:
+        if (to / "runs.jsonl").is_file():
+            _recall("history", "import", "--from", str(to))
+        for zoo in ZOOS:
+            _recall("register", "--zoo", str(FOLDER / zoo))
+    except ExampleError as error:
+        raise click.ClickException(str(error)) from error
+    work = {
+        " ".join((file.name, *options)): (file, (*options, "--input-size", INPUT_SIZES[kind]))
+        for kind in ((modality,) if modality else tuple(INPUT_SIZES))
+        for file, options in steps(folder, kind)
+    }
+    _each(tuple(work), lambda step: _benchmark(*work[step], to, workers))
 
 
-def _benchmark(file: str, to: Path, options: tuple[str, ...], workers: int) -> None:
+def steps(folder: Path, kind: str) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """The file of datasets and the options of each `benchmark` of one modality, in their order."""
+    models, sets = REPEATED[kind]
+    benchmarks = folder / f"benchmarks-{kind}.yaml"
+    repeated = ("--models", ",".join(f"*--{model}" for model in models), "--only", ",".join(sets))
+    targets: tuple[tuple[Path, tuple[str, ...]], ...] = (
+        (FOLDER / "targets" / "targets.yaml", ("--only", SHIPPED[kind])),
+        (folder / f"targets-{kind}.yaml", ()),
+    )
+    yield benchmarks, ()
+    yield from targets
+    for seed in MORE_SEEDS:
+        yield benchmarks, (*repeated, "--seed", seed)
+    for seed in MORE_SEEDS:
+        for file, options in targets:
+            yield file, (*options, "--seed", seed)
+
+
+def _benchmark(file: Path, options: tuple[str, ...], to: Path, workers: int) -> str:
     """Every cell of a file of datasets, twenty at a time with an export after each."""
+    if not file.is_file():
+        raise ExampleError(
+            f"{file} is not there; run: python -m mlflow_recall_example.build datasets "
+            f"--to {file.parent}"
+        )
     report = to / ".benchmark.json"
     to.mkdir(parents=True, exist_ok=True)
     while True:
         _recall(
-            *("benchmark", "--datasets", file, *RECIPE, *options, "--limit", "20"),
+            *("benchmark", "--datasets", str(file), *RECIPE, *options, "--limit", "20"),
             *("--workers", str(workers), "--threads", "1", "--json", str(report)),
         )
-        done = yaml.safe_load(report.read_text())
+        done = json.loads(report.read_text())
         report.unlink()
         if done["done"]:
             _recall("history", "export", "--to", str(to))
         if not done["left"] or not done["done"]:
-            return
+            return f"{done['done_before'] + len(done['done'])} of {done['cells']} cells"
 
 
 def _recall(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "mlflow_recall", *arguments, *NAMESPACE], check=True)
+    command = [sys.executable, "-m", "mlflow_recall", *arguments, *NAMESPACE]
+    if code := subprocess.run(command, check=False).returncode:
+        raise ExampleError(f"`mlflow-recall {' '.join(arguments)}` failed with {code}, see above")
 
 
 @main.command("report")
