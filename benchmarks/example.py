@@ -4,8 +4,9 @@
 
 DIR holds the datasets as `python -m mlflow_recall_example.build datasets --to DIR` prepares them;
 what ships needs none. The representatives of every target are really probed. Training is read from
-the record: with the history's recipe and seed, `select` trains the very curves that are on record,
-bit by bit. The members' weights must be there, or be made on the way.
+the record, once with each seed that is there: with the history's recipe and that seed, `select`
+trains the very curves that are on record, bit by bit. The members' weights must be there, or be
+made on the way.
 """
 
 from __future__ import annotations
@@ -13,19 +14,35 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
+import example_tables
 import numpy as np
+from example_tables import (
+    BRUTE_FORCE,
+    FIVE,
+    FIVE_BRUTE_FORCE,
+    FIVE_HALVING,
+    HALVING,
+    OPEN_BRUTE_FORCE,
+    OPEN_HALVING,
+    PRICE,
+    TEN,
+    TEN_BRUTE_FORCE,
+    TEN_HALVING,
+    Row,
+    Target,
+)
 
 import mlflow_recall_example
 from mlflow_recall.adapters.datasets import DatasetSpec
 from mlflow_recall.adapters.manifests import read_benchmarks
 from mlflow_recall.cli.work import EXAMPLE_NAMESPACE, Work, bench_for
 from mlflow_recall.config import RecallConfig
-from mlflow_recall.core.arrays import is_within
-from mlflow_recall.core.backtest.replay import Outcome, replay
+from mlflow_recall.core.backtest.replay import replay
 from mlflow_recall.core.curves import Curves
 from mlflow_recall.core.overview import noise_floor
 from mlflow_recall.core.policies import POLICIES, STARTERS, Past, Settings
@@ -35,18 +52,45 @@ from mlflow_recall.workflows.recall import Recalled, recall, survey
 
 
 @dataclass(frozen=True)
-class Row:
-    """One way to select on one target."""
+class Case:
+    """One target: what is known before, who is recalled, and what training on it gave."""
 
-    target: str
-    way: str
-    candidates: int
-    epochs: float
-    #: of training and looking, as recorded, on one worker
-    seconds: float
-    winner: str
-    test: float
-    regret: float
+    name: str
+    past: Past
+    settings: Settings
+    ours: Recalled
+    papers: Recalled
+    #: seed -> model -> its fine-tuning on the target
+    runs: Mapping[int, Mapping[str, Record]]
+
+    @cached_property
+    def worth(self) -> Mapping[str, float]:
+        """Model -> its mean test score over the seeds that are on record."""
+        tests: dict[str, list[float]] = {}
+        for own in self.runs.values():
+            for model, record in own.items():
+                tests.setdefault(model, []).append(record.test)
+        return {model: float(np.mean(found)) for model, found in tests.items()}
+
+    @property
+    def target(self) -> Target:
+        return Target(
+            self.name,
+            max(self.worth.values()),
+            float(np.mean(list(self.worth.values()))),
+            self.past.noise,
+        )
+
+
+@dataclass(frozen=True)
+class Way:
+    """One way to select."""
+
+    name: str
+    policy: str
+    candidates: tuple[str, ...]
+    #: the recall that chose the candidates; None where all of them are trained
+    told: Recalled | None = None
 
 
 def targets(folder: Path | None) -> list[DatasetSpec]:
@@ -58,55 +102,23 @@ def targets(folder: Path | None) -> list[DatasetSpec]:
     return sorted(first.values(), key=lambda target: (bool(target.image), target.name))
 
 
-def ways(spec: DatasetSpec, work: Work) -> list[Row]:
-    """Every way to select on one target."""
+def case(spec: DatasetSpec, work: Work) -> Case:
+    """Recall for one target, twice, and read what is on record of it."""
     bench, config = work.bench, RecallConfig(spec)
     prospect = survey(config, bench)
-    own = {
-        record.model: record
-        for record in bench.history.records("accuracy")
-        if record.digest == prospect.dataset.digest and record.complete and seed_of(record) == 0
-    }
-    curves = Curves.of(prospect.usable.records)
-    past = Past(curves, noise_floor(prospect.usable.records).known)
-    settings = Settings(curves.stages)
-    ours = recall(config, prospect, bench)
-    papers = recall(replace(config, recommender="paper", top_k=10), prospect, bench)
-    ranking = (*ours.chosen, *(m for m in ours.advice.ranking.models if m not in ours.chosen))
-    first = STARTERS["price"](ranking, past, settings)
-    everyone = tuple(own)
-    plans: Sequence[tuple[str, str, Sequence[str], Recalled | None]] = (
-        ("brute force", "brute_force", everyone, None),
-        ("successive halving", "halving", everyone, None),
-        ("the paper's: eq. 2-4, ten, fine-selection", "fine_selection", papers.chosen, papers),
-        ("recall, five, fine-selection", "fine_selection", ours.chosen, ours),
-        ("recall, five, halving", "halving", ours.chosen, ours),
-        ("recall, price of an epoch", "price", first, ours),
-    )
-    rows = []
-    for way, policy, chosen, told in plans:
-        chosen = [model for model in chosen if model in own]
-        scores = {model: own[model].validation for model in chosen}
-        ended = replay(POLICIES[policy], scores, past, settings)
-        rows.append(judged(spec.name, way, ended, own, told))
-    return rows
-
-
-def judged(
-    target: str, way: str, ended: Outcome, own: Mapping[str, Record], told: Recalled | None
-) -> Row:
-    best = max(record.test for record in own.values())
-    test = own[ended.winner].test
-    return Row(
-        target,
-        way,
-        len(ended.stopped),
-        ended.epochs + (told.epochs if told else 0.0),
-        sum(sum(own[m].seconds[:stage]) for m, stage in ended.stopped.items())
-        + (told.seconds if told else 0.0),
-        ended.winner.rpartition("--")[2],
-        test,
-        best - test,
+    runs: dict[int, dict[str, Record]] = {}
+    for record in bench.history.records("accuracy"):
+        if record.digest == prospect.dataset.digest and record.complete:
+            runs.setdefault(seed_of(record), {})[record.model] = record
+    records = prospect.usable.records
+    curves = Curves.of(records)
+    return Case(
+        prospect.dataset.name,
+        Past(curves, noise_floor(records).known),
+        Settings(curves.stages),
+        recall(config, prospect, bench),
+        recall(replace(config, recommender="paper", top_k=10), prospect, bench),
+        dict(sorted(runs.items())),
     )
 
 
@@ -114,35 +126,51 @@ def seed_of(record: Record) -> int:
     return int(json.loads(record.recipe)["seed"]) if record.recipe else 0
 
 
-def table(rows: Sequence[Row]) -> str:
-    lines = ["| target | way | candidates | epochs | seconds | winner | test | regret |"]
-    lines.append("|---" * 8 + "|")
-    lines += [
-        f"| {r.target} | {r.way} | {r.candidates} | {r.epochs:.1f} | {r.seconds:.0f} | {r.winner} "
-        f"| {r.test:.3f} | {r.regret:.3f} |"
-        for r in rows
-    ]
-    return "\n".join(lines)
+def ways(case: Case) -> Iterator[Way]:
+    """Every way to select on one target."""
+    ours, papers = case.ours, case.papers
+    everyone = tuple(case.worth)
+    trainable = tuple(model for model in everyone if model in ours.prospect.members)
+    ranking = (*ours.chosen, *(m for m in ours.advice.ranking.models if m not in ours.chosen))
+    yield Way(BRUTE_FORCE, "brute_force", everyone)
+    yield Way(HALVING, "halving", everyone)
+    yield Way(OPEN_BRUTE_FORCE, "brute_force", trainable)
+    yield Way(OPEN_HALVING, "halving", trainable)
+    yield Way(TEN_BRUTE_FORCE, "brute_force", papers.chosen, papers)
+    yield Way(TEN_HALVING, "halving", papers.chosen, papers)
+    yield Way(TEN, "fine_selection", papers.chosen, papers)
+    yield Way(FIVE_BRUTE_FORCE, "brute_force", ours.chosen, ours)
+    yield Way(FIVE_HALVING, "halving", ours.chosen, ours)
+    yield Way(FIVE, "fine_selection", ours.chosen, ours)
+    yield Way(PRICE, "price", STARTERS["price"](ranking, case.past, case.settings), ours)
 
 
-def summary(rows: Sequence[Row]) -> str:
-    """Means over the targets, beside brute force and halving."""
-    lines = ["| way | candidates | epochs | x brute force | x halving | regret | within 0.01 |"]
-    lines.append("|---" * 7 + "|")
-    by_way: dict[str, list[Row]] = {}
-    for row in rows:
-        by_way.setdefault(row.way, []).append(row)
-    epochs = {way: np.array([r.epochs for r in some]) for way, some in by_way.items()}
-    for way, some in by_way.items():
-        regrets = np.array([r.regret for r in some])
-        error = regrets.std(ddof=1) / np.sqrt(len(regrets)) if len(regrets) > 1 else np.nan
-        lines.append(
-            f"| {way} | {np.mean([r.candidates for r in some]):.1f} | {epochs[way].mean():.1f} "
-            f"| {(epochs['brute force'] / epochs[way]).mean():.1f} "
-            f"| {(epochs['successive halving'] / epochs[way]).mean():.1f} "
-            f"| {regrets.mean():.4f} ± {error:.4f} | {is_within(regrets, 0.01).mean():.0%} |"
-        )
-    return "\n".join(lines)
+def rows(case: Case) -> Iterator[Row]:
+    """Every way, once with each seed that all of its candidates were trained with."""
+    for way in ways(case):
+        for seed, own in case.runs.items():
+            if all(model in own for model in way.candidates):
+                yield row(case, way, seed, {model: own[model] for model in way.candidates})
+
+
+def row(case: Case, way: Way, seed: int, own: Mapping[str, Record]) -> Row:
+    scores = {model: record.validation for model, record in own.items()}
+    ended = replay(POLICIES[way.policy], scores, case.past, case.settings)
+    trained = sum(sum(own[model].seconds[:stage]) for model, stage in ended.stopped.items())
+    told = way.told
+    return Row(
+        target=case.name,
+        way=way.name,
+        seed=seed,
+        candidates=len(own),
+        trained=ended.epochs,
+        looked=told.epochs if told else 0.0,
+        representatives=len(told.probes) if told else 0,
+        seconds=trained + (told.seconds if told else 0.0),
+        winner=ended.winner.rpartition("--")[2],
+        worth=case.worth[ended.winner],
+        regret=case.target.best - case.worth[ended.winner],
+    )
 
 
 def main() -> None:
@@ -151,7 +179,8 @@ def main() -> None:
     parser.add_argument("--only", action="append", default=[], help="only these targets")
     parser.add_argument("--to", type=Path, help="write the tables into this page")
     options = parser.parse_args()
-    rows: list[Row] = []
+    known: list[Target] = []
+    found: list[Row] = []
     with tempfile.TemporaryDirectory() as scratch:
         store = f"sqlite:///{scratch}/mlflow.db"
         with bench_for("", store, EXAMPLE_NAMESPACE, "local", 0, 0) as work:
@@ -159,20 +188,19 @@ def main() -> None:
                 if options.only and spec.name not in options.only:
                     continue
                 try:
-                    found = ways(spec, work)
+                    one = case(spec, work)
                 except RecallError as error:
                     print(f"{spec.name}: left out: {error}", flush=True)
                     continue
-                print(table(found), flush=True)
-                rows += found
-    print(summary(rows))
+                known.append(one.target)
+                found += rows(one)
+                print(f"{spec.name}: {', '.join(one.ours.chosen)}", flush=True)
+    tables = example_tables.tables(known, found)
+    for name, text in tables.items():
+        print(f"\n{name}\n{text}")
     if options.to:
-        page = options.to.read_text()
-        for name, text in (("summary", summary(rows)), ("targets", table(rows))):
-            before, mark, rest = page.partition(f"<!-- {name} -->\n")
-            _, end, after = rest.partition("<!-- end -->")
-            page = f"{before}{mark}{text}\n{end}{after}"
-        options.to.write_text(page)
+        page = example_tables.filled(options.to.read_text(encoding="utf-8"), tables)
+        options.to.write_text(page, encoding="utf-8")
 
 
 if __name__ == "__main__":

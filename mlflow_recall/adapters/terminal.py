@@ -18,6 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 
 
 class Terminal:
@@ -34,26 +35,26 @@ class Terminal:
     def progress(self, title: str, total: int) -> Iterator[_Bar]:
         """A bar with the time that remains."""
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
             TextColumn("left"),
             TimeRemainingColumn(),
-            TextColumn("{task.fields[now]}"),
+            TextColumn("{task.fields[now]}", markup=False),
         )
         with Progress(*columns, console=self._console, disable=total == 0) as progress:
             yield _Bar(progress, progress.add_task(title, total=total, now=""))
 
     def table(self, title: str, rows: Sequence[Mapping[str, object]]) -> None:
-        """Rows with the same keys."""
+        """Rows with the same keys, as they are."""
         if not rows:
             return
-        table = Table(title=title, title_justify="left", title_style="bold")
+        table = Table(title=Text(title, "bold"), title_justify="left")
         for column in rows[0]:
-            table.add_column(column, overflow="fold")
+            table.add_column(Text(column), overflow="fold")
         for row in rows:
-            table.add_row(*(_cell(value) for value in row.values()))
+            table.add_row(*(Text(_cell(value)) for value in row.values()))
         _console(sys.stdout).print(table)
 
 

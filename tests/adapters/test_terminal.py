@@ -1,0 +1,36 @@
+"""What a person reads is what was said."""
+
+from __future__ import annotations
+
+import pytest
+
+from mlflow_recall.adapters.terminal import Terminal
+
+#: what rich would read as styles, one of them never closed
+MARKED = "run: pip install '.[example]' [/red]"
+
+
+def test_brackets_are_no_styles(capsys: pytest.CaptureFixture[str]) -> None:
+    """An extra in a command that mends something must not vanish from it."""
+    terminal = Terminal()
+
+    terminal.say(MARKED)
+    with terminal.progress(MARKED, 1) as bar:
+        bar.advance(now=MARKED)
+    terminal.table(MARKED, [{MARKED: MARKED}])
+
+    shown = capsys.readouterr()
+    assert shown.err.count(MARKED) == 3
+    assert shown.out.count(MARKED) == 3
+
+
+def test_a_long_cell_is_folded_and_nothing_of_it_is_lost(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A digest has no blanks to break at."""
+    digest = "0123456789abcdef" * 16
+
+    Terminal().table("failed", [{"why": digest}])
+
+    shown = "".join(c for c in capsys.readouterr().out if c in "0123456789abcdef")
+    assert shown.endswith(digest)
