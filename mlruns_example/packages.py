@@ -34,6 +34,12 @@ REMEDIES = {
     "npm": "install npm and check that it can reach a registry",
     "debian": "on Debian 12, run `apt-get update` as root and try again",
 }
+#: what makes a client fetch anew what it may have kept
+ANEW = {
+    "pypi": "pip cache purge",
+    "npm": "npm cache clean --force",
+    "debian": "apt-get update",
+}
 
 
 @dataclass(frozen=True)
@@ -64,8 +70,8 @@ class Package:
         if got != self.sha256:
             raise ExampleError(
                 f"{file.name} of {self.registry} is not what this example was built from: "
-                f"expected sha256 {self.sha256}, got {got}; remove it from the client's cache, "
-                f"or correct the sha256 of {self.name} after a look at what changed"
+                f"expected sha256 {self.sha256}, got {got}; run: {ANEW[self.registry]}, and try "
+                f"again, or correct the sha256 of {self.name} after a look at what changed"
             )
 
 
