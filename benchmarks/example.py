@@ -17,7 +17,6 @@ import os
 import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 from pathlib import Path
 
 import example_tables
@@ -49,7 +48,8 @@ from mlflow_recall.core.curves import Curves
 from mlflow_recall.core.overview import noise_floor
 from mlflow_recall.core.policies import POLICIES, STARTERS, Past, Settings
 from mlflow_recall.core.records import Record
-from mlflow_recall.errors import RecallError
+from mlflow_recall.core.truth import Truth
+from mlflow_recall.errors import HistoryError, RecallError
 from mlflow_recall.workflows.recall import Recalled, recall, survey
 
 
@@ -62,26 +62,15 @@ class Case:
     settings: Settings
     ours: Recalled
     papers: Recalled
+    #: what every model reached, its seeds averaged
+    truth: Truth
     #: seed -> model -> its fine-tuning on the target
     runs: Mapping[int, Mapping[str, Record]]
 
-    @cached_property
-    def worth(self) -> Mapping[str, float]:
-        """Model -> its mean test score over the seeds that are on record."""
-        tests: dict[str, list[float]] = {}
-        for own in self.runs.values():
-            for model, record in own.items():
-                tests.setdefault(model, []).append(record.test)
-        return {model: float(np.mean(found)) for model, found in tests.items()}
-
     @property
     def target(self) -> Target:
-        return Target(
-            self.name,
-            max(self.worth.values()),
-            float(np.mean(list(self.worth.values()))),
-            self.past.noise,
-        )
+        best, mean = max(self.truth.ends.values()), float(np.mean(list(self.truth.ends.values())))
+        return Target(self.name, best, mean, self.past.noise)
 
 
 @dataclass(frozen=True)
@@ -108,6 +97,8 @@ def case(spec: DatasetSpec, work: Work) -> Case:
     """Recall for one target, twice, and read what is on record of it."""
     bench, config = work.bench, RecallConfig(spec)
     prospect = survey(config, bench)
+    if prospect.truth is None:
+        raise HistoryError("expected its brute force on record, got nothing")
     runs: dict[int, dict[str, Record]] = {}
     for record in bench.history.records("accuracy"):
         if record.digest == prospect.dataset.digest and record.complete:
@@ -120,6 +111,7 @@ def case(spec: DatasetSpec, work: Work) -> Case:
         Settings(curves.stages),
         recall(config, prospect, bench),
         recall(replace(config, recommender="paper", top_k=10), prospect, bench),
+        prospect.truth,
         dict(sorted(runs.items())),
     )
 
@@ -131,7 +123,7 @@ def seed_of(record: Record) -> int:
 def ways(case: Case) -> Iterator[Way]:
     """Every way to select on one target."""
     ours = case.ours
-    everyone = tuple(case.worth)
+    everyone = case.truth.models
     trainable = tuple(model for model in everyone if model in ours.prospect.members)
     ranking = (*ours.chosen, *(m for m in ours.advice.ranking.models if m not in ours.chosen))
     yield Way(BRUTE_FORCE, "brute_force", everyone, recalled=False)
@@ -170,8 +162,8 @@ def row(case: Case, way: Way, seed: int, own: Mapping[str, Record]) -> Row:
         representatives=len(looks.probes) if looks else 0,
         seconds=trained + (looks.seconds if looks else 0.0),
         winner=ended.winner.rpartition("--")[2],
-        worth=case.worth[ended.winner],
-        regret=case.target.best - case.worth[ended.winner],
+        worth=case.truth.score(ended.winner),
+        regret=case.truth.regret(ended.winner),
     )
 
 
