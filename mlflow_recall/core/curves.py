@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,8 +24,7 @@ class Curves:
     datasets: tuple[str, ...]
     scores: FloatArray  # (m, d, t) mean of the repeats, read-only
     ends: FloatArray  # (m, d) final test score, mean of the repeats, read-only
-    #: (m, d, t) of the first repeat, read-only: what a person sees who trains once
-    once: FloatArray = field(default=None)  # type: ignore[assignment]  # by default the scores
+    first: FloatArray | None = None  # (m, d, t) of the first repeat; None: nothing was repeated
 
     def __post_init__(self) -> None:
         named = (len(self.models), len(self.datasets))
@@ -33,10 +32,10 @@ class Curves:
             raise HistoryError(f"expected scores {named} x stages, got {self.scores.shape}")
         if self.ends.shape != named:
             raise HistoryError(f"expected ends {named}, got {self.ends.shape}")
-        once = self.scores if self.once is None else self.once
-        if once.shape != self.scores.shape:
-            raise HistoryError(f"expected once {self.scores.shape}, got {once.shape}")
-        object.__setattr__(self, "once", frozen(once))
+        if self.first is not None:
+            if self.first.shape != self.scores.shape:
+                raise HistoryError(f"expected first {self.scores.shape}, got {self.first.shape}")
+            object.__setattr__(self, "first", frozen(self.first))
         object.__setattr__(self, "scores", frozen(self.scores))
         object.__setattr__(self, "ends", frozen(self.ends))
 
@@ -44,6 +43,11 @@ class Curves:
     def stages(self) -> int:
         """Stages of the longest curve."""
         return int(self.scores.shape[2])
+
+    @property
+    def once(self) -> FloatArray:
+        """(m, d, t) of one fine-tuning of each cell: what a person sees who trains once."""
+        return self.scores if self.first is None else self.first
 
     def without(self, dataset: str) -> Curves:
         """All datasets but this one; unchanged where it is not among them."""
@@ -54,7 +58,7 @@ class Curves:
             datasets,
             self.scores[:, keep],
             self.ends[:, keep],
-            self.once[:, keep],
+            None if self.first is None else self.first[:, keep],
         )
 
     @classmethod
@@ -81,7 +85,7 @@ class Curves:
         np.add.at(total, cell, np.where(np.isnan(padded), 0.0, padded))
         np.add.at(count, cell, ~np.isnan(padded))
         values = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
-        once = np.full_like(total[..., :-1], np.nan)
+        first = np.full_like(total[..., :-1], np.nan)
         last_first = (axis[::-1] for axis in cell)  # of several writes to a cell the last stands
-        once[tuple(last_first)] = padded[::-1, :-1]
-        return cls(models, datasets, values[..., :-1], values[..., -1], once)
+        first[tuple(last_first)] = padded[::-1, :-1]
+        return cls(models, datasets, values[..., :-1], values[..., -1], first)
