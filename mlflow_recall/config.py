@@ -76,6 +76,8 @@ class ClusterConfig:
     drop: tuple[str, ...] = ()
     #: ``performance`` (eq. 1) or ``card``, the text that describes a model
     similarity: str = "performance"
+    #: a text model, or a folder of one, whose embeddings compare cards; empty: their words
+    encoder: str = ""
     #: recorded datasets on which models without a history are scored; 0: features alone speak
     probe_new: int = 0
 

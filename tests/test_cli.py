@@ -438,6 +438,18 @@ def test_a_wrong_benchmark_file_is_one_line(
         ),
         (["recommend", "--drop-dataset", "x"], ["drop_dataset: expected only beside --history"]),
         (
+            ["cluster", "--encoder", "x"],
+            ["encoder: expected only beside --similarity card or --compare, got 'x'"],
+        ),
+        (
+            ["cluster", "--compare", "--encoder", "x"],
+            ["encoder: expected a folder or one of text--tiny-0", "got 'x'"],
+        ),
+        (
+            ["cluster", "--similarity", "card", "--encoder", "x", "--history", "y"],
+            ["encoder: expected a folder with config.json", "tables have no registry, got 'x'"],
+        ),
+        (
             ["cluster", "--probe-new", "2", "--history", "x"],
             ["probe_new: expected none beside --history, got 2"],
         ),

@@ -100,6 +100,10 @@ def benchmark(
     "--similarity", default="performance", show_default=True, help="Of scores (eq. 1), or card."
 )
 @click.option(
+    "--encoder",
+    help="Text model of the zoo, or a folder of one, that compares cards; by default their words.",
+)
+@click.option(
     "--probe-new",
     default=0,
     type=click.IntRange(min=0),
@@ -114,7 +118,7 @@ def benchmark(
 @JSON
 def cluster(
     metric: str, modality: str, method: str, cut: float | None, clusters: int | None, top: int,
-    similarity: str, probe_new: int, compare: bool, history: str, minimize: bool,
+    similarity: str, encoder: str, probe_new: int, compare: bool, history: str, minimize: bool,
     drop_dataset: tuple[str, ...], tracking_uri: str, namespace: str, json_to: str,
     engine: str, workers: int, threads: int,
 ) -> None:  # fmt: skip
@@ -122,25 +126,33 @@ def cluster(
     from mlflow_recall.adapters.terminal import Terminal
     from mlflow_recall.config import ClusterConfig
     from mlflow_recall.workflows.cluster import cluster_history, cluster_zoo, compare_history
+    from mlflow_recall.workflows.encoder import encoder_in, encoder_of
 
     config = ClusterConfig(
         metric, modality or "", method, cut, clusters, top, tuple(drop_dataset), similarity,
-        probe_new,
+        encoder or "", probe_new,
     )  # fmt: skip
+    if encoder and not (compare or similarity == "card"):
+        raise SettingError(
+            f"encoder: expected only beside --similarity card or --compare, got {encoder!r}"
+        )
     if probe_new and (history or compare):
         beside = "--history" if history else "--compare"
         raise SettingError(f"probe_new: expected none beside {beside}, got {probe_new}")
     if history:
+        encode = encoder_in(encoder) if encoder else None
         folder, terminal = folder_of(history, minimize), Terminal()
         if compare:
-            show_comparison(compare_history(config, folder), json_to, terminal)
+            compared = compare_history(config, folder, encode=encode)
+            show_comparison(compared, json_to, terminal)
         else:
-            show_clusters(cluster_history(config, folder), json_to, terminal)
+            show_clusters(cluster_history(config, folder, encode=encode), json_to, terminal)
         return
     with bench(tracking_uri, namespace, engine, workers, threads) as work:
+        encode = encoder_of(encoder, work.bench) if encoder else None
         if compare:
             cards = {member.name: member.card for member in work.registry.members()}
-            found = compare_history(config, work.bench.history, cards)
+            found = compare_history(config, work.bench.history, cards, encode)
             show_comparison(found, json_to, work.terminal)
         else:
-            show_clusters(cluster_zoo(config, work.bench), json_to, work.terminal)
+            show_clusters(cluster_zoo(config, work.bench, encode), json_to, work.terminal)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from mlflow_recall.adapters import figures, tags
 from mlflow_recall.adapters.ledger import Ledger, OpenRun, settings_of
 from mlflow_recall.config import ClusterConfig
-from mlflow_recall.core.cards import card_distance
+from mlflow_recall.core.cards import Encode, card_distance
 from mlflow_recall.core.clustering import Clustering, cluster
 from mlflow_recall.core.cold_start import Newcomer, joined
 from mlflow_recall.core.compare import Compared, compare
@@ -35,7 +35,10 @@ class Clustered:
 
 
 def cluster_history(
-    config: ClusterConfig, history: History, cards: Mapping[str, str] | None = None
+    config: ClusterConfig,
+    history: History,
+    cards: Mapping[str, str] | None = None,
+    encode: Encode | None = None,
 ) -> list[Clustered]:
     """Cluster what a history holds, one modality after the other, and write nothing.
 
@@ -43,18 +46,22 @@ def cluster_history(
         config: what to cluster, and how.
         history: of any kind.
         cards: model -> the text that describes it; the name says it where there is none.
+        encode: sentence encoder of the cards; by default their words are compared.
 
     Raises:
         HistoryError: nothing recorded, or nothing of the modality.
     """
     return [
-        _cluster(config, matrix, modality, cards or {})
+        _cluster(config, matrix, modality, cards or {}, encode)
         for modality, matrix in _matrices(config, history)
     ]
 
 
 def compare_history(
-    config: ClusterConfig, history: History, cards: Mapping[str, str] | None = None
+    config: ClusterConfig,
+    history: History,
+    cards: Mapping[str, str] | None = None,
+    encode: Encode | None = None,
 ) -> dict[str, Sequence[Compared]]:
     """Which similarity, algorithm and number of clusters separates a history's models best.
 
@@ -68,6 +75,7 @@ def compare_history(
         modality: compare(
             matrix,
             cards=dict(zip(matrix.models, _cards(matrix, cards or {}), strict=True)),
+            encode=encode,
             counts=[config.clusters] if config.clusters else None,
             cuts=[] if config.cut is None else [config.cut],
             top=config.top,
@@ -97,14 +105,16 @@ def _matrices(config: ClusterConfig, history: History) -> Iterator[tuple[str, Pe
         yield modality, matrix
 
 
-def cluster_zoo(config: ClusterConfig, bench: Bench) -> list[Clustered]:
+def cluster_zoo(
+    config: ClusterConfig, bench: Bench, encode: Encode | None = None
+) -> list[Clustered]:
     """Cluster the zoo, tag its registered models and log a run for each modality."""
     done: list[Clustered] = []
     ledger = Ledger(bench.client, f"{bench.namespace}/cluster")
     try:
         members = bench.registry.members()
         cards = {member.name: member.card for member in members}
-        for found in cluster_history(config, bench.history, cards):
+        for found in cluster_history(config, bench.history, cards, encode):
             name = f"cluster {found.modality}".strip()
             with ledger.running(name, "cluster", "" if done else bench.run_id) as run:
                 new = _newcomers(config, found, members, bench)
@@ -184,11 +194,15 @@ def matrix_rows(matrix: PerformanceMatrix) -> list[dict[str, object]]:
 
 
 def _cluster(
-    config: ClusterConfig, matrix: PerformanceMatrix, modality: str, cards: Mapping[str, str]
+    config: ClusterConfig,
+    matrix: PerformanceMatrix,
+    modality: str,
+    cards: Mapping[str, str],
+    encode: Encode | None,
 ) -> Clustered:
     distance = None
     if config.similarity == "card":
-        distance = card_distance(_cards(matrix, cards))
+        distance = card_distance(_cards(matrix, cards), encode)
     clustering = cluster(
         matrix,
         method=config.method,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from prepared import bench_of, image_zoo, registry_of, runs_of, text_zoo
+from tiny import WORDS
 
 from mlflow_recall.adapters import tags
 from mlflow_recall.adapters.manifests import ZooEntry
@@ -23,11 +24,13 @@ from mlflow_recall.adapters.tables import FolderHistory
 from mlflow_recall.adapters.tracking import TrackingHistory
 from mlflow_recall.cli import main
 from mlflow_recall.config import ClusterConfig, RecommendConfig
+from mlflow_recall.core.compare import Compared
 from mlflow_recall.core.records import Member, Record
 from mlflow_recall.errors import HistoryError, SettingError
 from mlflow_recall.ports import History, Probe, ProbeTask
 from mlflow_recall.workflows.bench import Bench
 from mlflow_recall.workflows.cluster import cluster_history, cluster_zoo, compare_history
+from mlflow_recall.workflows.encoder import encoder_in, encoder_of
 from mlflow_recall.workflows.recommend import recommend_zoo
 
 #: two that agree, two that agree otherwise, and one alone
@@ -335,6 +338,67 @@ def test_the_zoo_is_clustered_by_what_its_registry_says(copied: Bench) -> None:
     }
     run = copied.client.get_run(found.run_id)
     assert run.data.params["resolved.similarity"] == "card"
+
+
+@pytest.fixture
+def cards(copied: Bench) -> dict[str, str]:
+    """Three cards of one set of words, two of another, in as many orders: no two are equal."""
+    names = [member.name for member in members_of(copied)]
+    words = [" ".join(WORDS[i % 2 :: 4][shift:] + WORDS[i % 2 :: 4][:shift])
+             for shift, i in enumerate((0, 0, 0, 1, 1))]  # fmt: skip
+    return dict(zip(names, words, strict=True))
+
+
+def test_cards_are_compared_by_a_model_of_the_zoo(
+    store: str, copied: Bench, cards: dict[str, str]
+) -> None:
+    """By any of the names that it goes by, or from a folder; one model says the same each time."""
+    bench, _ = bench_of(store, text_zoo(store).namespace)
+    folder = str(text_zoo(store).folder / "bert-1")
+    config = ClusterConfig(clusters=2, similarity="card", encoder="tiny-1")
+
+    found = [
+        cluster_history(config, copied.history, cards, encode)[0].clustering
+        for encode in (
+            encoder_of("tiny-1", bench), encoder_of("text--tiny-1", bench),
+            encoder_of(folder, bench), encoder_in(folder),
+        )
+    ]  # fmt: skip
+    plain = cluster_history(config, copied.history, cards)[0].clustering
+
+    for clustering in found:
+        np.testing.assert_allclose(clustering.distance, found[0].distance, atol=1e-9)
+    vectors = encoder_in(folder)(list(cards.values()))
+    unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    order = [list(cards).index(name) for name in found[0].models]
+    np.testing.assert_allclose(
+        found[0].distance, 1 - (unit @ unit.T)[np.ix_(order, order)], atol=1e-6
+    )
+    assert not np.allclose(plain.distance, found[0].distance, atol=1e-3)
+
+
+def test_clusterings_by_an_encoder_are_compared(
+    store: str, copied: Bench, cards: dict[str, str]
+) -> None:
+    encode = encoder_in(str(text_zoo(store).folder / "bert-1"))
+
+    plain = compare_history(ClusterConfig(clusters=2), copied.history, cards)["text"]
+    encoded = compare_history(ClusterConfig(clusters=2), copied.history, cards, encode)["text"]
+
+    def own(rows: Sequence[Compared], similarity: str) -> list[float]:
+        return [row.own_silhouette for row in rows if row.similarity == similarity]
+
+    assert own(plain, "performance") == own(encoded, "performance")
+    assert own(plain, "card") != own(encoded, "card")
+
+
+def test_an_encoder_that_is_none_is_answered_with_those_there_are(store: str) -> None:
+    bench, _ = bench_of(store, text_zoo(store).namespace)
+
+    with pytest.raises(SettingError, match=r"encoder: expected a folder or one of .*text--tiny-0"):
+        encoder_of("gpt-9", bench)
+    with pytest.raises(SettingError, match=r"expected a folder with config.json, .* got 'tiny-1'"):
+        encoder_in("tiny-1")
 
 
 def test_an_unknown_similarity_is_answered_with_the_known() -> None:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
 from importlib.metadata import entry_points
 from types import MappingProxyType
@@ -16,6 +16,7 @@ from mlflow_recall.ports import Probe, ProbeTask, StageResult, TrainTask
 
 if TYPE_CHECKING:
     from mlflow_recall.adapters.zoo.network import Network
+    from mlflow_recall.core.arrays import FloatArray
     from mlflow_recall.core.recipes import Recipe
     from mlflow_recall.core.records import Dataset, Member
 
@@ -50,6 +51,17 @@ def probe(task: ProbeTask) -> Iterator[Probe]:
     from mlflow_recall.adapters.zoo.probing import look_at
 
     return look_at(task, _loader(task.member))
+
+
+def embed(member: Member, weights: str, texts: Sequence[str]) -> FloatArray:
+    """(n, d) embeddings of texts by a text model, which may be as long as it can read.
+
+    Raises:
+        ZooError: the weights cannot be loaded.
+    """
+    from mlflow_recall.adapters.zoo.probing import embeddings_of
+
+    return embeddings_of(member, weights, texts, _loader(member))
 
 
 def _loader(member: Member) -> Load:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
+import datasets
 import numpy as np
 import torch
 from accelerate import Accelerator
@@ -13,7 +15,13 @@ from torch import Tensor
 from mlflow_recall.adapters.datasets import split_of
 from mlflow_recall.adapters.zoo.network import Network
 from mlflow_recall.adapters.zoo.training import forward
+from mlflow_recall.core.arrays import FloatArray
+from mlflow_recall.core.recipes import default_recipe
+from mlflow_recall.core.records import Dataset, Member
 from mlflow_recall.ports import Probe, ProbeTask
+
+#: a network wants a head, which nothing here looks at
+_NO_CLASSES = Dataset("", "", "text", ("none",), {}, "", "")
 
 
 def look_at(task: ProbeTask, load: Callable[..., Network]) -> Iterator[Probe]:
@@ -33,6 +41,18 @@ def look_at(task: ProbeTask, load: Callable[..., Network]) -> Iterator[Probe]:
         probabilities=None if probabilities is None else probabilities.astype(np.float64),
         seconds=time.perf_counter() - started,
     )
+
+
+def embeddings_of(
+    member: Member, weights: str, texts: Sequence[str], load: Callable[..., Network]
+) -> FloatArray:
+    """(n, d) what a probe of these texts would see; see ``zoo.embed``."""
+    longest = replace(default_recipe(member.modality, member.family, member.arch), input_size=0)
+    network = load(member, weights, _NO_CLASSES, longest, False)
+    device = Accelerator().device
+    network.module.to(device)
+    encoded = network.encode(datasets.Dataset.from_dict({"text": list(texts)}))
+    return forward(network, encoded, device, _embeddings).astype(np.float64)
 
 
 def _embeddings(network: Network, batch: dict[str, Tensor]) -> Tensor:

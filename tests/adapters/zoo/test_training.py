@@ -339,6 +339,17 @@ def test_a_probe_is_one_row_a_sample_and_the_same_each_time(case: Case) -> None:
     assert np.array_equal(probe.embeddings, again.embeddings)
 
 
+def test_embeddings_of_texts_are_what_a_probe_sees_of_them(text: Case) -> None:
+    """Whatever their order and their neighbours: rows of like length share a batch."""
+    probe = text.probe()
+    texts = list(split_of(text.dataset, "train")["text"])
+
+    embeddings = zoo.embed(text.member, str(text.weights), texts[::-1])
+
+    np.testing.assert_allclose(embeddings[::-1], probe.embeddings, atol=1e-5)
+    assert embeddings.dtype == np.float64
+
+
 def test_a_probe_looks_at_the_training_split_alone(text: Case) -> None:
     """What it sees of validation or test would leak into the ranking."""
     assert len(text.probe().labels) == text.dataset.sizes["train"]
