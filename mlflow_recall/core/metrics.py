@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 
 import numpy as np
@@ -34,6 +34,7 @@ METRICS: Mapping[str, Callable[[AnyArray, FloatArray], float]] = MappingProxyTyp
         "log_loss": _log_loss,
     }
 )
+_USUAL = "accuracy"
 _LOWER_IS_BETTER = frozenset({"log_loss"})
 _BOUNDED = frozenset({"accuracy", "balanced_accuracy", "f1_macro"})
 
@@ -47,6 +48,17 @@ def check_metric(name: str) -> str:
     if name not in METRICS:
         raise SettingError(unknown("metric", name, METRICS))
     return name
+
+
+def usual_metric(recorded: Sequence[str]) -> str:
+    """What to judge by where nobody says: accuracy, or else the only metric that is recorded.
+
+    Returns:
+        Empty where there are several others: somebody has to choose.
+    """
+    if _USUAL in recorded or not recorded:
+        return _USUAL
+    return recorded[0] if len(recorded) == 1 else ""
 
 
 def oriented(name: str, value: float) -> float:

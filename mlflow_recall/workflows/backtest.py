@@ -31,6 +31,7 @@ from mlflow_recall.core.curves import Curves
 from mlflow_recall.core.defaults import Defaults
 from mlflow_recall.core.history import Usable, usable
 from mlflow_recall.core.matrix import PerformanceMatrix
+from mlflow_recall.core.metrics import usual_metric
 from mlflow_recall.core.overview import noise_floor
 from mlflow_recall.core.recipes import usual_epochs
 from mlflow_recall.core.recommend import RECOMMENDERS
@@ -55,13 +56,13 @@ def backtest_history(
         config: what is asked.
         history: a zoo's or tables.
         voice: says what is left out.
-        metric: in place of the configured one.
+        metric: in place of the configured one; without either, the usual one of the history.
         probe: epochs that a look by one model was worth in recorded recalls; None: unknown.
 
     Raises:
         HistoryError: too little was recorded, or nothing of the metric or modality.
     """
-    metric = metric or config.metric
+    metric = metric or config.metric or usual_metric(history.metrics())
     records = history.records(metric)
     modalities = sorted({record.modality for record in records if record.complete})
     chosen = [config.modality] if config.modality else modalities

@@ -7,7 +7,14 @@ import math
 import numpy as np
 import pytest
 
-from mlflow_recall.core.metrics import METRICS, bounded, check_metric, evaluate, oriented
+from mlflow_recall.core.metrics import (
+    METRICS,
+    bounded,
+    check_metric,
+    evaluate,
+    oriented,
+    usual_metric,
+)
 from mlflow_recall.errors import SettingError
 
 LABELS = np.array([0, 0, 0, 1])
@@ -72,3 +79,19 @@ def test_an_unknown_metric_names_the_known_ones() -> None:
         "accuracy, balanced_accuracy, f1_macro, log_loss, matthews",
     ):
         check_metric("auc")
+
+
+@pytest.mark.parametrize(
+    ("recorded", "expected"),
+    [
+        (("accuracy", "log_loss"), "accuracy"),
+        (("auc",), "auc"),
+        (("auc", "mcc"), ""),
+        ((), "accuracy"),
+    ],
+)
+def test_the_usual_metric_is_accuracy_or_the_only_one(
+    recorded: tuple[str, ...], expected: str
+) -> None:
+    """Of several others none is the usual one: whoever asks has to choose."""
+    assert usual_metric(recorded) == expected
