@@ -43,6 +43,7 @@ from mlflow_recall.adapters.manifests import read_benchmarks
 from mlflow_recall.cache import cache_folder
 from mlflow_recall.cli.work import EXAMPLE_NAMESPACE, Work, bench_for
 from mlflow_recall.config import RecallConfig
+from mlflow_recall.core.backtest.end_to_end import PAPER_TOP
 from mlflow_recall.core.backtest.replay import replay
 from mlflow_recall.core.curves import Curves
 from mlflow_recall.core.overview import noise_floor
@@ -80,7 +81,7 @@ class Way:
     name: str
     policy: str
     candidates: tuple[str, ...]
-    #: whether representatives looked at the target first, to choose the candidates
+    #: whether representatives are probed on the target first, to choose the candidates
     recalled: bool = True
 
 
@@ -110,7 +111,7 @@ def case(spec: DatasetSpec, work: Work) -> Case:
         Past(curves, noise_floor(records).known),
         Settings(curves.stages),
         recall(config, prospect, bench),
-        recall(replace(config, recommender="paper", top_k=10), prospect, bench),
+        recall(replace(config, recommender="paper", top_k=PAPER_TOP), prospect, bench),
         prospect.truth,
         dict(sorted(runs.items())),
     )
@@ -151,16 +152,16 @@ def row(case: Case, way: Way, seed: int, own: Mapping[str, Record]) -> Row:
     scores = {model: record.validation for model, record in own.items()}
     ended = replay(POLICIES[way.policy], scores, case.past, case.settings)
     trained = sum(sum(own[model].seconds[:stage]) for model, stage in ended.stopped.items())
-    looks = case.ours if way.recalled else None  # the second recall found the looks of the first
+    probing = case.ours if way.recalled else None  # the second recall had the first one's probes
     return Row(
         target=case.name,
         way=way.name,
         seed=seed,
         candidates=len(own),
         trained=ended.epochs,
-        looked=looks.epochs if looks else 0.0,
-        representatives=len(looks.probes) if looks else 0,
-        seconds=trained + (looks.seconds if looks else 0.0),
+        probing=probing.epochs if probing else 0.0,
+        probes=len(probing.probes) if probing else 0,
+        seconds=trained + (probing.seconds if probing else 0.0),
         winner=ended.winner.rpartition("--")[2],
         worth=case.truth.score(ended.winner),
         regret=case.truth.regret(ended.winner),
@@ -168,7 +169,7 @@ def row(case: Case, way: Way, seed: int, own: Mapping[str, Record]) -> Row:
 
 
 def without_probes(folder: Path) -> str:
-    """A cache with the weights and datasets of the usual one, where every look is still to come."""
+    """A cache with the weights and datasets of the usual one, where no probe is kept."""
     for part in ("datasets", "example", "packages"):
         cache_folder(part).mkdir(parents=True, exist_ok=True)
         (folder / part).symlink_to(cache_folder(part))

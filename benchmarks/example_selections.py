@@ -8,9 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlflow_recall.core.arrays import FloatArray
-
-#: what the paper charges for a look at one representative, in epochs
-PAPER_LOOK = 0.5
+from mlflow_recall.core.probing import PAPER_PROBE
 
 BRUTE_FORCE = "brute force, whole zoo"
 HALVING = "halving, whole zoo"
@@ -57,11 +55,11 @@ class Row:
     way: str
     seed: int
     candidates: int
-    #: epochs of training, and of looking at the representatives as measured
+    #: epochs of training, and of the probes as measured
     trained: float
-    looked: float
-    representatives: int
-    #: of training and looking, as recorded, on one worker
+    probing: float
+    probes: int
+    #: of training and probing, as recorded, on one worker
     seconds: float
     winner: str
     #: mean test score of the winner over its recorded seeds, and what it lacks to the best model
@@ -70,12 +68,12 @@ class Row:
 
     @property
     def epochs(self) -> float:
-        return self.trained + self.looked
+        return self.trained + self.probing
 
     @property
     def charged(self) -> float:
-        """Epochs with the paper's charge for a look."""
-        return self.trained + PAPER_LOOK * self.representatives
+        """Epochs with the paper's charge for a probe."""
+        return self.trained + PAPER_PROBE * self.probes
 
 
 @dataclass(frozen=True)

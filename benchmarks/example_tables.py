@@ -115,13 +115,13 @@ def second_phase(found: Selections, *ways: str) -> str:
 
 
 def end_to_end(found: Selections) -> str:
-    """Epochs from a zoo to a model, half an epoch a representative included, as in Table VI."""
+    """Epochs from a zoo to a model, half an epoch a probe included, as in Table VI."""
     brute, halving, ten, five = (
         found.means(way, lambda row: row.charged) for way in (BRUTE_FORCE, HALVING, TEN, FIVE)
     )
     return by_target(
         found,
-        Column("representatives", found.means(FIVE, lambda row: row.representatives)),
+        Column("probes", found.means(FIVE, lambda row: row.probes)),
         Column("brute force", brute),
         Column("halving", halving),
         Column("two phases, ten", ten),
