@@ -32,6 +32,10 @@ class ZooEntry:
     source_head: bool = False
     #: of the backbone; 0: nobody told
     parameters: int = 0
+    #: 10⁹ multiply-adds of its forward pass over one sample; 0: nobody told
+    gmacs: float = 0.0
+    #: of that sample: tokens, or the side of a picture; 0: nobody told
+    input_size: int = 0
     #: for weights that no other machine can fetch: the command that makes them again
     rebuild: str = ""
     config: Mapping[str, object] = field(default_factory=dict)

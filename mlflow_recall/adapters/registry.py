@@ -32,6 +32,8 @@ _CARD = (tags.FAMILY, "recall.upstream", tags.ARCH, tags.SOURCE)
 _CLUSTERED = (tags.CLUSTER, tags.REPRESENTATIVE, tags.CLUSTERED_BY, tags.CLUSTER_METRIC)
 #: of a provisional member only
 _EXPECTATION = (tags.PROVISIONAL_FROM, tags.LIKE, tags.EXPECTED)
+#: what a winner is as large as
+_SIZE = (tags.PARAMETERS, tags.GMACS, tags.INPUT_SIZE)
 _PICKLED = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
 
@@ -187,6 +189,7 @@ class MlflowRegistry:
                     tags.MODALITY: member.modality,
                     tags.SOURCE_HEAD: "true",
                     tags.NAMESPACE: self._namespace,
+                    **{tag: member.tags[tag] for tag in _SIZE if tag in member.tags},
                     **({tags.CUT: cut} if cut else {}),
                 },
                 model_id=logged,
@@ -303,7 +306,7 @@ class MlflowRegistry:
     def _tags(self, entry: ZooEntry) -> dict[str, str]:
         digest = {tags.WEIGHTS_DIGEST: _digest(entry.folder)} if entry.folder else {}
         told = {
-            tags.ARCH: _arch(entry),
+            tags.ARCH: arch_of(entry),
             tags.MODALITY: entry.modality,
             tags.FAMILY: entry.family,
             tags.SOURCE: entry.source,
@@ -314,6 +317,8 @@ class MlflowRegistry:
             tags.WEIGHTS: "present" if entry.rebuild else "",  # an import said absent
             tags.REBUILD: entry.rebuild,
             tags.PARAMETERS: str(entry.parameters or ""),
+            tags.GMACS: f"{entry.gmacs:.4g}" if entry.gmacs else "",
+            tags.INPUT_SIZE: str(entry.input_size or ""),
             tags.CONFIG: json.dumps(dict(entry.config), sort_keys=True),
             tags.RECIPE: json.dumps(dict(entry.recipe), sort_keys=True),
             **digest,
@@ -382,7 +387,7 @@ def _pages(search: Callable[..., Any]) -> Iterator[Any]:
             return
 
 
-def _arch(entry: ZooEntry) -> str:
+def arch_of(entry: ZooEntry) -> str:
     """Library and architecture, as far as the entry says it without a look at the weights."""
     if entry.arch:
         return entry.arch

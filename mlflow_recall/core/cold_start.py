@@ -122,8 +122,20 @@ def described(members: Sequence[Member]) -> dict[str, Column]:
         "log_parameters": [
             math.log(member.parameters) if member.parameters else math.nan for member in members
         ],
+        "log_gmacs": [_logarithm(member.tags.get("recall.gmacs", "")) for member in members],
+        "log_input_size": [
+            _logarithm(member.tags.get("recall.input_size", "")) for member in members
+        ],
         "layers": [_number(member.config.get("num_hidden_layers")) for member in members],
     }
+
+
+def _logarithm(text: str) -> float:
+    """Of a positive number in a tag; tags are anybody's to write."""
+    try:
+        return math.log(float(text))
+    except ValueError:
+        return math.nan
 
 
 def _number(value: object) -> float:

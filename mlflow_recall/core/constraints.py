@@ -38,7 +38,10 @@ class Constraints:
         """Why a member is left out; empty if it is not."""
         if self.max_parameters is not None:
             if member.parameters is None:
-                return "its size is unknown: give `parameters` in the zoo file and register again"
+                return (
+                    "its size is unknown: give `parameters` in the zoo file, or register it again "
+                    "after its first use"
+                )
             if member.parameters > self.max_parameters:
                 return f"{member.parameters:,} parameters, {self.max_parameters:,} are allowed"
         licence = member.tags.get(f"{_PREFIX}licence", "")

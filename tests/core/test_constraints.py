@@ -49,7 +49,8 @@ def test_a_refusal_says_what_was_expected_and_what_was_got() -> None:
 
     assert refused == {
         "large": "90,000,000 parameters, 50,000,000 are allowed",
-        "strange": "its size is unknown: give `parameters` in the zoo file and register again",
+        "strange": "its size is unknown: give `parameters` in the zoo file, or register it again "
+        "after its first use",
     }
 
 

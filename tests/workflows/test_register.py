@@ -55,6 +55,23 @@ def test_folders_become_members_with_resolvable_weights(
         assert (Path(registry.weights(member)) / "model.safetensors").exists()
 
 
+def test_members_are_measured_where_nobody_wrote_their_size_down(
+    zoo_file: Path, registry: MlflowRegistry
+) -> None:
+    """`--max-params` and learned recommendations need sizes, and people do not write them."""
+    zoo_file.write_text(zoo_file.read_text().replace("licence: MIT", "parameters: 7"))
+
+    registered(zoo_file, registry)
+
+    bert, resnet = registry.members()
+    assert bert.parameters == 7  # what somebody says stands
+    assert resnet.parameters is not None
+    assert resnet.parameters > 1000
+    for member in (bert, resnet):
+        assert float(member.tags[tags.GMACS]) > 0
+        assert int(member.tags[tags.INPUT_SIZE]) > 0
+
+
 def test_registering_again_changes_nothing(zoo_file: Path, registry: MlflowRegistry) -> None:
     first = registered(zoo_file, registry)
 
