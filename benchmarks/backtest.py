@@ -19,6 +19,7 @@ from pathlib import Path
 from mlflow_recall.adapters.figures import markdown_table
 from mlflow_recall.adapters.terminal import Terminal
 from mlflow_recall.cli.backtest import backtest_data
+from mlflow_recall.cli.options import THE_METRIC
 from mlflow_recall.cli.settings import folder_of
 from mlflow_recall.config import BacktestConfig
 from mlflow_recall.errors import RecallError
@@ -61,10 +62,11 @@ def main() -> None:
     warnings.simplefilter("ignore")
     sections, data = [], {}
     for folder in folders(options.folders):
-        for metric in folder_of(str(folder), minimize=False).metrics():
+        for metric in folder_of(str(folder)).metrics():
             if options.metric and metric not in options.metric:
                 continue
-            history = folder_of(str(folder), minimize=metric in options.minimize)
+            losses = [THE_METRIC] if metric in options.minimize else []
+            history = folder_of(str(folder), losses, metric)
             percent = any(abs(record.test) > 1.5 for record in history.records(metric))
             scale = 100.0 if percent else 1.0
             config = BacktestConfig(

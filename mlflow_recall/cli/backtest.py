@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlflow_recall.cli.options import CONTEXT, JSON, STORE
-from mlflow_recall.cli.settings import folder_of
+from mlflow_recall.cli.options import CONTEXT, HISTORY, JSON, STORE
+from mlflow_recall.cli.settings import folder_of, refuse_tables
 from mlflow_recall.cli.show import out
 from mlflow_recall.cli.work import bench
 
@@ -34,15 +34,14 @@ if TYPE_CHECKING:
 )
 @click.option("--tolerance", type=float, help="Gap that does not matter [0.01].")
 @click.option("--price", default=0.001, show_default=True, help="Score that an epoch must bring.")
-@click.option("--history", help="Folder of plain tables in place of the tracking server.")
-@click.option("--minimize", is_flag=True, help="The metric of --history is a loss.")
+@HISTORY
 @click.option("--drop-dataset", multiple=True, help="Leave a dataset out.")
 @STORE
 @JSON
 def backtest(
     metric: str, modality: str, stages: int, min_models: int, top_k: int, tolerance: float | None,
-    price: float, history: str, minimize: bool, drop_dataset: tuple[str, ...], tracking_uri: str,
-    namespace: str, json_to: str,
+    price: float, history: str, minimize: tuple[str, ...], drop_dataset: tuple[str, ...],
+    tracking_uri: str, namespace: str, json_to: str,
 ) -> None:  # fmt: skip
     """Replay recommenders and policies on what is recorded, each dataset held out in turn.
 
@@ -59,8 +58,10 @@ def backtest(
     )  # fmt: skip
     if history:
         terminal = Terminal()
-        _show(backtest_history(config, folder_of(history, minimize), terminal), json_to, terminal)
+        folder = folder_of(history, minimize, metric)
+        _show(backtest_history(config, folder, terminal), json_to, terminal)
         return
+    refuse_tables({"minimize": minimize})
     with bench(tracking_uri, namespace) as work:
         _show(backtest_zoo(config, work.bench), json_to, work.terminal)
 

@@ -18,6 +18,7 @@ from mlflow_recall.cli.options import (
     STORE,
     TABLES,
     TARGET,
+    THE_METRIC,
 )
 from mlflow_recall.cli.settings import (
     budget,
@@ -130,9 +131,8 @@ def recommend(tracking_uri: str, namespace: str, json_to: str, **options: Any) -
 
     config = recommend_config(options)
     if options["history"]:
-        found = recommend_tables(
-            config, folder_of(options["history"], options["minimize"]), options["dataset"] or ""
-        )
+        folder = folder_of(options["history"], options["minimize"], options["metric"])
+        found = recommend_tables(config, folder, options["dataset"] or "")
         terminal = Terminal()
     else:
         _refuse_tables(options)
@@ -154,7 +154,7 @@ def recommend(tracking_uri: str, namespace: str, json_to: str, **options: Any) -
 
 
 @click.command(context_settings=CONTEXT)
-@click.argument("model")
+@click.argument("model", required=False, metavar="MODEL")
 @TARGET
 @TABLES
 @RECALL
@@ -162,10 +162,11 @@ def recommend(tracking_uri: str, namespace: str, json_to: str, **options: Any) -
 @ENGINE
 @JSON
 def explain(
-    model: str, tracking_uri: str, namespace: str, json_to: str, engine: str, workers: int,
+    model: str | None, tracking_uri: str, namespace: str, json_to: str, engine: str, workers: int,
     threads: int, **options: Any,
 ) -> None:  # fmt: skip
     """Say what each part of a recall added for MODEL, and what is recorded of it."""
+    model, options["minimize"] = _explained_model(model, options["minimize"])
     from mlflow_recall.adapters.terminal import Terminal
     from mlflow_recall.workflows.advice import explain as explained
     from mlflow_recall.workflows.recall import recall as run
@@ -174,9 +175,8 @@ def explain(
 
     if options["history"]:
         dataset = "" if is_example(options["dataset"]) else options["dataset"]
-        found = recommend_tables(
-            recommend_config(options), folder_of(options["history"], options["minimize"]), dataset
-        )
+        folder = folder_of(options["history"], options["minimize"], options["metric"])
+        found = recommend_tables(recommend_config(options), folder, dataset)
         show_explained(explained(found.advice, found.evidence, model), json_to, Terminal())
         return
     with bench_for(options["dataset"], tracking_uri, namespace, engine, workers, threads) as work:
@@ -189,6 +189,15 @@ def explain(
         recalled = run(config, prospect, work.bench)
         why = explained(recalled.advice, recalled.evidence, name)
         show_explained(why, json_to, work.terminal)
+
+
+def _explained_model(model: str | None, minimize: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """MODEL and what is minimized; a MODEL right behind ``--minimize`` looks like its name."""
+    if model is None and minimize and minimize[-1] != THE_METRIC:
+        return minimize[-1], (*minimize[:-1], THE_METRIC)
+    if model is None:
+        raise click.MissingParameter(param_hint="MODEL", param_type="argument")
+    return model, minimize
 
 
 def _refuse_tables(options: Mapping[str, Any]) -> None:

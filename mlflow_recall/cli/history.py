@@ -7,11 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlflow_recall.cli.options import (
-    CONTEXT,
-    JSON,
-    STORE,
-)
+from mlflow_recall.cli.options import CONTEXT, HISTORY, JSON, MINIMIZE, STORE, THE_METRIC
+from mlflow_recall.cli.settings import folder_of, losses, refuse_tables, split_names
 from mlflow_recall.cli.show import (
     coverage_lines,
     dataset_rows,
@@ -29,8 +26,6 @@ if TYPE_CHECKING:
     from mlflow_recall.core.overview import Overview
     from mlflow_recall.ports import History
 
-#: value of `--minimize` without a name
-_THE_METRIC = "the metric"
 FORMATS = {"tables": ".csv", "gzip": ".csv.gz", "parquet": ".parquet"}
 
 
@@ -41,51 +36,27 @@ def history() -> None:
 
 @history.command("show", context_settings=CONTEXT)
 @click.option("--metric", help="Whose scores to print; by default accuracy, or the first.")
-@click.option("--history", "folder", help="Folder of plain tables in place of the tracking server.")
-@click.option(
-    "--minimize",
-    is_flag=False,
-    flag_value=_THE_METRIC,
-    help="Metrics of --history that are losses, comma separated; without a name: --metric.",
-)
+@HISTORY
 @click.option("--figure", metavar="FILE", help="Write what is missing as a picture, such as a PNG.")
 @STORE
 @JSON
 def history_show(
-    metric: str, folder: str, minimize: str, figure: str, tracking_uri: str, namespace: str,
-    json_to: str,
+    metric: str, history: str, minimize: tuple[str, ...], figure: str, tracking_uri: str,
+    namespace: str, json_to: str,
 ) -> None:  # fmt: skip
     """Say how complete a history is, and how far repeats of one fine-tuning differ."""
     from mlflow_recall.adapters.terminal import Terminal
 
     if figure:
         _check_picture(figure)
-    if folder:
-        _show(_tables(folder, metric, minimize), metric, json_to, Terminal(), figure=figure)
+    if history:
+        folder = folder_of(history, minimize, metric, show=True)
+        _show(folder, metric, json_to, Terminal(), figure=figure)
         return
-    if minimize:
-        raise SettingError(f"minimize: expected only beside --history, got {minimize!r}")
+    refuse_tables({"minimize": minimize})
     with bench(tracking_uri, namespace) as work:
         prefix = work.registry.name_of("")
         _show(work.bench.history, metric, json_to, work.terminal, prefix, figure)
-
-
-def _tables(folder: str, metric: str, minimize: str) -> History:
-    """Plain tables, or what `history export` wrote."""
-    from mlflow_recall.adapters.portable import ExportHistory
-    from mlflow_recall.adapters.tables import FolderHistory
-
-    if ExportHistory.is_one(folder):
-        return ExportHistory(folder)
-    losses = _names(minimize)
-    if minimize == _THE_METRIC:
-        there = FolderHistory(folder).metrics()
-        if not metric and len(there) != 1:
-            raise SettingError(
-                f"minimize: expected the name of a loss among {', '.join(there) or 'none'}"
-            )
-        losses = (metric or there[0],)
-    return FolderHistory(folder, minimize=losses)
 
 
 def _show(
@@ -172,10 +143,10 @@ def history_export(to: str, kind: str, tracking_uri: str, namespace: str, json_t
             out(json_to, vars(told))
             for note in told.notes:
                 work.terminal.say(f"note: {note}")
-            losses = f"; losses among them: {', '.join(told.minimize)}" if told.minimize else ""
+            turned = f"; losses among them: {', '.join(told.minimize)}" if told.minimize else ""
             line = (
                 f"{told.runs} fine-tunings of {told.models} models on {told.datasets} datasets by "
-                f"{', '.join(told.metrics)} are in {to}{losses}"
+                f"{', '.join(told.metrics)} are in {to}{turned}"
             )
         if json_to != "-":
             click.echo(line)
@@ -192,9 +163,7 @@ def history_export(to: str, kind: str, tracking_uri: str, namespace: str, json_t
     metavar="NAME[=OTHER]",
     help="Metric of the tables to take in, and its name here, such as top1=accuracy [all].",
 )
-@click.option(
-    "--minimize", multiple=True, help="Metrics of the tables that are losses, comma separated."
-)
+@MINIMIZE
 @click.option("--modality", help="text or image, for tables that do not tell it.")
 @click.option("--percent", is_flag=True, help="Accuracies of the tables are percentages.")
 @STORE
@@ -215,7 +184,7 @@ def history_import(
         raise SettingError(
             f"{given[0]}: expected only for a folder with a table matrix, got {folder!r}"
         )
-    wanted = _wanted(metrics, minimize, modality, percent) if tables else None
+    wanted = _wanted(metrics, minimize, modality, percent, folder) if tables else None
     with bench(tracking_uri, namespace) as work:
         if wanted is None:
             moved = work.portable.take_in(Path(folder), work.terminal)
@@ -235,20 +204,16 @@ def _table_import(work: Any) -> Any:
 
 
 def _wanted(
-    metrics: tuple[str, ...], minimize: tuple[str, ...], modality: str, percent: bool
+    metrics: tuple[str, ...], minimize: tuple[str, ...], modality: str, percent: bool, folder: str
 ) -> Wanted:
     from mlflow_recall.adapters.table_intake import Wanted
+    from mlflow_recall.adapters.tables import FolderHistory
 
-    names = [name for text in metrics for name in _names(text)]
+    names = [name for text in metrics for name in split_names(text)]
     pairs = {name.strip(): (other or name).strip() for name, _, other in map(_pair, names)}
-    losses = [name for text in minimize for name in _names(text)]
-    return Wanted(pairs, tuple(losses), modality or "", percent)
+    used = tuple(pairs) or FolderHistory(folder).metrics() if THE_METRIC in minimize else ()
+    return Wanted(pairs, losses(minimize, used), modality or "", percent)
 
 
 def _pair(text: str) -> tuple[str, str, str]:
     return text.rpartition("=") if "=" in text else (text, "", "")
-
-
-def _names(text: str | None) -> tuple[str, ...]:
-    """Names between commas."""
-    return tuple(name.strip() for name in (text or "").split(",") if name.strip())

@@ -90,9 +90,23 @@ TARGET = options(
     ),
     COLUMNS,
 )
-TABLES = options(
+#: value of ``--minimize`` without a name: the metric in use
+THE_METRIC = "*"
+MINIMIZE = click.option(
+    "--minimize",
+    multiple=True,
+    is_flag=False,
+    flag_value=THE_METRIC,
+    metavar="[NAME]",
+    help="Metrics of the tables that are losses, comma separated or repeated; without a name: "
+    "the metric in use.",
+)
+HISTORY = options(
     click.option("--history", help="Folder of plain tables in place of the tracking server."),
-    click.option("--minimize", is_flag=True, help="The metric of --history is a loss."),
+    MINIMIZE,
+)
+TABLES = options(
+    HISTORY,
     click.option("--drop-dataset", multiple=True, help="Leave a dataset of --history out."),
     click.option("--modality", help="text or image, where the history has both."),
 )

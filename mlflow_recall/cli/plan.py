@@ -101,7 +101,7 @@ def _from_tables(config: PlanConfig, options: Mapping[str, Any]) -> Planned:
     from mlflow_recall.adapters.datasets import prepare
     from mlflow_recall.workflows.plan import plan_tables
 
-    folder = folder_of(options["history"], options["minimize"])
+    folder = folder_of(options["history"], options["minimize"], options["metric"])
     dataset = options["dataset"] or ""
     if is_example(dataset) or (dataset and Path(dataset).exists()):
         return plan_tables(config, folder, target=prepare(spec(options)))

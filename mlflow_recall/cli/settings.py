@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from mlflow_recall.cli.options import EXAMPLE, RECIPE_FIELDS
+from mlflow_recall.cli.options import EXAMPLE, RECIPE_FIELDS, THE_METRIC
 from mlflow_recall.errors import SettingError, unknown
 
 if TYPE_CHECKING:
@@ -140,15 +140,71 @@ def refuse_tables(options: Mapping[str, Any]) -> None:
         SettingError: one of them was given.
     """
     for name in ("drop_dataset", "minimize"):
-        if options[name]:
-            raise SettingError(f"{name}: expected only beside --history, got {options[name]!r}")
+        if given := options.get(name):
+            names = ", ".join(each for each in given if each != THE_METRIC) or "it alone"
+            raise SettingError(f"{name}: expected only beside --history, got {names}")
 
 
-def folder_of(folder: str, minimize: bool) -> Tables:
-    """``--history``: plain tables, or what `history export` wrote."""
+def folder_of(
+    folder: str, minimize: Sequence[str] = (), metric: str | None = None, *, show: bool = False
+) -> Tables:
+    """``--history``: plain tables, or what `history export` wrote, which knows its losses.
+
+    Args:
+        folder: where it is.
+        minimize: names of losses, or ``THE_METRIC``, as ``--minimize`` collects them.
+        metric: the one in use; None and empty: the only one there is.
+        show: whether other metrics are read beside that one.
+
+    Raises:
+        SettingError: no metric is in use, or it is known to be better when higher.
+    """
     from mlflow_recall.adapters.portable import ExportHistory
     from mlflow_recall.adapters.tables import FolderHistory
+    from mlflow_recall.adapters.terminal import Terminal
+    from mlflow_recall.core.conventions import minimized
 
     if ExportHistory.is_one(folder):
         return ExportHistory(folder)
-    return FolderHistory(folder, minimize=minimize)
+    names = loss_names(minimize)
+    history = FolderHistory(folder, minimize=names)
+    used = [metric] if metric else history.metrics()
+    if THE_METRIC in minimize:
+        turned = losses(minimize, used)
+        # the curves of the metric in use may have another name
+        return FolderHistory(folder, minimize=turned if names or show else True)
+    for name in used if len(used) == 1 else ():
+        if minimized(name) and not history.is_loss(name):
+            Terminal().say(
+                f"note: {name} is taken as better when higher; --minimize if it is a loss"
+            )
+    return history
+
+
+def loss_names(minimize: Sequence[str]) -> tuple[str, ...]:
+    """The names that ``--minimize`` was given."""
+    return tuple(name for text in minimize if text != THE_METRIC for name in split_names(text))
+
+
+def losses(minimize: Sequence[str], used: Sequence[str]) -> tuple[str, ...]:
+    """What ``--minimize`` means where these metrics are in use.
+
+    Raises:
+        SettingError: it has no name and several metrics or none are in use, or the one in use is
+            known to be better when higher.
+    """
+    from mlflow_recall.core.metrics import METRICS, oriented
+
+    names = loss_names(minimize)
+    if THE_METRIC not in minimize:
+        return names
+    if len(used) != 1:
+        raise SettingError(
+            f"minimize: expected the name of a loss among {', '.join(used) or 'none'}"
+        )
+    if used[0] in METRICS and oriented(used[0], 1.0) > 0:
+        raise SettingError(
+            f"minimize: {used[0]!r} is better when higher, got it as a loss: leave out --minimize, "
+            "or rename the metric in the tables"
+        )
+    return (*names, used[0])

@@ -9,11 +9,12 @@ import click
 from mlflow_recall.cli.options import (
     CONTEXT,
     ENGINE,
+    HISTORY,
     JSON,
     RECIPE,
     STORE,
 )
-from mlflow_recall.cli.settings import folder_of, recipe_changes, split_names
+from mlflow_recall.cli.settings import folder_of, recipe_changes, refuse_tables, split_names
 from mlflow_recall.cli.show import out, show_clusters, show_comparison
 from mlflow_recall.cli.work import bench
 from mlflow_recall.errors import SettingError
@@ -110,16 +111,15 @@ def benchmark(
     help="Benchmark datasets that models without a history are scored on [0: features alone].",
 )
 @click.option("--compare", is_flag=True, help="Compare similarities and algorithms; tag nothing.")
-@click.option("--history", help="Folder of plain tables in place of the tracking server.")
-@click.option("--minimize", is_flag=True, help="The metric of --history is a loss.")
+@HISTORY
 @click.option("--drop-dataset", multiple=True, help="Leave a dataset out; may be repeated.")
 @STORE
 @ENGINE
 @JSON
 def cluster(
     metric: str, modality: str, method: str, cut: float | None, clusters: int | None, top: int,
-    similarity: str, encoder: str, probe_new: int, compare: bool, history: str, minimize: bool,
-    drop_dataset: tuple[str, ...], tracking_uri: str, namespace: str, json_to: str,
+    similarity: str, encoder: str, probe_new: int, compare: bool, history: str,
+    minimize: tuple[str, ...], drop_dataset: tuple[str, ...], tracking_uri: str, namespace: str, json_to: str,
     engine: str, workers: int, threads: int,
 ) -> None:  # fmt: skip
     """Group models that behave alike on the benchmark datasets, and tag them so."""
@@ -141,13 +141,14 @@ def cluster(
         raise SettingError(f"probe_new: expected none beside {beside}, got {probe_new}")
     if history:
         encode = encoder_in(encoder) if encoder else None
-        folder, terminal = folder_of(history, minimize), Terminal()
+        folder, terminal = folder_of(history, minimize, metric), Terminal()
         if compare:
             compared = compare_history(config, folder, encode=encode)
             show_comparison(compared, json_to, terminal)
         else:
             show_clusters(cluster_history(config, folder, encode=encode), json_to, terminal)
         return
+    refuse_tables({"minimize": minimize})
     with bench(tracking_uri, namespace, engine, workers, threads) as work:
         encode = encoder_of(encoder, work.bench) if encoder else None
         if compare:

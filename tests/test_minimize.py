@@ -1,0 +1,179 @@
+"""``--minimize`` and ``--minimize NAME`` mean the same in every command that reads tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from mlflow_recall.cli import main
+from mlflow_recall.cli.options import THE_METRIC
+from mlflow_recall.cli.settings import folder_of, losses
+from mlflow_recall.errors import SettingError
+
+#: every command that takes ``--history``, with what else it needs
+COMMANDS = ("cluster", "recommend", "explain b", "backtest", "plan")
+
+
+@pytest.fixture
+def tables(tmp_path: Path) -> Path:
+    """Six models on six datasets: ``score``, and ``rmse`` which is 1 less it."""
+    cells = [
+        (model, dataset, metric, value)
+        for i, model in enumerate("abcdef")
+        for j, dataset in enumerate("uvwxyz")
+        for score in [0.875 - 0.0625 * i + 0.015625 * (i * j % 3)]  # exact in binary
+        for metric, value in (("score", score), ("rmse", 1 - score))
+    ]
+    columns = ["model", "dataset", "metric", "value"]
+    pd.DataFrame(cells, columns=columns).to_csv(tmp_path / "matrix.csv", index=False)
+    return tmp_path
+
+
+def run(capfd: pytest.CaptureFixture[str], *argv: object) -> tuple[int, str, str]:
+    capfd.readouterr()
+    with pytest.raises(SystemExit) as leaving:
+        main([str(token) for token in argv])
+    return (int(leaving.value.code or 0), *capfd.readouterr())
+
+
+def told(capfd: pytest.CaptureFixture[str], folder: Path, *argv: str) -> Any:
+    code, out, err = run(capfd, *argv, "--history", folder, "--json", "-")
+    assert code == 0, err
+    return json.loads(out)
+
+
+def models(data: Any) -> list[str]:
+    """Who is named, in that order, wherever it is."""
+    return [token for token in json.dumps(data).split('"') if token in {*"abcdef"}]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize(
+    "minimize",
+    [
+        ["--minimize"],
+        ["--minimize", "rmse"],
+        ["--minimize=rmse"],
+        ["--minimize", THE_METRIC],
+        ["--minimize", "score", "--minimize", "rmse"],
+        ["--minimize", "score,rmse"],
+    ],
+)
+def test_a_loss_turned_around_is_the_score(
+    capfd: pytest.CaptureFixture[str], tables: Path, command: str, minimize: list[str]
+) -> None:
+    argv = command.split()
+
+    score = told(capfd, tables, *argv, "--metric", "score")
+    loss = told(capfd, tables, *argv, "--metric", "rmse", *minimize)
+
+    assert models(loss) == models(score)
+
+
+def test_another_metrics_loss_changes_nothing(
+    capfd: pytest.CaptureFixture[str], tables: Path
+) -> None:
+    alone = told(capfd, tables, "recommend", "--metric", "score")
+
+    assert told(capfd, tables, "recommend", "--metric", "score", "--minimize", "rmse") == alone
+
+
+def test_a_model_right_behind_it_is_still_the_model(
+    capfd: pytest.CaptureFixture[str], tables: Path
+) -> None:
+    argv = ["--metric", "rmse", "--history", str(tables)]
+
+    before = run(capfd, "explain", "b", *argv, "--minimize")
+    behind = run(capfd, "explain", *argv, "--minimize", "b")
+    both = run(capfd, "explain", *argv, "--minimize", "rmse", "b")
+
+    assert before[0] == 0
+    assert before[1] == behind[1] == both[1]
+
+
+def test_without_a_model_there_is_nothing_to_explain(capfd: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capfd, "explain", "--history", "x", "--minimize")
+
+    assert code == 2
+    assert "Missing argument MODEL" in err
+
+
+@pytest.mark.parametrize("command", ["backtest", "history show"])
+def test_without_a_name_it_needs_a_metric_in_use(
+    capfd: pytest.CaptureFixture[str], tables: Path, command: str
+) -> None:
+    code, out, err = run(capfd, *command.split(), "--history", tables, "--minimize")
+
+    assert (code, out) == (1, "")
+    assert "minimize: expected the name of a loss among rmse, score" in err
+
+
+@pytest.mark.parametrize("command", [*COMMANDS[:2], "backtest", "plan", "history show"])
+def test_without_tables_it_is_refused(
+    capfd: pytest.CaptureFixture[str], store: str, command: str
+) -> None:
+    argv = [*command.split(), "--tracking-uri", store, "--namespace", "nowhere"]
+
+    code, _, err = run(capfd, *argv, "--minimize", "rmse")
+
+    assert code == 1
+    assert "minimize: expected only beside --history, got rmse" in err
+
+
+def test_a_metric_that_says_error_is_used_as_it_stands_with_a_note(
+    capfd: pytest.CaptureFixture[str], tables: Path
+) -> None:
+    _, _, unsaid = run(capfd, "recommend", "--history", tables, "--metric", "rmse")
+    _, _, said = run(capfd, "recommend", "--history", tables, "--metric", "rmse", "--minimize")
+
+    note = "note: rmse is taken as better when higher; --minimize if it is a loss"
+    assert note in unsaid
+    assert note not in said
+
+
+@pytest.mark.parametrize(
+    ("minimize", "used", "names"),
+    [
+        ([], ["a", "b"], ()),
+        ([THE_METRIC], ["a"], ("a",)),
+        (["b, c", THE_METRIC], ["a"], ("b", "c", "a")),
+        ([THE_METRIC], ["log_loss"], ("log_loss",)),
+    ],
+)
+def test_names_of_losses(minimize: Sequence[str], used: list[str], names: tuple[str, ...]) -> None:
+    assert losses(minimize, used) == names
+
+
+def test_a_metric_that_is_known_to_be_better_when_higher_is_refused() -> None:
+    with pytest.raises(SettingError, match="minimize: 'accuracy' is better when higher"):
+        losses([THE_METRIC], ["accuracy"])
+
+
+def test_curves_that_are_named_otherwise_turn_with_the_metric_in_use(tables: Path) -> None:
+    """As where the matrix holds ``test_rmse`` and the curves ``rmse``."""
+    points = [("a", "u", 1, split, "mse", 0.25) for split in ("val", "test")]
+    columns = ["model", "dataset", "step", "split", "metric", "value"]
+    pd.DataFrame(points, columns=columns).to_csv(tables / "curves.csv", index=False)
+
+    turned = folder_of(str(tables), [THE_METRIC], "rmse")
+
+    assert {curve.values for curve in turned.curves()} == {(-0.25,)}
+
+
+def test_an_import_without_a_name_takes_the_metric_that_it_takes_in(
+    capfd: pytest.CaptureFixture[str], store: str, namespace: str, tables: Path
+) -> None:
+    where = ["--tracking-uri", store, "--namespace", namespace]
+    argv = ["history", "import", "--from", tables, *where, "--modality", "text"]
+
+    code, _, err = run(capfd, *argv, "--minimize")
+    assert (code, "expected the name of a loss among rmse, score" in err) == (1, True)
+
+    code, out, err = run(capfd, *argv, "--metric", "rmse", "--minimize")
+    assert code == 0, err
+    assert out.startswith("36 runs are new")
