@@ -14,7 +14,7 @@ import yaml
 from matplotlib.figure import Figure
 
 from mlflow_recall.adapters import figures
-from mlflow_recall.adapters.portable import ExportHistory
+from mlflow_recall.adapters.export_history import ExportHistory
 from mlflow_recall.core.clustering import cluster
 from mlflow_recall.core.curves import Curves
 from mlflow_recall.core.history import usable

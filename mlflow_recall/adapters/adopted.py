@@ -17,8 +17,8 @@ from mlflow.entities import Experiment, Run, RunTag
 from mlflow.exceptions import MlflowException
 
 from mlflow_recall.adapters import tags
+from mlflow_recall.adapters.run_records import adopted_curves
 from mlflow_recall.adapters.tracking import (
-    adopted_curves,
     adopted_experiments,
     ensure_experiment,
     metric_points,
@@ -32,7 +32,7 @@ from mlflow_recall.core.readings import (
     sources_from_json,
     sources_to_json,
 )
-from mlflow_recall.errors import SettingError
+from mlflow_recall.errors import HistoryError, SettingError
 
 #: all tags that an adoption sets, and all that a release takes away
 TAGS = (tags.ADOPTED, tags.MODEL, tags.DATASET, tags.MODALITY, tags.SOURCES, tags.CURVE)
@@ -112,6 +112,32 @@ class AdoptedRuns:
                 if source := _sources(run.data.tags).get(metric):
                     found.setdefault(source.minimize, f"{run.info.run_name} ({run.info.run_id})")
         return found
+
+    def check_directions(self, wanted: Mapping[str, bool]) -> None:
+        """A metric of one name has one direction in a namespace.
+
+        Args:
+            wanted: metric -> whether it is about to become history as a loss.
+
+        Raises:
+            HistoryError: it is history already, in the other direction.
+        """
+        told = {False: "a score", True: "a loss"}
+        for name, minimize in wanted.items():
+            if other := self.directions(name).get(not minimize):
+                raise HistoryError(
+                    f"metric {name!r}: expected {told[not minimize]} as in {other}, got "
+                    f"{told[minimize]}: mixed directions; check --minimize, or give it another "
+                    f"name with --metric NAME=OTHER"
+                )
+
+    def runs(self) -> list[Run]:
+        """What is the namespace's history without being of its own making, wherever it is."""
+        home = self._client.get_experiment_by_name(f"{self._namespace}/benchmark")
+        there = adopted_experiments(home) if home is not None else []
+        return list(
+            search_runs(self._client, there, f"{self._mine} AND attributes.status = 'FINISHED'")
+        )
 
     def remember(self, experiments: Sequence[Experiment]) -> None:
         """Say in the namespace's own experiment where its adopted runs are, and that it changed."""

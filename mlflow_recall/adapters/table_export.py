@@ -16,7 +16,7 @@ from mlflow.entities import Run
 from mlflow_recall.adapters import tags
 from mlflow_recall.adapters.registry import MlflowRegistry
 from mlflow_recall.adapters.table_files import ENDINGS
-from mlflow_recall.adapters.table_import import FEATURE, STEPS, TABLE
+from mlflow_recall.adapters.table_import import FEATURE
 from mlflow_recall.adapters.tracking import TrackingHistory, adopted_experiments, search_runs
 from mlflow_recall.core.history import usable
 from mlflow_recall.core.metrics import METRICS, oriented
@@ -183,7 +183,7 @@ class _Rows:
         """As the tables that a run came from called it, else its number in the cell."""
         if run_id not in self.labels:
             used = self._used.setdefault(cell, set())
-            told = json.loads(self._runs[run_id].data.tags.get(TABLE, "{}")).get("run", "")
+            told = json.loads(self._runs[run_id].data.tags.get(tags.TABLE, "{}")).get("run", "")
             numbers = (str(number) for number in count(1))
             label = told if told and told not in used else next(n for n in numbers if n not in used)
             used.add(label)
@@ -207,7 +207,7 @@ def _is_loss(run: Run, metric: str) -> bool:
 
 def _steps(run: Run, stages: int) -> list[float]:
     """Steps of a curve: those of the table that it came from, else the epochs."""
-    told = json.loads(run.data.tags.get(STEPS, "[]"))
+    told = json.loads(run.data.tags.get(tags.STEPS, "[]"))
     return told if len(told) == stages else list(range(1, stages + 1))
 
 

@@ -29,13 +29,8 @@ from mlflow_recall.adapters.table_intake import (
 from mlflow_recall.adapters.tables import FolderHistory
 from mlflow_recall.adapters.tracking import ensure_experiment, search_runs
 from mlflow_recall.core.readings import Source, sources_to_json
-from mlflow_recall.errors import HistoryError
 from mlflow_recall.ports import Voice
 
-#: of an imported run: which fine-tuning of its cell, and metric -> digest of its rows, as JSON
-TABLE = "recall.table"
-#: of an imported run: the steps of its curves, as JSON, where they are not 1, 2, ...
-STEPS = "recall.steps"
 #: parameters of an imported run that tell of its dataset
 FEATURE = "dataset."
 #: most metrics that a tracking server takes in one request
@@ -78,7 +73,9 @@ class TableImport:
         modalities = {key: modality_of(tables, key, wanted) for key in found}
         home = ensure_experiment(self._client, f"{self._namespace}/benchmark")
         experiment = self._client.get_experiment(home)
-        self._check_direction(found)
+        self._adopted.check_directions(
+            {name: each.minimize for metrics in found.values() for name, each in metrics.items()}
+        )
         new = missing(found, self._known(home), titles)
         self._adopted.remember([experiment])
         self._register(tables, {key[0]: modalities[key] for key in found}, titles)
@@ -89,7 +86,7 @@ class TableImport:
                     tags.MODEL: self._registry.name_of(titles[key[0]]),
                     tags.DATASET: key[1],
                     tags.MODALITY: modalities[key],
-                    TABLE: json.dumps(
+                    tags.TABLE: json.dumps(
                         {"run": key[2], "digests": {n: p.digest for n, p in metrics.items()}}
                     ),
                 }
@@ -102,31 +99,17 @@ class TableImport:
     def _known(self, experiment: str) -> dict[Key, dict[str, str]]:
         """Metric -> digest of every fine-tuning that was imported before."""
         query = (
-            f"tags.`{TABLE}` LIKE '%' AND tags.`{tags.ADOPTED}` = '{self._namespace}' "
+            f"tags.`{tags.TABLE}` LIKE '%' AND tags.`{tags.ADOPTED}` = '{self._namespace}' "
             "AND attributes.status = 'FINISHED'"
         )
         known: dict[Key, dict[str, str]] = {}
         prefix = self._registry.name_of("")
         for run in search_runs(self._client, [experiment], query):
-            told = json.loads(run.data.tags[TABLE])
+            told = json.loads(run.data.tags[tags.TABLE])
             title = run.data.tags[tags.MODEL].removeprefix(prefix)
             key = (title, run.data.tags[tags.DATASET], told["run"])
             known.setdefault(key, {}).update(told["digests"])
         return known
-
-    def _check_direction(self, found: Mapping[Key, Mapping[str, Points]]) -> None:
-        """A metric of one name has one direction in a namespace."""
-        wanted = {
-            name: points.minimize for metrics in found.values() for name, points in metrics.items()
-        }
-        for name, minimize in wanted.items():
-            told = {False: "a score", True: "a loss"}
-            if other := self._adopted.directions(name).get(not minimize):
-                raise HistoryError(
-                    f"metric {name!r}: expected {told[not minimize]} as in {other}, got "
-                    f"{told[minimize]}: mixed directions; check --minimize, or give it another "
-                    f"name with --metric NAME=OTHER"
-                )
 
     def _register(
         self, tables: FolderHistory, modality: Mapping[str, str], titles: Mapping[str, str]
@@ -209,7 +192,7 @@ class TableImport:
         steps = [[step for step, _ in each.validation] for each in metrics.values()]
         longest = max(steps, key=len)
         if longest != [*range(1, len(longest) + 1)] and len(json.dumps(longest)) <= tags.LONGEST:
-            told[STEPS] = json.dumps(longest)
+            told[tags.STEPS] = json.dumps(longest)
         return told
 
 

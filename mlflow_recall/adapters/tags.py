@@ -31,6 +31,12 @@ CURVE = "recall.curve"
 # of a run of somebody else's that is history, beside model, dataset, modality and curve
 ADOPTED = "recall.adopted"  # namespace whose history it is
 SOURCES = "recall.adopted_metrics"  # metric -> where the run keeps it, as JSON
+ORIGIN = "recall.adopted_experiment"  # name of its experiment in the store it was exported from
+
+# of a run that was imported
+IMPORTED = "recall.imported"  # id of the run in the store it was exported from
+TABLE = "recall.table"  # which fine-tuning of its cell, and metric -> digest of its rows, as JSON
+STEPS = "recall.steps"  # the steps of its curves, as JSON, where they are not 1, 2, ...
 
 # of the experiment NAMESPACE/benchmark
 ADOPTED_FROM = "recall.adopted_from"  # ids of experiments, and when it last changed, as JSON

@@ -8,7 +8,7 @@ import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from functools import partial
 from urllib.parse import urlsplit
 
 import mlflow
@@ -17,6 +17,12 @@ from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 
 from mlflow_recall.adapters import tags
+from mlflow_recall.adapters.run_records import (
+    adopted_record,
+    distinct_datasets,
+    ends_in,
+    record_of,
+)
 from mlflow_recall.core.metrics import METRICS, check_metric, oriented
 from mlflow_recall.core.readings import Source, sources_from_json
 from mlflow_recall.core.records import Record
@@ -130,7 +136,14 @@ class TrackingHistory:
             check_metric(metric)
         records = [record for run in self._runs.values() if (record := self._record(run, metric))]
         records += [
-            self._adopted_record(run, sources[metric], metric)
+            adopted_record(
+                run.data.tags,
+                sources[metric],
+                metric,
+                run.data.metrics,
+                partial(metric_points, self._client, run.info.run_id),
+                run.info.run_id,
+            )
             for run, sources in self._adopted.values()
             if metric in sources
         ]
@@ -140,7 +153,7 @@ class TrackingHistory:
                 f"{metric!r}, found none: run `mlflow-recall benchmark` first, or try the "
                 "example's zoo with --namespace recall/example"
             )
-        return _distinct_datasets(records)
+        return distinct_datasets(records)
 
     def _update(self) -> None:
         """Fetch what ended since the last time."""
@@ -196,7 +209,7 @@ class TrackingHistory:
                 [float(value) for value in curves.get(name, ())] for name in (test, "seconds")
             )
             stages = int(run.data.tags.get(tags.STAGE, len(told)))
-            agrees = _ends(told, logged[key]) and (not tested or _ends(tested, logged[test]))
+            agrees = ends_in(told, logged[key]) and (not tested or ends_in(tested, logged[test]))
             if agrees and len(told) == stages:
                 return told, tested, seconds
         told, tested = self._history(run, key), self._history(run, test)
@@ -206,33 +219,6 @@ class TrackingHistory:
         if key not in run.data.metrics:
             return []
         return [value for _, value in metric_points(self._client, run.info.run_id, key)]
-
-    def _adopted_record(self, run: Run, source: Source, metric: str) -> Record:
-        """An adopted run as a record: complete however long its curve is, for it was FINISHED."""
-        told, sign = run.data.tags, source.sign
-        validation, tested, seconds = self._adopted_curves(run, source, metric)
-        return Record(
-            model=told[tags.MODEL],
-            dataset=told.get(tags.DATASET, ""),
-            validation=tuple(sign * value for value in validation),
-            test=sign * source.final(run.data.metrics),
-            tested=tuple(sign * value for value in tested),
-            epochs=len(validation),
-            seconds=tuple(seconds),
-            modality=told.get(tags.MODALITY, ""),
-            run_id=run.info.run_id,
-        )
-
-    def _adopted_curves(
-        self, run: Run, source: Source, metric: str
-    ) -> tuple[list[float], list[float], list[float]]:
-        """As ``_curves``, of a run that names and scales its metrics in ways of its own."""
-        told, tested, seconds = adopted_curves(run.data.tags, metric)
-        logged = source.validation_scale * run.data.metrics.get(source.validation, math.nan)
-        if (told and _ends(told, logged)) or not source.validation:
-            return told, tested, seconds
-        points = metric_points(self._client, run.info.run_id, source.validation)
-        return source.stages(points, source.validation_scale), [], []
 
 
 def metric_points(client: MlflowClient, run_id: str, key: str) -> list[tuple[int, float]]:
@@ -255,71 +241,3 @@ def adopted_experiments(found: Experiment) -> list[str]:
             f"experiment {found.name!r}: tag {tags.ADOPTED_FROM}: expected JSON with a list of "
             f"experiments, got {told!r}: delete the tag and run `mlflow-recall adopt` again"
         ) from None
-
-
-def adopted_curves(
-    told: Mapping[str, str], metric: str
-) -> tuple[list[float], list[float], list[float]]:
-    """Validation, test and seconds by stage, from the tag of an adopted run; none without it."""
-    with suppress(ValueError, TypeError, AttributeError):  # a tag that says nothing
-        curves = json.loads(told.get(tags.CURVE, "{}"))
-        validation, tested, seconds = (
-            [float(value) for value in curves.get(key, ())]
-            for key in (f"val/{metric}", f"test/{metric}", f"seconds/{metric}")
-        )
-        return validation, tested, seconds
-    return [], [], []
-
-
-def _ends(curve: list[float], value: float) -> bool:
-    """Whether the last point of a told curve is the metric that was logged last."""
-    return math.isclose(curve[-1], value, rel_tol=1e-9, abs_tol=1e-12)
-
-
-def record_of(
-    told: Mapping[str, str],
-    metric: str,
-    validation: Sequence[float],
-    tested: Sequence[float],
-    seconds: Sequence[float],
-    test: float,
-    run_id: str,
-) -> Record:
-    """A record from tags and curves of a benchmark run, each in the metric's own direction.
-
-    A test curve counts only where every stage was tested.
-    """
-    each = tested if len(tested) == len(validation) else ()
-    return Record(
-        model=told[tags.MODEL],
-        dataset=told.get(tags.DATASET, ""),
-        validation=tuple(oriented(metric, value) for value in validation),
-        test=oriented(metric, test),
-        tested=tuple(oriented(metric, value) for value in each),
-        epochs=int(told.get(tags.EPOCHS, len(validation))),
-        seconds=tuple(seconds),
-        modality=told.get(tags.MODALITY, ""),
-        digest=told.get(tags.DIGEST, ""),
-        version=told.get(tags.MODEL_VERSION, ""),
-        recipe=told.get(tags.RECIPE, ""),
-        spec=told.get(tags.SPEC, ""),
-        run_id=run_id,
-    )
-
-
-def _distinct_datasets(records: list[Record]) -> list[Record]:
-    """Two contents under one name are two datasets: the rarer ones carry their digest.
-
-    Nobody knows the content of a dataset that adopted runs name; it is not ours of that name.
-    """
-    contents: dict[str, dict[str, int]] = {}
-    for record in records:
-        counts = contents.setdefault(record.dataset, {})
-        counts[record.digest] = counts.get(record.digest, 0) + 1
-    main = {name: max(counts, key=lambda d: counts[d]) for name, counts in contents.items()}
-    return [
-        record
-        if record.digest == main[record.dataset]
-        else replace(record, dataset=f"{record.dataset}@{record.digest[:6] or 'adopted'}")
-        for record in records
-    ]

@@ -173,7 +173,7 @@ def history_import(
     percent: bool, tracking_uri: str, namespace: str, json_to: str,
 ) -> None:  # fmt: skip
     """Take a history into MLflow; what is there already is skipped."""
-    from mlflow_recall.adapters.portable import ExportHistory
+    from mlflow_recall.adapters.export_history import ExportHistory
     from mlflow_recall.adapters.tables import FolderHistory
 
     told = {

@@ -159,7 +159,7 @@ def folder_of(
     Raises:
         SettingError: no metric is in use, or it is known to be better when higher.
     """
-    from mlflow_recall.adapters.portable import ExportHistory
+    from mlflow_recall.adapters.export_history import ExportHistory
     from mlflow_recall.adapters.tables import FolderHistory
     from mlflow_recall.adapters.terminal import Terminal
     from mlflow_recall.core.conventions import minimized

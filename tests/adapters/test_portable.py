@@ -10,16 +10,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
+from logged import log_hf
 from mlflow import MlflowClient
 
 from mlflow_recall.adapters import tags
+from mlflow_recall.adapters.adopted import AdoptedRuns
+from mlflow_recall.adapters.export_history import ExportHistory
 from mlflow_recall.adapters.ledger import Ledger
 from mlflow_recall.adapters.manifests import ZooEntry
 from mlflow_recall.adapters.portable import Moved, Portable
 from mlflow_recall.adapters.registry import MlflowRegistry
-from mlflow_recall.adapters.tracking import TrackingHistory
-from mlflow_recall.core.records import Dataset
+from mlflow_recall.adapters.table_import import TableImport
+from mlflow_recall.adapters.table_intake import Wanted
+from mlflow_recall.adapters.tracking import TrackingHistory, ensure_experiment
+from mlflow_recall.core.readings import Candidate, Source
+from mlflow_recall.core.records import Dataset, Record
 from mlflow_recall.errors import HistoryError
 from mlflow_recall.ports import Bar, StageResult
 
@@ -362,3 +369,165 @@ def test_a_folder_that_holds_no_export_is_one_line_and_nothing_is_written(
     with pytest.raises(HistoryError, match=r"runs\.jsonl, line 1: expected the keys"):
         other.take_in(tmp_path, Silence())
     assert client.get_experiment_by_name(f"{namespace}/benchmark") is None
+
+
+# --- runs of others, and runs made of tables -----------------------------------------------------
+
+
+@pytest.fixture
+def foreign(client: MlflowClient, namespace: str) -> Portable:
+    """Runs of two teams, adopted by two metrics, in their own experiments."""
+    source = Source("eval_accuracy", "test_accuracy", epochs=3)
+    loss = Source("eval_loss", validation_scale=0.5, minimize=True, epochs=3)
+    store = AdoptedRuns(client, namespace)
+    for team, model in (("red", "bert"), ("blue", "owl")):
+        for dataset in ("x", "y"):
+            experiment = f"{namespace}-{team}"
+            log_hf(client, experiment, model, dataset, [0.5, 0.625, 0.75], test=0.7, team=team)
+        found = store.experiments([f"{namespace}-{team}"])
+        store.remember(found)
+        for run in store.logged(found):
+            told = {"model": f"{namespace}--{model}", "dataset": run.params["finetuning_task"]}
+            for metric, where in (("accuracy", source), ("loss", loss)):
+                (fresh,) = (r for r in store.logged(found) if r.run_id == run.run_id)
+                candidate = Candidate(
+                    fresh, told["model"], told["dataset"], "text", where, model, registered=False
+                )
+                store.write(candidate, metric)
+        store.remember(found)
+    client.set_tag(run.run_id, "team", "blue")
+    return portable(client, namespace)
+
+
+def same_records(client: MlflowClient, one: str, other: str, metric: str) -> list[Record]:
+    """Records of two namespaces but for ids and prefixes; equal."""
+    here, there = (
+        sorted(
+            (
+                replace(r, run_id="", model=r.model.removeprefix(f"{name}--"))
+                for r in TrackingHistory(client, name).records(metric)
+            ),
+            key=lambda r: (r.model, r.dataset, r.test),
+        )
+        for name in (one, other)
+    )
+    assert here == there
+    return here
+
+
+def test_adopted_runs_travel_and_arrive_the_same(
+    client: MlflowClient, foreign: Portable, namespace: str, tmp_path: Path
+) -> None:
+    there = f"{namespace}-2"
+
+    assert foreign.export(tmp_path, Silence()) == Moved(4, 0)
+    assert portable(client, there).take_in(tmp_path, Silence()) == Moved(4, 0, 0)
+    assert portable(client, there).take_in(tmp_path, Silence()) == Moved(0, 0, 4)
+
+    accuracy = same_records(client, namespace, there, "accuracy")
+    assert [(r.model, r.dataset, r.validation, r.test) for r in accuracy[:1]] == [
+        ("bert", "x", (0.5, 0.625, 0.75), 0.7)
+    ]
+    loss = same_records(client, namespace, there, "loss")
+    assert loss[0].validation == (-0.25, -0.1875, -0.125)  # half of it, and turned
+    assert TrackingHistory(client, there).is_loss("loss")
+
+
+def test_where_adopted_runs_come_from_is_kept(
+    client: MlflowClient, foreign: Portable, namespace: str, tmp_path: Path
+) -> None:
+    """Name, params, tags and whole curves of the team's own, its experiment, and the first id."""
+    foreign.export(tmp_path / "1", Silence())
+    other = portable(client, f"{namespace}-2")
+    other.take_in(tmp_path / "1", Silence())
+    other.export(tmp_path / "2", Silence())
+
+    first, second = ((tmp_path / i / "runs.jsonl").read_text() for i in "12")
+    assert first == second
+    runs = [json.loads(line) for line in first.splitlines()]
+    assert {run["tags"][tags.ORIGIN] for run in runs} == {f"{namespace}-red", f"{namespace}-blue"}
+    blue = next(run for run in runs if run["tags"].get("team") == "blue")
+    assert (blue["params"]["team"], blue["params"]["model_type"]) == ("blue", "bert")
+    assert blue["metrics"]["eval_loss"] == [[50, 0.5], [100, 0.375], [150, 0.25]]
+    assert namespace not in blue["tags"][tags.MODEL]
+
+
+def test_a_folder_of_adopted_runs_is_the_history_of_their_store(
+    client: MlflowClient, foreign: Portable, namespace: str, tmp_path: Path
+) -> None:
+    foreign.export(tmp_path, Silence())
+    store, folder = TrackingHistory(client, namespace), ExportHistory(tmp_path)
+
+    assert folder.metrics() == store.metrics() == ("accuracy", "loss")
+    assert (folder.is_loss("loss"), folder.is_loss("accuracy")) == (True, False)
+    for metric in ("accuracy", "loss"):
+        told = sorted(
+            (
+                replace(r, model=r.model.removeprefix(f"{namespace}--"))
+                for r in store.records(metric)
+            ),
+            key=lambda r: r.run_id,
+        )
+        assert sorted(folder.records(metric), key=lambda r: r.run_id) == told
+
+
+def test_an_import_never_turns_a_metric_around(
+    client: MlflowClient, foreign: Portable, namespace: str, tmp_path: Path
+) -> None:
+    """What is a loss there is a score here: refused before a run is written."""
+    foreign.export(tmp_path, Silence())
+    there = f"{namespace}-2"
+    ensure_experiment(client, f"{there}/benchmark")
+    run_id = log_hf(client, f"{there}-own", "bert", "z", [0.5])
+    store = AdoptedRuns(client, there)
+    found = store.experiments([f"{there}-own"])
+    (run,) = store.logged(found)
+    store.remember(found)
+    store.write(
+        Candidate(run, "m", "z", "text", Source("eval_loss"), "bert", registered=False), "loss"
+    )
+
+    with pytest.raises(HistoryError, match=f"metric 'loss': expected a score .*{run_id}.* mixed"):
+        portable(client, there).take_in(tmp_path, Silence())
+    assert [r.run_id for r in TrackingHistory(client, there).records("loss")] == [run_id]
+
+
+def tables(folder: Path) -> Path:
+    cells = [(m, d, "auc", 0.5) for m in "ab" for d in "xy"]
+    columns = ["model", "dataset", "metric", "value"]
+    pd.DataFrame(cells, columns=columns).to_csv(folder / "matrix.csv", index=False)
+    points = [("a", "x", step, "val", "auc", step / 100) for step in (10, 20, 40)]
+    columns = ["model", "dataset", "step", "split", "metric", "value"]
+    pd.DataFrame(points, columns=columns).to_csv(folder / "curves.csv", index=False)
+    return folder
+
+
+def test_runs_that_were_made_of_tables_travel_and_stay_made_of_them(
+    client: MlflowClient, namespace: str, tmp_path: Path
+) -> None:
+    """So that the same tables, or an export of them, add nothing there."""
+    wanted, there = Wanted(modality="text"), f"{namespace}-2"
+
+    def take_in(where: str) -> Moved:
+        registry = MlflowRegistry(client, where)
+        return TableImport(client, where, registry).take_in(tables(tmp_path), wanted, Silence())
+
+    assert take_in(namespace).runs == 4
+    assert portable(client, namespace).export(tmp_path / "runs", Silence()) == Moved(4, 2)
+    assert portable(client, there).take_in(tmp_path / "runs", Silence()) == Moved(4, 2, 0)
+
+    (curve,) = (r for r in same_records(client, namespace, there, "auc") if r.validation)
+    assert curve.validation == (0.1, 0.2, 0.4)
+    assert take_in(there) == Moved(0, 2, 4)
+    assert [m.available for m in MlflowRegistry(client, there).members()] == [False, False]
+    third = f"{namespace}-3"
+    assert take_in(third).runs == 4
+    assert portable(client, third).take_in(tmp_path / "runs", Silence()) == Moved(0, 2, 4)
+
+
+def test_an_export_adds_nothing_to_the_history_that_it_was_made_of(
+    client: MlflowClient, zoo: Portable, tmp_path: Path
+) -> None:
+    zoo.export(tmp_path, Silence())
+
+    assert zoo.take_in(tmp_path, Silence()) == Moved(0, 2, 3)

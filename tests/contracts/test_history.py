@@ -12,8 +12,9 @@ from mlflow import MlflowClient
 from prepared import Heard
 
 from mlflow_recall.adapters import tags
+from mlflow_recall.adapters.export_history import ExportHistory
 from mlflow_recall.adapters.ledger import Ledger
-from mlflow_recall.adapters.portable import ExportHistory, Portable
+from mlflow_recall.adapters.portable import Portable
 from mlflow_recall.adapters.registry import MlflowRegistry
 from mlflow_recall.adapters.tables import FolderHistory
 from mlflow_recall.adapters.tracking import TrackingHistory

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from mlflow_recall.adapters.export_history import ExportHistory
 from mlflow_recall.adapters.manifests import read_benchmarks, read_zoo
-from mlflow_recall.adapters.portable import ExportHistory
 from mlflow_recall.core.overview import overviews
 from mlflow_recall_example import FOLDER, TARGETS, build, report
 

@@ -13,9 +13,10 @@ from mlflow.artifacts import load_dict
 from prepared import bench_of, registry_of
 
 from mlflow_recall.adapters import tags
+from mlflow_recall.adapters.export_history import ExportHistory
 from mlflow_recall.adapters.ledger import Ledger
 from mlflow_recall.adapters.manifests import ZooEntry
-from mlflow_recall.adapters.portable import ExportHistory, Portable
+from mlflow_recall.adapters.portable import Portable
 from mlflow_recall.adapters.tables import FolderHistory
 from mlflow_recall.config import RecommendConfig
 from mlflow_recall.core.constraints import Constraints
