@@ -119,8 +119,8 @@ def benchmark(
 def cluster(
     metric: str, modality: str, method: str, cut: float | None, clusters: int | None, top: int,
     similarity: str, encoder: str, probe_new: int, compare: bool, history: str,
-    minimize: tuple[str, ...], drop_dataset: tuple[str, ...], tracking_uri: str, namespace: str, json_to: str,
-    engine: str, workers: int, threads: int,
+    minimize: tuple[str, ...], drop_dataset: tuple[str, ...], tracking_uri: str, namespace: str,
+    json_to: str, engine: str, workers: int, threads: int,
 ) -> None:  # fmt: skip
     """Group models that behave alike on the benchmark datasets, and tag them so."""
     from mlflow_recall.adapters.terminal import Terminal
