@@ -161,6 +161,25 @@ def frontiers(points: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
     return figure
 
 
+def lifts(found: Mapping[str, Sequence[float]], sizes: Sequence[int]) -> Figure:
+    """How much better the first K of each recommender are on average than K at random.
+
+    Args:
+        found: recommender -> mean final score of its first K less that of all, for each K.
+        sizes: the Ks.
+    """
+    figure, axes = _canvas(7, 4)
+    for (name, values), marker in zip(found.items(), "os^Dv*Px<>", strict=False):
+        axes.plot(sizes, values, marker=marker, markersize=4, label=name)
+    axes.axhline(0.0, color="black", linewidth=0.8)
+    axes.set_xticks(sizes)
+    axes.set_xlabel("models recalled")
+    axes.set_ylabel("mean of their final scores less that of all")
+    axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    axes.grid(alpha=0.3)
+    return figure
+
+
 def _canvas(width: float, height: float) -> tuple[Figure, Any]:
     figure = Figure(figsize=(min(width, 40), min(height, 60)), layout="constrained", dpi=110)
     return figure, figure.add_subplot()

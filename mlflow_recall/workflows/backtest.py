@@ -23,7 +23,7 @@ from mlflow_recall.core.backtest.policies import (
     policy_settings,
     policy_test,
 )
-from mlflow_recall.core.backtest.recommenders import Contest, contest
+from mlflow_recall.core.backtest.recommenders import RANDOM, SIZES, Contest, contest
 from mlflow_recall.core.backtest.target import Target, held_out_targets
 from mlflow_recall.core.backtest.verdict import conclude
 from mlflow_recall.core.backtest.ways import Replayed
@@ -221,6 +221,15 @@ def _curves(config: BacktestConfig, history: History, kept: Usable, metric: str)
     return found if config.stages or found.stages <= MANY else staged(recorded, USUAL, least)
 
 
+def _lifts(judged: Contest) -> dict[str, list[float]]:
+    """Recommender -> mean of its first K less that of all models, the paper's Fig. 5."""
+    return {
+        name: [each.summary[f"lift@{k}"].mean for k in SIZES]
+        for name, each in judged.judged.items()
+        if name != RANDOM
+    }
+
+
 def _log(found: Backtested, run: OpenRun) -> None:
     """Tables, pictures and the verdict of one back-test into a run."""
     sections = tables(found)
@@ -229,6 +238,7 @@ def _log(found: Backtested, run: OpenRun) -> None:
     if found.policies is not None:
         fronts = {name: each.points for name, each in found.policies.frontiers.items()}
         run.picture(figures.frontiers(fronts), "frontiers.png")
+    run.picture(figures.lifts(_lifts(found.contest), SIZES), "lifts.png")
     measures = {
         f"backtest/{name}/{measure.replace('@', '_at_')}": each.mean
         for name, judged in found.contest.judged.items()

@@ -13,6 +13,7 @@ from mlflow_recall.adapters.figures import (
     candidates_link,
     coverage,
     heat_map,
+    lifts,
     markdown_table,
     race,
     ranking,
@@ -161,3 +162,12 @@ def test_links_carry_the_workflow_type() -> None:
     assert "workflowType=machine_learning" in link
     assert "tags.mlflow.parentRunId%20%3D%20%27r%27" in link
     assert "metrics.%60val%2Faccuracy%60" in link
+
+
+def test_lifts_show_each_recommender_over_how_many_are_recalled() -> None:
+    """The paper's Fig. 5: a line above zero recalls better than chance."""
+    axes = drawn(lifts({"prior": [0.3, 0.2], "blend": [0.4, 0.25]}, (1, 3)))
+
+    lines = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
+    assert lines["prior"] == [[1.0, 0.3], [3.0, 0.2]]
+    assert lines["blend"] == [[1.0, 0.4], [3.0, 0.25]]

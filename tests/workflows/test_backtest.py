@@ -195,6 +195,7 @@ def test_a_run_shows_it_and_auto_stands_for_what_is_favoured(text: Zoo) -> None:
         "end_to_end.json",
         "frontiers.json",
         "frontiers.png",
+        "lifts.png",
     } <= artifacts
     whole = found.end_to_end["recall + fine_selection"]
     assert run.data.metrics["end_to_end/recall_fine_selection_epochs"] == pytest.approx(
