@@ -92,8 +92,8 @@ def _show(
         terminal.table(f"{each.modality} {metric}".strip(), dataset_rows(each, prefix))
         for line in coverage_lines(each, prefix):
             click.echo(line)
-        for weakness in each.weaknesses:
-            terminal.say(f"note: {weakness}")
+        for note in each.notes:
+            terminal.say(f"note: {note}")
         click.echo(overview_line(each))
 
 

@@ -123,7 +123,7 @@ def overview_data(found: Sequence[Overview]) -> dict[str, Any]:
             "noise": each.noise.deviation,
             "repeated": {"cells": each.noise.cells, "runs": each.noise.runs},
             "missing": [{"model": m, "dataset": d} for m, d in each.missing],
-            "notes": each.weaknesses,
+            "notes": each.notes,
         }
     return data
 

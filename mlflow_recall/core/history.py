@@ -11,6 +11,9 @@ from mlflow_recall.core.recipes import Recipe
 from mlflow_recall.core.records import Member, Record
 from mlflow_recall.errors import HistoryError
 
+#: models that a note names
+_NAMED = 5
+
 
 @dataclass(frozen=True)
 class Usable:
@@ -63,11 +66,27 @@ def usable(
         )
     main = _most_frequent((r.model, method_of(r)) for r in kept)
     same = [r for r in kept if method_of(r) == main[r.model]]
-    if len(same) < len(kept):
-        notes.append(f"{len(kept) - len(same)} records of rarer recipes are not used")
+    if rare := rarer(kept):
+        notes.append(rare)
     texts = _most_frequent((r.model, r.recipe) for r in same)
     recipes = {model: Recipe.from_json(text) for model, text in texts.items() if text}
     return Usable(tuple(same), recipes, tuple(notes))
+
+
+def rarer(records: Iterable[Record]) -> str:
+    """Which models have records of a rarer recipe, and how many, as one line; empty: none has.
+
+    What one model reached by two recipes does not compare, and neither do our own records of a
+    model and adopted ones, whose recipe nobody knows: ``usable`` keeps the more frequent.
+    """
+    pairs = [(record.model, method_of(record)) for record in records]
+    main, total = _most_frequent(pairs), Counter(model for model, _ in pairs)
+    rare = Counter(model for model, method in pairs if method != main[model])
+    if not rare:
+        return ""
+    told = [f"{model} {count} of {total[model]}" for model, count in rare.most_common(_NAMED)]
+    more = f" and {len(rare) - _NAMED} more models" if len(rare) > _NAMED else ""
+    return f"{rare.total()} records of rarer recipes are not used: {', '.join(told)}{more}"
 
 
 def method_of(record: Record) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlflow_recall.core.arrays import AnyArray, FloatArray, IntArray, frozen
-from mlflow_recall.core.history import method_of
+from mlflow_recall.core.history import method_of, rarer
 from mlflow_recall.core.matrix import PerformanceMatrix
 from mlflow_recall.core.metrics import oriented
 from mlflow_recall.core.records import Record
@@ -43,6 +43,13 @@ class Overview:
     noise: Noise
     #: lower values of the metric are better where it is recorded; inside, the sign is turned
     loss: bool = False
+    #: whose records no analysis compares with the others of the same model; empty: nobody's
+    unused: str = ""
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know, one line each."""
+        return [*self.weaknesses, *filter(None, [self.unused])]
 
     @property
     def cells(self) -> int:
@@ -95,7 +102,7 @@ def overviews(records: Sequence[Record], metric: str, loss: bool | None = None) 
     for modality in sorted({record.modality for record in done}):
         some = [record for record in done if record.modality == modality]
         matrix = PerformanceMatrix.of(some)
-        found.append(Overview(modality, metric, matrix, noise_floor(some), lower))
+        found.append(Overview(modality, metric, matrix, noise_floor(some), lower, rarer(some)))
     return found
 
 

@@ -101,6 +101,8 @@ def _backtest(
     voice: Voice,
     probe: float | None,
 ) -> Backtested:
+    for note in kept.notes:
+        voice.say(f"note: {note}")
     matrix = _without(config.drop, PerformanceMatrix.of(kept.records))
     # a dataset that hardly anyone was measured on judges nobody; small zoos have but few models
     least = min(LEAST, max(2, len(matrix.models) // 2))

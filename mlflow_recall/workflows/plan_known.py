@@ -128,6 +128,8 @@ def of_zoo(config: PlanConfig, bench: Bench) -> Known:
         )
     modality = asked.modality or next(iter(modalities), "")
     kept = usable(records, modality, members=everyone)
+    for note in kept.notes:
+        bench.voice.say(f"note: {note}")
     there = [m for m in everyone if m.modality == modality and m.available]
     members, _ = asked.constraints.split(chosen(there, asked.models))
     if not members:

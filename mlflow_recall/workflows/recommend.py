@@ -49,6 +49,8 @@ def recommend_zoo(config: RecommendConfig, bench: Bench) -> Recommended:
     records = bench.history.records(config.metric)
     modality = _modality(config, records)
     kept = usable(records, modality, members=members)
+    for note in kept.notes:
+        bench.voice.say(f"note: {note}")
     there = [member for member in members if member.modality == modality]
     if not there:
         raise ZooError(

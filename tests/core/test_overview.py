@@ -226,3 +226,13 @@ def test_a_loss_is_known_by_its_name_unless_told() -> None:
 
     assert told == [True, False]
     assert overviews([record()], "rmse", True)[0].loss
+
+
+def test_records_that_no_analysis_compares_are_named() -> None:
+    """Two recipes of one model stand in the overview, and in no matrix."""
+    rare = replace(record("a", "z"), recipe=Recipe(learning_rate=0.5).to_json())
+
+    (found,) = overviews([record("a", "x"), record("a", "y"), record("b", "x"), rare], "accuracy")
+
+    assert found.notes[-1] == "1 records of rarer recipes are not used: a 1 of 3"
+    assert found.weaknesses == []

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from mlflow_recall.core.history import method_of, usable
+from mlflow_recall.core.history import method_of, rarer, usable
 from mlflow_recall.core.matrix import PerformanceMatrix
 from mlflow_recall.core.recipes import Recipe
 from mlflow_recall.core.records import Member, Record
@@ -66,7 +66,30 @@ def test_records_of_a_rarer_recipe_are_left_out_and_it_is_said() -> None:
     kept = usable([rare, *often])
 
     assert kept.records == tuple(often)
-    assert kept.notes == ("1 records of rarer recipes are not used",)
+    assert kept.notes == ("1 records of rarer recipes are not used: m 1 of 3",)
+
+
+def test_our_own_records_and_adopted_ones_of_a_model_are_told_apart() -> None:
+    """Nobody knows the recipe of an adopted run; the models with most such records come first."""
+    own = [record(model, name) for model in "ab" for name in "cde"]
+    adopted = [record("b", "f", recipe=None), *(record("a", n, recipe=None) for n in "fg")]
+
+    kept = usable([*own, *adopted])
+
+    assert kept.records == tuple(own)
+    assert kept.notes == ("3 records of rarer recipes are not used: a 2 of 5, b 1 of 4",)
+    assert rarer(own) == ""
+
+
+def test_of_many_models_with_rarer_recipes_a_few_are_named() -> None:
+    pairs = [
+        record(f"m{i}", name, recipe=recipe)
+        for i in range(7)
+        for name, recipe in (("d", RECIPE), ("e", RECIPE), ("f", seeded(0, learning_rate=0.5)))
+    ]
+
+    assert rarer(pairs).startswith("7 records of rarer recipes are not used: m0 1 of 3, ")
+    assert rarer(pairs).endswith("m4 1 of 3 and 2 more models")
 
 
 def test_seeds_count_together_where_recipes_compete() -> None:
