@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mlflow_recall.core.arrays import FloatArray, IntArray
-from mlflow_recall.core.scores.inputs import check_samples, class_sums
-from mlflow_recall.errors import ScoreInputError
+from mlflow_recall.core.scores.inputs import check_repeated, check_samples, class_sums
 
 T = TypeVar("T")
 
@@ -140,11 +139,7 @@ class Features:
                 has a second sample.
         """
         rows, y = check_samples("embeddings", embeddings, labels)
-        if len(y) == y.max() + 1:
-            raise ScoreInputError(
-                f"expected a class with two samples or more, got {len(y)} samples of as many "
-                "classes: pass more samples"
-            )
+        check_repeated(y)
         if normalise:
             rows = unit_rows(rows)
         return cls(Space.of(rows, centre=centre), y)

@@ -56,7 +56,8 @@ def check_probabilities(probabilities: ArrayLike, labels: ArrayLike) -> tuple[Fl
     """As ``check_samples``, of rows that are distributions.
 
     Raises:
-        ScoreInputError: also if a row is negative somewhere or does not sum to one.
+        ScoreInputError: also if no class has a second sample, or a row is negative somewhere or
+            does not sum to one.
     """
     x, y = check_samples("probabilities", probabilities, labels)
     total, least = x.sum(axis=1), x.min(axis=1)
@@ -67,7 +68,21 @@ def check_probabilities(probabilities: ArrayLike, labels: ArrayLike) -> tuple[Fl
             f"row {row} of probabilities is no distribution: sum {total[row]:.3f}, "
             f"min {least[row]:.3f}; pass softmax outputs, not logits"
         )
+    check_repeated(y)
     return x, y
+
+
+def check_repeated(labels: IntArray) -> None:
+    """Refuse labels 0 .. c-1 of which none occurs twice: nothing could be told of a class.
+
+    Raises:
+        ScoreInputError: as many classes as samples.
+    """
+    if len(labels) == labels.max() + 1:
+        raise ScoreInputError(
+            f"expected a class with two samples or more, got {len(labels)} samples of as many "
+            "classes: pass more samples"
+        )
 
 
 def class_sums(rows: FloatArray, labels: IntArray, classes: int | None = None) -> FloatArray:
@@ -85,6 +100,8 @@ def label_entropy(labels: ArrayLike) -> float:
 
 
 def _numbers(name: str, rows: ArrayLike) -> FloatArray:
+    if np.iscomplexobj(rows):
+        raise ScoreInputError(f"expected real numbers as {name}, got complex ones")
     try:
         return np.asarray(rows, dtype=np.float64)
     except (TypeError, ValueError) as error:

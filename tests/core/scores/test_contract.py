@@ -206,6 +206,7 @@ def test_it_is_deterministic_and_leaves_its_arguments_alone(name: str) -> None:
         (np.eye(3), np.array(["a", 1, 1], dtype=object), "expected labels of one kind"),
         (np.eye(3), [5, 6, 7], "two samples or more, got 3 samples of as many classes"),
         ([["a", "b"]] * 3, [0, 1, 1], "expected numbers as embeddings"),
+        (1j * np.eye(3), [0, 1, 1], "expected real numbers as embeddings, got complex"),
     ],
 )
 def test_what_it_is_not_defined_for_is_refused(

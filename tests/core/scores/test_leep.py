@@ -131,6 +131,8 @@ GOOD = [[0.5, 0.5], [0.5, 0.5]]
         (GOOD, [0.0, NAN], "labels .*missing"),
         (GOOD, ["a", None], "labels .*missing"),
         ([["a", "b"]] * 2, [0, 1], "expected numbers as probabilities"),
+        (np.array(GOOD) + 0j, [0, 1], "expected real numbers as probabilities, got complex"),
+        (GOOD, [0, 1], "two samples or more, got 2 samples of as many classes: pass more"),
     ],
 )
 def test_what_it_is_not_defined_for_is_refused(theta: object, labels: object, message: str) -> None:
