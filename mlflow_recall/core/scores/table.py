@@ -41,6 +41,8 @@ class Score:
     cost: str
     #: the same on labelled embeddings that share a decomposition with other scores
     shared: Callable[[Features], float] | None = None
+    #: it ranks models better, or is only defined, by embeddings of length one
+    unit: bool = False
 
 
 SCORES: Mapping[str, Score] = MappingProxyType(
@@ -68,7 +70,9 @@ SCORES: Mapping[str, Score] = MappingProxyType(
         "lfc": Score(lfc, "embeddings", 0.0, 1.0, "O(n d min(n, d))", lfc_of),
         "knn": Score(knn, "embeddings", 0.0, 1.0, "O(n d m), m = min(n, 2000)", knn_of),
         "linear": Score(linear, "embeddings", 0.0, 1.0, "O(n (d + c) min(n, d))", linear_of),
-        "transrate": Score(transrate, "embeddings", 0.0, inf, "O(n d min(n, d))", transrate_of),
+        "transrate": Score(
+            transrate, "embeddings", 0.0, inf, "O(n d min(n, d))", transrate_of, True
+        ),
         "gbc": Score(gbc, "embeddings", -inf, 0.0, "O(n d min(n, d) + c²)", gbc_of),
     }
 )
@@ -90,18 +94,30 @@ class ForwardPass:
     embeddings: FloatArray | None = None
     #: (n, z) of a real source head
     probabilities: FloatArray | None = None
-    #: scores see embeddings at length one
-    normalise: bool = False
-    _derived: Callable[[], Features] | None = field(default=None, repr=False)
+    #: scores see embeddings at length one, or as they are; None: as the table says of each
+    normalise: bool | None = None
+    _derived: Callable[[bool], Features] | None = field(default=None, repr=False)
 
     @cached_property
-    def features(self) -> Features:
-        """The embeddings, checked and centred, decomposed at most once."""
+    def plain(self) -> Features:
+        """The embeddings as they are, checked and centred, decomposed at most once."""
+        return self._features(unit=False)
+
+    @cached_property
+    def unit(self) -> Features:
+        """The embeddings at length one, likewise."""
+        return self._features(unit=True)
+
+    def features(self, *, unit: bool) -> Features:
+        """What a score sees that asks for length one, or does not."""
+        return self.unit if (unit if self.normalise is None else self.normalise) else self.plain
+
+    def _features(self, *, unit: bool) -> Features:
         if self._derived is not None:
-            return self._derived()
+            return self._derived(unit)
         if self.embeddings is None:
             raise ScoreInputError("expected embeddings, got none")
-        return Features.of(self.embeddings, self.labels, normalise=self.normalise)
+        return Features.of(self.embeddings, self.labels, normalise=unit)
 
     def take(self, index: IntArray) -> ForwardPass:
         """Some of the samples; what is known of all is reused where it can be."""
@@ -110,12 +126,16 @@ class ForwardPass:
             None if self.embeddings is None else self.embeddings[index],
             None if self.probabilities is None else self.probabilities[index],
             self.normalise,
-            lambda: self.features.take(index),
+            lambda unit: (self.unit if unit else self.plain).take(index),
         )
 
     def relabelled(self, labels: AnyArray) -> ForwardPass:
         """The same samples under other labels; all that does not depend on labels is reused."""
-        return replace(self, labels=labels, _derived=lambda: self.features.relabelled(labels))
+        return replace(
+            self,
+            labels=labels,
+            _derived=lambda unit: (self.unit if unit else self.plain).relabelled(labels),
+        )
 
 
 @dataclass(frozen=True)
@@ -158,7 +178,7 @@ def compute_all(
 
 def _compute(score: Score, seen: ForwardPass) -> float:
     if score.needs == "embeddings" and score.shared is not None:
-        return score.shared(seen.features)
+        return score.shared(seen.features(unit=score.unit))
     rows = seen.probabilities if score.needs == "probabilities" else seen.embeddings
     if rows is None:
         raise ScoreInputError(f"expected {score.needs}, got none")

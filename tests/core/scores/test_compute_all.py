@@ -11,10 +11,11 @@ import pytest
 from labelled import sample
 
 from mlflow_recall.core.scores import SCORES, ForwardPass, compute_all
+from mlflow_recall.core.scores.features import unit_rows
 from mlflow_recall.errors import ScoreInputError
 
 
-def seen(n: int = 60, d: int = 8, *, normalise: bool = False) -> ForwardPass:
+def seen(n: int = 60, d: int = 8, *, normalise: bool | None = None) -> ForwardPass:
     features, labels = sample(n, d)
     theta = np.random.default_rng(0).dirichlet(np.ones(5), n)
     return ForwardPass(labels, features, theta, normalise)
@@ -26,16 +27,35 @@ def test_together_they_are_what_they_are_alone(n: int, d: int) -> None:
 
     got = compute_all(SCORES, one).values
 
-    assert got == {
-        name: score.compute(getattr(one, score.needs), one.labels) for name, score in SCORES.items()
+    rows = {
+        name: unit_rows(one.embeddings) if score.unit else getattr(one, score.needs)
+        for name, score in SCORES.items()
     }
+    assert got == {n: score.compute(rows[n], one.labels) for n, score in SCORES.items()}
 
 
-def test_the_embeddings_are_decomposed_once() -> None:
+@pytest.mark.parametrize(("normalise", "times"), [(None, 2), (True, 1), (False, 1)])
+def test_the_embeddings_are_decomposed_once_as_they_are_and_once_at_length_one(
+    normalise: bool | None, times: int
+) -> None:
     with patch("numpy.linalg.eigh", wraps=np.linalg.eigh) as eigh:
-        compute_all(SCORES, seen())
+        compute_all(SCORES, seen(normalise=normalise))
 
-    assert eigh.call_count == 1
+    assert eigh.call_count == times
+
+
+def test_transrate_sees_length_one_unless_told_otherwise() -> None:
+    """Its distortion is in the squared unit of the features, so that lengths would decide."""
+    one = seen()
+    assert one.embeddings is not None
+    shorter = replace(one, embeddings=one.embeddings / 1000)
+
+    def transrate(given: ForwardPass) -> float:
+        return compute_all(["transrate"], given).values["transrate"]
+
+    assert transrate(shorter) == pytest.approx(transrate(one))
+    plain = transrate(replace(one, normalise=False))
+    assert transrate(replace(shorter, normalise=False)) < plain / 2
 
 
 def test_rows_can_be_brought_to_length_one() -> None:

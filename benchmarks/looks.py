@@ -1,0 +1,44 @@
+"""What every model of a zoo sees in every recorded dataset that can be had again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from mlflow_recall.adapters.recorded import again
+from mlflow_recall.core.history import usable
+from mlflow_recall.core.matrix import PerformanceMatrix
+from mlflow_recall.errors import DatasetError
+from mlflow_recall.ports import Probe
+from mlflow_recall.workflows.bench import Bench
+from mlflow_recall.workflows.probing import probe, task_of
+
+
+@dataclass(frozen=True)
+class Look:
+    """One dataset, as all models see it."""
+
+    dataset: str
+    classes: tuple[str, ...]
+    #: model -> what it sees
+    probes: Mapping[str, Probe]
+    #: model -> recorded test score; NaN where it was never measured
+    reached: Mapping[str, float]
+
+
+def looks(work: Bench, metric: str, modality: str) -> Iterator[Look]:
+    """Dataset by dataset; probes that were made before are not made again."""
+    members = work.registry.members()
+    recorded = usable(work.history.records(metric), modality, members=members)
+    matrix = PerformanceMatrix.of(recorded.records)
+    records = {record.dataset: record for record in recorded.records}
+    looking = [m for m in members if m.available and m.name in matrix.models]
+    for dataset, column in zip(matrix.datasets, matrix.values.T, strict=True):
+        with suppress(DatasetError):
+            there = again(records[dataset], work.prepare)
+            tasks = [task_of(member, there, recorded) for member in looking]
+            found = probe(tasks, work, f"models on {dataset}")
+            seen = {m.name: p for m, p in zip(looking, found, strict=True) if isinstance(p, Probe)}
+            reached = dict(zip(matrix.models, column.tolist(), strict=True))
+            yield Look(dataset, there.classes, seen, reached)
