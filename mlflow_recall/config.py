@@ -16,7 +16,7 @@ from mlflow_recall.core.policies import policy
 from mlflow_recall.core.readings import Rules
 from mlflow_recall.core.recipes import Recipe
 from mlflow_recall.core.recommend import recommender
-from mlflow_recall.core.scores import known_scores
+from mlflow_recall.core.scores import base_of, known_scores
 from mlflow_recall.errors import SettingError, unknown
 
 FINALS = ("auto", "full", "same")
@@ -170,6 +170,9 @@ class RecallConfig:
     tolerance: float | None = None
     #: samples of the target that a probe looks at
     probe_samples: int = 500
+    #: a text model, or a folder of one, that compares class names for ``linear`` and
+    #: ``factorization``; empty: they are not compared
+    label_encoder: str = ""
     models: tuple[str, ...] = ()
     constraints: Constraints = field(default_factory=Constraints)
 
@@ -177,7 +180,7 @@ class RecallConfig:
         check_metric(self.metric)
         _check_wish(self.wish, self.metric, self.tolerance)
         for name in self.scores:
-            if name not in known_scores():
+            if base_of(name) not in known_scores():
                 raise SettingError(unknown("score", name, {"auto", *known_scores()}))
 
     @property

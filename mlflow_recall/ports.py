@@ -73,6 +73,8 @@ class Probe:
     probabilities: FloatArray | None
     #: of the forward passes alone
     seconds: float
+    #: convolutions and matrix products of the backbone, one behind or beside another; 0: unknown
+    layers: int = 0
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ from mlflow_recall.core.scores import (
     nleep,
     parc,
     transrate,
+    with_depth,
 )
 
 __all__ = [
@@ -47,4 +48,5 @@ __all__ = [
     "nleep",
     "parc",
     "transrate",
+    "with_depth",
 ]

@@ -14,6 +14,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
@@ -23,7 +24,7 @@ from mlflow_recall.ports import Probe, ProbeTask
 #: bytes of all probes together, where ``MLFLOW_RECALL_PROBES`` names no other number of megabytes
 _LIMIT = 2_000_000_000
 #: changes when the same model would be seen differently
-_FORMAT = 1
+_FORMAT = 2
 
 
 class ProbeCache:
@@ -54,6 +55,7 @@ class ProbeCache:
                     embeddings=opened.get_tensor("embeddings"),
                     probabilities=probabilities,
                     seconds=0.0,
+                    layers=int(opened.get_tensor("layers")[0]),
                 )
             _touch(file)
             return probe
@@ -61,7 +63,11 @@ class ProbeCache:
 
     def put(self, task: ProbeTask, probe: Probe) -> None:
         """Keep a probe, and let the oldest go where there are too many bytes."""
-        arrays = {"labels": probe.labels, "embeddings": probe.embeddings}
+        arrays = {
+            "labels": probe.labels,
+            "embeddings": probe.embeddings,
+            "layers": np.array([probe.layers]),
+        }
         if probe.probabilities is not None:
             arrays["probabilities"] = probe.probabilities
         self._folder.mkdir(parents=True, exist_ok=True)

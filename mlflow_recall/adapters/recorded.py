@@ -6,9 +6,25 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from mlflow_recall.adapters import tags
 from mlflow_recall.adapters.datasets import DatasetSpec, prepared
 from mlflow_recall.core.records import Dataset, Record
 from mlflow_recall.errors import DatasetError
+
+
+def described(dataset: Dataset) -> dict[str, str]:
+    """Tags of a run by which its dataset is known, and had, later."""
+    classes = json.dumps(dataset.classes)
+    named = {tags.CLASSES: classes} if len(classes) <= tags.LONGEST else {}
+    return {**named, tags.SPEC: dataset.spec}
+
+
+def classes_of(record: Record) -> tuple[str, ...]:
+    """Names of the classes of a record's dataset: as its run tells, or its copy; else none."""
+    if record.classes:
+        return record.classes
+    there = prepared(record.dataset, record.digest, record.modality)
+    return there.classes if there else ()
 
 
 def again(record: Record, prepare: Callable[[DatasetSpec], Dataset]) -> Dataset:

@@ -97,9 +97,17 @@ def record_of(
         digest=told.get(tags.DIGEST, ""),
         version=told.get(tags.MODEL_VERSION, ""),
         recipe=told.get(tags.RECIPE, ""),
+        classes=_names(told.get(tags.CLASSES, "")),
         spec=told.get(tags.SPEC, ""),
         run_id=run_id,
     )
+
+
+def _names(told: str) -> tuple[str, ...]:
+    """A tag that lists names; none where it was damaged."""
+    with suppress(ValueError, TypeError):
+        return tuple(str(name) for name in json.loads(told or "[]"))
+    return ()
 
 
 def distinct_datasets(records: list[Record]) -> list[Record]:

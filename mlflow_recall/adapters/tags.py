@@ -22,6 +22,7 @@ MODEL = "recall.model"
 MODEL_VERSION = "recall.model_version"
 DATASET = "recall.dataset"
 DIGEST = "recall.dataset_digest"
+CLASSES = "recall.dataset_classes"  # their names as JSON, where they are not too many
 SPEC = "recall.dataset_spec"  # how the dataset can be prepared again on this machine, as JSON
 MODALITY = "recall.modality"
 RECIPE = "recall.recipe"

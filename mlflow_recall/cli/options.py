@@ -144,9 +144,14 @@ RECALL = options(
         "--score",
         default="auto",
         show_default=True,
-        help="auto (logme and hscore; leep too where all heads are real), or names between commas.",
+        help="auto (logme and hscore; leep too where all heads are real), or names between commas; "
+        "parc+depth adds the depth term.",
     ),
     click.option("--probe-samples", default=500, type=click.IntRange(min=10), show_default=True),
+    click.option(
+        "--label-encoder",
+        help="Text model that compares class names, for linear and factorization; none by default.",
+    ),
     CONSTRAINTS,
 )
 RECIPE = options(

@@ -75,6 +75,7 @@ def recall_config(options: Mapping[str, Any]) -> RecallConfig:
         tolerance=options["tolerance"],
         confidence=options["confidence"],
         probe_samples=options["probe_samples"],
+        label_encoder=options["label_encoder"] or "",
         models=split_names(options["models"]),
         constraints=constraints(options),
     )

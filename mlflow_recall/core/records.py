@@ -28,6 +28,8 @@ class Record:
     digest: str = ""
     version: str = ""
     recipe: str = ""
+    #: names of the classes of its dataset; empty where nobody wrote them down
+    classes: tuple[str, ...] = ()
     #: how its dataset can be prepared again, as JSON; empty where nobody wrote it down
     spec: str = ""
     run_id: str = ""

@@ -9,6 +9,7 @@ from typing import Literal
 
 from mlflow_recall.adapters import tags
 from mlflow_recall.adapters.ledger import Ledger, OpenRun, is_done, is_running
+from mlflow_recall.adapters.recorded import described
 from mlflow_recall.config import BenchmarkConfig
 from mlflow_recall.core.recipes import Recipe, default_recipe
 from mlflow_recall.core.records import Dataset, Member
@@ -175,7 +176,7 @@ class _Job:
                     tags.MODEL_VERSION: cell.member.version,
                     tags.DATASET: cell.dataset.name,
                     tags.DIGEST: cell.dataset.digest,
-                    tags.SPEC: cell.dataset.spec,
+                    **described(cell.dataset),
                     tags.MODALITY: cell.dataset.modality,
                     tags.FAMILY: cell.member.family,
                     tags.RECIPE: cell.recipe.to_json(),

@@ -14,7 +14,14 @@ from mlflow_recall.adapters.probes import ProbeCache
 from mlflow_recall.adapters.tracking import search_runs
 from mlflow_recall.core.history import Usable
 from mlflow_recall.core.records import Dataset, Member
-from mlflow_recall.core.scores import ForwardPass, compute_all, degenerate, known_scores
+from mlflow_recall.core.scores import (
+    ForwardPass,
+    base_of,
+    compute_all,
+    degenerate,
+    known_scores,
+    with_depth,
+)
 from mlflow_recall.errors import ZooError
 from mlflow_recall.ports import Probe, ProbeTask
 from mlflow_recall.workflows.bench import Bench
@@ -75,10 +82,11 @@ def scores_of(
 
     Args:
         probes: model -> what it made of the same samples.
-        names: of the scores.
+        names: of the scores; ``parc+depth`` is one with the depth term.
         left_out: takes the others, with why.
     """
-    table = known_scores()
+    table, wanted = known_scores(), names
+    names = tuple(dict.fromkeys(base_of(name) for name in wanted))
     passes = {
         model: ForwardPass(seen.labels, seen.embeddings, seen.probabilities)
         for model, seen in probes.items()
@@ -91,11 +99,26 @@ def scores_of(
         left_out.update({f"{name} of {model}": why for name, why in scored.left_out.items()})
     silent = degenerate(names, passes, table=table)
     left_out.update(silent)
-    return {
-        name: values
-        for name, values in scores.items()
-        if name not in silent and len(values) >= LEAST
-    }
+    usable = {n: v for n, v in scores.items() if n not in silent and len(v) >= LEAST}
+    found: dict[str, dict[str, float]] = {}
+    for name in wanted:
+        values = usable.get(base_of(name), {})
+        if values and name != base_of(name):
+            values = _deepened(values, probes, name, left_out)
+        found |= {name: values} if values else {}
+    return found
+
+
+def _deepened(
+    values: Mapping[str, float], probes: Mapping[str, Probe], name: str, left_out: dict[str, str]
+) -> dict[str, float]:
+    """A score with the depth term; none where somebody's depth is unknown."""
+    unknown = [model for model in values if probes[model].layers < 1]
+    if unknown:
+        left_out[name] = f"the number of layers of {unknown[0]} is unknown"
+        return {}
+    deep = with_depth([*values.values()], [probes[model].layers for model in values])
+    return dict(zip(values, deep.tolist(), strict=True))
 
 
 def measured_probe(bench: Bench) -> float | None:

@@ -12,25 +12,31 @@ import numpy as np
 from mlflow_recall.adapters import figures, tags
 from mlflow_recall.adapters.defaults import read_defaults
 from mlflow_recall.adapters.ledger import Ledger, OpenRun
+from mlflow_recall.adapters.recorded import classes_of
 from mlflow_recall.config import RecallConfig
-from mlflow_recall.core.advice import Advice, advise
+from mlflow_recall.core.advice import Advice, Wish, advise
+from mlflow_recall.core.arrays import FloatArray
 from mlflow_recall.core.clustering import Clustering, cluster, regroup
 from mlflow_recall.core.cold_start import Newcomer, described, joined
 from mlflow_recall.core.defaults import Defaults
 from mlflow_recall.core.history import Usable, usable
+from mlflow_recall.core.labels import label_distances
 from mlflow_recall.core.matrix import PerformanceMatrix
 from mlflow_recall.core.probing import SCORELESS
 from mlflow_recall.core.recommend import Evidence
 from mlflow_recall.core.records import Dataset, Member
-from mlflow_recall.core.scores import known_scores
+from mlflow_recall.core.scores import base_of, known_scores
 from mlflow_recall.core.truth import Truth, truth
 from mlflow_recall.errors import SettingError, ZooError
 from mlflow_recall.ports import Probe
 from mlflow_recall.workflows.advice import advice_rows, log_advice
 from mlflow_recall.workflows.bench import Bench, chosen
+from mlflow_recall.workflows.encoder import encoder_of
 from mlflow_recall.workflows.newcomers import expected
 from mlflow_recall.workflows.probing import LEAST, SCORES, probe, scores_of, task_of
 
+#: recommenders that know how the classes of datasets are called
+_READS_LABELS = {"linear", "factorization"}
 #: recommenders that say nothing without scores; the history ranks in their place
 _NEEDS_SCORES = {"interleaved", "paper", "paper_code"}
 
@@ -159,6 +165,7 @@ def recall(config: RecallConfig, prospect: Prospect, bench: Bench) -> Recalled:
     )
     wish, notes = replace(config.wish, defaults=defaults), []
     blind = SCORELESS.issuperset((wish.ranker, wish.picker))
+    label_distance = _label_distance(config, wish, prospect, bench)
     probes = {} if blind else _probe(config, prospect, bench, left_out)
     scores = _scores(config, probes, left_out)
     evidence = Evidence(
@@ -169,6 +176,7 @@ def recall(config: RecallConfig, prospect: Prospect, bench: Bench) -> Recalled:
             for name, values in scores.items()
         },
         model_features=described([prospect.members[m] for m in prospect.matrix.models]),
+        label_distance=label_distance,
         provisional={each.model: each.strength for each in prospect.newcomers},
     )
     if not scores and not blind:
@@ -303,10 +311,32 @@ def _scores(
             left_out["scores"] = f"{len(probes)} representatives were probed, 2 are needed"
         return {}
     if not real_heads:
-        for name in [name for name in names if table[name].needs == "probabilities"]:
+        for name in [name for name in names if table[base_of(name)].needs == "probabilities"]:
             left_out[name] = "not every representative has a real source head"
         names = tuple(name for name in names if name not in left_out)
     return scores_of(probes, names, left_out)
+
+
+def _label_distance(
+    config: RecallConfig, wish: Wish, prospect: Prospect, bench: Bench
+) -> FloatArray | None:
+    """(d + 1, d + 1) distances of class names, the target's last; None where nobody asks."""
+    if not config.label_encoder:
+        return None
+    if not {wish.ranker, wish.picker} & _READS_LABELS:
+        raise SettingError(
+            f"label_encoder: expected a recommender that looks at class names "
+            f"({', '.join(sorted(_READS_LABELS))}), got {wish.ranker}: name one with --recommender"
+        )
+    names = {record.dataset: classes_of(record) for record in prospect.usable.records}
+    recorded = [names[dataset] for dataset in prospect.matrix.datasets]
+    known = sum(map(bool, recorded))
+    if known < len(recorded):
+        bench.voice.say(
+            f"note: the class names of {known} of {len(recorded)} recorded datasets are known"
+        )
+    encode = encoder_of(config.label_encoder, bench)
+    return label_distances([*recorded, prospect.dataset.classes], encode)
 
 
 def _epochs(prospect: Prospect, probes: Mapping[str, Probe]) -> float:

@@ -21,7 +21,7 @@ TASK = ProbeTask(MEMBER, "", DATASET, Recipe(), 10)
 
 def probe(value: float = 0.0, *, head: bool = True, rows: int = 10) -> Probe:
     probabilities = np.full((rows, 2), 0.5) if head else None
-    return Probe(np.arange(rows) % 2, np.full((rows, 4), value), probabilities, 1.5)
+    return Probe(np.arange(rows) % 2, np.full((rows, 4), value), probabilities, 1.5, layers=37)
 
 
 @pytest.mark.parametrize("head", [True, False])
@@ -32,7 +32,7 @@ def test_what_was_put_is_found_and_costs_nothing(tmp_path: Path, head: bool) -> 
     found = ProbeCache(tmp_path).get(TASK)
 
     assert found is not None
-    assert found.seconds == 0.0
+    assert (found.seconds, found.layers) == (0.0, 37)
     np.testing.assert_array_equal(found.embeddings, kept.embeddings)
     np.testing.assert_array_equal(found.labels, kept.labels)
     assert (found.probabilities is not None) == head

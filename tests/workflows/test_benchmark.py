@@ -208,6 +208,7 @@ def test_a_run_says_what_was_trained_on_what_and_how(zoo: Zoo) -> None:
     (entry,) = run.inputs.dataset_inputs
     assert (entry.dataset.name, entry.dataset.digest) == (told[tags.DATASET], told[tags.DIGEST])
     assert [(tag.key, tag.value) for tag in entry.tags] == [("mlflow.data.context", "benchmark")]
+    assert json.loads(told[tags.CLASSES]) == ["cold", "mild", "warm"]
     assert Path(json.loads(told[tags.SPEC])["path"]).stem == told[tags.DATASET]
     assert told[tags.MODEL_VERSION] == "1"
     assert told[tags.MODALITY] == "text"

@@ -19,6 +19,7 @@ from mlflow_recall.adapters.registry import MlflowRegistry
 from mlflow_recall.config import RecallConfig
 from mlflow_recall.core.constraints import Constraints
 from mlflow_recall.core.records import Member
+from mlflow_recall.core.scores import with_depth
 from mlflow_recall.errors import SettingError, ZooError
 from mlflow_recall.ports import Probe, ProbeTask, Progress
 from mlflow_recall.workflows.bench import Bench
@@ -222,6 +223,59 @@ def test_scores_are_those_that_were_named(text: Zoo) -> None:
 
     assert tuple(found.scores) == ("knn", "hscore")
     assert set(found.advice.ranking.parts) == {"prior", "knn", "hscore"}
+
+
+def test_a_score_may_have_the_depth_term(text: Zoo) -> None:
+    """Each as a score of its own, the second from the first and the layers of the probes."""
+    bench, _ = bench_of(text.uri, text.namespace)
+    first, second = survey(wish(text), bench).clustering.probes
+    layers = {first: 37, second: 73}
+
+    def probe(task: ProbeTask) -> Iterator[Probe]:
+        for seen in seeing({first: 4.0, second: 1.0})(task):
+            yield replace(seen, layers=layers[task.member.name])
+
+    found = recalled_by(replace(bench, probe=probe), wish(text, score="hscore, hscore+depth"))
+
+    deep, plain = found.scores["hscore+depth"], found.scores["hscore"]
+    expected = with_depth([*plain.values()], [layers[model] for model in plain])
+    assert [*deep.values()] == pytest.approx(expected.tolist())
+    assert set(found.advice.ranking.parts) == {"prior", "hscore", "hscore+depth"}
+
+
+def test_a_depth_that_nobody_knows_leaves_its_score_out(text: Zoo) -> None:
+    bench, _ = bench_of(text.uri, text.namespace)
+    first, second = survey(wish(text), bench).clustering.probes
+    probe = seeing({first: 4.0, second: 1.0})
+
+    found = recalled_by(replace(bench, probe=probe), wish(text, score="hscore,parc+depth"))
+
+    assert tuple(found.scores) == ("hscore",)
+    assert found.left_out == {"parc+depth": f"the number of layers of {first} is unknown"}
+
+
+def test_class_names_are_compared_by_an_encoder_where_one_is_named(text: Zoo) -> None:
+    """All sets of the zoo and the target have the same three classes: they are at distance 0."""
+    bench, _ = bench_of(text.uri, text.namespace)
+    settings = {"recommender": "linear", "score": "logme"}
+
+    plain = recalled_by(bench, wish(text, **settings))
+    found = recalled_by(bench, wish(text, **settings, label_encoder="tiny-0"))
+
+    assert plain.evidence.label_distance is None
+    datasets = len(found.evidence.matrix.datasets)
+    np.testing.assert_allclose(
+        found.evidence.label_distance, np.zeros((datasets + 1, datasets + 1)), atol=1e-9
+    )
+
+
+def test_class_names_are_of_no_use_to_a_recommender_that_never_looks_at_them(text: Zoo) -> None:
+    bench, _ = bench_of(text.uri, text.namespace)
+
+    with pytest.raises(
+        SettingError, match=r"label_encoder: expected .*factorization, linear.*blend"
+    ):
+        recalled_by(bench, wish(text, label_encoder="tiny-0"))
 
 
 def test_scores_that_say_nothing_are_left_out_with_the_reason(text: Zoo) -> None:

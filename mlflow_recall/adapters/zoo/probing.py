@@ -10,7 +10,7 @@ import datasets
 import numpy as np
 import torch
 from accelerate import Accelerator
-from torch import Tensor
+from torch import Tensor, nn
 
 from mlflow_recall.adapters.datasets import split_of
 from mlflow_recall.adapters.zoo.network import Network
@@ -40,6 +40,16 @@ def look_at(task: ProbeTask, load: Callable[..., Network]) -> Iterator[Probe]:
         embeddings=features.astype(np.float64),
         probabilities=None if probabilities is None else probabilities.astype(np.float64),
         seconds=time.perf_counter() - started,
+        layers=_layers(network),
+    )
+
+
+def _layers(network: Network) -> int:
+    """Weight layers of the backbone: its convolutions and matrix products."""
+    new = {name.rpartition(".")[0] for name in network.new}
+    return sum(
+        isinstance(module, nn.Linear | nn.modules.conv._ConvNd) and name not in new
+        for name, module in network.module.named_modules()
     )
 
 

@@ -39,7 +39,7 @@ class Cells:
 
 
 def cells_of(evidence: Evidence) -> Cells:
-    """Lay the evidence out: history, scores and model features as columns.
+    """Lay the evidence out: history, scores, model features, and history by labels as columns.
 
     Every recorded dataset is described by the others alone. The history of a model is its mean
     z-score, drawn towards what models with its features reach by one dataset's worth, so that a
@@ -57,17 +57,21 @@ def cells_of(evidence: Evidence) -> Cells:
         )
     ]
     tasks, task = _tasks(evidence, z)
-    target = _columns(z, features, signals, list(signals))
+    target = _columns(z, features, signals, list(signals), evidence.label_distance)
     recorded, outcomes, rows = [], [], []
     for dataset in taught:
         measured = ~np.isnan(z[:, dataset])
         if measured.sum() < 2:
             continue
-        told = evidence.leaving(dataset).signals() if signals else {}
-        columns = _columns(np.delete(z, dataset, axis=1), features, told, list(signals))[measured]
+        before = evidence.leaving(dataset)
+        told = before.signals() if signals else {}
+        columns = _columns(
+            np.delete(z, dataset, axis=1), features, told, list(signals), before.label_distance
+        )[measured]
         recorded.append(columns - columns.mean(axis=0))
         outcomes.append(z[measured, dataset])
         rows.append(tasks[dataset])
+    by_labels = [] if evidence.label_distance is None else ["history by labels"]
     default = np.zeros(target.shape[1])
     default[0] = DEFAULT[0]
     default[2 : 2 + len(signals)] = DEFAULT[1] / max(1, len(signals))
@@ -75,7 +79,7 @@ def cells_of(evidence: Evidence) -> Cells:
     told_of = [~np.isnan(values) for values in signals.values()]
     known = ~np.isnan(z).all(axis=1) | np.any(told_of, axis=0) | bool(names)
     return Cells(
-        ("history", "place in history", *scored, *names),
+        ("history", "place in history", *scored, *names, *by_labels),
         target,
         tuple(recorded),
         tuple(outcomes),
@@ -115,9 +119,15 @@ def encode(columns: Mapping[str, Column], count: int) -> tuple[FloatArray, list[
 
 
 def _columns(
-    z: FloatArray, features: FloatArray, signals: dict[str, FloatArray], names: Sequence[str]
+    z: FloatArray,
+    features: FloatArray,
+    signals: dict[str, FloatArray],
+    names: Sequence[str],
+    label_distance: FloatArray | None,
 ) -> FloatArray:
     history = _expected(z, features)
+    if label_distance is not None:
+        features = np.column_stack([features, _by_labels(z, label_distance[-1, :-1])])
     blank = np.full(len(z), np.nan)
     scores = [signals.get(name, blank) for name in names]
     return np.column_stack(
@@ -142,6 +152,15 @@ def _expected(z: FloatArray, features: FloatArray) -> FloatArray:
         family = features @ np.linalg.solve(gram, features.T @ total)
     expected: FloatArray = (total + _FAMILY * family) / (count + _FAMILY)
     return expected
+
+
+def _by_labels(z: FloatArray, distance: FloatArray) -> FloatArray:
+    """(m,) mean z-score weighted by how alike the classes are called; 0 where nothing tells."""
+    near = np.maximum(0.0, 1.0 - np.nan_to_num(distance, nan=1.0))  # (d,)
+    weight = (~np.isnan(z)) * near
+    total = weight.sum(axis=1)
+    found: FloatArray = np.divide(neutral(z) @ near, total, out=np.zeros(len(z)), where=total > 0)
+    return found
 
 
 def _tasks(evidence: Evidence, z: FloatArray) -> tuple[FloatArray, FloatArray]:

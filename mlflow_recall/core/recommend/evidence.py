@@ -40,6 +40,8 @@ class Evidence:
     dataset_features: Mapping[str, Column] = field(default_factory=dict)
     #: feature -> its value for the target
     target_features: Mapping[str, float | str] = field(default_factory=dict)
+    #: (d + 1, d + 1) distance of the class names of the recorded datasets and, last, the target
+    label_distance: FloatArray | None = None
     #: model without a history -> the strength that is expected of it
     provisional: Mapping[str, float] = field(default_factory=dict)
 
@@ -56,6 +58,11 @@ class Evidence:
                     raise SettingError(
                         f"{what}: expected {name} with shape {shape}, got {np.shape(values)}"
                     )
+        square = (datasets + 1, datasets + 1)
+        if self.label_distance is not None and self.label_distance.shape != square:
+            raise SettingError(
+                f"label_distance: expected shape {square}, got {self.label_distance.shape}"
+            )
 
     @property
     def strength(self) -> FloatArray:
@@ -81,6 +88,7 @@ class Evidence:
             if name in scored
         }
         columns = self.dataset_features.items()
+        order = [*np.flatnonzero(keep).tolist(), dataset]
         return replace(
             self,
             matrix=matrix,
@@ -91,6 +99,9 @@ class Evidence:
                 n: [v for v, k in zip(c, keep, strict=True) if k] for n, c in columns
             },
             target_features={name: column[dataset] for name, column in columns},
+            label_distance=(
+                None if self.label_distance is None else self.label_distance[np.ix_(order, order)]
+            ),
         )
 
     def targets(self) -> dict[str, FloatArray]:

@@ -9,6 +9,7 @@ each needs, its range and its cost; the entry-point group ``mlflow_recall.scores
 from __future__ import annotations
 
 from mlflow_recall.core.scores.degenerate import Examined, degenerate, examine
+from mlflow_recall.core.scores.depth import base_of, with_depth
 from mlflow_recall.core.scores.gbc import gbc
 from mlflow_recall.core.scores.hscore import hscore
 from mlflow_recall.core.scores.inputs import label_entropy
@@ -36,6 +37,7 @@ __all__ = [
     "ForwardPass",
     "Score",
     "Scored",
+    "base_of",
     "compute_all",
     "degenerate",
     "examine",
@@ -53,4 +55,5 @@ __all__ = [
     "nleep",
     "parc",
     "transrate",
+    "with_depth",
 ]

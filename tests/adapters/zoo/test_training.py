@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pytest
+import timm
 import torch
 from safetensors.torch import load_file, save_file
 from tiny import CLASSES, tiny_bert, tiny_images, tiny_texts, tiny_timm
@@ -348,6 +349,14 @@ def test_embeddings_of_texts_are_what_a_probe_sees_of_them(text: Case) -> None:
 
     np.testing.assert_allclose(embeddings[::-1], probe.embeddings, atol=1e-5)
     assert embeddings.dtype == np.float64
+
+
+def test_a_probe_counts_the_weight_layers_of_the_backbone(text: Case, image: Case) -> None:
+    """Six matrix products in each of two BERT layers and the pooler; the new head is none."""
+    assert text.probe(samples=9).layers == 2 * 6 + 1
+    network = timm.create_model("test_resnet", num_classes=0)
+    convolutions = sum(isinstance(part, torch.nn.Conv2d) for part in network.modules())
+    assert image.probe(samples=9, recipe=sized(image)).layers == convolutions
 
 
 def test_a_probe_looks_at_the_training_split_alone(text: Case) -> None:

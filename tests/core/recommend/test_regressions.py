@@ -14,6 +14,7 @@ from mlflow_recall.core.recommend import Evidence, Recommender
 from mlflow_recall.core.recommend.cells import cells_of, encode
 from mlflow_recall.core.recommend.factorization import factorization, products
 from mlflow_recall.core.recommend.linear import linear
+from mlflow_recall.errors import SettingError
 
 NAN = math.nan
 BOTH = pytest.mark.parametrize("recommend", [linear, factorization])
@@ -171,3 +172,68 @@ def test_products_are_found_where_there_are_any() -> None:
     )
 
     assert {int(model[1:]) % 2 for model in factorization(given).models[:10]} == {1}
+
+
+# --- class names ---------------------------------------------------------------------------------
+
+
+def two_kinds(*, named: bool = True) -> Evidence:
+    """Ten models good on animals, ten on colours; the target is called as animals are."""
+    rng = np.random.default_rng(1)
+    animals = np.array([1.0, 0, 1, 0, 1, 0, 1, 0])
+    good = np.arange(20) < 10
+    values = np.where(good[:, None] == (animals > 0), 1.0, 0.0) + 0.1 * rng.normal(size=(20, 8))
+    matrix = PerformanceMatrix(tuple(f"m{i:02d}" for i in range(20)), tuple("abcdefgh"), values)
+    kind = np.append(animals, 1.0)
+    apart = np.where(kind[:, None] == kind, 0.1, 0.9)
+    return Evidence(matrix, cluster(matrix, count=5), label_distance=apart if named else None)
+
+
+@BOTH
+def test_datasets_that_are_called_alike_teach_more(recommend: Recommender) -> None:
+    """The history as a whole says nothing: each half of the models is good on half of it."""
+    got = recommend(two_kinds())
+    blind = recommend(two_kinds(named=False))
+
+    assert {int(model[1:]) < 10 for model in got.models[:10]} == {True}
+    assert {int(model[1:]) < 10 for model in blind.models[:10]} == {True, False}
+
+
+def test_history_by_labels_is_the_mean_over_datasets_by_how_alike_they_are_called() -> None:
+    given = two_kinds()
+    cells = cells_of(given)
+    z = (given.matrix.values - given.matrix.values.mean(0)) / given.matrix.values.std(0)
+    near = 1 - given.label_distance[-1, :-1]  # type: ignore[index]
+
+    assert cells.names[-1] == "history by labels"
+    np.testing.assert_allclose(cells.target[:, -1], z @ near / near.sum())
+    assert len(cells.names) == cells.target.shape[1] == cells.recorded[0].shape[1]
+
+
+def test_unknown_class_names_say_nothing() -> None:
+    """As if nobody had asked, whatever else is known."""
+    blind = two_kinds(named=False)
+    unknown = Evidence(blind.matrix, blind.clustering, label_distance=np.full((9, 9), NAN))
+
+    np.testing.assert_allclose(cells_of(unknown).target[:, -1], 0.0)
+    assert linear(unknown).models == linear(blind).models
+
+
+def test_a_dataset_that_is_left_out_is_the_target_of_the_distances() -> None:
+    apart = np.arange(81.0).reshape(9, 9)
+    blind = two_kinds(named=False)
+    given = Evidence(blind.matrix, blind.clustering, label_distance=apart)
+
+    left = given.leaving(3).label_distance
+
+    order = [0, 1, 2, 4, 5, 6, 7, 3]
+    np.testing.assert_array_equal(left, apart[np.ix_(order, order)])
+
+
+def test_distances_of_another_shape_are_refused() -> None:
+    blind = two_kinds(named=False)
+
+    with pytest.raises(
+        SettingError, match=r"label_distance: expected shape \(9, 9\), got \(8, 8\)"
+    ):
+        Evidence(blind.matrix, blind.clustering, label_distance=np.zeros((8, 8)))
