@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar, runtime_checkable
@@ -10,6 +11,7 @@ from typing import Literal, Protocol, TypeVar, runtime_checkable
 from mlflow_recall.core.arrays import FloatArray, IntArray
 from mlflow_recall.core.clustering import Clustering
 from mlflow_recall.core.cold_start import Newcomer
+from mlflow_recall.core.metrics import METRICS
 from mlflow_recall.core.recipes import Recipe
 from mlflow_recall.core.records import Dataset, Member, Record
 from mlflow_recall.core.stages import Steps
@@ -50,6 +52,14 @@ class StageResult:
     checkpoint: str = ""
     #: metric -> value on the test split, where it was asked for
     test: Mapping[str, float] = field(default_factory=dict)
+
+    def diverged(self, metrics: Container[str] = METRICS) -> str:
+        """Which score of these metrics is no finite number, and when; empty: all are."""
+        for split, scores in (("validation", self.validation), ("test", self.test)):
+            for name, value in scores.items():
+                if name in metrics and not math.isfinite(value):
+                    return f"diverged: {split} {name} is {value} after stage {self.stage}"
+        return ""
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import json
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -44,20 +45,32 @@ class OpenRun:
         self.closed = False
 
     def log(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Metrics of one step, in one request."""
+        """Metrics of one step, in one request; what is no finite number is left out, as unknown."""
+        self._log({key: value for key, value in metrics.items() if math.isfinite(value)}, step)
+
+    def _log(self, metrics: Mapping[str, float], step: int) -> None:
         now = int(time.time() * 1000)
         points = [Metric(key, float(value), now, step) for key, value in metrics.items()]
-        self._client.log_batch(self.run_id, metrics=points)
+        if points:
+            self._client.log_batch(self.run_id, metrics=points)
 
     def stage(self, result: StageResult) -> None:
-        """Metrics of one finished stage, and the curves so far as one tag."""
+        """Metrics of one finished stage, and the curves so far as one tag.
+
+        A score that is no finite number stays in its place as NaN, or the stages after it would
+        move up; why it is none is told beside it.
+        """
         curve = {f"val/{name}": value for name, value in result.validation.items()}
         curve |= {f"test/{name}": value for name, value in result.test.items()}
-        self.log({**curve, "time/seconds": result.seconds}, result.stage)
+        # a store would keep an infinite value as the largest number there is
+        curve = {key: value if math.isfinite(value) else math.nan for key, value in curve.items()}
+        self._log({**curve, "time/seconds": result.seconds}, result.stage)
         for name, value in {**curve, "seconds": round(result.seconds, 3)}.items():
             self._curves.setdefault(name, []).append(value)
         text = json.dumps(self._curves)
         told = {tags.CURVE: text} if len(text) <= tags.LONGEST else {}
+        if why := result.diverged():
+            told[tags.REASON] = why
         self.tag({tags.STAGE: str(result.stage), **told})
         self.stages = result.stage
 

@@ -251,7 +251,7 @@ def _log(found: Backtested, run: OpenRun) -> None:
         for name, each in found.end_to_end.items()
         for what, values in (("epochs", each.total()), ("regret", each.regrets))
     }
-    run.log({name: value for name, value in measures.items() if np.isfinite(value)})
+    run.log(measures)
     run.tag(
         {tags.MODALITY: found.modality, "recall.applies": str(found.conclusion.applies).lower()}
     )

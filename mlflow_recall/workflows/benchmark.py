@@ -151,6 +151,8 @@ class _Job:
         try:
             for progress in self._bench.engine.stream(self._bench.train, self._tasks(cells)):
                 cell, run = self._running[progress.index]
+                if run.closed:  # it diverged; what comes after that is worth nothing
+                    continue
                 if isinstance(progress.event, StageResult):
                     self._stage(cell, run, progress.event)
                 elif progress.error is not None:
@@ -209,6 +211,8 @@ class _Job:
     def _stage(self, cell: Cell, run: OpenRun, event: StageResult) -> None:
         run.stage(event)
         self._bar.advance(now=f"{cell.title}, epoch {event.stage}")
+        if why := event.diverged():
+            self._fail(cell, run, TaskError(why))
 
     def _fail(self, cell: Cell, run: OpenRun, error: TaskError) -> None:
         if error.traceback:

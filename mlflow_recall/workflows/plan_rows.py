@@ -36,7 +36,7 @@ def cell_rows(cells: Sequence[NextCell]) -> list[dict[str, object]]:
 
 def strategy_metrics(strategies: Sequence[Strategy]) -> dict[str, float]:
     """Cost and regret of every strategy, for a run."""
-    figures = {
+    return {
         f"plan/{each.name.replace(' + ', '_')}_{what}": value
         for each in strategies
         for what, value in (
@@ -45,7 +45,6 @@ def strategy_metrics(strategies: Sequence[Strategy]) -> dict[str, float]:
             ("regret", each.regret),
         )
     }
-    return {name: value for name, value in figures.items() if math.isfinite(value)}
 
 
 def pace_notes(pace: Paces, known: Known) -> list[str]:

@@ -168,6 +168,9 @@ class Race:
         candidate.seconds += result.seconds
         candidate.checkpoint = result.checkpoint
         candidate.run.stage(result)
+        if why := result.diverged((self._job.metric,)):
+            self._fail(candidate, TaskError(why))
+            return
         if candidate.trial.number not in self._told:
             candidate.trial.report(candidate.scores[-1], result.stage)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -241,7 +240,7 @@ def log_recall(recalled: Recalled, run: OpenRun) -> None:
             "recall/seconds": recalled.seconds,
             "recall/epochs": recalled.epochs,
             "recall/models": len(recalled.advice.ranking.models),
-            **_finite({"recall/p_holds_best": recalled.advice.p_holds_best}),
+            "recall/p_holds_best": recalled.advice.p_holds_best,
         }
     )
 
@@ -249,11 +248,6 @@ def log_recall(recalled: Recalled, run: OpenRun) -> None:
 def _tag(what: str) -> str:
     """Names of tags take letters, digits and a few signs."""
     return "".join(c if c.isalnum() or c in "_-./" else "_" for c in what)
-
-
-def _finite(metrics: Mapping[str, float]) -> dict[str, float]:
-    """Metrics that can be logged."""
-    return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
 def _clustering(

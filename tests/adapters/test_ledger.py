@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -250,3 +251,40 @@ def test_settings_that_nobody_set_are_no_parameters() -> None:
         "e": 0,
         "f": False,
     }
+
+
+def test_what_is_no_finite_number_is_not_logged_as_one(
+    client: MlflowClient, ledger: Ledger
+) -> None:
+    """A store would keep an infinite value as the largest number there is."""
+    opened = ledger.open("m on d", "benchmark")
+
+    opened.log({"known": 0.5, "unknown": math.nan, "endless": math.inf})
+    opened.log({"unknown": -math.inf})
+    opened.finish()
+
+    assert client.get_run(opened.run_id).data.metrics == {"known": 0.5}
+
+
+def test_a_diverged_stage_keeps_its_place_and_says_so(
+    client: MlflowClient, ledger: Ledger, namespace: str
+) -> None:
+    opened = ledger.open("m on d", "benchmark", {tags.MODEL: "m", tags.DATASET: "d"})
+
+    for stage, value in ((1, 0.5), (2, math.inf), (3, 0.75)):
+        opened.stage(StageResult(stage, {"accuracy": value}, 1.0, test={"accuracy": 0.5}))
+    opened.finish()
+
+    run = client.get_run(opened.run_id)
+    assert run.data.tags[tags.REASON] == "diverged: validation accuracy is inf after stage 2"
+    (record,) = TrackingHistory(client, namespace).records("accuracy")
+    assert [str(value) for value in record.validation] == ["0.5", "nan", "0.75"]
+    assert record.tested == (0.5, 0.5, 0.5)
+
+
+def test_a_score_of_somebody_elses_metric_may_be_undefined() -> None:
+    """As the area under a curve where the split has one class."""
+    told = StageResult(1, {"accuracy": 0.5, "auc": math.nan}, 1.0)
+
+    assert told.diverged() == ""
+    assert told.diverged(("auc",)) == "diverged: validation auc is nan after stage 1"

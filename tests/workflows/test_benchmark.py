@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import socket
 import time
@@ -385,3 +386,28 @@ def test_models_of_another_modality_are_not_trained(
         benchmark(config, small)
 
     assert cells(small) == []
+
+
+def test_a_diverged_cell_fails_with_the_reason_and_is_no_history(
+    small: Bench, config: BenchmarkConfig
+) -> None:
+    """Whoever trains: a validation score that is no number ends the cell, not the job."""
+
+    def train(task: TrainTask) -> Iterator[StageResult]:
+        broken = task.member.name.endswith("tiny-0")
+        for stage in range(1, task.last + 1):
+            value = math.nan if broken and stage == 2 else 0.5
+            yield StageResult(stage, {"accuracy": value}, 0.1, test={"accuracy": 0.5})
+
+    bench = replace(small, train=train)
+
+    result = benchmark(replace(config, recipe={"epochs": 3}), bench)
+
+    why = "diverged: validation accuracy is nan after stage 2"
+    assert list(result.failed.values()) == [why, why]
+    assert states(bench) == ["FAILED", "FAILED", "FINISHED", "FINISHED"]
+    reasons = [run.data.tags.get(tags.REASON) for run in cells(bench)]
+    assert sorted(filter(None, reasons)) == [why, why]
+    assert {r.model for r in bench.history.records("accuracy")} == {
+        run.data.tags[tags.MODEL] for run in cells(bench) if run.info.status == "FINISHED"
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -656,6 +657,27 @@ def test_corrupt_weights_fail_one_candidate_and_never_the_selection(
     assert [a.path for a in text.client.list_artifacts(run.info.run_id)] == ["traceback.txt"]
     assert (selected.winner.name, selected.winner.stage) == (text.models[1], EPOCHS)
     assert any(line.startswith(f"failed: {broken}: ") for line in voice.lines)
+
+
+def test_a_diverged_candidate_fails_and_never_wins(text: Zoo) -> None:
+    """It trains first and would stay ahead: nothing is above what is no number."""
+    bench, voice = bench_of(text.uri, text.namespace)
+    config, diverging = wish(text, policy="brute_force", final="same"), text.models[0]
+
+    def train(task: TrainTask) -> Iterator[StageResult]:
+        for result in bench.train(task):
+            broken = task.member.name == diverging and result.stage == EPOCHS
+            yield replace(result, validation={"accuracy": math.nan}) if broken else result
+
+    recall = replace(config.recall, models=text.models[:2])
+    there = replace(bench, train=train)
+    selected = select(replace(config, recall=recall), there, registry_of(bench))
+
+    run = page_of(text, selected.run_id).child(diverging)
+    why = f"diverged: validation accuracy is nan after stage {EPOCHS}"
+    assert (run.info.status, run.data.tags[tags.REASON]) == ("FAILED", why)
+    assert selected.winner.name == text.models[1]
+    assert f"failed: {diverging}: {why}" in voice.lines
 
 
 def test_lost_weights_fail_one_candidate_before_the_first_stage(text: Zoo) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from mlflow_recall.adapters.datasets import split_of
 from mlflow_recall.adapters.zoo.network import Network
 from mlflow_recall.core.arrays import AnyArray, FloatArray, IntArray
-from mlflow_recall.core.metrics import evaluate
+from mlflow_recall.core.metrics import METRICS, evaluate
 from mlflow_recall.errors import ZooError
 from mlflow_recall.ports import StageResult, TrainTask
 
@@ -96,7 +96,11 @@ class _Evaluation:
         self._encoded = network.encode(rows)
 
     def scores(self, accelerator: Accelerator) -> dict[str, float]:
-        return evaluate(self._labels, self._probabilities(accelerator))
+        """Every metric; NaN where the network answers with something that is no number."""
+        probabilities = self._probabilities(accelerator)
+        if not np.isfinite(probabilities).all():
+            return dict.fromkeys(METRICS, math.nan)
+        return evaluate(self._labels, probabilities)
 
     def _probabilities(self, accelerator: Accelerator) -> FloatArray:
         return forward(self._network, self._encoded, accelerator.device, _softmax)

@@ -520,3 +520,16 @@ def test_a_library_that_nobody_installed_lists_the_known_ones(text: Case) -> Non
 
     with pytest.raises(ZooError, match="m: unknown library 'keras': expected one of timm, transf"):
         run(stranger.task())
+
+
+def test_answers_that_are_no_numbers_have_no_score(
+    text: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The class with the largest of them would be the first, and right now and then."""
+    broken = np.full((60, len(text.dataset.classes)), np.nan)
+    monkeypatch.setattr(training, "forward", lambda *_: broken)
+
+    (result,) = zoo.train(text.task(Recipe(epochs=1, batch_size=8)))
+
+    assert set(map(str, result.validation.values())) == {"nan"}
+    assert result.diverged().startswith("diverged: validation ")
