@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from tiny import tiny_texts
 
+from mlflow_recall.adapters import tags
 from mlflow_recall.adapters.datasets import DatasetSpec, prepare, prepared
-from mlflow_recall.adapters.recorded import again
+from mlflow_recall.adapters.recorded import again, classes_of, described
+from mlflow_recall.adapters.run_records import record_of
 from mlflow_recall.core.records import Dataset, Record
 from mlflow_recall.errors import DatasetError
 
@@ -19,7 +22,7 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_RECALL_CACHE", str(tmp_path / "cache"))
 
 
-def record_of(dataset: Dataset, spec: str) -> Record:
+def record_for(dataset: Dataset, spec: str) -> Record:
     return Record("m", dataset.name, modality="text", digest=dataset.digest, spec=spec)
 
 
@@ -33,7 +36,7 @@ def test_the_copy_on_this_machine_is_the_dataset(tmp_path: Path) -> None:
     before = prepare(DatasetSpec(str(file)))
     file.unlink()
 
-    found = again(record_of(before, ""), never)
+    found = again(record_for(before, ""), never)
 
     assert (found.digest, found.classes, found.sizes) == (
         before.digest, before.classes, before.sizes,
@@ -52,7 +55,7 @@ def test_without_a_copy_it_is_prepared_from_where_it_was(
     monkeypatch.chdir("/")
     assert prepared("mine", before.digest, "text") is None
 
-    found = again(record_of(before, before.spec), prepare)
+    found = again(record_for(before, before.spec), prepare)
 
     assert (found.name, found.digest) == ("mine", before.digest)
     assert json.loads(before.spec)["path"] == str(tmp_path / "words.csv")
@@ -69,7 +72,7 @@ def test_what_changed_since_is_another_dataset(
     with pytest.raises(
         DatasetError, match=f"words: .*has changed since: expected .*{before.digest}"
     ):
-        again(record_of(before, before.spec), prepare)
+        again(record_for(before, before.spec), prepare)
 
 
 @pytest.mark.parametrize(
@@ -86,3 +89,36 @@ def test_what_cannot_be_had_is_said(spec: str, why: str) -> None:
 
     with pytest.raises(DatasetError, match=why):
         again(record, prepare)
+
+
+def record_told(**told: str) -> Record:
+    """A record as the tags of its run tell it."""
+    known = {tags.MODEL: "m", tags.DATASET: "words", tags.MODALITY: "text", tags.DIGEST: "0" * 16}
+    return record_of({**known, **told}, "accuracy", [0.5], [], [1.0], 0.5, "run")
+
+
+def test_what_a_run_says_of_its_dataset_is_what_a_record_knows(tmp_path: Path) -> None:
+    dataset = prepare(DatasetSpec(str(tiny_texts(tmp_path / "words.csv", 30))))
+
+    record = record_told(**described(dataset))
+
+    assert record.classes == classes_of(record) == ("cold", "mild", "warm")
+    assert record.spec == dataset.spec
+
+
+@pytest.mark.parametrize("told", ["{", "3", ""])
+def test_a_damaged_list_of_classes_is_none(told: str) -> None:
+    assert record_told(**{tags.CLASSES: told}).classes == ()
+
+
+def test_class_names_that_no_run_tells_are_those_of_the_copy(tmp_path: Path) -> None:
+    dataset = prepare(DatasetSpec(str(tiny_texts(tmp_path / "words.csv", 30))))
+
+    assert classes_of(record_for(dataset, "")) == ("cold", "mild", "warm")
+    assert classes_of(replace(record_for(dataset, ""), digest="0" * 16)) == ()
+
+
+def test_more_class_names_than_a_tag_holds_are_left_out(tmp_path: Path) -> None:
+    many = Dataset("d", "0", "text", tuple(f"class {i}" for i in range(2000)), {}, "", "", "{}")
+
+    assert described(many) == {tags.SPEC: "{}"}

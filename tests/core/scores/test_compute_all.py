@@ -27,6 +27,7 @@ def test_together_they_are_what_they_are_alone(n: int, d: int) -> None:
 
     got = compute_all(SCORES, one).values
 
+    assert one.embeddings is not None
     rows = {
         name: unit_rows(one.embeddings) if score.unit else getattr(one, score.needs)
         for name, score in SCORES.items()
