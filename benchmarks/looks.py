@@ -27,18 +27,19 @@ class Look:
     reached: Mapping[str, float]
 
 
-def looks(work: Bench, metric: str, modality: str) -> Iterator[Look]:
-    """Dataset by dataset; probes that were made before are not made again."""
+def looks(work: Bench, metric: str, modality: str, most: int | None = None) -> Iterator[Look]:
+    """Dataset by dataset in alphabetical order, at most so many; no probe is made twice."""
     members = work.registry.members()
     recorded = usable(work.history.records(metric), modality, members=members)
     matrix = PerformanceMatrix.of(recorded.records)
     records = {record.dataset: record for record in recorded.records}
     looking = [m for m in members if m.available and m.name in matrix.models]
-    for dataset, column in zip(matrix.datasets, matrix.values.T, strict=True):
+    columns = dict(zip(matrix.datasets, matrix.values.T, strict=True))
+    for dataset in sorted(columns)[:most]:
         with suppress(DatasetError):
             there = again(records[dataset], work.prepare)
             tasks = [task_of(member, there, recorded) for member in looking]
             found = probe(tasks, work, f"models on {dataset}")
             seen = {m.name: p for m, p in zip(looking, found, strict=True) if isinstance(p, Probe)}
-            reached = dict(zip(matrix.models, column.tolist(), strict=True))
+            reached = dict(zip(matrix.models, columns[dataset].tolist(), strict=True))
             yield Look(dataset, there.classes, seen, reached)

@@ -1,6 +1,6 @@
 """Should a score see embeddings as they are, or at length one? By what was recorded.
 
-    python benchmarks/normalise.py [--namespace recall/example] [--modality text]
+    python benchmarks/normalise.py [--namespace recall/example] [--modality text] [--most N]
 
 Every recorded dataset that can be had again (`cluster --probe-new` says which) is looked at by
 every model with weights; each feature score is computed on the embeddings as they are and on those
@@ -50,10 +50,11 @@ def main() -> None:
     parser.add_argument("--metric", default="accuracy")
     parser.add_argument("--modality", default="text")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--most", type=int, help="datasets at most")
     asked = parser.parse_args()
     told: dict[tuple[str, bool], list[float]] = {}
     with bench("", asked.namespace, "local", asked.workers, 1) as work:
-        for look in looks(work.bench, asked.metric, asked.modality):
+        for look in looks(work.bench, asked.metric, asked.modality, asked.most):
             for key, values in scored(look).items():
                 told.setdefault(key, []).append(agreement(values, look.reached))
     print("| score | datasets | as they are | at length one | difference |\n|---|---|---|---|---|")
