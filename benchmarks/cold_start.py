@@ -1,11 +1,13 @@
 """How far can the strength of a model without a history be told? One model left out at a time.
 
-    python benchmarks/cold_start.py FOLDER... [--datasets 3] [--references 8]
+    python benchmarks/cold_start.py [FOLDER...] [--namespace recall/example] [--datasets 3]
 
 A FOLDER has tables as `FolderHistory` reads them, with scores of models on the recorded datasets,
 or is a folder of such folders. Every model with scores is made a newcomer in turn: the others are
 the history, a few of them its references, and it is scored beside them on a few datasets. Features
-are the columns of `models.csv`, or else the parts of a model's name. Prints a Markdown table.
+are the columns of `models.csv`, or else the parts of a model's name. `--namespace` does the same
+with a zoo, whose models look at those of its text datasets that can be had again. Prints a Markdown
+table.
 """
 
 from __future__ import annotations
@@ -16,21 +18,55 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from looks import looks
 from recall import Records, folders, read
 
 from mlflow_recall.adapters.tables import FolderHistory
+from mlflow_recall.cli.work import bench
 from mlflow_recall.core.arrays import FloatArray
 from mlflow_recall.core.clustering import unclustered
 from mlflow_recall.core.cold_scores import references, widest, with_scores
-from mlflow_recall.core.cold_start import Newcomer, newcomers
+from mlflow_recall.core.cold_start import Newcomer, described, newcomers
 from mlflow_recall.core.matrix import PerformanceMatrix
 from mlflow_recall.core.recommend.evidence import Column
+from mlflow_recall.core.scores import ForwardPass, compute_all
+from mlflow_recall.workflows.probing import SCORES
 
 #: names of the scores that a recall uses, letters only; the first two of a record where it has none
 USED = {"logme", "hscore", "reghscore"}
 #: models that a record needs
 LEAST = 10
 COLUMNS = ("by features", "by scores", "by both")
+
+
+def zoo(namespace: str) -> Records:
+    """Every text model of a zoo with weights, on every dataset that can be had again."""
+    with bench("", namespace, "local", 1, 1) as work:
+        found = list(looks(work.bench, "accuracy", "text"))
+        members = {member.name: member for member in work.bench.registry.members()}
+    models = tuple(sorted(set.intersection(*(set(look.probes) for look in found))))
+    columns = described([members[name] for name in models])
+    scored = {
+        (look.dataset, name): compute_all(SCORES, ForwardPass(seen.labels, seen.embeddings)).values
+        for look in found
+        for name, seen in look.probes.items()
+    }
+    return Records(
+        namespace,
+        "accuracy",
+        PerformanceMatrix(
+            models,
+            tuple(look.dataset for look in found),
+            np.array([[look.reached[name] for look in found] for name in models]),
+        ),
+        {
+            score: np.array(
+                [[scored[look.dataset, m].get(score, np.nan) for look in found] for m in models]
+            )
+            for score in SCORES
+        },
+        {name: dict(zip(models, column, strict=True)) for name, column in columns.items()},
+    )
 
 
 def features_of(records: Records) -> dict[str, Column]:
@@ -122,11 +158,12 @@ def row(records: Records, datasets: int, most: int) -> Mapping[str, object]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("folders", nargs="*", type=Path)
+    parser.add_argument("--namespace", help="of a zoo; by default none is looked at")
     parser.add_argument("--datasets", type=int, default=3)
     parser.add_argument("--references", type=int, default=8)
     asked = parser.parse_args()
-    rows = []
+    rows = [row(zoo(asked.namespace), asked.datasets, asked.references)] if asked.namespace else []
     for folder in folders(asked.folders):
         for metric in FolderHistory(folder).metrics():
             records = read(folder, metric)
