@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow_recall.adapters import tags
+from mlflow_recall.core.readings import sources_from_json
 from mlflow_recall.errors import HistoryError
 
 RUNS, MODELS = "runs.jsonl", "models.jsonl"
@@ -26,7 +27,14 @@ def runs_in(folder: Path) -> Iterator[dict[str, Any]]:
     Raises:
         HistoryError: there is no such file, or a line is not as expected.
     """
-    return _read(folder / RUNS, _RUN_KEYS, tags.MODEL)
+    for number, run in enumerate(_read(folder / RUNS, _RUN_KEYS, tags.MODEL), start=1):
+        told = run["tags"].get(tags.SOURCES)
+        if told is not None and not sources_from_json(told):
+            raise HistoryError(
+                f"{folder / RUNS}, line {number}: tag {tags.SOURCES}: expected JSON that says "
+                f"where the run keeps its metrics, got {told[:60]!r}"
+            )
+        yield run
 
 
 def models_in(folder: Path) -> Iterator[dict[str, Any]]:
@@ -63,7 +71,8 @@ def _read(path: Path, keys: Sequence[str], tag: str) -> Iterator[dict[str, Any]]
             entry = json.loads(line)
         except ValueError:
             raise HistoryError(f"{path}, line {number}: expected JSON, cannot be read") from None
-        if not isinstance(entry, dict) or set(keys) - set(entry) or tag not in entry["tags"]:
+        told = entry.get("tags") if isinstance(entry, dict) else None
+        if not isinstance(told, dict) or set(keys) - set(entry) or tag not in told:
             raise HistoryError(
                 f"{path}, line {number}: expected the keys {', '.join(keys)} and the tag {tag}"
             )

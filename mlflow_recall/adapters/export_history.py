@@ -48,6 +48,8 @@ class ExportHistory:
 
     def records(self, metric: str) -> list[Record]:
         """See ``ports.History.records``; without a metric, the only one there is."""
+        if not self._runs:
+            raise HistoryError(f"{self._folder / RUNS}: expected fine-tunings, got none")
         there = self.metrics()
         if not metric and len(there) == 1:
             metric = there[0]

@@ -117,6 +117,12 @@ def read(folder: Path, name: str, columns: Sequence[str] = ()) -> Table:
         if column in NAMES:
             nameless = (frame[column].isna() | (frame[column] == "")).to_numpy()
             table.refuse(nameless, f"a {column} in every row")
+    if columns and "run" in frame and "step" not in frame:
+        keys = [column for column in columns if column in NAMES]
+        again = frame.duplicated([*keys, "run"], keep=False) & (frame["run"] != "")
+        table.refuse(
+            again.to_numpy(), "every run of a cell once", "give repeats names of their own"
+        )
     return table
 
 

@@ -531,3 +531,33 @@ def test_an_export_adds_nothing_to_the_history_that_it_was_made_of(
     zoo.export(tmp_path, Silence())
 
     assert zoo.take_in(tmp_path, Silence()) == Moved(0, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("told", "message"),
+    [
+        (None, "runs.jsonl: expected fine-tunings, got none"),
+        (["recall.model"], "line 1: expected the keys run, name, .* and the tag recall.model"),
+        (
+            {tags.MODEL: "a", tags.SOURCES: "nonsense"},
+            "line 1: tag recall.adopted_metrics: expected JSON .*, got 'nonsense'",
+        ),
+    ],
+)
+def test_a_damaged_export_is_named_by_file_and_line(
+    tmp_path: Path, told: object, message: str
+) -> None:
+    line = {
+        "run": "1",
+        "name": "x",
+        "start": 0,
+        "end": 1,
+        "params": {},
+        "metrics": {},
+        "tags": told,
+    }
+    text = "" if told is None else f"{json.dumps(line)}\n"
+    (tmp_path / "runs.jsonl").write_text(text)
+
+    with pytest.raises(HistoryError, match=message):
+        ExportHistory(tmp_path).records("accuracy")

@@ -421,3 +421,17 @@ def test_missing_columns_of_optional_tables_are_named(tmp_path: Path, name: str)
 
     with pytest.raises(HistoryError, match=f"{name}: expected the columns .*, missing "):
         history.curves() if name == "curves" else history.scores()
+
+
+def test_a_run_of_a_cell_is_told_once(tmp_path: Path) -> None:
+    """Two scores of one fine-tuning by one metric contradict each other; nameless rows repeat."""
+    columns = ["model", "dataset", "metric", "value", "run"]
+    rows = [("a", "d", "acc", 0.5, "1"), ("a", "d", "acc", 0.6, "1"), ("b", "d", "acc", 0.7, "1")]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "matrix.csv", index=False)
+
+    with pytest.raises(HistoryError, match=r"every run of a cell once, got row 2 .*; row 3 .*"):
+        FolderHistory(tmp_path).records("acc")
+
+    rows = [(*row[:4], "" if row[0] == "a" else row[4]) for row in rows]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "matrix.csv", index=False)
+    assert len(FolderHistory(tmp_path).records("acc")) == 3
