@@ -41,7 +41,7 @@ class Score:
     cost: str
     #: the same on labelled embeddings that share a decomposition with other scores
     shared: Callable[[Features], float] | None = None
-    #: it ranks models better, or is only defined, by embeddings of length one
+    #: it sees embeddings at length one: models are ranked better so (docs/reference.md)
     unit: bool = False
 
 
@@ -66,12 +66,13 @@ SCORES: Mapping[str, Score] = MappingProxyType(
             100.0,
             "O(n d min(n, d) + m² log m), m = min(n, 2000)",
             parc_of,
+            unit=True,
         ),
         "lfc": Score(lfc, "embeddings", 0.0, 1.0, "O(n d min(n, d))", lfc_of),
-        "knn": Score(knn, "embeddings", 0.0, 1.0, "O(n d m), m = min(n, 2000)", knn_of),
+        "knn": Score(knn, "embeddings", 0.0, 1.0, "O(n d m), m = min(n, 2000)", knn_of, unit=True),
         "linear": Score(linear, "embeddings", 0.0, 1.0, "O(n (d + c) min(n, d))", linear_of),
         "transrate": Score(
-            transrate, "embeddings", 0.0, inf, "O(n d min(n, d))", transrate_of, True
+            transrate, "embeddings", 0.0, inf, "O(n d min(n, d))", transrate_of, unit=True
         ),
         "gbc": Score(gbc, "embeddings", -inf, 0.0, "O(n d min(n, d) + c²)", gbc_of),
     }
@@ -149,7 +150,7 @@ class Scored:
 def compute_all(
     names: Iterable[str], seen: ForwardPass, *, table: Mapping[str, Score] = SCORES
 ) -> Scored:
-    """Several scores of one model; its embeddings are decomposed once for all.
+    """Several scores of one model; its embeddings are decomposed once for all that see them alike.
 
     Args:
         names: rows of the table.
