@@ -5,8 +5,7 @@
 DIR holds the datasets as `python -m mlflow_recall_example.build datasets --to DIR` prepares them;
 what ships needs none. The representatives of every target are really probed. Training is read from
 the record, once with each seed that is there: with the history's recipe and that seed, `select`
-trains the very curves that are on record, bit by bit. The members' weights must be there, or be
-made on the way.
+trains what is on record. The members' weights must be there, or be made on the way.
 """
 
 from __future__ import annotations
