@@ -14,7 +14,7 @@ from mlflow_recall.adapters.defaults import read_defaults
 from mlflow_recall.config import PlanConfig, RecallConfig
 from mlflow_recall.core.advice import Advice, Wish
 from mlflow_recall.core.clustering import cluster, unclustered
-from mlflow_recall.core.cold_start import described, joined, newcomers
+from mlflow_recall.core.cold_start import described, joined
 from mlflow_recall.core.curves import Curves
 from mlflow_recall.core.history import usable
 from mlflow_recall.core.matrix import PerformanceMatrix
@@ -27,6 +27,7 @@ from mlflow_recall.core.stages import MANY, USUAL, staged
 from mlflow_recall.errors import HistoryError, SettingError, ZooError
 from mlflow_recall.ports import Tables
 from mlflow_recall.workflows.bench import Bench, chosen
+from mlflow_recall.workflows.newcomers import expected
 from mlflow_recall.workflows.probing import measured_probe
 from mlflow_recall.workflows.recall import survey
 from mlflow_recall.workflows.recommend import recommend_tables
@@ -141,7 +142,7 @@ def of_zoo(config: PlanConfig, bench: Bench) -> Known:
     matrix = PerformanceMatrix.of(kept.records).take(names)
     known = int((~np.isnan(matrix.mean)).sum())
     clustering = cluster(matrix, prefix=modality) if known >= 2 else unclustered()
-    new = newcomers(matrix, clustering, described(members))
+    new = expected(matrix, clustering, members, asked.metric)
     evidence = Evidence(
         matrix,
         joined(clustering, new),
