@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from mlflow_recall.core.arrays import FloatArray
 from mlflow_recall.core.recommend.evidence import Evidence, Ranking
-from mlflow_recall.core.recommend.standard import neutral, normal_scores
+from mlflow_recall.core.recommend.standard import neutral, normal_scores, z_scores
 
 #: weights of the history and of the scores together, where nothing tells better ones; fitted ones
 #: lie around them on the records of docs/recall.md, and only their proportion orders models
@@ -90,6 +90,8 @@ def lessons(evidence: Evidence) -> list[Lesson]:
 
     The dataset is predicted from the others by least squares on normal scores.
     """
+    if not evidence.past:
+        return _by_history(evidence)
     taught = []
     for dataset in range(len(evidence.matrix.datasets)):
         before = evidence.leaving(dataset)
@@ -106,6 +108,24 @@ def lessons(evidence: Evidence) -> list[Lesson]:
         residuals = np.where(known, outcome - columns[:, : len(fitted)] @ fitted, np.nan)
         taught.append(Lesson(fitted if scored else None, residuals))
     return taught
+
+
+def _by_history(evidence: Evidence) -> list[Lesson]:
+    """``lessons`` where no past score is known, for all recorded datasets at once."""
+    z = z_scores(evidence.matrix.values)
+    measured = ~np.isnan(z)
+    count = measured.sum(axis=1, keepdims=True) - measured
+    total = np.nansum(z, axis=1, keepdims=True) - neutral(z)
+    expected = np.array([evidence.provisional.get(m, np.nan) for m in evidence.matrix.models])
+    unknown = np.broadcast_to(expected[:, None], z.shape)
+    before = np.divide(total, count, out=unknown.copy(), where=count > 0)  # (m, d) strength
+    known = measured & ~np.isnan(before)
+    prior, outcome = neutral(normal_scores(before)), normal_scores(evidence.matrix.values)
+    x, y = np.where(known, prior, 0.0), np.where(known, outcome, 0.0)
+    square = (x * x).sum(axis=0)
+    slope = np.divide((x * y).sum(axis=0), square, out=np.zeros_like(square), where=square > 0)
+    residuals = np.where(known, outcome - slope * prior, np.nan)
+    return [Lesson(None, residuals[:, j]) for j in np.flatnonzero(known.sum(axis=0) >= 2)]
 
 
 def weights(fitted: list[FloatArray | None]) -> tuple[float, float]:

@@ -57,21 +57,22 @@ def cells_of(evidence: Evidence) -> Cells:
         )
     ]
     tasks, task = _tasks(evidence, z)
-    target = _columns(z, features, signals, list(signals), evidence.label_distance)
+    apart = evidence.label_distance
+    near_target = None if apart is None else apart[-1, :-1]
+    target = _columns(z, features, signals, list(signals), near_target)
     recorded, outcomes, rows = [], [], []
     for dataset in taught:
         measured = ~np.isnan(z[:, dataset])
         if measured.sum() < 2:
             continue
-        before = evidence.leaving(dataset)
-        told = before.signals() if signals else {}
-        columns = _columns(
-            np.delete(z, dataset, axis=1), features, told, list(signals), before.label_distance
-        )[measured]
+        told = evidence.leaving(dataset).signals() if signals else {}
+        near = None if apart is None else np.delete(apart[dataset, :-1], dataset)
+        others = np.delete(z, dataset, axis=1)
+        columns = _columns(others, features, told, list(signals), near)[measured]
         recorded.append(columns - columns.mean(axis=0))
         outcomes.append(z[measured, dataset])
         rows.append(tasks[dataset])
-    by_labels = [] if evidence.label_distance is None else ["history by labels"]
+    by_labels = [] if apart is None else ["history by labels"]
     default = np.zeros(target.shape[1])
     default[0] = DEFAULT[0]
     default[2 : 2 + len(signals)] = DEFAULT[1] / max(1, len(signals))
@@ -123,11 +124,12 @@ def _columns(
     features: FloatArray,
     signals: dict[str, FloatArray],
     names: Sequence[str],
-    label_distance: FloatArray | None,
+    apart: FloatArray | None,
 ) -> FloatArray:
+    """``apart``: (d,) distance of each dataset's class names from the target's, if known."""
     history = _expected(z, features)
-    if label_distance is not None:
-        features = np.column_stack([features, _by_labels(z, label_distance[-1, :-1])])
+    if apart is not None:
+        features = np.column_stack([features, _by_labels(z, apart)])
     blank = np.full(len(z), np.nan)
     scores = [signals.get(name, blank) for name in names]
     return np.column_stack(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from mlflow_recall.errors import SettingError
 
 #: one feature of many models or datasets: numbers (NaN unknown) or labels (empty unknown)
 Column: TypeAlias = Sequence[float | str]
+_Item = TypeVar("_Item")
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,10 +55,9 @@ class Evidence:
             ("dataset_features", self.dataset_features, (datasets,)),
         ):
             for name, values in arrays.items():
-                if np.shape(values) != shape:
-                    raise SettingError(
-                        f"{what}: expected {name} with shape {shape}, got {np.shape(values)}"
-                    )
+                size = values.shape if isinstance(values, np.ndarray) else (len(values),)
+                if size != shape:
+                    raise SettingError(f"{what}: expected {name} with shape {shape}, got {size}")
         square = (datasets + 1, datasets + 1)
         if self.label_distance is not None and self.label_distance.shape != square:
             raise SettingError(
@@ -78,7 +78,7 @@ class Evidence:
         keep = np.arange(len(self.matrix.datasets)) != dataset
         matrix = PerformanceMatrix(
             self.matrix.models,
-            tuple(name for name, kept in zip(self.matrix.datasets, keep, strict=True) if kept),
+            _without(self.matrix.datasets, dataset),
             self.matrix.values[:, keep],
         )
         scored = {name: ~np.isnan(values) for name, values in self.targets().items()}
@@ -88,19 +88,17 @@ class Evidence:
             if name in scored
         }
         columns = self.dataset_features.items()
-        order = [*np.flatnonzero(keep).tolist(), dataset]
+        last = [*np.flatnonzero(keep).tolist(), dataset]
         return replace(
             self,
             matrix=matrix,
             proxies={},
             scores={name: values for name, values in scores.items() if not np.isnan(values).all()},
             past={name: values[:, keep] for name, values in self.past.items()},
-            dataset_features={
-                n: [v for v, k in zip(c, keep, strict=True) if k] for n, c in columns
-            },
+            dataset_features={name: _without(tuple(column), dataset) for name, column in columns},
             target_features={name: column[dataset] for name, column in columns},
             label_distance=(
-                None if self.label_distance is None else self.label_distance[np.ix_(order, order)]
+                None if self.label_distance is None else self.label_distance[np.ix_(last, last)]
             ),
         )
 
@@ -172,6 +170,10 @@ class Evidence:
     def _proxy_of(self, model: str) -> float | None:
         cluster = self.clustering.of(model)
         return None if cluster is None else self.usable.get(cluster.representative)
+
+
+def _without(items: tuple[_Item, ...], place: int) -> tuple[_Item, ...]:
+    return (*items[:place], *items[place + 1 :])
 
 
 @dataclass(frozen=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.special import ndtri
+from scipy.stats import rankdata
 
 from mlflow_recall.core.arrays import FloatArray, means
 
@@ -28,12 +29,14 @@ def normal_scores(values: FloatArray) -> FloatArray:
     so that no outlier of one part decides a sum of parts.
 
     Args:
-        values: (n,).
+        values: (n,), or (n, k): each column by itself.
     """
-    scaled = np.full(values.shape, np.nan)
     known = ~np.isnan(values)
-    if known.any():
-        scaled[known] = ndtri((mean_places(np.round(values[known], 12)) - 0.5) / known.sum())
+    # rounding is no order; the unknown come behind all, where they push nobody back
+    rounded = np.minimum(np.round(values, 12), np.finfo(np.float64).max)
+    places = rankdata(np.where(known, rounded, np.inf), axis=0)
+    share = (places - 0.5) / np.maximum(known.sum(axis=0), 1)
+    scaled: FloatArray = np.where(known, ndtri(np.where(known, share, 0.5)), np.nan)
     return scaled
 
 

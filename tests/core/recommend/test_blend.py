@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -147,3 +148,20 @@ def test_leaving_a_dataset_makes_it_the_target() -> None:
     assert before.matrix.datasets == ("d0", "d1", "d3", "d4", "d5")
     np.testing.assert_array_equal(before.scores["s"], first.past["s"][:, 2])
     np.testing.assert_array_equal(before.past["s"], np.delete(first.past["s"], 2, axis=1))
+
+
+@pytest.mark.parametrize("missing", [0.0, 0.4])
+def test_lessons_of_the_history_alone_are_the_same_all_at_once(missing: float) -> None:
+    """A past score that was never computed says nothing, but is asked for dataset by dataset."""
+    rng = np.random.default_rng(3)
+    given = evidence(seed=3)
+    values = np.where(rng.random(given.matrix.values.shape) < missing, NAN, given.matrix.values)
+    values[0] = NAN  # a newcomer, of whom something is expected
+    values[1, 1:] = NAN  # known from the first dataset alone
+    matrix = PerformanceMatrix(given.matrix.models, given.matrix.datasets, values)
+    fast = replace(given, matrix=matrix, scores={}, past={}, provisional={"m00": 0.3})
+    slow = replace(fast, past={"s": np.full(values.shape, NAN)})
+
+    for one, other in zip(lessons(fast), lessons(slow), strict=True):
+        assert one.weights is other.weights is None
+        np.testing.assert_allclose(one.residuals, other.residuals, atol=1e-9)

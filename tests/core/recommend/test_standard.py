@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from scipy.special import ndtri
 from scipy.stats import norm
 
 from mlflow_recall.core.arrays import FloatArray
-from mlflow_recall.core.recommend.standard import neutral, normal_scores, z_scores
+from mlflow_recall.core.recommend.standard import mean_places, neutral, normal_scores, z_scores
 
 NAN = math.nan
 
@@ -44,3 +45,19 @@ def test_nothing_known_stays_unknown_and_counts_as_the_mean(
 
     assert np.isnan(got).all()
     np.testing.assert_array_equal(neutral(got), np.zeros(3))
+
+
+def test_columns_are_ranked_by_themselves() -> None:
+    """One array of many columns is what the columns are one by one, whatever they lack."""
+    rng = np.random.default_rng(0)
+    values = np.round(rng.normal(size=(9, 4)), 1)  # some ties
+    values[rng.random(values.shape) < 0.3] = np.nan
+    values[0, 0], values[1, 1] = np.inf, -np.inf
+
+    together = normal_scores(values)
+
+    for j, column in enumerate(values.T):
+        np.testing.assert_allclose(together[:, j], normal_scores(column))
+        known = ~np.isnan(column)
+        expected = ndtri((mean_places(column[known]) - 0.5) / known.sum())
+        np.testing.assert_allclose(together[known, j], expected)
