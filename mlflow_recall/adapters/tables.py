@@ -223,11 +223,13 @@ class FolderHistory:
         metrics = self._metrics_of(name)
         if not metric and len(metrics) == 1:
             metric = metrics[0]
+        if not metrics:
+            raise HistoryError(f"{self._folder}: {name}: expected at least one row, got none")
         if metric not in metrics:
             where = "" if name == "matrix" else f"{name}: "
             raise HistoryError(
                 f"{self._folder}: {where}metric {metric!r}: expected one of "
-                f"{', '.join(metrics) or 'none'}: name it with --metric"
+                f"{', '.join(metrics)}: name it with --metric"
             )
         return table.where((table.frame["metric"] == metric).to_numpy())
 

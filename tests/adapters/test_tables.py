@@ -192,10 +192,10 @@ def test_a_table_that_cannot_be_read_is_one_line(tmp_path: Path, name: str, cont
     assert "\n" not in str(error.value)
 
 
-def test_a_table_without_rows_has_no_metric(tmp_path: Path) -> None:
+def test_a_table_without_rows_is_said_to_be_empty(tmp_path: Path) -> None:
     ROWS.iloc[:0].to_csv(tmp_path / "matrix.csv", index=False)
 
-    with pytest.raises(HistoryError, match="metric 'accuracy': expected one of none"):
+    with pytest.raises(HistoryError, match="matrix: expected at least one row, got none"):
         FolderHistory(tmp_path).records("accuracy")
 
 
