@@ -59,6 +59,8 @@ class Case:
 
     name: str
     past: Past
+    #: standard deviation of a repeated fine-tuning
+    noise: float
     settings: Settings
     ours: Recalled
     papers: Recalled
@@ -70,7 +72,7 @@ class Case:
     @property
     def target(self) -> Target:
         best, mean = max(self.truth.ends.values()), float(np.mean(list(self.truth.ends.values())))
-        return Target(self.name, best, mean, self.past.noise)
+        return Target(self.name, best, mean, self.noise)
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,8 @@ def case(spec: DatasetSpec, work: Work) -> Case:
     curves = Curves.of(records)
     return Case(
         prospect.dataset.name,
-        Past(curves, noise_floor(records).known),
+        Past(curves),
+        noise_floor(records).known,
         Settings(curves.stages),
         recall(config, prospect, bench),
         recall(replace(config, recommender="paper", top_k=PAPER_TOP), prospect, bench),

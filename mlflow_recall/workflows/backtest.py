@@ -32,7 +32,6 @@ from mlflow_recall.core.defaults import Defaults
 from mlflow_recall.core.history import Usable, usable
 from mlflow_recall.core.matrix import PerformanceMatrix
 from mlflow_recall.core.metrics import usual_metric
-from mlflow_recall.core.overview import noise_floor
 from mlflow_recall.core.recipes import usual_epochs
 from mlflow_recall.core.recommend import RECOMMENDERS
 from mlflow_recall.core.stages import MANY, USUAL, staged
@@ -171,7 +170,7 @@ def _targets(
     if not curves.stages:
         voice.say("note: no curves are recorded: policies cannot be replayed")
         return []
-    return list(held_out_targets(curves, noise=noise_floor(kept.records).known))
+    return list(held_out_targets(curves))
 
 
 def _policies(config: BacktestConfig, targets: Sequence[Target], voice: Voice) -> PolicyTest:

@@ -156,8 +156,7 @@ class _Offers:
         self.advice = advise(known.evidence, known.wish)
         picked = recommender(self.advice.picker)
         self._order = picked(known.evidence).models
-        noise = noise_floor(known.records).known
-        self._targets = recorded_targets(known.evidence, picked, known.curves, noise)
+        self._targets = recorded_targets(known.evidence, picked, known.curves)
         self._settings = Settings(stages, price=known.wish.defaults.price)
         self._probing = known.probing(self.advice, config.probe_samples)
 

@@ -11,7 +11,6 @@ from mlflow_recall.adapters.registry import MlflowRegistry
 from mlflow_recall.config import SelectConfig
 from mlflow_recall.core import policies
 from mlflow_recall.core.curves import Curves
-from mlflow_recall.core.overview import noise_floor
 from mlflow_recall.core.policies import Past, Settings
 from mlflow_recall.core.recipes import Recipe
 from mlflow_recall.workflows.bench import Bench
@@ -108,7 +107,7 @@ def _plan(config: SelectConfig, recalled: Recalled, bench: Bench) -> Plan:
     if not curves.stages:
         bench.voice.say("note: the history has no curves: halving decides")
         return Plan("halving", settings, None, recipes)
-    past = Past(curves, noise_floor(prospect.usable.records).known)
+    past = Past(curves)
     if policy in policies.STARTERS and not config.recall.top_k:
         ranking = (*names, *(m for m in recalled.advice.ranking.models if m not in names))
         names = policies.STARTERS[policy](ranking, past, settings)

@@ -42,7 +42,6 @@ class Target:
         order: Sequence[str],
         ends: Mapping[str, float],
         curves: Curves | None = None,
-        noise: float = 0.0,
     ) -> Target:
         """Out of everything that is recorded.
 
@@ -51,10 +50,9 @@ class Target:
             order: models, the most recommended first; others are no candidates.
             ends: model -> final test score on it; NaN and absent: not measured.
             curves: on all datasets; None: none are recorded.
-            noise: standard deviation of a final score between repeats; 0 where nobody knows.
         """
         known = {m: ends[m] for m in order if not math.isnan(ends.get(m, math.nan))}
-        past = None if curves is None else Past(curves.without(dataset), noise)
+        past = None if curves is None else Past(curves.without(dataset))
         return cls(dataset, Truth(known), _whole(curves, dataset, known), past)
 
     @property
@@ -78,13 +76,12 @@ class Target:
         return replace(self, truth=Truth(ends), curves=curves, probes=probes)
 
 
-def held_out_targets(curves: Curves, *, least: int = 2, noise: float = 0.0) -> Iterator[Target]:
+def held_out_targets(curves: Curves, *, least: int = 2) -> Iterator[Target]:
     """Every dataset with at least ``least`` complete curves, its models ranked by the others.
 
     Args:
         curves: recorded on all datasets; incomplete ones are no candidates and judge nobody.
         least: complete curves that a target needs.
-        noise: standard deviation of a final score between repeats; 0 where nobody knows.
 
     Raises:
         HistoryError: fewer than two datasets, so nothing would be left as history.
@@ -99,7 +96,7 @@ def held_out_targets(curves: Curves, *, least: int = 2, noise: float = 0.0) -> I
         if complete[:, j].sum() < max(2, least):
             continue
         ends = {curves.models[i]: float(curves.ends[i, j]) for i in np.flatnonzero(complete[:, j])}
-        yield Target.of(dataset, _ranked(curves.without(dataset)), ends, curves, noise)
+        yield Target.of(dataset, _ranked(curves.without(dataset)), ends, curves)
 
 
 def _ranked(curves: Curves) -> tuple[str, ...]:

@@ -22,7 +22,7 @@ _EXACT = ("brute_force", "halving")
 
 
 def recorded_targets(
-    evidence: Evidence, recommend: Recommender, curves: Curves | None = None, noise: float = 0.0
+    evidence: Evidence, recommend: Recommender, curves: Curves | None = None
 ) -> list[Target]:
     """Recorded datasets, each ranked for without it; at most 48, evenly spread.
 
@@ -30,7 +30,6 @@ def recorded_targets(
         evidence: history of the candidates.
         recommend: picks the candidates.
         curves: of the same models and datasets; None: none were recorded.
-        noise: standard deviation of a final score between repeats; 0 where nobody knows.
     """
     matrix = evidence.matrix
     measured = np.flatnonzero((~np.isnan(matrix.values)).sum(axis=0) >= 2)
@@ -41,7 +40,7 @@ def recorded_targets(
         except SettingError:  # a recommender that needs scores, which this dataset has not
             continue
         ends = dict(zip(matrix.models, matrix.values[:, number].tolist(), strict=True))
-        found.append(Target.of(matrix.datasets[number], order, ends, curves, noise))
+        found.append(Target.of(matrix.datasets[number], order, ends, curves))
     return found
 
 

@@ -35,8 +35,6 @@ class Draws:
     blur: FloatArray
     #: (n,) whether the candidate's own records were used, not the cohort's
     own: NDArray[np.bool_]
-    #: standard deviation of one end between repeats
-    noise: float = 0.0
     #: how far a draw of one candidate, among the others, counts beside its mean
     reach: float = math.inf
 
@@ -51,17 +49,14 @@ class Draws:
         """(n, s) ends whose surprises are those that an epoch could find.
 
         A surprise is what a draw of one candidate differs by from its mean, beyond what the draw
-        differs by for all. It is smaller by what repeats of one fine-tuning differ by, and no
-        larger than ``reach``: one collapse on record is no lottery ticket.
+        differs by for all. It is no larger than ``reach``: one collapse on record is no lottery
+        ticket.
         """
         known = self.weights > 0
         mean = np.where(known, self.expected[:, None], 0.0)
         off = np.where(known, self.ends - mean, 0.0)
         level = off.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
-        surprise = np.where(known, off - level, 0.0)
-        variance = np.maximum((self.weights * surprise**2).sum(axis=1, keepdims=True), 1e-18)
-        kept = np.sqrt(np.maximum(0.0, 1.0 - self.noise**2 / variance))
-        surprise = np.clip(kept * surprise, -self.reach, self.reach)
+        surprise = np.clip(np.where(known, off - level, 0.0), -self.reach, self.reach)
         found: FloatArray = np.where(known, mean + level + surprise, np.nan)
         return found
 
@@ -108,7 +103,7 @@ def ends_on_record(past: Past, models: tuple[str, ...]) -> Draws | None:
     ends, measured = ends[:, whole], measured[:, whole]
     weights = _shares(measured.astype(np.float64))
     own: NDArray[np.bool_] = measured.sum(axis=1) > 0
-    return Draws(ends, weights, np.zeros(len(ends)), own, past.noise)
+    return Draws(ends, weights, np.zeros(len(ends)), own)
 
 
 def foretold(past: Past, models: tuple[str, ...], now: FloatArray, stage: int) -> Draws | None:
@@ -147,7 +142,7 @@ def foretold(past: Past, models: tuple[str, ...], now: FloatArray, stage: int) -
     weights = _shares(measured * kernel)
     moved = np.where(measured, ends - level, np.nan)
     drawn = moved - _lasting(gaps, np.where(measured, moved, 0.0), measured) * gaps
-    return _with_newcomers(drawn, weights, now, past.noise)
+    return _with_newcomers(drawn, weights, now)
 
 
 def _usable(measured: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -180,7 +175,7 @@ def _lasting(gaps: FloatArray, moved: FloatArray, measured: NDArray[np.bool_]) -
     return float(np.clip((x * y).sum() / square, 0.0, 1.0)) if square > 0 else 1.0
 
 
-def _with_newcomers(drawn: FloatArray, weights: FloatArray, now: FloatArray, noise: float) -> Draws:
+def _with_newcomers(drawn: FloatArray, weights: FloatArray, now: FloatArray) -> Draws:
     """The draws, with the cohort's average for candidates that have none of their own."""
     known = weights > 0
     own: NDArray[np.bool_] = known.sum(axis=1) > 0
@@ -197,7 +192,6 @@ def _with_newcomers(drawn: FloatArray, weights: FloatArray, now: FloatArray, noi
         np.where(own[:, None], weights, average),
         blur,
         own,
-        noise,
         float(np.median(spread[own])),
     )
 

@@ -18,8 +18,6 @@ class Past:
     """Recorded curves of the same recipe on other datasets, and what was mined from them."""
 
     curves: Curves
-    #: standard deviation of one final test score between repeats; 0 where nobody knows
-    noise: float = 0.0
 
     def rows(self, models: Sequence[str], values: FloatArray) -> FloatArray:
         """The rows of ``models`` in an array over the models of the curves; NaN without history."""

@@ -22,7 +22,7 @@ def recorded() -> Curves:
 
 def on_x(order: str = "cab") -> Target:
     ends = {"a": 0.5, "b": 0.7, "c": 0.6, "d": NAN}
-    return Target.of("x", order, ends, recorded(), noise=0.1)
+    return Target.of("x", order, ends, recorded())
 
 
 def test_candidates_keep_the_order_and_need_a_whole_curve_where_there_are_any() -> None:
@@ -42,7 +42,7 @@ def test_the_past_is_all_but_the_dataset_itself() -> None:
     past = on_x().past
 
     assert past is not None
-    assert (past.curves.datasets, past.noise) == (("y",), 0.1)
+    assert past.curves.datasets == ("y",)
 
 
 def test_without_curves_whoever_was_measured_can_be_selected() -> None:

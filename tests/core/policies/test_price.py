@@ -32,13 +32,13 @@ STAGES = 4
 Scores = dict[str, list[float]]
 
 
-def past(scores: FloatArray, ends: FloatArray, noise: float = 0.0) -> Past:
+def past(scores: FloatArray, ends: FloatArray) -> Past:
     """Curves of m0, m1, ... on d0, d1, ..."""
     m, d, _ = scores.shape
     curves = Curves(
         tuple(f"m{i}" for i in range(m)), tuple(f"d{i}" for i in range(d)), scores, ends
     )
-    return Past(curves, noise)
+    return Past(curves)
 
 
 def random_past(rng: np.random.Generator, models: int = 6, datasets: int = 30) -> Past:
@@ -181,18 +181,6 @@ def test_the_order_of_the_cohort_and_a_shift_of_all_scores_change_nothing() -> N
 
         assert sorted(left(turned, known, settings)) == kept
         assert left(higher, shifted, settings) == kept
-
-
-def test_what_repeats_differ_by_is_not_worth_an_epoch() -> None:
-    """Two twins whose ends differ by noise: with the noise told, one of them is enough."""
-    rng = np.random.default_rng(5)
-    ends = 0.5 + 0.02 * rng.standard_normal((2, 200))
-    scores = np.full((2, 200, STAGES), 0.3)
-    cohort = {"m0": [0.3], "m1": [0.3]}
-    settings = Settings(STAGES, price=0.001)
-
-    assert left(cohort, past(scores, ends), settings) == ["m0", "m1"]
-    assert len(left(cohort, past(scores, ends, noise=0.03), settings)) == 1
 
 
 def test_without_a_past_or_with_too_little_it_is_halving() -> None:
