@@ -35,7 +35,7 @@ def slow_leep(theta: FloatArray, labels: Sequence[object]) -> float:
 def sample(seed: int) -> tuple[FloatArray, AnyArray]:
     """Up to 25 samples of a soft or nearly hard source head, with two target classes or more."""
     rng = np.random.default_rng(seed)
-    n, z, classes = rng.integers(4, 26), rng.integers(1, 7), rng.integers(2, 5)
+    n, z, classes = rng.integers(6, 26), rng.integers(1, 7), rng.integers(2, 5)
     theta = rng.dirichlet(np.full(z, rng.choice([0.02, 1.0])), n)
     return theta, np.r_[0, 1, rng.integers(0, classes, n - 2)]
 

@@ -17,7 +17,7 @@ from mlflow_recall.errors import ScoreInputError
 @settings(max_examples=40, deadline=None)
 def test_nce_is_the_negative_conditional_entropy(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    n, z = int(rng.integers(4, 26)), int(rng.integers(1, 7))
+    n, z = int(rng.integers(6, 26)), int(rng.integers(1, 7))
     theta = rng.dirichlet(np.ones(z), n)
     labels = np.r_[0, 1, rng.integers(0, 4, n - 2)]
     source = [int(row.argmax()) for row in theta]
