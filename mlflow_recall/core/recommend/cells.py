@@ -16,6 +16,8 @@ from mlflow_recall.core.recommend.standard import neutral, normal_scores, z_scor
 _LABELS = 8
 #: datasets' worth of what models with such features reached, against a model's own history
 _FAMILY = 1.0
+#: columns of what a model did on recorded datasets
+HISTORY = ("history", "place in history", "median in history")
 #: share of models, weakest in the history, whose score on a dataset says how difficult it is
 _WEAKEST = 0.25
 
@@ -43,7 +45,8 @@ def cells_of(evidence: Evidence) -> Cells:
 
     Every recorded dataset is described by the others alone. The history of a model is its mean
     z-score, drawn towards what models with its features reach by one dataset's worth, so that a
-    model without history has an expectation too.
+    model without history has an expectation too. Beside it stands the median, which one collapsed
+    fine-tuning does not move.
     """
     z = z_scores(evidence.matrix.values)
     features, names = encode(evidence.model_features, len(evidence.matrix.models))
@@ -75,12 +78,12 @@ def cells_of(evidence: Evidence) -> Cells:
     by_labels = [] if apart is None else ["history by labels"]
     default = np.zeros(target.shape[1])
     default[0] = DEFAULT[0]
-    default[2 : 2 + len(signals)] = DEFAULT[1] / max(1, len(signals))
+    default[len(HISTORY) :][: len(signals)] = DEFAULT[1] / max(1, len(signals))
     scored = [f"{kind} {name}" for kind in ("score", "place by") for name in signals]
     told_of = [~np.isnan(values) for values in signals.values()]
     known = ~np.isnan(z).all(axis=1) | np.any(told_of, axis=0) | bool(names)
     return Cells(
-        ("history", "place in history", *scored, *names, *by_labels),
+        (*HISTORY, *scored, *names, *by_labels),
         target,
         tuple(recorded),
         tuple(outcomes),
@@ -136,6 +139,7 @@ def _columns(
         [
             history,
             neutral(normal_scores(history)),
+            neutral(_median(z)),
             *(neutral(z_scores(values)) for values in scores),
             *(neutral(normal_scores(values)) for values in scores),
             features,
@@ -154,6 +158,14 @@ def _expected(z: FloatArray, features: FloatArray) -> FloatArray:
         family = features @ np.linalg.solve(gram, features.T @ total)
     expected: FloatArray = (total + _FAMILY * family) / (count + _FAMILY)
     return expected
+
+
+def _median(z: FloatArray) -> FloatArray:
+    """(m,) median z-score; NaN without any."""
+    found = np.full(len(z), np.nan)
+    measured = ~np.isnan(z).all(axis=1)
+    found[measured] = np.nanmedian(z[measured], axis=1)
+    return found
 
 
 def _by_labels(z: FloatArray, distance: FloatArray) -> FloatArray:

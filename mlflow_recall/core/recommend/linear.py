@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mlflow_recall.core.arrays import FloatArray
-from mlflow_recall.core.recommend.cells import Cells, cells_of
+from mlflow_recall.core.recommend.cells import HISTORY, Cells, cells_of
 from mlflow_recall.core.recommend.evidence import Evidence, Ranking
 
 _PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
@@ -25,9 +25,9 @@ def linear(evidence: Evidence) -> Ranking:
     cells = cells_of(evidence)
     weights = ridge(cells)
     scores = cells.target @ weights
-    groups = {"history": slice(0, 2)}
-    scored = sum(name.startswith(("score ", "place by ")) for name in cells.names)
-    groups |= {"scores": slice(2, 2 + scored), "features": slice(2 + scored, len(cells.names))}
+    first = len(HISTORY)
+    last = first + sum(name.startswith(("score ", "place by ")) for name in cells.names)
+    groups = {"history": slice(first), "scores": slice(first, last), "features": slice(last, None)}
     parts = {
         name: cells.target[:, columns] @ weights[columns]
         for name, columns in groups.items()
