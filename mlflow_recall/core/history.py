@@ -56,13 +56,17 @@ def usable(
         kept = [r for r in kept if r.digest != target]
         notes.append(f"{len(known)} records of the target itself are not used")
     version = {member.name: member.version for member in members}
-    kept = [r for r in kept if not r.version or version.get(r.model, r.version) == r.version]
+    present = [r for r in kept if not r.version or version.get(r.model, r.version) == r.version]
+    if count := len(kept) - len(present):
+        older = Counter(r.model for r in kept) - Counter(r.model for r in present)
+        notes.append(f"{count} records of other model versions are not used: {_counts(older)}")
+    kept = present
     if not kept:
         there = sorted({r.modality for r in records if r.complete and r.modality})
         raise HistoryError(
             f"history: expected finished benchmark runs of modality {modality or 'any'!r}, "
-            f"got those of {', '.join(there) or 'none'}: run `mlflow-recall benchmark` on "
-            f"{modality or 'some'} datasets first"
+            f"got {'; '.join(notes) or 'those of ' + (', '.join(there) or 'none')}: run "
+            f"`mlflow-recall benchmark` on {modality or 'some'} datasets first"
         )
     main = _most_frequent((r.model, method_of(r)) for r in kept)
     same = [r for r in kept if method_of(r) == main[r.model]]
@@ -84,9 +88,17 @@ def rarer(records: Iterable[Record]) -> str:
     rare = Counter(model for model, method in pairs if method != main[model])
     if not rare:
         return ""
-    told = [f"{model} {count} of {total[model]}" for model, count in rare.most_common(_NAMED)]
-    more = f" and {len(rare) - _NAMED} more models" if len(rare) > _NAMED else ""
-    return f"{rare.total()} records of rarer recipes are not used: {', '.join(told)}{more}"
+    return f"{rare.total()} records of rarer recipes are not used: {_counts(rare, total)}"
+
+
+def _counts(some: Counter[str], total: Mapping[str, int] | None = None) -> str:
+    """How many of each model, those with the most first."""
+    told = [
+        f"{model} {count}" + (f" of {total[model]}" if total else "")
+        for model, count in some.most_common(_NAMED)
+    ]
+    more = f" and {len(some) - _NAMED} more models" if len(some) > _NAMED else ""
+    return f"{', '.join(told)}{more}"
 
 
 def method_of(record: Record) -> str:

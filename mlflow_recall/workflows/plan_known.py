@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-
-import numpy as np
 
 from mlflow_recall.adapters.datasets import DatasetSpec
 from mlflow_recall.adapters.defaults import read_defaults
 from mlflow_recall.config import PlanConfig, RecallConfig
 from mlflow_recall.core.advice import Advice, Wish
-from mlflow_recall.core.clustering import cluster, unclustered
-from mlflow_recall.core.cold_start import described, joined
+from mlflow_recall.core.cold_start import described
 from mlflow_recall.core.curves import Curves
 from mlflow_recall.core.history import usable
 from mlflow_recall.core.matrix import PerformanceMatrix
@@ -22,15 +19,14 @@ from mlflow_recall.core.planning.paces import passes
 from mlflow_recall.core.probing import Probing, probed
 from mlflow_recall.core.recipes import Recipe, usual_epochs
 from mlflow_recall.core.recommend import Evidence
-from mlflow_recall.core.records import Dataset, Record
+from mlflow_recall.core.records import Dataset, Member, Record
 from mlflow_recall.core.stages import MANY, USUAL, staged
-from mlflow_recall.errors import HistoryError, SettingError, ZooError
+from mlflow_recall.errors import HistoryError
 from mlflow_recall.ports import Tables
-from mlflow_recall.workflows.bench import Bench, chosen
-from mlflow_recall.workflows.newcomers import expected
+from mlflow_recall.workflows.bench import Bench
 from mlflow_recall.workflows.probing import measured_probe
 from mlflow_recall.workflows.recall import survey
-from mlflow_recall.workflows.recommend import recommend_tables
+from mlflow_recall.workflows.recommend import recommend_tables, survey_zoo
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,7 +90,7 @@ def of_target(config: PlanConfig, target: DatasetSpec, bench: Bench) -> Known:
         ),
         bench,
     )
-    members, modality = list(prospect.members.values()), prospect.dataset.modality
+    modality = prospect.dataset.modality
     evidence = Evidence(
         prospect.matrix,
         prospect.clustering,
@@ -112,53 +108,26 @@ def of_target(config: PlanConfig, target: DatasetSpec, bench: Bench) -> Known:
         curves=_curves(config, prospect.usable.records),
         dataset=prospect.dataset.name,
         sizes=prospect.dataset.sizes,
-        parameters={m.name: float(m.parameters) for m in members if m.parameters},
+        parameters=_parameters(prospect.members.values()),
         probe=measured_probe(bench),
     )
 
 
 def of_zoo(config: PlanConfig, bench: Bench) -> Known:
     """The history of a zoo, for a dataset like the recorded ones."""
-    asked = config.recommend
-    everyone = bench.registry.members(bench.voice.say)
-    records = bench.history.records(asked.metric)
-    modalities = sorted({record.modality for record in records if record.complete})
-    if not asked.modality and len(modalities) > 1:
-        raise SettingError(
-            f"modality: the history has {', '.join(modalities)}: name one with --modality"
-        )
-    modality = asked.modality or next(iter(modalities), "")
-    kept = usable(records, modality, members=everyone)
-    for note in kept.notes:
-        bench.voice.say(f"note: {note}")
-    there = [m for m in everyone if m.modality == modality and m.available]
-    members, _ = asked.constraints.split(chosen(there, asked.models))
-    if not members:
-        raise ZooError(
-            f"plan: expected models of modality {modality} with weights that fulfil the "
-            f"constraints, got none of {len(there)}"
-        )
-    names = [member.name for member in members]
-    matrix = PerformanceMatrix.of(kept.records).take(names)
-    known = int((~np.isnan(matrix.mean)).sum())
-    clustering = cluster(matrix, prefix=modality) if known >= 2 else unclustered()
-    new = expected(matrix, clustering, members, asked.metric)
-    evidence = Evidence(
-        matrix,
-        joined(clustering, new),
-        model_features=described(members),
-        provisional={each.model: each.strength for each in new},
-    )
+    found = survey_zoo(config.recommend, bench, trainable=True)
+    evidence, records = found.evidence, found.usable.records
+    names = list(evidence.matrix.models)
     return Known(
         evidence,
-        _wish(config, bench, modality),
-        kept.records,
-        kept.recipes,
-        modality,
-        _everyone(kept.records, names),
+        _wish(config, bench, found.modality),
+        records,
+        found.usable.recipes,
+        found.modality,
+        _everyone(records, names),
         able=names,
-        curves=_curves(config, kept.records),
-        parameters={m.name: float(m.parameters) for m in members if m.parameters},
+        curves=_curves(config, records),
+        parameters=_parameters(found.members),
         probe=measured_probe(bench),
     )
 
@@ -201,6 +170,10 @@ def _wish(config: PlanConfig, bench: Bench, modality: str) -> Wish:
 def _everyone(records: Sequence[Record], names: Sequence[str]) -> PerformanceMatrix:
     matrix = PerformanceMatrix.of(records)
     return matrix.take(sorted({*matrix.models, *names}))
+
+
+def _parameters(members: Iterable[Member]) -> dict[str, float]:
+    return {m.name: float(m.parameters) for m in members if m.parameters}
 
 
 def _curves(config: PlanConfig, records: Sequence[Record]) -> Curves | None:

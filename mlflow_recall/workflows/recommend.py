@@ -15,10 +15,10 @@ from mlflow_recall.core.advice import Advice, advise
 from mlflow_recall.core.arrays import FloatArray
 from mlflow_recall.core.clustering import cluster, unclustered
 from mlflow_recall.core.cold_start import described, joined
-from mlflow_recall.core.history import usable
+from mlflow_recall.core.history import Usable, usable
 from mlflow_recall.core.matrix import PerformanceMatrix
 from mlflow_recall.core.recommend import Evidence
-from mlflow_recall.core.records import Record
+from mlflow_recall.core.records import Member, Record
 from mlflow_recall.errors import HistoryError, SettingError, ZooError
 from mlflow_recall.ports import Tables
 from mlflow_recall.workflows.advice import advice_rows, log_advice
@@ -39,8 +39,21 @@ class Recommended:
     run_id: str = ""
 
 
-def recommend_zoo(config: RecommendConfig, bench: Bench) -> Recommended:
-    """Recommend from the history of a zoo, for a dataset that nobody has looked at yet.
+@dataclass(frozen=True, eq=False)
+class Survey:
+    """What a zoo's history says of a dataset that nobody has looked at yet."""
+
+    evidence: Evidence
+    #: in the order of the evidence
+    members: Sequence[Member]
+    usable: Usable
+    modality: str
+    #: model -> the constraint that it does not fulfil
+    refused: Mapping[str, str]
+
+
+def survey_zoo(config: RecommendConfig, bench: Bench, *, trainable: bool = False) -> Survey:
+    """Read the zoo and its history; ``trainable``: only models whose weights are there.
 
     Raises:
         RecallError: no model or no history is left.
@@ -51,18 +64,16 @@ def recommend_zoo(config: RecommendConfig, bench: Bench) -> Recommended:
     kept = usable(records, modality, members=members)
     for note in kept.notes:
         bench.voice.say(f"note: {note}")
-    there = [member for member in members if member.modality == modality]
+    there = [m for m in members if m.modality == modality and (m.available or not trainable)]
+    kind = f"models of modality {modality or 'any'}{' with weights' if trainable else ''}"
     if not there:
         raise ZooError(
-            f"registry: expected models of modality {modality or 'any'}, got none: register some "
-            "with `mlflow-recall register --zoo FILE`; `cluster` and `backtest` need none"
+            f"registry: expected {kind}, got none: register some with `mlflow-recall register "
+            "--zoo FILE`; `cluster` and `backtest` need none"
         )
     wanted, refused = config.constraints.split(chosen(there, config.models))
     if not wanted:
-        raise ZooError(
-            f"recommend: expected models of modality {modality} that fulfil the constraints, got "
-            f"none of {len(there)}"
-        )
+        raise ZooError(f"constraints: expected {kind} that fulfil them, got none of {len(there)}")
     matrix = PerformanceMatrix.of(kept.records).take(member.name for member in wanted)
     clustering = cluster(matrix, prefix=modality) if _clusterable(matrix) else unclustered()
     new = expected(matrix, clustering, wanted, config.metric)
@@ -72,12 +83,23 @@ def recommend_zoo(config: RecommendConfig, bench: Bench) -> Recommended:
         model_features=described(wanted),
         provisional={each.model: each.strength for each in new},
     )
+    return Survey(evidence, wanted, kept, modality, refused)
+
+
+def recommend_zoo(config: RecommendConfig, bench: Bench) -> Recommended:
+    """Recommend from the history of a zoo, for a dataset that nobody has looked at yet.
+
+    Raises:
+        RecallError: no model or no history is left.
+    """
+    found = survey_zoo(config, bench)
+    evidence, modality = found.evidence, found.modality
     defaults = read_defaults(bench.client, bench.namespace, modality, config.metric)
     advice = advise(evidence, replace(config.wish, defaults=defaults))
     ledger = Ledger(bench.client, f"{bench.namespace}/recommend")
     try:
         with ledger.running(f"recommend {modality}", "recommend", bench.run_id) as run:
-            found = Recommended(evidence, advice, "", modality, refused, run.run_id)
+            said = Recommended(evidence, advice, "", modality, found.refused, run.run_id)
             log_advice(advice, run, "recommend")
             run.tag({tags.MODALITY: modality})
             run.describe(
@@ -86,7 +108,7 @@ def recommend_zoo(config: RecommendConfig, bench: Bench) -> Recommended:
             )
     finally:
         ledger.close()
-    return found
+    return said
 
 
 def recommend_tables(config: RecommendConfig, folder: Tables, dataset: str) -> Recommended:

@@ -152,13 +152,19 @@ def test_the_targets_own_records_are_left_out_and_it_is_said() -> None:
     assert kept.notes == ("1 records of the target itself are not used",)
 
 
-def test_only_records_of_the_present_version_count() -> None:
+def test_only_records_of_the_present_version_count_and_it_is_said() -> None:
     """Models that the zoo does not know keep all of theirs."""
     records = [record("a", version="1"), record("a", version="2"), record("b", version="1")]
 
     kept = usable(records, members=[Member("a", "2", "text", "transformers/bert")])
 
     assert [(r.model, r.version) for r in kept.records] == [("a", "2"), ("b", "1")]
+    assert kept.notes == ("1 records of other model versions are not used: a 1",)
+
+
+def test_where_only_other_versions_were_recorded_that_is_why() -> None:
+    with pytest.raises(HistoryError, match="got 1 records of other model versions are not used: a"):
+        usable([record("a", version="1")], members=[Member("a", "2", "text", "transformers/bert")])
 
 
 def test_another_modality_is_left_out_and_where_nothing_is_left_it_is_named() -> None:

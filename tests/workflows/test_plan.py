@@ -216,7 +216,7 @@ def test_constraints_that_nobody_fulfils_leave_no_run(
 ) -> None:
     bench = zoo(store, namespace)
 
-    with pytest.raises(ZooError, match="plan: expected models of modality text"):
+    with pytest.raises(ZooError, match="models of modality text with weights that fulfil"):
         plan_zoo(asked(constraints=Constraints(where=("family=none",))), bench)
     assert client.get_experiment_by_name(f"{namespace}/plan") is None
 

@@ -133,7 +133,7 @@ def test_constraints_that_nobody_fulfils_leave_no_run(
 ) -> None:
     bench = zoo(store, namespace, "text", SCORES)
 
-    with pytest.raises(ZooError, match="fulfil the constraints, got none of 4"):
+    with pytest.raises(ZooError, match="that fulfil them, got none of 4"):
         recommend_zoo(RecommendConfig(constraints=Constraints(licences=("MIT",))), bench)
 
     assert client.get_experiment_by_name(f"{namespace}/recommend") is None
