@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from socket import gethostname
-from typing import Any
+from typing import Any, TypeVar
 
 import pandas as pd
 import pytest
@@ -23,7 +26,9 @@ from mlflow_recall.adapters import tags
 from mlflow_recall.adapters.ledger import Ledger
 from mlflow_recall.cli import main
 from mlflow_recall.core.recipes import Recipe
-from mlflow_recall.ports import StageResult
+from mlflow_recall.ports import Progress, StageResult
+
+T = TypeVar("T")
 
 COMMANDS: tuple[list[str], ...] = (
     [],
@@ -514,6 +519,33 @@ def test_a_server_that_is_not_reached_is_said_by_every_command(
 
 
 # --- what works ----------------------------------------------------------------------------------
+
+
+def test_a_job_that_a_batch_system_ends_is_marked_as_interrupted(
+    cli: Cli, zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They send SIGTERM at the time limit; runs that said RUNNING for ever would be lost."""
+
+    class Ended(InlineEngine):
+        def stream(
+            self, function: Callable[[T], Iterator[object]], tasks: Iterable[T]
+        ) -> Iterator[Progress]:
+            yield from islice(super().stream(function, tasks), 1)
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr("mlflow_recall.engines.engine", lambda *_: Ended())
+
+    answer = cli(
+        "select", "--dataset", zoo.target.path, "--namespace", zoo.namespace, "--top-k", 2,
+        "--recommender", "prior",
+    )  # fmt: skip
+
+    assert answer.code == 130
+    assert answer.err.endswith("mlflow-recall: interrupted; what was running is marked so\n")
+    (experiment,) = zoo.client.search_experiments(filter_string=f"name = '{zoo.namespace}/select'")
+    states = [run.info.status for run in zoo.client.search_runs([experiment.experiment_id])]
+    assert states
+    assert set(states) == {"KILLED"}
 
 
 def test_select_prints_one_object_with_the_keys_that_machines_rely_on(cli: Cli, zoo: Zoo) -> None:

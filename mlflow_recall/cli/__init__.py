@@ -6,6 +6,7 @@ Everything heavy is imported inside the commands, so that ``--help`` answers at 
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -25,7 +26,8 @@ _MLFLOW = {
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    """Run one command and exit: 0 done, 1 an expected error, 2 wrong usage."""
+    """Run one command and exit: 0 done, 1 an expected error, 2 wrong usage, 130 interrupted."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # how batch systems end a job
     for name, value in _MLFLOW.items():
         os.environ.setdefault(name, value)
     argv = _without_unset(sys.argv[1:] if argv is None else argv)

@@ -171,7 +171,8 @@ class _numeric_threads:  # noqa: N801 - reads as a statement
 
 def _serve(connection: Connection, place: int, threads: int) -> None:
     """Body of a worker: one task after another until the parent hangs up."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides what Ctrl-C means
+    for interrupt in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(interrupt, signal.SIG_IGN)  # the parent decides what it means
     _share_gpus(place)
     os.environ["TOKENIZERS_PARALLELISM"] = "false" if threads == 1 else "true"
     with suppress(EOFError, BrokenPipeError):
