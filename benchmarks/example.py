@@ -37,7 +37,7 @@ from example_selections import (
 )
 
 import mlflow_recall_example
-from mlflow_recall.adapters.datasets import DatasetSpec
+from mlflow_recall.adapters.dataset_spec import DatasetSpec
 from mlflow_recall.adapters.manifests import read_benchmarks
 from mlflow_recall.cache import cache_folder
 from mlflow_recall.cli.work import EXAMPLE_NAMESPACE, Work, bench_for
@@ -50,7 +50,8 @@ from mlflow_recall.core.policies import POLICIES, STARTERS, Past, Settings
 from mlflow_recall.core.records import Record
 from mlflow_recall.core.truth import Truth
 from mlflow_recall.errors import HistoryError, RecallError
-from mlflow_recall.workflows.recall import Recalled, recall, survey
+from mlflow_recall.workflows.prospect import survey
+from mlflow_recall.workflows.recall import Recalled, recall
 
 
 @dataclass(frozen=True)

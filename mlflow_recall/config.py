@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mlflow_recall.adapters.datasets import DatasetSpec
+from mlflow_recall.adapters.dataset_spec import DatasetSpec
 from mlflow_recall.core.advice import Wish
 from mlflow_recall.core.budget import Budget
 from mlflow_recall.core.constraints import Constraints

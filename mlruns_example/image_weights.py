@@ -465,7 +465,8 @@ def _fine_tune(checkpoint: Trained, start: Path, shown: Path, workspace: Path) -
     import torch
 
     from mlflow_recall.adapters import zoo
-    from mlflow_recall.adapters.datasets import DatasetSpec, prepare
+    from mlflow_recall.adapters.dataset_spec import DatasetSpec
+    from mlflow_recall.adapters.datasets import prepare
     from mlflow_recall.core.records import Member
     from mlflow_recall.ports import TrainTask
 

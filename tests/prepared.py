@@ -15,7 +15,8 @@ from mlflow.entities import Run
 from tiny import tiny_bert, tiny_images, tiny_texts, tiny_timm
 
 from mlflow_recall.adapters import tags, zoo
-from mlflow_recall.adapters.datasets import DatasetSpec, prepare
+from mlflow_recall.adapters.dataset_spec import DatasetSpec
+from mlflow_recall.adapters.datasets import prepare
 from mlflow_recall.adapters.manifests import read_benchmarks, read_zoo
 from mlflow_recall.adapters.registry import MlflowRegistry
 from mlflow_recall.adapters.tracking import TrackingHistory, search_runs

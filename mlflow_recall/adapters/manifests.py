@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from mlflow_recall.adapters.datasets import DatasetSpec
+from mlflow_recall.adapters.dataset_spec import DatasetSpec
 from mlflow_recall.core.recipes import Recipe
 from mlflow_recall.errors import SettingError
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mlflow_recall.adapters import tags
-from mlflow_recall.adapters.datasets import DatasetSpec, prepared
+from mlflow_recall.adapters.dataset_spec import DatasetSpec
+from mlflow_recall.adapters.datasets import prepared
 from mlflow_recall.core.records import Dataset, Record
 from mlflow_recall.errors import DatasetError
 

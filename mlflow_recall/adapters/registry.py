@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +14,14 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
 from mlflow_recall.adapters import tags
-from mlflow_recall.adapters.manifests import MODALITIES, ZooEntry
+from mlflow_recall.adapters.entries import tags_of
+from mlflow_recall.adapters.manifests import ZooEntry
+from mlflow_recall.adapters.members import member_of
 from mlflow_recall.adapters.tracking import ensure_experiment
 from mlflow_recall.core.clustering import Clustering
 from mlflow_recall.core.cold_start import Newcomer
-from mlflow_recall.core.recipes import Recipe
 from mlflow_recall.core.records import Member
-from mlflow_recall.errors import SettingError, ZooError
+from mlflow_recall.errors import ZooError
 
 #: namespace of everything that names no other
 DEFAULT = "recall"
@@ -34,7 +33,6 @@ _CLUSTERED = (tags.CLUSTER, tags.REPRESENTATIVE, tags.CLUSTERED_BY, tags.CLUSTER
 _EXPECTATION = (tags.PROVISIONAL_FROM, tags.LIKE, tags.EXPECTED)
 #: what a winner is as large as
 _SIZE = (tags.PARAMETERS, tags.GMACS, tags.INPUT_SIZE)
-_PICKLED = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
 
 @dataclass(frozen=True)
@@ -74,7 +72,7 @@ class MlflowRegistry:
             if told.get(tags.NAMESPACE, DEFAULT) != self._namespace:
                 continue
             try:
-                member = self._member(version, told)
+                member = member_of(self._client, version, told)
                 said = (model.description, version.description, *map(told.get, _CARD))
                 members.append(replace(member, card=" ".join(filter(None, said))))
             except ZooError as error:
@@ -103,7 +101,7 @@ class MlflowRegistry:
             ZooError: its folder has no safetensors.
         """
         name = self.name_of(entry.title)
-        told = self._tags(entry)
+        told = tags_of(entry, self._namespace)
         model = self._model(name)
         versions = list(self._client.search_model_versions(f"name = '{name}'")) if model else []
         newest = max(versions, key=lambda v: int(v.version), default=None)
@@ -230,101 +228,6 @@ class MlflowRegistry:
             if name in models:
                 yield models[name], version
 
-    def _member(self, version: ModelVersion, told: Mapping[str, str]) -> Member:
-        """A version as a member, by its tags or by what MLflow's flavour says.
-
-        Raises:
-            ZooError: it is no member; the message says why.
-        """
-        arch, modality = told.get(tags.ARCH, ""), told.get(tags.MODALITY, "")
-        if not arch:
-            arch, modality = self._flavour(version)
-        label = f"{version.name} version {version.version}"
-        if modality not in MODALITIES:
-            raise ZooError(
-                f"{label}: expected the tag {tags.MODALITY} (text or image) beside recall.arch, "
-                f"got {modality or 'none'!r}"
-            )
-        recipe = _object(told, tags.RECIPE, label)
-        try:
-            Recipe().altered(recipe, f"{label}: tag {tags.RECIPE}")
-        except SettingError as error:
-            raise ZooError(str(error)) from error
-        return Member(
-            name=version.name,
-            version=str(version.version),
-            modality=modality,
-            arch=arch,
-            family=told.get(tags.FAMILY, ""),
-            parameters=_number(told.get(tags.PARAMETERS, "")),
-            available=told.get(tags.WEIGHTS) != "absent",
-            source_head=told.get(tags.SOURCE_HEAD) == "true",
-            config=_object(told, tags.CONFIG, label),
-            recipe=recipe,
-            cluster=told.get(tags.CLUSTER, ""),
-            representative=told.get(tags.REPRESENTATIVE) == "true",
-            tags=dict(told),
-            identity=f"{version.creation_timestamp}:{version.source}",
-        )
-
-    def _flavour(self, version: ModelVersion) -> tuple[str, str]:
-        """Architecture and modality of a model that MLflow's transformers flavour logged."""
-        label = f"{version.name} version {version.version}"
-        uri = f"models:/{version.name}/{version.version}"
-        try:
-            source = self._client.get_model_version_download_uri(version.name, version.version)
-            folder = mlflow.artifacts.download_artifacts(
-                artifact_uri=f"{source.rstrip('/')}/MLmodel", tracking_uri=self._client.tracking_uri
-            )
-            flavours = Model.load(folder).flavors
-        except Exception as error:
-            raise ZooError(
-                f"{label}: expected the tag recall.arch or an MLmodel file, found neither"
-            ) from error
-        flavour = flavours.get("transformers")
-        if flavour is None:
-            kinds = ", ".join(sorted(set(flavours) - {"python_function"})) or "python_function"
-            raise ZooError(
-                f"{label}: expected safetensors of the transformers flavour, got {kinds}: "
-                "nothing here unpickles; tag a version with recall.arch and log safetensors"
-            )
-        files = [
-            file.path
-            for file in mlflow.artifacts.list_artifacts(
-                artifact_uri=f"{source.rstrip('/')}/model", tracking_uri=self._client.tracking_uri
-            )
-        ]
-        if not any(file.endswith(".safetensors") for file in files):
-            pickled = next((f for f in files if f.endswith(_PICKLED)), "no weights")
-            raise ZooError(f"{label}: expected safetensors in {uri}, got {pickled}")
-        kind = flavour.get("pipeline_model_type") or flavour.get("instance_type") or "auto"
-        image = "image_processor" in str(flavour.get("components", "")) or "image" in str(
-            flavour.get("task", "")
-        )
-        return f"transformers/{kind}", "image" if image else "text"
-
-    def _tags(self, entry: ZooEntry) -> dict[str, str]:
-        digest = {tags.WEIGHTS_DIGEST: _digest(entry.folder)} if entry.folder else {}
-        told = {
-            tags.ARCH: arch_of(entry),
-            tags.MODALITY: entry.modality,
-            tags.FAMILY: entry.family,
-            tags.SOURCE: entry.source,
-            tags.SOURCE_HEAD: str(entry.source_head).lower(),
-            tags.NAMESPACE: self._namespace,
-            "recall.upstream": entry.upstream,
-            "recall.licence": entry.licence,
-            tags.WEIGHTS: "present" if entry.rebuild else "",  # an import said absent
-            tags.REBUILD: entry.rebuild,
-            tags.PARAMETERS: str(entry.parameters or ""),
-            tags.GMACS: f"{entry.gmacs:.4g}" if entry.gmacs else "",
-            tags.INPUT_SIZE: str(entry.input_size or ""),
-            tags.CONFIG: json.dumps(dict(entry.config), sort_keys=True),
-            tags.RECIPE: json.dumps(dict(entry.recipe), sort_keys=True),
-            **digest,
-        }
-        return {key: value for key, value in told.items() if value not in ("", "{}")}
-
     def _logged(self, entry: ZooEntry) -> str:
         """Id of a local folder of weights, logged so that every machine can have them."""
         experiment = ensure_experiment(self._client, f"{self._namespace}/zoo")
@@ -352,23 +255,6 @@ def _expectation(newcomer: Newcomer) -> dict[str, str]:
     }
 
 
-def _number(text: str) -> int | None:
-    """A tag that holds a number; tags are anybody's to write."""
-    return int(text) if text.isdigit() else None
-
-
-def _object(told: Mapping[str, str], tag: str, label: str) -> dict[str, object]:
-    """A tag that holds a JSON object; tags are anybody's to write."""
-    text = told.get(tag, "{}")
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise ZooError(f"{label}: tag {tag}: expected a JSON object, got {text!r}")
-    return value
-
-
 def _weights_in(folder: Path) -> Path:
     """The folder of weights in what was downloaded: a winner is a served model around them."""
     if not (folder / "MLmodel").exists():
@@ -385,55 +271,3 @@ def _pages(search: Callable[..., Any]) -> Iterator[Any]:
         token = page.token
         if not token:
             return
-
-
-def arch_of(entry: ZooEntry) -> str:
-    """Library and architecture, as far as the entry says it without a look at the weights."""
-    if entry.arch:
-        return entry.arch
-    scheme, _, rest = entry.source.partition(":/")
-    if scheme == "timm":
-        return f"timm/{rest.partition('@')[0].partition('.')[0]}"
-    if entry.folder is not None and (entry.folder / "config.json").exists():
-        described = json.loads((entry.folder / "config.json").read_text())
-        if "architecture" in described:
-            return f"timm/{described['architecture']}"
-        return f"transformers/{described.get('model_type', 'auto')}"
-    if entry.folder is not None:
-        raise ZooError(
-            f"{entry.title}: expected config.json in {entry.folder}, or the key arch "
-            "(timm/<architecture>) in the zoo file"
-        )
-    return f"transformers/{entry.family or 'auto'}"
-
-
-def _digest(folder: Path) -> str:
-    """Sixteen characters over config and weights of a local folder.
-
-    Raises:
-        ZooError: no such folder, or nothing but pickles in it.
-    """
-    if not folder.is_dir():
-        raise ZooError(
-            f"{folder}: expected a folder with safetensors, there is none; a hub model is written "
-            "hf:/org/name"
-        )
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        pickled = _first_pickled(folder.iterdir())
-        raise ZooError(
-            f"{folder}: expected safetensors, got {pickled}: nothing here unpickles; save it with "
-            "save_pretrained(folder, safe_serialization=True)"
-        )
-    state = hashlib.sha256()
-    for file in [*files, folder / "config.json"]:
-        if file.exists():
-            state.update(file.name.encode())
-            with file.open("rb") as stream:
-                while block := stream.read(1 << 20):
-                    state.update(block)
-    return state.hexdigest()[:16]
-
-
-def _first_pickled(files: Iterable[Path]) -> str:
-    return next((f.name for f in sorted(files) if f.suffix in _PICKLED), "no weights")

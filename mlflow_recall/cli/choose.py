@@ -169,8 +169,8 @@ def explain(
     model, options["minimize"] = _explained_model(model, options["minimize"])
     from mlflow_recall.adapters.terminal import Terminal
     from mlflow_recall.workflows.advice import explain as explained
+    from mlflow_recall.workflows.prospect import survey
     from mlflow_recall.workflows.recall import recall as run
-    from mlflow_recall.workflows.recall import survey
     from mlflow_recall.workflows.recommend import recommend_tables
 
     if options["history"]:

@@ -11,7 +11,7 @@ from mlflow_recall.cli.options import EXAMPLE, RECIPE_FIELDS, THE_METRIC
 from mlflow_recall.errors import SettingError, unknown
 
 if TYPE_CHECKING:
-    from mlflow_recall.adapters.datasets import DatasetSpec
+    from mlflow_recall.adapters.dataset_spec import DatasetSpec
     from mlflow_recall.config import RecallConfig, RecommendConfig
     from mlflow_recall.core.budget import Budget
     from mlflow_recall.core.constraints import Constraints
@@ -28,7 +28,7 @@ def is_example(dataset: str) -> bool:
 
 def spec(options: Mapping[str, Any]) -> DatasetSpec:
     """The target; ``example`` and ``example:NAME`` are those that ship."""
-    from mlflow_recall.adapters.datasets import DatasetSpec
+    from mlflow_recall.adapters.dataset_spec import DatasetSpec
 
     if is_example(options["dataset"]):
         target = shipped(options["dataset"])

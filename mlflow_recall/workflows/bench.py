@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 
 from mlflow import MlflowClient
 
-from mlflow_recall.adapters.datasets import DatasetSpec
+from mlflow_recall.adapters.dataset_spec import DatasetSpec
 from mlflow_recall.core.records import Dataset, Member
 from mlflow_recall.errors import SettingError
 from mlflow_recall.ports import (

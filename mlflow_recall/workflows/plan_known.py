@@ -7,11 +7,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from mlflow_recall.adapters.datasets import DatasetSpec
+from mlflow_recall.adapters.dataset_spec import DatasetSpec
 from mlflow_recall.adapters.defaults import read_defaults
 from mlflow_recall.config import PlanConfig, RecallConfig
 from mlflow_recall.core.advice import Advice, Wish
-from mlflow_recall.core.cold_start import described
 from mlflow_recall.core.curves import Curves
 from mlflow_recall.core.history import usable
 from mlflow_recall.core.matrix import PerformanceMatrix
@@ -25,7 +24,7 @@ from mlflow_recall.errors import HistoryError
 from mlflow_recall.ports import Tables
 from mlflow_recall.workflows.bench import Bench
 from mlflow_recall.workflows.probing import measured_probe
-from mlflow_recall.workflows.recall import survey
+from mlflow_recall.workflows.prospect import survey
 from mlflow_recall.workflows.recommend import recommend_tables, survey_zoo
 
 
@@ -91,14 +90,8 @@ def of_target(config: PlanConfig, target: DatasetSpec, bench: Bench) -> Known:
         bench,
     )
     modality = prospect.dataset.modality
-    evidence = Evidence(
-        prospect.matrix,
-        prospect.clustering,
-        model_features=described([prospect.members[m] for m in prospect.matrix.models]),
-        provisional={each.model: each.strength for each in prospect.newcomers},
-    )
     return Known(
-        evidence,
+        prospect.evidence,
         _wish(config, bench, modality),
         prospect.usable.records,
         prospect.usable.recipes,

@@ -15,46 +15,23 @@ from mlflow_recall.adapters.recorded import classes_of
 from mlflow_recall.config import RecallConfig
 from mlflow_recall.core.advice import Advice, Wish, advise
 from mlflow_recall.core.arrays import FloatArray
-from mlflow_recall.core.clustering import Clustering, cluster, regroup
-from mlflow_recall.core.cold_start import Newcomer, described, joined
 from mlflow_recall.core.defaults import Defaults
-from mlflow_recall.core.history import Usable, usable
 from mlflow_recall.core.labels import label_distances
-from mlflow_recall.core.matrix import PerformanceMatrix
 from mlflow_recall.core.probing import SCORELESS
 from mlflow_recall.core.recommend import Evidence
-from mlflow_recall.core.records import Dataset, Member
 from mlflow_recall.core.scores import base_of, known_scores
-from mlflow_recall.core.truth import Truth, truth
-from mlflow_recall.errors import SettingError, ZooError
+from mlflow_recall.errors import SettingError
 from mlflow_recall.ports import Probe
 from mlflow_recall.workflows.advice import advice_rows, log_advice
-from mlflow_recall.workflows.bench import Bench, chosen
+from mlflow_recall.workflows.bench import Bench
 from mlflow_recall.workflows.encoder import encoder_of
-from mlflow_recall.workflows.newcomers import expected
 from mlflow_recall.workflows.probing import LEAST, SCORES, probe, scores_of, task_of
+from mlflow_recall.workflows.prospect import Prospect, survey
 
 #: recommenders that know how the classes of datasets are called
 _READS_LABELS = {"linear", "factorization"}
 #: recommenders that say nothing without scores; the history ranks in their place
 _NEEDS_SCORES = {"interleaved", "paper", "paper_code"}
-
-
-@dataclass(frozen=True, eq=False)
-class Prospect:
-    """All that is known about the target before anything is computed on it."""
-
-    dataset: Dataset
-    #: members that can be trained, by name
-    members: Mapping[str, Member]
-    usable: Usable
-    #: (m, d) history of the eligible members, NaN rows for those without
-    matrix: PerformanceMatrix
-    clustering: Clustering
-    #: members without a history, by whom they are like
-    newcomers: Sequence[Newcomer] = ()
-    #: what brute force reached on the target, where somebody has done it; nothing else reads it
-    truth: Truth | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,71 +67,6 @@ class Recalled:
         return " and ".join(names) + (f" with {', '.join(self.scores)}" if self.scores else "")
 
 
-def survey(config: RecallConfig, bench: Bench) -> Prospect:
-    """Read everything, compute nothing, write nothing: what is wrong shows here.
-
-    Raises:
-        RecallError: the dataset, the zoo or the history cannot serve.
-    """
-    dataset = bench.prepare(config.dataset)
-    everyone = bench.registry.members(bench.voice.say)
-    recorded = bench.history.records(config.metric)
-    records = usable(
-        recorded,
-        dataset.modality,
-        members=everyone,
-        target=dataset.digest,
-    )
-    for note in records.notes:
-        bench.voice.say(f"note: {note}")
-    eligible = [m for m in everyone if m.modality == dataset.modality and m.available]
-    absent = [m for m in everyone if m.modality == dataset.modality and not m.available]
-    if absent:
-        bench.voice.say(_without_weights(absent))
-    if not eligible:
-        raise ZooError(
-            f"registry: expected models of modality {dataset.modality}, got none: register some "
-            "with `mlflow-recall register -P zoo=FILE`"
-        )
-    eligible, refused = config.constraints.split(chosen(eligible, config.models))
-    if not eligible:
-        raise SettingError(
-            f"constraints: expected at least one model that fulfils them, got none of "
-            f"{len(refused)}: {next(iter(refused))}: {next(iter(refused.values()))}"
-        )
-    for name, why in refused.items():
-        bench.voice.say(f"note: {name} is left out: {why}")
-    matrix = PerformanceMatrix.of(records.records).take(m.name for m in eligible)
-    if np.isnan(matrix.mean).all():
-        raise SettingError(
-            f"history: expected benchmark runs of {eligible[0].name} or another of the "
-            f"{len(eligible)} eligible models, got none: run `mlflow-recall benchmark` first"
-        )
-    clustering = _clustering(matrix, eligible, config.metric, bench)
-    new = expected(matrix, clustering, eligible, config.metric)
-    for each in new:
-        bench.voice.say(
-            f"note: {each.model} has no history yet: taken to be like {each.like}, by "
-            f"{each.known_by}"
-        )
-    return Prospect(
-        dataset,
-        {m.name: m for m in eligible},
-        records,
-        matrix,
-        joined(clustering, new),
-        new,
-        truth(recorded, dataset.digest, everyone),
-    )
-
-
-def _without_weights(absent: Sequence[Member]) -> str:
-    names = ", ".join(member.name for member in absent)
-    remedies = {member.tags[tags.REBUILD] for member in absent if tags.REBUILD in member.tags}
-    some = f"; made again by e.g. `{min(remedies)}`" if remedies else ""
-    return f"note: {len(absent)} models have a history but no weights here: {names}{some}"
-
-
 def recall(config: RecallConfig, prospect: Prospect, bench: Bench) -> Recalled:
     """Probe the representatives, rank everyone, pick the set to train."""
     started = time.perf_counter()
@@ -167,16 +79,13 @@ def recall(config: RecallConfig, prospect: Prospect, bench: Bench) -> Recalled:
     label_distance = _label_distance(config, wish, prospect, bench)
     probes = {} if blind else _probe(config, prospect, bench, left_out)
     scores = _scores(config, probes, left_out)
-    evidence = Evidence(
-        prospect.matrix,
-        prospect.clustering,
+    evidence = replace(
+        prospect.evidence,
         scores={
             name: np.array([values.get(model, np.nan) for model in prospect.matrix.models])
             for name, values in scores.items()
         },
-        model_features=described([prospect.members[m] for m in prospect.matrix.models]),
         label_distance=label_distance,
-        provisional={each.model: each.strength for each in prospect.newcomers},
     )
     if not scores and not blind:
         notes.append(
@@ -248,30 +157,6 @@ def log_recall(recalled: Recalled, run: OpenRun) -> None:
 def _tag(what: str) -> str:
     """Names of tags take letters, digits and a few signs."""
     return "".join(c if c.isalnum() or c in "_-./" else "_" for c in what)
-
-
-def _clustering(
-    matrix: PerformanceMatrix, eligible: Sequence[Member], metric: str, bench: Bench
-) -> Clustering:
-    """The clusters that the registry's tags tell; anew where somebody has none."""
-    tagged = {
-        m.name: m.cluster
-        for m in eligible
-        if m.cluster
-        and m.tags.get(tags.CLUSTER_METRIC) == metric
-        and m.tags.get(tags.PROVISIONAL) != "true"
-    }
-    measured = [
-        name for name, mean in zip(matrix.models, matrix.mean, strict=True) if not np.isnan(mean)
-    ]
-    if all(name in tagged for name in measured):
-        return regroup(matrix, tagged)
-    missing = sum(name not in tagged for name in measured)
-    bench.voice.say(
-        f"note: {missing} of {len(measured)} models have no cluster by {metric}: clustered anew "
-        "for this recall; `mlflow-recall cluster` keeps it"
-    )
-    return cluster(matrix, prefix=eligible[0].modality)
 
 
 def _probe(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from mlflow_recall.adapters.entries import arch_of
 from mlflow_recall.adapters.manifests import ZooEntry
-from mlflow_recall.adapters.registry import MlflowRegistry, Registered, arch_of
+from mlflow_recall.adapters.registry import MlflowRegistry, Registered
 from mlflow_recall.adapters.zoo.size import config_folder, size_of
 from mlflow_recall.errors import ZooError
 from mlflow_recall.ports import Voice

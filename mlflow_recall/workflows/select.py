@@ -15,8 +15,9 @@ from mlflow_recall.core.policies import Past, Settings
 from mlflow_recall.core.recipes import Recipe
 from mlflow_recall.workflows.bench import Bench
 from mlflow_recall.workflows.benchmark import recipe_of
+from mlflow_recall.workflows.prospect import survey
 from mlflow_recall.workflows.race import Race
-from mlflow_recall.workflows.recall import Recalled, log_recall, recall, survey
+from mlflow_recall.workflows.recall import Recalled, log_recall, recall
 from mlflow_recall.workflows.selection import Job, Plan, Selected, log_selection
 from mlflow_recall.workflows.winner import registered, tested, trained_on_all
 

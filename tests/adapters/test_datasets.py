@@ -14,8 +14,8 @@ import pytest
 from PIL import Image
 from tiny import CLASSES, tiny_images, tiny_texts
 
+from mlflow_recall.adapters.dataset_spec import DatasetSpec
 from mlflow_recall.adapters.datasets import (
-    DatasetSpec,
     complete,
     decode,
     prepare,

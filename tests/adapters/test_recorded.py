@@ -10,7 +10,8 @@ import pytest
 from tiny import tiny_texts
 
 from mlflow_recall.adapters import tags
-from mlflow_recall.adapters.datasets import DatasetSpec, prepare, prepared
+from mlflow_recall.adapters.dataset_spec import DatasetSpec
+from mlflow_recall.adapters.datasets import prepare, prepared
 from mlflow_recall.adapters.recorded import again, classes_of, described
 from mlflow_recall.adapters.run_records import record_of
 from mlflow_recall.core.records import Dataset, Record

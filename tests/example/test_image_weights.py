@@ -16,7 +16,8 @@ from safetensors.torch import load_file
 from tiny import tiny_images
 
 from mlflow_recall.adapters import zoo
-from mlflow_recall.adapters.datasets import DatasetSpec, prepare
+from mlflow_recall.adapters.dataset_spec import DatasetSpec
+from mlflow_recall.adapters.datasets import prepare
 from mlflow_recall.adapters.manifests import read_zoo
 from mlflow_recall.core.recipes import Recipe
 from mlflow_recall.core.records import Dataset, Member

@@ -28,7 +28,7 @@ from prepared import (
 )
 
 from mlflow_recall.adapters import tags
-from mlflow_recall.adapters.datasets import DatasetSpec
+from mlflow_recall.adapters.dataset_spec import DatasetSpec
 from mlflow_recall.adapters.manifests import read_benchmarks, read_zoo
 from mlflow_recall.adapters.ownership import sweep
 from mlflow_recall.config import BenchmarkConfig

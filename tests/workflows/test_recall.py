@@ -23,7 +23,8 @@ from mlflow_recall.core.scores import with_depth
 from mlflow_recall.errors import SettingError, ZooError
 from mlflow_recall.ports import Probe, ProbeTask, Progress
 from mlflow_recall.workflows.bench import Bench
-from mlflow_recall.workflows.recall import Recalled, recall, recall_run, survey
+from mlflow_recall.workflows.prospect import survey
+from mlflow_recall.workflows.recall import Recalled, recall, recall_run
 
 
 class AlteredRegistry(MlflowRegistry):

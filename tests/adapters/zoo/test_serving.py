@@ -25,7 +25,8 @@ from PIL import Image
 from tiny import tiny_bert, tiny_images, tiny_texts, tiny_timm
 
 from mlflow_recall.adapters import zoo
-from mlflow_recall.adapters.datasets import DatasetSpec, prepare, split_of
+from mlflow_recall.adapters.dataset_spec import DatasetSpec
+from mlflow_recall.adapters.datasets import prepare, split_of
 from mlflow_recall.adapters.zoo import huggingface, serving, timm
 from mlflow_recall.core.recipes import Recipe
 from mlflow_recall.core.records import Dataset, Member

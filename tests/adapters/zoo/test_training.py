@@ -17,7 +17,8 @@ from safetensors.torch import load_file, save_file
 from tiny import CLASSES, tiny_bert, tiny_images, tiny_texts, tiny_timm
 
 from mlflow_recall.adapters import zoo
-from mlflow_recall.adapters.datasets import DatasetSpec, prepare, split_of
+from mlflow_recall.adapters.dataset_spec import DatasetSpec
+from mlflow_recall.adapters.datasets import prepare, split_of
 from mlflow_recall.adapters.zoo import training
 from mlflow_recall.core.metrics import METRICS
 from mlflow_recall.core.recipes import Recipe
