@@ -13,8 +13,11 @@ from scipy.special import ndtr
 from mlflow_recall.core.arrays import FloatArray
 from mlflow_recall.core.policies.past import Past
 
-#: recorded datasets that draws are taken from, and that suffice when all have every candidate
-_NEIGHBOURS = 16
+#: recorded datasets that draws are taken from, that suffice when all have every candidate, and
+#: below which nothing tells who complements whom
+ENOUGH = 16
+#: share of the recorded datasets that are near where there are not many: all would be no choice
+_NEAR = 2 / 3
 #: recorded datasets below which nothing is foretold
 _LEAST = 4
 #: records below which a candidate is taken to converge like the others
@@ -96,7 +99,7 @@ def ends_on_record(past: Past, models: tuple[str, ...]) -> Draws | None:
     ends = past.rows(models, past.curves.ends)
     measured = ~np.isnan(ends)
     whole = measured.all(axis=0)
-    if whole.sum() < _NEIGHBOURS:
+    if whole.sum() < ENOUGH:
         whole = measured[(measured.sum(axis=1) >= _LEAST).argmax()]
     if whole.sum() < _LEAST:
         return None
@@ -113,9 +116,10 @@ def foretold(past: Past, models: tuple[str, ...], now: FloatArray, stage: int) -
     by the whole difference of the cohort's level, and by the share of the difference of a model's
     gap to that level which has lasted to the end in the history (least squares, pooled over models,
     in [0, 1]). Datasets weigh the less the more the cohort's scores at this stage differ there
-    (Epanechnikov's kernel to the 16th nearest); those that have every candidate are used alone
-    where there are enough. Candidates with fewer than two records are taken to converge
-    like the cohort's average, give or take what the others vary by.
+    (Epanechnikov's kernel to the 16th nearest, or over the nearer two thirds of fewer than 24);
+    those that have every candidate are used alone where there are enough. Candidates with fewer
+    than two records are taken to converge like the cohort's average, give or take what the others
+    vary by.
 
     Args:
         past: recorded curves.
@@ -150,16 +154,14 @@ def _usable(measured: NDArray[np.bool_]) -> NDArray[np.bool_]:
     count = measured.sum(axis=0)
     known = int(measured.any(axis=1).sum())
     whole = (count == known) & (count > 0)
-    found: NDArray[np.bool_] = (
-        whole if whole.sum() >= _NEIGHBOURS else count >= max(1, min(2, known))
-    )
+    found: NDArray[np.bool_] = whole if whole.sum() >= ENOUGH else count >= max(1, min(2, known))
     return found
 
 
 def _kernel(squared: FloatArray) -> FloatArray:
     """(s,) weights of datasets at these squared distances."""
-    farthest = np.partition(squared, min(_NEIGHBOURS, len(squared)) - 1)
-    reach = farthest[min(_NEIGHBOURS, len(squared)) - 1] + 1e-18
+    last = min(ENOUGH, math.ceil(_NEAR * len(squared))) - 1
+    reach = np.partition(squared, last)[last] + 1e-18
     # the floor lets a draw count that is the only one of its candidate
     kernel: FloatArray = np.maximum(0.0, 1.0 - squared / reach) + 1e-9
     return kernel

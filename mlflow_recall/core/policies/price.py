@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from mlflow_recall.core.arrays import FloatArray
-from mlflow_recall.core.policies.draws import Draws, ends_on_record, foretold
+from mlflow_recall.core.policies.draws import ENOUGH, Draws, ends_on_record, foretold
 from mlflow_recall.core.policies.halving import halving
 from mlflow_recall.core.policies.past import Past
 from mlflow_recall.core.policies.verdict import Cohort, Settings, Verdict, stage_of
@@ -60,7 +60,8 @@ def first(ranking: Sequence[str], past: Past, settings: Settings) -> tuple[str, 
     The first of the ranking, and then in turn the next of the ranking and whoever raises the
     expected best of the recorded final scores most, while some candidate raises it by more than
     ``settings.price`` times the epochs that it is expected to cost. The turns are a hedge: the
-    recorded scores know who complements whom, the ranking knows the target.
+    recorded scores know who complements whom, the ranking knows the target. Fewer than sixteen
+    datasets do not know that, so there it is always the next of the ranking.
 
     Args:
         ranking: names, best first.
@@ -78,7 +79,8 @@ def first(ranking: Sequence[str], past: Past, settings: Settings) -> tuple[str, 
     draws = ends_on_record(past, names)
     if draws is None:
         return names
-    chosen, _ = _greedy(draws, 0, settings.price * _epochs(settings.stages), _in_turn)
+    pick = _in_turn if draws.ends.shape[1] >= ENOUGH else _next
+    chosen, _ = _greedy(draws, 0, settings.price * _epochs(settings.stages), pick)
     return tuple(names[i] for i in sorted(chosen))
 
 
@@ -92,10 +94,14 @@ def _epochs(stages: int) -> float:
     return 1.0 + _SHARE * (stages - 1)
 
 
+def _next(raises: FloatArray, chosen: Sequence[int]) -> int:
+    """The first that is left."""
+    return int(np.setdiff1d(np.arange(len(raises)), chosen)[0])
+
+
 def _in_turn(raises: FloatArray, chosen: Sequence[int]) -> int:
     """The first that is left and who raises the best most, by turns."""
-    left = np.setdiff1d(np.arange(len(raises)), chosen)
-    return int(left[0] if len(chosen) % 2 else raises.argmax())
+    return _next(raises, chosen) if len(chosen) % 2 else _most(raises, chosen)
 
 
 def _most(raises: FloatArray, _: Sequence[int]) -> int:

@@ -288,6 +288,29 @@ def test_the_ranking_and_the_record_take_turns() -> None:
     assert first(ranking, known, Settings(STAGES, price=0.01)) == ("m0", "new", "m3")
 
 
+def test_a_thin_record_does_not_tell_who_complements_whom() -> None:
+    """The same on 12 datasets: what it is worth to go on is counted, who does is the ranking's."""
+    known = rising([0.6] * 12, [0.5] * 12, [0.4] * 12, [0.5] * 6 + [0.9] * 6, by=0.1)
+    ranking = ["m0", "new", "m1", "m2", "m3"]
+
+    assert first(ranking, known, Settings(STAGES, price=0.01)) == ("m0", "new", "m1", "m2", "m3")
+    assert first(ranking, known, Settings(STAGES, price=0.2)) == ("m0",)
+
+
+def test_of_few_datasets_the_nearer_two_thirds_decide() -> None:
+    """Of 9 the worse of the two overtakes on 5, and on the 4 that look otherwise it does not."""
+    alike = np.array([[0.5], [0.4]]) + np.linspace(0, 0.01, 5)
+    other = np.array([[0.9], [0.1]]) + np.linspace(0, 0.01, 4)
+    scores = np.repeat(np.hstack([alike, other])[:, :, None], STAGES, axis=2)
+    known = past(scores, np.hstack([alike + np.array([[0.0], [0.3]]), other]))
+
+    draws = foretold(known, ("m0", "m1"), np.array([0.5, 0.4]), 1)
+
+    assert draws is not None
+    assert (draws.weights[0] > 1e-3).sum() == 5
+    assert left({"m0": [0.5], "m1": [0.4]}, known, Settings(STAGES)) == ["m1"]
+
+
 def test_one_collapse_is_no_lottery_ticket() -> None:
     """m1 is worse by 0.1 but on one dataset of 20, where m0 collapses; m2 to m5 vary by 0.02."""
     rng = np.random.default_rng(13)
