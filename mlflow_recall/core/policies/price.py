@@ -61,7 +61,7 @@ def first(ranking: Sequence[str], past: Past, settings: Settings) -> tuple[str, 
     expected best of the recorded final scores most, while some candidate raises it by more than
     ``settings.price`` times the epochs that it is expected to cost. The turns are a hedge: the
     recorded scores know who complements whom, the ranking knows the target. Fewer than sixteen
-    datasets do not know that, so there it is always the next of the ranking.
+    datasets tell no more than how many are worth it, so there it is the first of the ranking.
 
     Args:
         ranking: names, best first.
@@ -79,9 +79,9 @@ def first(ranking: Sequence[str], past: Past, settings: Settings) -> tuple[str, 
     draws = ends_on_record(past, names)
     if draws is None:
         return names
-    pick = _in_turn if draws.ends.shape[1] >= ENOUGH else _next
-    chosen, _ = _greedy(draws, 0, settings.price * _epochs(settings.stages), pick)
-    return tuple(names[i] for i in sorted(chosen))
+    chosen, _ = _greedy(draws, 0, settings.price * _epochs(settings.stages), _in_turn)
+    thin = draws.ends.shape[1] < ENOUGH
+    return names[: len(chosen)] if thin else tuple(names[i] for i in sorted(chosen))
 
 
 def _check(settings: Settings) -> None:
@@ -94,14 +94,10 @@ def _epochs(stages: int) -> float:
     return 1.0 + _SHARE * (stages - 1)
 
 
-def _next(raises: FloatArray, chosen: Sequence[int]) -> int:
-    """The first that is left."""
-    return int(np.setdiff1d(np.arange(len(raises)), chosen)[0])
-
-
 def _in_turn(raises: FloatArray, chosen: Sequence[int]) -> int:
     """The first that is left and who raises the best most, by turns."""
-    return _next(raises, chosen) if len(chosen) % 2 else _most(raises, chosen)
+    left = np.setdiff1d(np.arange(len(raises)), chosen)
+    return int(left[0] if len(chosen) % 2 else raises.argmax())
 
 
 def _most(raises: FloatArray, _: Sequence[int]) -> int:
