@@ -467,7 +467,7 @@ def test_a_wrong_benchmark_file_is_one_line(
         (["recommend", "--models", "gpt-9"], ["text--tiny-0", "'gpt-9'"]),
         (["recommend", "--confidence", "2"], ["confidence: expected a share", "got 2"]),
         (["recommend", "--max-params", "big"], ["max_params: expected a number", "'big'"]),
-        (["recommend", "--where", "family=huge"], ["fulfil the constraints, got none of"]),
+        (["recommend", "--where", "family=huge"], ["that fulfil them, got none of"]),
         (["recommend", "--modality", "smell"], ["modality 'smell'", "text"]),
         (["recommend", "--history", "/nowhere"], ["/nowhere: expected matrix.csv"]),
         (["explain", "unicorn", "--dataset", "absent.csv"], ["absent.csv"]),
