@@ -11,7 +11,7 @@ import numpy as np
 from mlflow_recall.core.arrays import FloatArray, IntArray
 from mlflow_recall.core.clustering import Clustering
 from mlflow_recall.core.matrix import PerformanceMatrix
-from mlflow_recall.core.recommend.evidence import Column
+from mlflow_recall.core.recommend.evidence import Column, Evidence
 from mlflow_recall.core.records import Member
 
 #: all that is known of a model that was never scored
@@ -108,6 +108,28 @@ def by_features(distance: FloatArray, strength: FloatArray, measured: IntArray) 
     weight = similarity / max(1e-12, float(similarity.sum()))
     expected = float(weight @ strength[measured[order]]) * float(similarity.mean())
     return Nearest(int(measured[order[0]]), expected)
+
+
+def evidence_of(
+    matrix: PerformanceMatrix,
+    clustering: Clustering,
+    members: Sequence[Member],
+    found: Sequence[Newcomer],
+) -> Evidence:
+    """What ranks members before anybody has looked at the target.
+
+    Args:
+        matrix: the rows are those of ``members``.
+        clustering: the newcomers ``joined``.
+        members: everyone, in the order of the matrix.
+        found: those without a history.
+    """
+    return Evidence(
+        matrix,
+        clustering,
+        model_features=described(members),
+        provisional={each.model: each.strength for each in found},
+    )
 
 
 def described(members: Sequence[Member]) -> dict[str, Column]:

@@ -10,7 +10,7 @@ import numpy as np
 from mlflow_recall.adapters import tags
 from mlflow_recall.config import RecallConfig
 from mlflow_recall.core.clustering import Clustering, cluster, regroup
-from mlflow_recall.core.cold_start import Newcomer, described, joined
+from mlflow_recall.core.cold_start import Newcomer, evidence_of, joined
 from mlflow_recall.core.history import Usable, usable
 from mlflow_recall.core.matrix import PerformanceMatrix
 from mlflow_recall.core.recommend import Evidence
@@ -40,12 +40,8 @@ class Prospect:
     @property
     def evidence(self) -> Evidence:
         """What ranks the members before anybody has looked at the target."""
-        return Evidence(
-            self.matrix,
-            self.clustering,
-            model_features=described([self.members[model] for model in self.matrix.models]),
-            provisional={each.model: each.strength for each in self.newcomers},
-        )
+        members = [self.members[model] for model in self.matrix.models]
+        return evidence_of(self.matrix, self.clustering, members, self.newcomers)
 
 
 def survey(config: RecallConfig, bench: Bench) -> Prospect:

@@ -14,7 +14,7 @@ from mlflow_recall.config import RecommendConfig
 from mlflow_recall.core.advice import Advice, advise
 from mlflow_recall.core.arrays import FloatArray
 from mlflow_recall.core.clustering import cluster, unclustered
-from mlflow_recall.core.cold_start import described, joined
+from mlflow_recall.core.cold_start import evidence_of, joined
 from mlflow_recall.core.history import Usable, usable
 from mlflow_recall.core.matrix import PerformanceMatrix
 from mlflow_recall.core.recommend import Evidence
@@ -77,12 +77,7 @@ def survey_zoo(config: RecommendConfig, bench: Bench, *, trainable: bool = False
     matrix = PerformanceMatrix.of(kept.records).take(member.name for member in wanted)
     clustering = cluster(matrix, prefix=modality) if _clusterable(matrix) else unclustered()
     new = expected(matrix, clustering, wanted, config.metric)
-    evidence = Evidence(
-        matrix,
-        joined(clustering, new),
-        model_features=described(wanted),
-        provisional={each.model: each.strength for each in new},
-    )
+    evidence = evidence_of(matrix, joined(clustering, new), wanted, new)
     return Survey(evidence, wanted, kept, modality, refused)
 
 
