@@ -7,6 +7,9 @@ members made of them, `build` prepares the datasets, and `targets/` holds the on
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
+#: the export, and by which metric its tables compare
+HISTORY = FOLDER / "history"
+METRIC = "accuracy"
 #: datasets whose records say how good a selection was; clusters are made without them
 TARGETS = (
     *("debate_speaker", "docstrings", "foldoc", "rt_sentiment"),

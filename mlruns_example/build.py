@@ -7,54 +7,24 @@ made by the product's own commands, see `history`.
 from __future__ import annotations
 
 import csv
-import json
 import shutil
-import subprocess
-import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from pathlib import Path
 
 import click
 import yaml
 
-from mlflow_recall_example import FOLDER, image_weights, images, report, texts
+from mlflow_recall_example import FOLDER, HISTORY, cells, image_weights, images, report, texts
+from mlflow_recall_example.cells import INPUT_SIZES, SHIPPED
 from mlflow_recall_example.draw import SIZES, Dataset, pack_images, write_images, write_texts
 from mlflow_recall_example.packages import ExampleError
 
-#: the targets that ship
-SHIPPED = {"text": "docstrings", "image": "script_id"}
 SHIPPED_SIZES = {"train": 400, "validation": 200, "test": 400}
 DATASETS: Mapping[str, Dataset] = {**texts.DATASETS, **images.DATASETS}
 #: folder of the benchmark sets that ship, because their source changes
 FROZEN = FOLDER / "frozen"
-ZOOS = ("zoo.yaml", "image_zoo.yaml")
-NAMESPACE = ("--namespace", "recall/example")
-#: of every fine-tuning in the history; the rest comes from the family's defaults
-RECIPE = ("--epochs", "5", "--train-samples", "500", "--eval-samples", "300")
-INPUT_SIZES = {"text": "48", "image": "64"}
-#: benchmark cells that are trained again with other seeds, for the noise floor: models x datasets
-REPEATED = {
-    "text": (
-        ("minilm-l6", "minilm-l2", "paraphrase-l3", "sre-l3", "e5-l4", "bert-tiny-scratch"),
-        ("wordnet_supersense", "emoji_group", "name_gender", "roget_topic"),
-    ),
-    "image": (
-        (
-            "effnet-lite0",
-            "mobilenetv2-dogs",
-            "mobilenetv1-face",
-            "mobilenetv2-pose",
-            "mobilenetv2-dogs-captcha",
-            "resnet10t-scratch",
-        ),
-        ("digits8", "clipart", "emoji_twitter", "textile"),
-    ),
-}
-#: of the repeats, and of the brute force on the targets, so that a selection is judged three times;
-#: everything is trained with seed 0
-MORE_SEEDS = ("1", "2")
 
 
 def write(name: str, cache: Path, folder: Path) -> int:
@@ -131,7 +101,7 @@ def train(only: tuple[str, ...], cache: Path | None) -> None:
 
 @main.command()
 @_SETS
-@click.option("--to", default=FOLDER / "history", type=FOLDERS, help="Folder of the export.")
+@click.option("--to", default=HISTORY, type=FOLDERS, help="Folder of the export.")
 @click.option("--modality", type=click.Choice(sorted(INPUT_SIZES)), help="Both if not given.")
 @click.option("--workers", default=2, show_default=True, help="Fine-tunings at once.")
 def history(folder: Path, to: Path, modality: str | None, workers: int) -> None:
@@ -142,63 +112,53 @@ def history(folder: Path, to: Path, modality: str | None, workers: int) -> None:
     """
     try:
         if (to / "runs.jsonl").is_file():
-            _recall("history", "import", "--from", str(to))
-        for zoo in ZOOS:
-            _recall("register", "--zoo", str(FOLDER / zoo))
+            cells.import_history(to)
+        cells.register_members()
     except ExampleError as error:
         raise click.ClickException(str(error)) from error
     work = {
-        " ".join((file.name, *options)): (file, (*options, "--input-size", INPUT_SIZES[kind]))
+        " ".join((file.name, *options)): (file, kind, options)
         for kind in ((modality,) if modality else tuple(INPUT_SIZES))
-        for file, options in steps(folder, kind)
+        for file, options in cells.steps(folder, kind)
     }
-    _each(tuple(work), lambda step: _benchmark(*work[step], to, workers))
+    _each(tuple(work), lambda step: cells.benchmark(*work[step], to, workers))
 
 
-def steps(folder: Path, kind: str) -> Iterator[tuple[Path, tuple[str, ...]]]:
-    """The file of datasets and the options of each `benchmark` of one modality, in their order."""
-    models, sets = REPEATED[kind]
-    benchmarks = folder / f"benchmarks-{kind}.yaml"
-    repeated = ("--models", ",".join(f"*--{model}" for model in models), "--only", ",".join(sets))
-    targets: tuple[tuple[Path, tuple[str, ...]], ...] = (
-        (FOLDER / "targets" / "targets.yaml", ("--only", SHIPPED[kind])),
-        (folder / f"targets-{kind}.yaml", ()),
-    )
-    yield benchmarks, ()
-    yield from targets
-    for seed in MORE_SEEDS:
-        yield benchmarks, (*repeated, "--seed", seed)
-    for seed in MORE_SEEDS:
-        for file, options in targets:
-            yield file, (*options, "--seed", seed)
+@main.command()
+@click.argument("model")
+@click.argument("dataset")
+@click.option("--seed", default=0, show_default=True, help="Of the fine-tuning.")
+@click.option("--cache", type=FOLDERS, help="Folder of the packages; by default in our cache.")
+def cell(model: str, dataset: str, seed: int, cache: Path | None) -> None:
+    """Make one fine-tuning of the history again, and compare it with what is on record.
+
+    In a store of its own that is gone afterwards; its dataset is prepared for it. Fails where the
+    test scores differ by more than noise explains.
+    """
+    from mlflow_recall.cache import cache_folder
+
+    packages = _cache(cache or cache_folder("packages"))
+    try:
+        recorded, noise = cells.recorded(model, dataset, seed)
+        with tempfile.TemporaryDirectory() as scratch:
+            file = _listed(recorded.dataset, recorded.modality, packages, Path(scratch))
+            made = cells.made_again(recorded, seed, file, Path(scratch))
+    except ExampleError as error:
+        raise click.ClickException(str(error)) from error
+    again = cells.Again(recorded, made, noise)
+    click.echo(f"{model} on {dataset}, seed {seed}: {again.words}")
+    if again.far:
+        raise click.exceptions.Exit(1)
 
 
-def _benchmark(file: Path, options: tuple[str, ...], to: Path, workers: int) -> str:
-    """Every cell of a file of datasets, twenty at a time with an export after each."""
-    if not file.is_file():
-        raise ExampleError(
-            f"{file} is not there; run: python -m mlflow_recall_example.build datasets "
-            f"--to {file.parent}"
-        )
-    report = to / ".benchmark.json"
-    to.mkdir(parents=True, exist_ok=True)
-    while True:
-        _recall(
-            *("benchmark", "--datasets", str(file), *RECIPE, *options, "--limit", "20"),
-            *("--workers", str(workers), "--threads", "1", "--json", str(report)),
-        )
-        done = json.loads(report.read_text())
-        report.unlink()
-        if done["done"]:
-            _recall("history", "export", "--to", str(to))
-        if not done["left"] or not done["done"]:
-            return f"{done['done_before'] + len(done['done'])} of {done['cells']} cells"
-
-
-def _recall(*arguments: str) -> None:
-    command = [sys.executable, "-m", "mlflow_recall", *arguments, *NAMESPACE]
-    if code := subprocess.run(command, check=False).returncode:
-        raise ExampleError(f"`mlflow-recall {' '.join(arguments)}` failed with {code}, see above")
+def _listed(dataset: str, kind: str, packages: Path, folder: Path) -> Path:
+    """The YAML that lists a dataset, which is prepared in `folder` if it does not ship."""
+    if dataset in SHIPPED.values():
+        return Path(cells.SHIPPED_FILE)
+    write(dataset, packages, folder)
+    describe(folder)
+    what = "targets" if DATASETS[dataset].target else "benchmarks"
+    return folder / f"{what}-{kind}.yaml"
 
 
 @main.command("report")

@@ -20,10 +20,9 @@ from mlflow_recall.core.curves import Curves
 from mlflow_recall.core.history import usable
 from mlflow_recall.core.matrix import PerformanceMatrix
 from mlflow_recall.core.overview import Overview, overviews
-from mlflow_recall_example import FOLDER, TARGETS
+from mlflow_recall_example import FOLDER, HISTORY, METRIC, TARGETS
 from mlflow_recall_example.draw import Dataset
 
-METRIC = "accuracy"
 PICTURES = FOLDER / "pictures"
 README = FOLDER / "README.md"
 #: models whose curves can be told apart in one small picture: from the strongest to the weakest
@@ -32,7 +31,7 @@ DRAWN = 5
 
 def write(datasets: Mapping[str, Dataset]) -> Iterator[Path]:
     """Everything that follows from the history; yields the files as they are written."""
-    records = ExportHistory(FOLDER / "history").records(METRIC)
+    records = ExportHistory(HISTORY).records(METRIC)
     found = overviews(records, METRIC)
     PICTURES.mkdir(exist_ok=True)
     for each in found:

@@ -16,7 +16,7 @@ from mlflow_recall.core.planning.paces import Paces, paces
 from mlflow_recall.core.planning.rehearsal import recorded_targets, rehearse
 from mlflow_recall.core.planning.strategies import SIZES, Strategy, fitting, strategy
 from mlflow_recall.core.planning.subset import Subset, smallest_subset
-from mlflow_recall.core.policies import POLICIES, Settings
+from mlflow_recall.core.policies import POLICIES, Settings, caveat
 from mlflow_recall.core.probing import Probing
 from mlflow_recall.core.recommend import recommender
 from mlflow_recall.core.records import Dataset
@@ -189,6 +189,9 @@ class _Offers:
                 "no curves are recorded: policies cost at most these epochs, and are taken to find "
                 "the best of their candidates"
             )
+        elif self._known.curves is not None:
+            count = len(self._known.curves.datasets)
+            notes += filter(None, (caveat(name, count) for name in self._policies))
         if self._known.curves is None and not self._known.recipes and not self._config.stages:
             notes.append(f"nothing tells the epochs of a fine-tuning: {USUAL} (--stages)")
         if self._known.curves is not None and self._probing.models:

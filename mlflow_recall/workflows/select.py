@@ -108,6 +108,8 @@ def _plan(config: SelectConfig, recalled: Recalled, bench: Bench) -> Plan:
     if not curves.stages:
         bench.voice.say("note: the history has no curves: halving decides")
         return Plan("halving", settings, None, recipes)
+    if few := policies.caveat(policy, len(curves.datasets)):
+        bench.voice.say(f"note: {few}")
     past = Past(curves)
     if policy in policies.STARTERS and not config.recall.top_k:
         ranking = (*names, *(m for m in recalled.advice.ranking.models if m not in names))

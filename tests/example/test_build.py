@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from mlflow_recall.adapters.datasets import prepare
 from mlflow_recall.adapters.manifests import read_benchmarks
-from mlflow_recall_example import FOLDER, build
+from mlflow_recall_example import FOLDER, build, cells
 
 SHIPPED = FOLDER / "targets" / "targets.yaml"
 
@@ -21,13 +21,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """The product's commands, each answered as if all of its cells had been there."""
     commands: list[tuple[str, ...]] = []
 
-    def answer(*arguments: str) -> None:
+    def answer(*arguments: str, **_: object) -> None:
         commands.append(arguments)
         if "--json" in arguments:
             report = {"cells": 9, "done_before": 9, "done": [], "left": 0, "failed": {}}
             Path(arguments[arguments.index("--json") + 1]).write_text(json.dumps(report))
 
-    monkeypatch.setattr(build, "_recall", answer)
+    monkeypatch.setattr(cells, "_recall", answer)
     return commands
 
 
@@ -44,17 +44,17 @@ def make(folder: Path, to: Path, *options: str) -> tuple[int, str]:
     return done.exit_code, done.output
 
 
-@pytest.mark.parametrize("kind", build.INPUT_SIZES)
+@pytest.mark.parametrize("kind", cells.INPUT_SIZES)
 def test_what_a_selection_needs_is_made_first(kind: str, tmp_path: Path) -> None:
     """Benchmarks, the targets' brute force, repeats, and the brute force again by more seeds."""
     benchmarks, targets = (tmp_path / f"{what}-{kind}.yaml" for what in ("benchmarks", "targets"))
 
     order = [
         (file, options[options.index("--seed") + 1] if "--seed" in options else "0")
-        for file, options in build.steps(tmp_path, kind)
+        for file, options in cells.steps(tmp_path, kind)
     ]
 
-    seeds = build.MORE_SEEDS
+    seeds = cells.MORE_SEEDS
     assert order == [
         (benchmarks, "0"),
         (SHIPPED, "0"),
@@ -66,10 +66,10 @@ def test_what_a_selection_needs_is_made_first(kind: str, tmp_path: Path) -> None
 
 def test_a_target_is_trained_alike_with_every_seed(tmp_path: Path) -> None:
     """A selection is judged three times: only the seed may differ."""
-    for kind in build.INPUT_SIZES:
-        found = list(build.steps(tmp_path, kind))
+    for kind in cells.INPUT_SIZES:
+        found = list(cells.steps(tmp_path, kind))
         first = [step for step in found[:3] if step[0] != found[0][0]]
-        for seed in build.MORE_SEEDS:
+        for seed in cells.MORE_SEEDS:
             assert [(file, (*options, "--seed", seed)) for file, options in first] == [
                 step for step in found[-2 * len(first) :] if step[1][-1] == seed
             ]
@@ -83,9 +83,9 @@ def test_every_fine_tuning_has_the_one_recipe(asked: list[tuple[str, ...]], tmp_
 
     trained = [command for command in asked if command[0] == "benchmark"]
     assert code == 0, output
-    assert len(trained) == len(list(build.steps(folder, "image")))
-    assert all(set(build.RECIPE) <= set(command) for command in trained)
-    assert {c[c.index("--input-size") + 1] for c in trained} == {build.INPUT_SIZES["image"]}
+    assert len(trained) == len(list(cells.steps(folder, "image")))
+    assert all(set(cells.RECIPE) <= set(command) for command in trained)
+    assert {c[c.index("--input-size") + 1] for c in trained} == {cells.INPUT_SIZES["image"]}
 
 
 def test_sets_that_are_not_there_are_named_and_the_rest_goes_on(
@@ -102,7 +102,7 @@ def test_sets_that_are_not_there_are_named_and_the_rest_goes_on(
     assert f"{missing} is not there; run: {remedy}" in output
     files = [c[c.index("--datasets") + 1] for c in asked if c[0] == "benchmark"]
     assert set(files) == {str(SHIPPED), str(folder / "targets-text.yaml")}
-    assert f"targets-text.yaml --seed {build.MORE_SEEDS[-1]}: 9 of 9 cells" in output
+    assert f"targets-text.yaml --seed {cells.MORE_SEEDS[-1]}: 9 of 9 cells" in output
 
 
 def test_a_command_of_the_product_that_fails_ends_its_step_alone(
@@ -111,10 +111,10 @@ def test_a_command_of_the_product_that_fails_ends_its_step_alone(
     """Its own line has the reason; ours says which step is missing."""
     folder = prepared(tmp_path / "sets", "benchmarks-text.yaml", "targets-text.yaml")
     monkeypatch.setattr(
-        build.subprocess, "run", lambda command, **_: build.subprocess.CompletedProcess(command, 1)
+        cells.subprocess, "run", lambda command, **_: cells.subprocess.CompletedProcess(command, 1)
     )
     with pytest.raises(build.ExampleError, match=r"`mlflow-recall benchmark .* failed with 1"):
-        build._benchmark(folder / "targets-text.yaml", (), tmp_path / "history", 1)
+        cells.benchmark(folder / "targets-text.yaml", "text", (), tmp_path / "history", 1)
 
     code, output = make(folder, tmp_path / "history")
 

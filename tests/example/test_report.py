@@ -10,7 +10,7 @@ import pytest
 from mlflow_recall.adapters.export_history import ExportHistory
 from mlflow_recall.adapters.manifests import read_benchmarks, read_zoo
 from mlflow_recall.core.overview import overviews
-from mlflow_recall_example import FOLDER, TARGETS, build, report
+from mlflow_recall_example import FOLDER, TARGETS, build, cells, report
 
 
 def test_the_tables_of_the_readme_are_those_of_the_history(
@@ -28,7 +28,7 @@ def test_the_tables_of_the_readme_are_those_of_the_history(
 
 
 def test_both_zoos_have_sixteen_members_or_more_and_distinct_names() -> None:
-    zoos = [read_zoo(FOLDER / name) for name in build.ZOOS]
+    zoos = [read_zoo(FOLDER / name) for name in cells.ZOOS]
 
     assert all(len(zoo) >= 16 for zoo in zoos)
     assert len({model.title for zoo in zoos for model in zoo}) == sum(map(len, zoos))
@@ -44,9 +44,9 @@ def test_there_are_twelve_benchmarks_and_four_targets_a_modality() -> None:
 
 
 def test_what_is_trained_again_for_the_noise_is_in_zoo_and_datasets() -> None:
-    zoo = {model.title for name in build.ZOOS for model in read_zoo(FOLDER / name)}
+    zoo = {model.title for name in cells.ZOOS for model in read_zoo(FOLDER / name)}
 
-    for models, sets in build.REPEATED.values():
+    for models, sets in cells.REPEATED.values():
         assert len(models) * len(sets) >= 24
         assert set(models) <= zoo
         assert set(sets) <= set(build.DATASETS)

@@ -243,6 +243,7 @@ def test_tables_with_curves_in_steps_are_replayed(tmp_path: Path) -> None:
     assert found.stages == 3
     assert all(each.replayed for each in found.strategies)
     assert epochs(found)["brute_force"] == 4 * 3
+    assert any(note.startswith("with the curves of only") for note in found.notes)
 
 
 def test_an_export_tells_what_its_store_told(store: str, namespace: str, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from mlflow_recall.core.backtest.frontier import paired
 from mlflow_recall.core.backtest.policies import PolicyTest, policy_settings
 from mlflow_recall.core.backtest.recommenders import RANDOM, Contest, Estimate
 from mlflow_recall.core.defaults import Defaults
-from mlflow_recall.core.policies import POLICIES, STARTERS
+from mlflow_recall.core.policies import POLICIES, STARTERS, caveat
 
 #: with fewer candidates there is nothing to select
 _LEAST = 3
@@ -158,6 +158,8 @@ def _policy(tested: PolicyTest, standing: Defaults) -> tuple[str, int, list[str]
     areas = {name: each.nested for name, each in tested.frontiers.items() if name in POLICIES}
     policy = favoured(standing.policy, areas)
     said = ["To stop: " + policy.words("the area under the nested frontier")]
+    if few := caveat(policy.name, len(tested.frontiers[policy.name].datasets) - 1):
+        said.append(f"{few[0].upper()}{few[1:]}.")
     if policy.name in STARTERS:
         return policy.name, 0, said
     front = tested.frontiers[policy.name]

@@ -14,6 +14,7 @@ from mlflow_recall.core.policies.brute_force import brute_force
 from mlflow_recall.core.policies.fine_selection import fine_selection
 from mlflow_recall.core.policies.halving import halving
 from mlflow_recall.core.policies.past import Past
+from mlflow_recall.core.policies.price import caveat as price_caveat
 from mlflow_recall.core.policies.price import first, price
 from mlflow_recall.core.policies.verdict import Policy, Settings, Verdict
 from mlflow_recall.errors import SettingError, unknown
@@ -34,6 +35,8 @@ LEARNED = frozenset({"fine_selection", "price"})
 STARTERS: Mapping[str, Callable[[Sequence[str], Past, Settings], tuple[str, ...]]] = (
     MappingProxyType({"price": first})
 )
+#: what too few recorded datasets cannot tell a policy, by how many have curves
+_CAVEATS: Mapping[str, Callable[[int], str]] = MappingProxyType({"price": price_caveat})
 
 
 def policy(name: str) -> Policy:
@@ -49,6 +52,14 @@ def policy(name: str) -> Policy:
         raise SettingError(unknown("policy", name, {*POLICIES, *installed}))
     loaded: Policy = installed[name].load()
     return loaded
+
+
+def caveat(name: str, datasets: int) -> str:
+    """A line for people about a policy that has the curves of so many datasets beside the target.
+
+    Empty where these are enough, or the policy needs none.
+    """
+    return _CAVEATS[name](datasets) if name in _CAVEATS else ""
 
 
 def epochs(name: str, models: int, stages: int) -> int:
@@ -74,6 +85,7 @@ __all__ = [
     "Policy",
     "Settings",
     "Verdict",
+    "caveat",
     "epochs",
     "policy",
 ]

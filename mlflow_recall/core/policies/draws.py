@@ -17,9 +17,9 @@ from mlflow_recall.core.policies.past import Past
 #: below which nothing tells who complements whom
 ENOUGH = 16
 #: share of the recorded datasets that are near where there are not many: all would be no choice
-_NEAR = 2 / 3
+NEAR = 2 / 3
 #: recorded datasets below which nothing is foretold
-_LEAST = 4
+LEAST = 4
 #: records below which a candidate is taken to converge like the others
 _OWN = 2
 #: how much a difference of the whole cohort's level counts beside one of its gaps
@@ -100,8 +100,8 @@ def ends_on_record(past: Past, models: tuple[str, ...]) -> Draws | None:
     measured = ~np.isnan(ends)
     whole = measured.all(axis=0)
     if whole.sum() < ENOUGH:
-        whole = measured[(measured.sum(axis=1) >= _LEAST).argmax()]
-    if whole.sum() < _LEAST:
+        whole = measured[(measured.sum(axis=1) >= LEAST).argmax()]
+    if whole.sum() < LEAST:
         return None
     ends, measured = ends[:, whole], measured[:, whole]
     weights = _shares(measured.astype(np.float64))
@@ -134,7 +134,7 @@ def foretold(past: Past, models: tuple[str, ...], now: FloatArray, stage: int) -
     measured = ~np.isnan(then) & ~np.isnan(ends)
     measured &= (measured.sum(axis=1) >= _OWN)[:, None]
     used = _usable(measured)
-    if used.sum() < _LEAST:
+    if used.sum() < LEAST:
         return None
     measured, then, ends = measured[:, used], then[:, used], ends[:, used]
     count = measured.sum(axis=0)
@@ -160,7 +160,7 @@ def _usable(measured: NDArray[np.bool_]) -> NDArray[np.bool_]:
 
 def _kernel(squared: FloatArray) -> FloatArray:
     """(s,) weights of datasets at these squared distances."""
-    last = min(ENOUGH, math.ceil(_NEAR * len(squared))) - 1
+    last = min(ENOUGH, math.ceil(NEAR * len(squared))) - 1
     reach = np.partition(squared, last)[last] + 1e-18
     # the floor lets a draw count that is the only one of its candidate
     kernel: FloatArray = np.maximum(0.0, 1.0 - squared / reach) + 1e-9

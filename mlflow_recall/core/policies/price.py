@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from mlflow_recall.core.arrays import FloatArray
-from mlflow_recall.core.policies.draws import ENOUGH, Draws, ends_on_record, foretold
+from mlflow_recall.core.policies.draws import ENOUGH, LEAST, NEAR, Draws, ends_on_record, foretold
 from mlflow_recall.core.policies.halving import halving
 from mlflow_recall.core.policies.past import Past
 from mlflow_recall.core.policies.verdict import Cohort, Settings, Verdict, stage_of
@@ -82,6 +82,25 @@ def first(ranking: Sequence[str], past: Past, settings: Settings) -> tuple[str, 
     chosen, _ = _greedy(draws, 0, settings.price * _epochs(settings.stages), _in_turn)
     thin = draws.ends.shape[1] < ENOUGH
     return names[: len(chosen)] if thin else tuple(names[i] for i in sorted(chosen))
+
+
+def caveat(datasets: int) -> str:
+    """What so few recorded datasets cannot tell this policy; empty where they are many.
+
+    Args:
+        datasets: with curves of the candidates, beside the target.
+    """
+    said = f"with the curves of only {datasets} dataset{'' if datasets == 1 else 's'}"
+    if datasets < LEAST:
+        return f"{said} no end can be foretold, so halving decides in place of price"
+    if datasets < ENOUGH:
+        return (
+            f"{said}, price asks them how many models to start with, and the ranking which ones; "
+            "on such histories it was no better than halving"
+        )
+    if math.ceil(NEAR * datasets) < ENOUGH:
+        return f"{said}, price foretells ends by the nearer two thirds of them"
+    return ""
 
 
 def _check(settings: Settings) -> None:

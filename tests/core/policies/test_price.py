@@ -18,7 +18,7 @@ from mlflow_recall.core.arrays import FloatArray
 from mlflow_recall.core.backtest.frontier import MOST_SETTINGS, Frontier, paired
 from mlflow_recall.core.backtest.replay import replay
 from mlflow_recall.core.curves import Curves
-from mlflow_recall.core.policies import Past, Policy, Settings
+from mlflow_recall.core.policies import Past, Policy, Settings, caveat
 from mlflow_recall.core.policies.draws import Draws, ends_on_record, foretold
 from mlflow_recall.core.policies.halving import halving
 from mlflow_recall.core.policies.price import PRICES, first, price
@@ -395,3 +395,24 @@ def test_on_recorded_curves_it_finds_more_for_its_epochs_than_halving() -> None:
     for one, other in ((ours.plain, halves.plain), (ours.nested, halves.nested)):
         difference, error = paired(one, other)
         assert difference < -2 * error
+
+
+@pytest.mark.parametrize(
+    ("datasets", "said"),
+    [
+        (1, "with the curves of only 1 dataset no end can be foretold, so halving decides"),
+        (3, "with the curves of only 3 datasets no end can be foretold"),
+        (4, "with the curves of only 4 datasets, price asks them how many models to start with"),
+        (15, "it was no better than halving"),
+        (16, "with the curves of only 16 datasets, price foretells ends by the nearer two thirds"),
+        (22, "the nearer two thirds"),
+    ],
+)
+def test_a_thin_history_is_said_to_be_one(datasets: int, said: str) -> None:
+    assert said in caveat("price", datasets)
+
+
+def test_a_history_that_suffices_needs_no_word() -> None:
+    """From 23 datasets on, two thirds are the sixteen that it draws from."""
+    assert caveat("price", 23) == ""
+    assert caveat("halving", 1) == ""

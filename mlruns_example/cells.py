@@ -1,0 +1,218 @@
+"""Cells of the history, made with the product's own commands: all in their order, or one again."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mlflow_recall.adapters.export_history import ExportHistory
+from mlflow_recall.core.overview import noise_floor
+from mlflow_recall.core.records import Record
+from mlflow_recall_example import FOLDER, HISTORY, METRIC
+from mlflow_recall_example.packages import ExampleError
+
+ZOOS = ("zoo.yaml", "image_zoo.yaml")
+#: the targets that ship, and the file that lists them
+SHIPPED = {"text": "docstrings", "image": "script_id"}
+SHIPPED_FILE = FOLDER / "targets" / "targets.yaml"
+NAMESPACE = ("--namespace", "recall/example")
+#: of every fine-tuning in the history; the rest comes from the family's defaults
+RECIPE = ("--epochs", "5", "--train-samples", "500", "--eval-samples", "300")
+INPUT_SIZES = {"text": "48", "image": "64"}
+#: benchmark cells that are trained again with other seeds, for the noise floor: models x datasets
+REPEATED = {
+    "text": (
+        ("minilm-l6", "minilm-l2", "paraphrase-l3", "sre-l3", "e5-l4", "bert-tiny-scratch"),
+        ("wordnet_supersense", "emoji_group", "name_gender", "roget_topic"),
+    ),
+    "image": (
+        (
+            "effnet-lite0",
+            "mobilenetv2-dogs",
+            "mobilenetv1-face",
+            "mobilenetv2-pose",
+            "mobilenetv2-dogs-captcha",
+            "resnet10t-scratch",
+        ),
+        ("digits8", "clipart", "emoji_twitter", "textile"),
+    ),
+}
+#: of the repeats, and of the brute force on the targets, so that a selection is judged three times;
+#: everything is trained with seed 0
+MORE_SEEDS = ("1", "2")
+#: standard deviations of a difference beyond which noise is no explanation
+_FAR = 2.0
+
+
+# --- All of them --------------------------------------------------------------------------------
+
+
+def register_members() -> None:
+    """Both zoos, in the store that MLflow uses."""
+    for zoo in ZOOS:
+        _recall("register", "--zoo", str(FOLDER / zoo))
+
+
+def import_history(folder: Path) -> None:
+    """What `folder` holds by now."""
+    _recall("history", "import", "--from", str(folder))
+
+
+def steps(folder: Path, kind: str) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """The file of datasets and the options of each `benchmark` of one modality, in their order.
+
+    Benchmarks first, then the targets' brute force, then the repeats, then the targets with more
+    seeds.
+    """
+    models, sets = REPEATED[kind]
+    benchmarks = folder / f"benchmarks-{kind}.yaml"
+    repeated = ("--models", ",".join(f"*--{model}" for model in models), "--only", ",".join(sets))
+    targets: tuple[tuple[Path, tuple[str, ...]], ...] = (
+        (SHIPPED_FILE, ("--only", SHIPPED[kind])),
+        (folder / f"targets-{kind}.yaml", ()),
+    )
+    yield benchmarks, ()
+    yield from targets
+    for seed in MORE_SEEDS:
+        yield benchmarks, (*repeated, "--seed", seed)
+    for seed in MORE_SEEDS:
+        for file, options in targets:
+            yield file, (*options, "--seed", seed)
+
+
+def benchmark(file: Path, kind: str, options: tuple[str, ...], to: Path, workers: int) -> str:
+    """Every cell of a file of datasets, twenty at a time with an export after each."""
+    if not file.is_file():
+        raise ExampleError(
+            f"{file} is not there; run: python -m mlflow_recall_example.build datasets "
+            f"--to {file.parent}"
+        )
+    to.mkdir(parents=True, exist_ok=True)
+    options = (*options, "--limit", "20", "--workers", str(workers))
+    while True:
+        done = _benchmark(file, kind, options, to / ".benchmark.json")
+        if done["done"]:
+            _recall("history", "export", "--to", str(to))
+        if not done["left"] or not done["done"]:
+            return f"{done['done_before'] + len(done['done'])} of {done['cells']} cells"
+
+
+def _benchmark(
+    file: Path, kind: str, options: tuple[str, ...], report: Path, store: Path | None = None
+) -> dict[str, Any]:
+    """What `benchmark` tells machines."""
+    _recall(
+        *("benchmark", "--datasets", str(file), *RECIPE, "--input-size", INPUT_SIZES[kind]),
+        *("--threads", "1", *options, "--json", str(report)),
+        store=store,
+    )
+    told: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
+    report.unlink()
+    return told
+
+
+# --- One of them --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Again:
+    """One fine-tuning on record, and the same one made again."""
+
+    recorded: Record
+    made: Record
+    #: noise floor of the modality: one standard deviation of a fine-tuning
+    noise: float
+
+    @property
+    def far(self) -> bool:
+        """Whether the final test scores differ by more than noise explains.
+
+        That is two standard deviations of the difference of two fine-tunings.
+        """
+        return abs(self.made.test - self.recorded.test) > _FAR * math.sqrt(2) * self.noise
+
+    @property
+    def words(self) -> str:
+        """What came out, in one line."""
+        one, other = self.recorded, self.made
+        said = f"test {METRIC} {one.test:.3f} on record, {other.test:.3f} made again: "
+        if one.digest != other.digest:
+            said += f"of other data ({other.digest}, on record {one.digest}), "
+        if one.tested == other.tested:
+            return said + "the same after every epoch"
+        said += f"{abs(other.test - one.test):.3f} apart, "
+        said += "more than noise explains" if self.far else "within the noise"
+        spread = math.sqrt(2) * self.noise
+        return f"{said} (two fine-tunings differ by {spread:.3f}, one standard deviation)"
+
+
+def recorded(model: str, dataset: str, seed: int) -> tuple[Record, float]:
+    """The cell on record, and the noise floor of its modality.
+
+    Raises:
+        ExampleError: no such fine-tuning is on record.
+    """
+    records = ExportHistory(HISTORY).records(METRIC)
+    named = {r.model for r in records}, {r.dataset for r in records}
+    for name, known in zip((model, dataset), named, strict=True):
+        if name not in known:
+            raise ExampleError(f"{name} is not in the history; expected {', '.join(sorted(known))}")
+    found = {
+        int(json.loads(record.recipe)["seed"]): record
+        for record in records
+        if (record.model, record.dataset) == (model, dataset)
+    }
+    if seed not in found:
+        there = ", ".join(map(str, sorted(found))) or "none, they are of two modalities"
+        raise ExampleError(f"{model} on {dataset}: no seed {seed} on record, expected: {there}")
+    kind = found[seed].modality
+    return found[seed], noise_floor([r for r in records if r.modality == kind]).known
+
+
+def made_again(cell: Record, seed: int, file: Path, scratch: Path) -> Record:
+    """Fine-tune one cell as the history did, in a store of its own.
+
+    Args:
+        cell: on record.
+        seed: of its recipe.
+        file: YAML that lists its dataset.
+        scratch: empty folder for the store.
+
+    Raises:
+        ExampleError: it could not be fine-tuned; what the product said of it stands above.
+    """
+    zoo, to = scratch / "zoo.yaml", scratch / "history"
+    zoo.write_text(yaml.safe_dump({"models": [_entry(cell.model)]}), encoding="utf-8")
+    _recall("register", "--zoo", str(zoo), store=scratch)
+    options = ("--only", cell.dataset, "--seed", str(seed), "--workers", "1")
+    if not _benchmark(file, cell.modality, options, scratch / "told.json", scratch)["done"]:
+        raise ExampleError(f"{cell.model} on {cell.dataset} was not fine-tuned, see above")
+    _recall("history", "export", "--to", str(to), store=scratch)
+    return ExportHistory(to).records(METRIC)[0]
+
+
+def _entry(model: str) -> dict[str, object]:
+    for zoo in ZOOS:
+        for entry in yaml.safe_load((FOLDER / zoo).read_text(encoding="utf-8"))["models"]:
+            if entry["name"] == model:
+                return dict(entry)
+    raise ExampleError(f"{model} is in the history, but in neither of {' and '.join(ZOOS)}")
+
+
+def _recall(*arguments: str, store: Path | None = None) -> None:
+    """One command of the product, in the store that MLflow uses or in one of its own."""
+    command = [sys.executable, "-m", "mlflow_recall", *arguments, *NAMESPACE]
+    own = {} if store is None else {"MLFLOW_TRACKING_URI": f"sqlite:///{store / 'mlflow.db'}"}
+    done = subprocess.run(command, check=False, cwd=store, env=os.environ | own)
+    if done.returncode:
+        said = f"`mlflow-recall {' '.join(arguments)}` failed with {done.returncode}, see above"
+        raise ExampleError(said)
