@@ -87,8 +87,11 @@ def test_more_than_noise_is_a_failure(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 def test_a_real_cell_comes_out_as_it_is_on_record() -> None:
-    """A random network of two layers, on a set that ships."""
-    done = make("bert-tiny-scratch", "debian_language")
+    """The README's command: a random network of two layers, on a set that ships."""
+    said = (FOLDER / "README.md").read_text(encoding="utf-8")
+    _, _, command = said.partition("python -m mlflow_recall_example.build cell ")
+
+    done = make(*command.partition("\n")[0].split())
 
     assert done.exit_code == 0, done.output
     assert "bert-tiny-scratch on debian_language, seed 0: test accuracy 0.513" in done.output

@@ -19,6 +19,8 @@ from mlflow_recall.adapters.tables import FolderHistory
 from mlflow_recall.cli import commands
 from mlflow_recall.cli.backtest import backtest_data
 from mlflow_recall.config import BacktestConfig
+from mlflow_recall.core.backtest.applies import applies
+from mlflow_recall.core.backtest.verdict import conclude
 from mlflow_recall.core.defaults import Defaults
 from mlflow_recall.core.recommend import RECOMMENDERS
 from mlflow_recall.errors import HistoryError
@@ -76,6 +78,18 @@ def test_a_history_of_strong_and_weak_models_applies(tmp_path: Path) -> None:
     assert found.conclusion.applies
     assert not found.conclusion.misleads
     assert found.conclusion.sentences[0].startswith("The history applies: ")
+
+
+def test_a_policy_that_goes_by_few_datasets_says_so(tmp_path: Path) -> None:
+    found = backtested(tables(tmp_path))
+
+    judged = applies(found.matrix)
+    standing = Defaults(policy="price")
+    said = conclude(judged, found.contest, found.policies, built_in=standing).sentences
+
+    thin = f"With the curves of only {DATASETS - 1} datasets, price asks them how many"
+    assert any(sentence.startswith(thin) for sentence in said)
+    assert not any("curves of only" in sentence for sentence in found.conclusion.sentences)
 
 
 def test_a_shuffled_history_does_not_apply_and_more_are_trained(tmp_path: Path) -> None:

@@ -603,10 +603,12 @@ def test_a_budget_between_stages_keeps_the_best_on_validation(text: Zoo) -> None
 
 def test_price_on_a_thin_history_halves_and_says_so(text: Zoo) -> None:
     """Three recorded datasets foretell nothing: all eligible models start, and halving decides."""
-    bench, _ = bench_of(text.uri, text.namespace)
+    bench, voice = bench_of(text.uri, text.namespace)
 
     selected = select(wish(text, policy="price", final="same"), bench, registry_of(bench))
 
+    thin = "with the curves of only 3 datasets no end can be foretold, so halving decides"
+    assert any(thin in line for line in voice.lines)
     seen = page_of(text, selected.run_id)
     stopped = [c for c in selected.candidates if c.status == "stopped"]
     assert sorted(c.stage for c in selected.candidates) == [1, 1, 1, 2, 3][: len(text.models)]
