@@ -55,6 +55,7 @@ def show_clusters(found: Sequence[Clustered], json_to: str, terminal: Terminal) 
             "silhouette": each.clustering.silhouette,
             "silhouette_paper": each.clustering.silhouette_paper,
             "run_id": each.run_id,
+            "notes": list(each.notes),
         }
         for each in found
     ]
@@ -66,6 +67,8 @@ def show_clusters(found: Sequence[Clustered], json_to: str, terminal: Terminal) 
     if json_to == "-":
         return
     for each in found:
+        for note in each.notes:
+            terminal.say(f"note: {note}")
         terminal.table(f"clusters {each.modality}".strip(), cluster_rows(each.clustering))
         clusters = each.clustering.clusters
         click.echo(

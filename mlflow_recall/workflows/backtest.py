@@ -34,6 +34,7 @@ from mlflow_recall.core.matrix import PerformanceMatrix
 from mlflow_recall.core.metrics import usual_metric
 from mlflow_recall.core.recipes import usual_epochs
 from mlflow_recall.core.recommend import RECOMMENDERS
+from mlflow_recall.core.records import Member
 from mlflow_recall.core.stages import MANY, USUAL, staged
 from mlflow_recall.errors import HistoryError
 from mlflow_recall.ports import History, Tables, Voice
@@ -48,6 +49,7 @@ def backtest_history(
     voice: Voice,
     metric: str = "",
     probe: float | None = None,
+    members: Sequence[Member] = (),
 ) -> list[Backtested]:
     """Back-test what a history holds, one modality after the other, and write nothing.
 
@@ -57,6 +59,7 @@ def backtest_history(
         voice: says what is left out.
         metric: in place of the configured one; without either, the usual one of the history.
         probe: epochs that a look by one model was worth in recorded recalls; None: unknown.
+        members: the zoo as it stands; records of other versions of a model are left out.
 
     Raises:
         HistoryError: too little was recorded, or nothing of the metric or modality.
@@ -66,7 +69,15 @@ def backtest_history(
     modalities = sorted({record.modality for record in records if record.complete})
     chosen = [config.modality] if config.modality else modalities
     return [
-        _backtest(config, history, usable(records, modality), modality, metric, voice, probe)
+        _backtest(
+            config,
+            history,
+            usable(records, modality, members=members),
+            modality,
+            metric,
+            voice,
+            probe,
+        )
         for modality in chosen
     ]
 
@@ -76,9 +87,9 @@ def backtest_zoo(config: BacktestConfig, bench: Bench) -> list[Backtested]:
     metric = config.metric or "accuracy"
     done: list[Backtested] = []
     ledger = Ledger(bench.client, f"{bench.namespace}/backtest")
-    probe = measured_probe(bench)
+    probe, members = measured_probe(bench), bench.registry.members()
     try:
-        for found in backtest_history(config, bench.history, bench.voice, metric, probe):
+        for found in backtest_history(config, bench.history, bench.voice, metric, probe, members):
             name = f"backtest {found.modality}".strip()
             with ledger.running(name, "backtest", "" if done else bench.run_id) as run:
                 defaults = replace(found.conclusion.defaults, run_id=run.run_id)

@@ -32,6 +32,8 @@ class Clustered:
     run_id: str = ""
     #: registered models that carry the tags now
     tagged: int = 0
+    #: what the history holds and the matrix does not, one line each
+    notes: tuple[str, ...] = ()
 
 
 def cluster_history(
@@ -39,6 +41,7 @@ def cluster_history(
     history: History,
     cards: Mapping[str, str] | None = None,
     encode: Encode | None = None,
+    members: Sequence[Member] = (),
 ) -> list[Clustered]:
     """Cluster what a history holds, one modality after the other, and write nothing.
 
@@ -47,13 +50,14 @@ def cluster_history(
         history: of any kind.
         cards: model -> the text that describes it; the name says it where there is none.
         encode: sentence encoder of the cards; by default their words are compared.
+        members: the zoo as it stands; records of other versions of a model are left out.
 
     Raises:
         HistoryError: nothing recorded, or nothing of the modality.
     """
     return [
-        _cluster(config, matrix, modality, cards or {}, encode)
-        for modality, matrix in _matrices(config, history)
+        replace(_cluster(config, matrix, modality, cards or {}, encode), notes=notes)
+        for modality, matrix, notes in _matrices(config, history, members)
     ]
 
 
@@ -80,7 +84,7 @@ def compare_history(
             cuts=[] if config.cut is None else [config.cut],
             top=config.top,
         )
-        for modality, matrix in _matrices(config, history)
+        for modality, matrix, _ in _matrices(config, history)
     }
 
 
@@ -89,8 +93,10 @@ def _cards(matrix: PerformanceMatrix, cards: Mapping[str, str]) -> list[str]:
     return [cards.get(name) or name for name in matrix.models]
 
 
-def _matrices(config: ClusterConfig, history: History) -> Iterator[tuple[str, PerformanceMatrix]]:
-    """The matrix of each modality."""
+def _matrices(
+    config: ClusterConfig, history: History, members: Sequence[Member] = ()
+) -> Iterator[tuple[str, PerformanceMatrix, tuple[str, ...]]]:
+    """The matrix of each modality, and what was left out of it."""
     records = history.records(config.metric)
     datasets = {record.dataset for record in records}
     if strange := sorted(set(config.drop) - datasets):
@@ -99,10 +105,11 @@ def _matrices(config: ClusterConfig, history: History) -> Iterator[tuple[str, Pe
         )
     modalities = sorted({r.modality for r in records if r.complete})
     for modality in [config.modality] if config.modality else modalities:
-        matrix = PerformanceMatrix.of(usable(records, modality).records)
+        kept = usable(records, modality, members=members)
+        matrix = PerformanceMatrix.of(kept.records)
         for dataset in config.drop:
             matrix = matrix.without(dataset)
-        yield modality, matrix
+        yield modality, matrix, kept.notes
 
 
 def cluster_zoo(
@@ -114,7 +121,7 @@ def cluster_zoo(
     try:
         members = bench.registry.members()
         cards = {member.name: member.card for member in members}
-        for found in cluster_history(config, bench.history, cards, encode):
+        for found in cluster_history(config, bench.history, cards, encode, members):
             name = f"cluster {found.modality}".strip()
             with ledger.running(name, "cluster", "" if done else bench.run_id) as run:
                 new = _newcomers(config, found, members, bench)

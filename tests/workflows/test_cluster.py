@@ -21,8 +21,10 @@ from mlflow_recall.adapters.manifests import ZooEntry
 from mlflow_recall.adapters.portable import Portable
 from mlflow_recall.adapters.registry import MlflowRegistry
 from mlflow_recall.adapters.tables import FolderHistory
+from mlflow_recall.adapters.terminal import Terminal
 from mlflow_recall.adapters.tracking import TrackingHistory
 from mlflow_recall.cli import main
+from mlflow_recall.cli.show import show_clusters
 from mlflow_recall.config import ClusterConfig, RecommendConfig
 from mlflow_recall.core.compare import Compared
 from mlflow_recall.core.records import Member, Record
@@ -286,6 +288,42 @@ CARDS = {
     "trout": "lives among many others like it",
     "salmon": "lives among many others, like it",
 }
+
+
+class Older:
+    """A history whose records, one of a model and dataset, are of older versions of some models."""
+
+    def __init__(self, history: History, older: Sequence[str]) -> None:
+        self._history, self._older = history, older
+
+    def records(self, metric: str) -> list[Record]:
+        found = self._history.records(metric)
+        older = [replace(r, version="0", test=0.0) for r in found if r.model in self._older]
+        return [*found, *older]
+
+    def metrics(self) -> tuple[str, ...]:
+        return self._history.metrics()
+
+    def is_loss(self, metric: str) -> bool:
+        return self._history.is_loss(metric)
+
+
+def test_records_of_an_older_version_are_left_out_and_named(
+    copied: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    members = copied.registry.members()
+    name = members[0].name
+    older = Older(copied.history, [name])
+
+    (found,) = cluster_history(ClusterConfig(), older, members=members)
+    (straight,) = cluster_history(ClusterConfig(), copied.history)
+
+    np.testing.assert_array_equal(found.matrix.values, straight.matrix.values)
+    assert straight.notes == ()
+    (note,) = found.notes
+    assert note == f"3 records of other model versions are not used: {name} 3"
+    show_clusters([found], "", Terminal())
+    assert f"note: {note}" in capsys.readouterr().err.replace("\n", " ")
 
 
 def test_card_similarity_groups_models_whose_text_is_alike(tables: Path) -> None:
