@@ -130,12 +130,13 @@ def kmeans_1d(values: FloatArray, groups: IntArray, most: int) -> IntArray:
     torn = np.zeros((rows, n + 1), dtype=bool)
     torn[:, 1:n] = values[:, 1:] == values[:, :-1]
 
-    best = cost[:, 0, :]
+    best = cost[:, 0, :].copy()
+    cost[:, i[:, 0], i[:, 0]] = np.inf  # from here on a group has a value
     split = np.zeros((rows, most, n + 1), dtype=np.intp)
     for k in range(1, most):
-        through = np.where(torn, np.inf, best)[:, :, None] + np.where(i < j, cost, np.inf)
+        through = np.where(torn, np.inf, best)[:, :, None] + cost
         split[:, k] = through.argmin(axis=1)
-        best = through.min(axis=1)
+        best = np.take_along_axis(through, split[:, k, None, :], axis=1)[:, 0]
         best[:, 0] = 0.0  # fewer groups than asked for, where fewer values differ
 
     starts = np.zeros((rows, most + 1), dtype=np.intp)
