@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from mlflow_recall.core.arrays import FloatArray, frozen
+from mlflow_recall.core.arrays import FloatArray, frozen, means
 from mlflow_recall.core.matrix import positions
 from mlflow_recall.core.records import Record
 from mlflow_recall.errors import HistoryError
@@ -25,6 +26,7 @@ class Curves:
     scores: FloatArray  # (m, d, t) mean of the repeats, read-only
     ends: FloatArray  # (m, d) final test score, mean of the repeats, read-only
     first: FloatArray | None = None  # (m, d, t) of the first repeat; None: nothing was repeated
+    variances: FloatArray | None = None  # (m, d, t) of the repeats; NaN where there are none
 
     def __post_init__(self) -> None:
         named = (len(self.models), len(self.datasets))
@@ -32,10 +34,12 @@ class Curves:
             raise HistoryError(f"expected scores {named} x stages, got {self.scores.shape}")
         if self.ends.shape != named:
             raise HistoryError(f"expected ends {named}, got {self.ends.shape}")
-        if self.first is not None:
-            if self.first.shape != self.scores.shape:
-                raise HistoryError(f"expected first {self.scores.shape}, got {self.first.shape}")
-            object.__setattr__(self, "first", frozen(self.first))
+        for name in ("first", "variances"):
+            values = getattr(self, name)
+            if values is not None:
+                if values.shape != self.scores.shape:
+                    raise HistoryError(f"expected {name} {self.scores.shape}, got {values.shape}")
+                object.__setattr__(self, name, frozen(values))
         object.__setattr__(self, "scores", frozen(self.scores))
         object.__setattr__(self, "ends", frozen(self.ends))
 
@@ -49,6 +53,15 @@ class Curves:
         """(m, d, t) of one fine-tuning of each cell: what a person sees who trains once."""
         return self.scores if self.first is None else self.first
 
+    @cached_property
+    def noise(self) -> FloatArray:
+        """(t,) standard deviation of a score over repeats, pooled over cells; 0 without repeats."""
+        if self.variances is None:
+            return np.zeros(self.stages)
+        cells = self.variances.reshape(-1, self.stages)
+        noise: FloatArray = np.sqrt(np.nan_to_num(means(cells, axis=0)))
+        return noise
+
     def without(self, dataset: str) -> Curves:
         """All datasets but this one; unchanged where it is not among them."""
         keep = [name != dataset for name in self.datasets]
@@ -59,6 +72,7 @@ class Curves:
             self.scores[:, keep],
             self.ends[:, keep],
             None if self.first is None else self.first[:, keep],
+            None if self.variances is None else self.variances[:, keep],
         )
 
     @classmethod
@@ -81,11 +95,16 @@ class Curves:
             positions(models, (record.model for record in done)),
             positions(datasets, (record.dataset for record in done)),
         )
-        total, count = np.zeros((2, len(models), len(datasets), stages + 1))
+        total, count, squares = np.zeros((3, len(models), len(datasets), stages + 1))
         np.add.at(total, cell, np.where(np.isnan(padded), 0.0, padded))
         np.add.at(count, cell, ~np.isnan(padded))
         values = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
+        finite = np.isfinite(padded) & np.isfinite(values[cell])
+        off = np.subtract(padded, values[cell], out=np.zeros_like(padded), where=finite)
+        np.add.at(squares, cell, off**2)
+        again = (count > 1) & np.isfinite(values)
+        variances = np.divide(squares, count - 1, out=np.full_like(total, np.nan), where=again)
         first = np.full_like(total[..., :-1], np.nan)
         last_first = (axis[::-1] for axis in cell)  # of several writes to a cell the last stands
         first[tuple(last_first)] = padded[::-1, :-1]
-        return cls(models, datasets, values[..., :-1], values[..., -1], first)
+        return cls(models, datasets, values[..., :-1], values[..., -1], first, variances[..., :-1])

@@ -40,6 +40,23 @@ def test_one_fine_tuning_is_kept_beside_the_mean_of_its_repeats() -> None:
     np.testing.assert_allclose(got.without("y").once, got.once)
 
 
+def test_noise_is_what_repeats_of_a_cell_differ_by_stage_by_stage() -> None:
+    """Deviations of 0.1 and 0.2 at stage 1 pool to the root of 0.025; a diverged one is none."""
+    records = [
+        Record("a", "x", (0.1, 0.3), 0.5, epochs=2),
+        Record("a", "x", (0.1 + 0.1 * math.sqrt(2), 0.3), 0.5, epochs=2),
+        Record("a", "y", (0.1, -math.inf), 0.5, epochs=2),
+        Record("a", "y", (0.1 + 0.2 * math.sqrt(2), -math.inf), 0.5, epochs=2),
+        Record("b", "x", (0.9, 0.1), 0.5, epochs=2),
+    ]
+
+    got = Curves.of(records)
+
+    np.testing.assert_allclose(got.noise, [math.sqrt(0.025), 0.0], atol=1e-9)
+    np.testing.assert_allclose(got.without("y").noise, [0.1, 0.0], atol=1e-9)
+    assert Curves.of(records[-1:]).noise.tolist() == [0.0, 0.0]
+
+
 def test_partial_untested_and_curveless_records_are_left_out() -> None:
     records = [
         Record("a", "x", (0.1,), 0.5, epochs=2),

@@ -115,7 +115,8 @@ def foretold(past: Past, models: tuple[str, ...], now: FloatArray, stage: int) -
     A draw is what the same models ended in on one recorded dataset, moved to where they stand now:
     by the whole difference of the cohort's level, and by the share of the difference of a model's
     gap to that level which has lasted to the end in the history (least squares, pooled over models,
-    in [0, 1]). Datasets weigh the less the more the cohort's scores at this stage differ there
+    in [0, 1]). Where repeats tell what one score may be off by, as large a share of that is carried
+    to the end. Datasets weigh the less the more the cohort's scores at this stage differ there
     (Epanechnikov's kernel to the 16th nearest, or over the nearer two thirds of fewer than 24);
     those that have every candidate are used alone where there are enough. Candidates with fewer
     than two records are taken to converge like the cohort's average, give or take what the others
@@ -145,8 +146,10 @@ def foretold(past: Past, models: tuple[str, ...], now: FloatArray, stage: int) -
     kernel = _kernel((gaps**2).sum(axis=0) / count + _LEVEL * level**2) * count / len(models)
     weights = _shares(measured * kernel)
     moved = np.where(measured, ends - level, np.nan)
-    drawn = moved - _lasting(gaps, np.where(measured, moved, 0.0), measured) * gaps
-    return _with_newcomers(drawn, weights, now)
+    lasting = _lasting(gaps, np.where(measured, moved, 0.0), measured)
+    # of one score beside the mean of its cohort
+    noise = float(past.curves.noise[stage - 1]) * math.sqrt(1.0 - 1.0 / len(models))
+    return _with_newcomers(moved - lasting * gaps, weights, now, (lasting * noise, noise))
 
 
 def _usable(measured: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -177,8 +180,13 @@ def _lasting(gaps: FloatArray, moved: FloatArray, measured: NDArray[np.bool_]) -
     return float(np.clip((x * y).sum() / square, 0.0, 1.0)) if square > 0 else 1.0
 
 
-def _with_newcomers(drawn: FloatArray, weights: FloatArray, now: FloatArray) -> Draws:
-    """The draws, with the cohort's average for candidates that have none of their own."""
+def _with_newcomers(
+    drawn: FloatArray, weights: FloatArray, now: FloatArray, off: tuple[float, float]
+) -> Draws:
+    """The draws, with the cohort's average for candidates that have none of their own.
+
+    ``off`` is what noise in ``now`` makes of a row's end, with records of its own and without.
+    """
     known = weights > 0
     own: NDArray[np.bool_] = known.sum(axis=1) > 0
     count = known.sum(axis=0)
@@ -192,7 +200,7 @@ def _with_newcomers(drawn: FloatArray, weights: FloatArray, now: FloatArray) -> 
     return Draws(
         np.where(own[:, None], drawn, level + stand),
         np.where(own[:, None], weights, average),
-        blur,
+        np.hypot(blur, np.where(own, *off)),
         own,
         float(np.median(spread[own])),
     )

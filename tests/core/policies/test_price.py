@@ -330,6 +330,22 @@ def test_one_collapse_is_no_lottery_ticket() -> None:
     assert draws.raises(draws.findable[0])[1] < gain / 4
 
 
+def test_what_a_score_may_be_off_by_is_carried_to_the_end() -> None:
+    """Gaps last whole, so a repeat's deviation of 0.1 does: two candidates share the half of it."""
+    known = rising(*np.random.default_rng(16).random((2, 20)).tolist())
+    noisy = replace(known.curves, variances=np.full((2, 20, STAGES), 0.01))
+    cohort = {"m0": [0.5], "m1": [0.47]}
+    asked = ("m0", "m1"), np.array([0.5, 0.47]), 1
+
+    exact, carried = foretold(known, *asked), foretold(Past(noisy), *asked)
+
+    assert exact is not None
+    assert carried is not None
+    assert carried.blur == pytest.approx(np.hypot(exact.blur, 0.1 * math.sqrt(0.5)), abs=1e-9)
+    assert left(cohort, known, Settings(STAGES, price=0.005)) == ["m0"]
+    assert left(cohort, Past(noisy), Settings(STAGES, price=0.005)) == ["m0", "m1"]
+
+
 def test_who_starts_without_a_history() -> None:
     thin = random_past(np.random.default_rng(14), datasets=2)
 
