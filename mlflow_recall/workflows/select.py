@@ -110,7 +110,7 @@ def _plan(config: SelectConfig, recalled: Recalled, bench: Bench) -> Plan:
         return Plan("halving", settings, None, recipes)
     if few := policies.caveat(policy, len(curves.datasets)):
         bench.voice.say(f"note: {few}")
-    past = Past(curves)
+    past = Past(curves, recalled.advice.gaps if recalled.evidence.signals() else None)
     if policy in policies.STARTERS and not config.recall.top_k:
         ranking = (*names, *(m for m in recalled.advice.ranking.models if m not in names))
         names = policies.STARTERS[policy](ranking, past, settings)

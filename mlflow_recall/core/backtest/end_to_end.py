@@ -12,7 +12,7 @@ from mlflow_recall.core.backtest.ways import Replayed, Setting, on_paper, replay
 from mlflow_recall.core.clustering import cluster
 from mlflow_recall.core.defaults import Defaults
 from mlflow_recall.core.probing import probed
-from mlflow_recall.core.recommend import Evidence, recommender
+from mlflow_recall.core.recommend import Evidence, held_out, predicted_gaps, recommender
 from mlflow_recall.errors import SettingError
 
 #: the ways of the whole zoo, which the others are compared with
@@ -107,4 +107,8 @@ def _recalled(
     there = set(target.candidates)
     chosen = [model for model in picked.models if model in there][:count]
     order = [*chosen, *(model for model in ranking.models if model not in chosen)]
+    if target.past is not None and evidence.signals():
+        known = told(ranker, evidence)
+        gaps = predicted_gaps(ranking, known.matrix, held_out(known, recommender(ranker)))
+        target = replace(target, past=replace(target.past, expected=gaps))
     return [target.recommended(order, probed(evidence.clustering, ranker, picker))]

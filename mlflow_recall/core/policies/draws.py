@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import nnls
 from scipy.special import ndtr
 
 from mlflow_recall.core.arrays import FloatArray
@@ -115,7 +116,9 @@ def foretold(past: Past, models: tuple[str, ...], now: FloatArray, stage: int) -
     A draw is what the same models ended in on one recorded dataset, moved to where they stand now:
     by the whole difference of the cohort's level, and by the share of the difference of a model's
     gap to that level which has lasted to the end in the history (least squares, pooled over models,
-    in [0, 1]). Where repeats tell what one score may be off by, as large a share of that is carried
+    in [0, 1]). What a recommender that knows the target expects otherwise than it expected there is
+    added by the share, found in the same way, of such differences that have come true. Where
+    repeats tell what one score may be off by, as large a share of that is carried
     to the end. Datasets weigh the less the more the cohort's scores at this stage differ there
     (Epanechnikov's kernel to the 16th nearest, or over the nearer two thirds of fewer than 24);
     those that have every candidate are used alone where there are enough. Candidates with fewer
@@ -146,10 +149,13 @@ def foretold(past: Past, models: tuple[str, ...], now: FloatArray, stage: int) -
     kernel = _kernel((gaps**2).sum(axis=0) / count + _LEVEL * level**2) * count / len(models)
     weights = _shares(measured * kernel)
     moved = np.where(measured, ends - level, np.nan)
-    lasting = _lasting(gaps, np.where(measured, moved, 0.0), measured)
+    farther = past.farther(models)
+    told = np.zeros_like(gaps) if farther is None else np.where(measured, farther[:, used], 0.0)
+    lasting, true = _shares_kept(gaps, told, np.where(measured, moved, 0.0), measured)
     # of one score beside the mean of its cohort
     noise = float(past.curves.noise[stage - 1]) * math.sqrt(1.0 - 1.0 / len(models))
-    return _with_newcomers(moved - lasting * gaps, weights, now, (lasting * noise, noise))
+    drawn = moved - lasting * gaps + true * told
+    return _with_newcomers(drawn, weights, now, (lasting * noise, noise))
 
 
 def _usable(measured: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -170,14 +176,27 @@ def _kernel(squared: FloatArray) -> FloatArray:
     return kernel
 
 
-def _lasting(gaps: FloatArray, moved: FloatArray, measured: NDArray[np.bool_]) -> float:
-    """Share of a model's unusual gap that is left at the end, in [0, 1]."""
+def _shares_kept(
+    gaps: FloatArray, told: FloatArray, moved: FloatArray, measured: NDArray[np.bool_]
+) -> tuple[float, float]:
+    """Shares in [0, 1] of unusual gaps that last to the end, and of foretold ones that come true.
+
+    Foretold are gaps to the best, so the ends are lower where more was foretold.
+    """
     count = np.maximum(measured.sum(axis=1, keepdims=True), 1)
+
+    def unusual(values: FloatArray) -> FloatArray:
+        mean = values.sum(axis=1, keepdims=True) / count
+        return np.where(measured, values - mean, 0.0).ravel()
+
     apart = np.where(measured, moved - moved.sum(axis=0) / measured.sum(axis=0), 0.0)
-    x = np.where(measured, gaps - gaps.sum(axis=1, keepdims=True) / count, 0.0)
-    y = np.where(measured, apart - apart.sum(axis=1, keepdims=True) / count, 0.0)
-    square = float((x * x).sum())
-    return float(np.clip((x * y).sum() / square, 0.0, 1.0)) if square > 0 else 1.0
+    seen = np.column_stack([unusual(gaps), -unusual(told)])
+    some = seen.any(axis=0)
+    kept = np.array([1.0, 0.0])  # of gaps that never differed everything lasts
+    if some.any():
+        kept[some] = nnls(seen[:, some], unusual(apart))[0]
+    lasting, true = np.minimum(kept, 1.0).tolist()
+    return lasting, true
 
 
 def _with_newcomers(

@@ -8,8 +8,9 @@ from functools import cached_property
 
 import numpy as np
 
-from mlflow_recall.core.arrays import FloatArray
+from mlflow_recall.core.arrays import FloatArray, IntArray, means
 from mlflow_recall.core.curves import Curves
+from mlflow_recall.core.recommend import Gaps
 from mlflow_recall.core.trends import Trends, mine_trends
 
 
@@ -18,18 +19,40 @@ class Past:
     """Recorded curves of the same recipe on other datasets, and what was mined from them."""
 
     curves: Curves
+    #: what a recommender that was told of the target expects of it, and expected of the recorded
+    #: datasets; None: nobody was told of it
+    expected: Gaps | None = None
 
     def rows(self, models: Sequence[str], values: FloatArray) -> FloatArray:
         """The rows of ``models`` in an array over the models of the curves; NaN without history."""
-        places = [self._places.get(model, -1) for model in models]
-        found: FloatArray = np.where(np.array(places)[:, None] < 0, np.nan, values[places])
+        places = _places_in(self.curves.models, models)
+        found: FloatArray = np.where(places[:, None] < 0, np.nan, values[places])
         return found
 
-    @cached_property
-    def _places(self) -> dict[str, int]:
-        return {model: row for row, model in enumerate(self.curves.models)}
+    def farther(self, models: Sequence[str]) -> FloatArray | None:
+        """By how much farther from the best models were expected to be than they are here.
+
+        Returns:
+            (n, d) differences beside the mean over the models; 0 where nothing was expected. None
+            where nobody was asked.
+        """
+        known = self.expected
+        if known is None or known.before is None:
+            return None
+        padded = np.pad(known.before - known.mean[:, None], (0, 1), constant_values=np.nan)
+        rows = _places_in(known.models, models)
+        columns = _places_in(known.datasets, self.curves.datasets)
+        found = padded[np.ix_(rows, columns)]
+        beside: FloatArray = np.nan_to_num(found - means(found, axis=0))
+        return beside
 
     @cached_property
     def trends(self) -> Trends:
         """Convergence trends of every model at every stage."""
         return mine_trends(self.curves)
+
+
+def _places_in(names: Sequence[str], wanted: Sequence[str]) -> IntArray:
+    """Index of every wanted name in ``names``; -1 of those that are not there."""
+    index = {name: i for i, name in enumerate(names)}
+    return np.array([index.get(name, -1) for name in wanted], dtype=np.intp)

@@ -35,6 +35,10 @@ class Gaps:
     tolerance: float
     #: hits and misses supposed before any was counted: a few datasets are no certainty
     supposed: float = 0.0
+    #: of the recorded datasets, which had no part in it, as of the target: the columns of
+    datasets: tuple[str, ...] = ()
+    #: (m, d) mean gap that was expected there; None: nobody was asked
+    before: FloatArray | None = None
 
     def p_holds_best(self, chosen: Sequence[str]) -> float:
         """Probability that the *set* holds a model within the tolerance of the best.
@@ -143,7 +147,19 @@ def predicted_gaps(
     predicted = (top[np.isfinite(top)].mean() if np.isfinite(top).any() else np.nan) - mean
     high = np.where(np.isfinite(reach), mean + reach, np.nan)
     low = np.where(np.isnan(mean), np.nan, np.maximum(0.0, mean - reach))
-    return Gaps(models, mean, low, high, predicted, within, joint, tolerance, 0.5)
+    return Gaps(
+        models,
+        mean,
+        low,
+        high,
+        predicted,
+        within,
+        joint,
+        tolerance,
+        0.5,
+        past.datasets,
+        expected[rows],
+    )
 
 
 def smallest_set(

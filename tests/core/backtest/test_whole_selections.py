@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,6 +11,7 @@ import pytest
 
 from mlflow_recall.core import policies
 from mlflow_recall.core.arrays import FloatArray
+from mlflow_recall.core.backtest import ways
 from mlflow_recall.core.backtest.cases import Case, cases
 from mlflow_recall.core.backtest.end_to_end import end_to_end
 from mlflow_recall.core.backtest.target import held_out_targets
@@ -19,6 +20,7 @@ from mlflow_recall.core.clustering import cluster
 from mlflow_recall.core.curves import Curves
 from mlflow_recall.core.defaults import Defaults
 from mlflow_recall.core.matrix import PerformanceMatrix
+from mlflow_recall.core.policies import STARTERS, Past, Settings
 
 DATASETS = 6
 
@@ -159,6 +161,24 @@ def test_without_curves_the_best_of_the_recalled_wins() -> None:
     assert set(got["brute_force"].regrets) == {0.0}
     assert set(got["paper + fine_selection"].epochs) == {policies.epochs("halving", 10, 5)}
     assert set(got["recall + halving"].epochs) == {policies.epochs("halving", 5, 5)}
+
+
+def test_the_price_hears_what_the_recommender_foretells(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where scores tell of the target, and only there: else every dataset is foretold alike."""
+    curves, heard = zoo(4, 3, 3), set[bool]()
+    listen = STARTERS["price"]
+
+    def first(ranking: Sequence[str], past: Past, settings: Settings) -> tuple[str, ...]:
+        heard.add(past.farther(ranking) is not None)
+        return listen(ranking, past, settings)
+
+    monkeypatch.setattr(ways, "STARTERS", {"price": first})
+
+    replay(curves)
+    assert heard == {False}
+    heard.clear()
+    replay(curves, helpful(curves))
+    assert heard == {True}
 
 
 def test_every_dataset_is_announced_once() -> None:

@@ -22,6 +22,7 @@ from mlflow_recall.core.policies import Past, Policy, Settings, caveat
 from mlflow_recall.core.policies.draws import Draws, ends_on_record, foretold
 from mlflow_recall.core.policies.halving import halving
 from mlflow_recall.core.policies.price import PRICES, first, price
+from mlflow_recall.core.recommend import Gaps
 from mlflow_recall.core.stages import staged
 from mlflow_recall.errors import SettingError, Undecided
 
@@ -344,6 +345,44 @@ def test_what_a_score_may_be_off_by_is_carried_to_the_end() -> None:
     assert carried.blur == pytest.approx(np.hypot(exact.blur, 0.1 * math.sqrt(0.5)), abs=1e-9)
     assert left(cohort, known, Settings(STAGES, price=0.005)) == ["m0"]
     assert left(cohort, Past(noisy), Settings(STAGES, price=0.005)) == ["m0", "m1"]
+
+
+def told(here: FloatArray, there: FloatArray, models: tuple[str, ...] = ("m0", "m1")) -> Gaps:
+    """Gaps that were expected of m0, m1, ... here and on d0, d1, ..."""
+    names = tuple(f"d{j}" for j in range(there.shape[1]))
+    return Gaps(models, here, here, here, here, here, there, 0.01, datasets=names, before=there)
+
+
+@pytest.mark.parametrize("worth", [1.0, 0.5, 0.0])
+def test_what_a_recommender_foretells_counts_by_what_it_was_worth(worth: float) -> None:
+    """All stand alike. Of the gaps that were expected on record, so large a share came true."""
+    rng = np.random.default_rng(17)
+    expected = 0.1 * rng.random((2, 4000))
+    ends = 0.7 - worth * (expected - expected.mean(axis=0)) + 0.01 * rng.standard_normal((2, 4000))
+    curves = past(np.full((2, 4000, STAGES), 0.5), ends).curves
+    known = Past(curves, told(np.array([0.08, 0.02]), expected))
+
+    draws = foretold(known, ("m0", "m1"), np.array([0.5, 0.5]), 1)
+
+    assert draws is not None
+    apart = worth * 0.06 / 2
+    assert draws.expected == pytest.approx([0.7 - apart, 0.7 + apart], abs=2e-3)
+
+
+def test_of_whom_nothing_is_foretold_nothing_changes() -> None:
+    """Datasets and models that the recommender was not asked of; and nobody at all."""
+    known = random_past(np.random.default_rng(18), models=3)
+    nothing = told(np.full(2, NAN), np.full((2, 5), NAN))
+    some = told(np.array([0.0, 0.1]), np.array([[0.3, 0.0], [0.1, 0.0]]), ("m2", "m0"))
+
+    assert known.farther(["m0"]) is None
+    assert Past(known.curves, nothing).farther(["m0", "m1"]) == pytest.approx(np.zeros((2, 30)))
+    got = Past(known.curves, some).farther(["m0", "m1", "m2"])
+    assert got is not None
+    # m2 is farther by 0.3 on d0 and by 0 on d1; m0 by 0 and by -0.1
+    assert got[:, :3] == pytest.approx(
+        np.array([[-0.15, -0.05, 0.0], [0.0, 0.0, 0.0], [0.15, 0.05, 0.0]])
+    )
 
 
 def test_who_starts_without_a_history() -> None:

@@ -121,6 +121,21 @@ def test_gaps_grow_with_the_place_and_lie_in_their_interval() -> None:
     np.testing.assert_allclose(np.nanmin(got.gaps, axis=0), 0, atol=1e-12)
 
 
+def test_what_was_expected_of_the_recorded_datasets_grows_with_their_places() -> None:
+    """One column a dataset, one row a model of the matrix, in whatever order both were asked."""
+    given = evidence(models=20, datasets=12)
+    known = held_out(given, prior)
+
+    got = predicted_gaps(prior(given), given.matrix, known)
+
+    assert got.before is not None
+    assert got.datasets == known.datasets
+    order = [known.models.index(model) for model in got.models]
+    for places, expected in zip(known.places[order].T, got.before.T, strict=True):
+        assert (np.diff(expected[np.argsort(places)]) >= -1e-12).all()
+        assert np.ptp(expected) > 0
+
+
 def test_few_datasets_have_no_upper_end() -> None:
     """Of three, 80 % cannot be promised: a fourth may be arbitrarily bad."""
     given = evidence(models=8, datasets=3)
