@@ -7,11 +7,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import lru_cache
 
 from mlflow_recall.adapters import tags
 from mlflow_recall.core.metrics import oriented
 from mlflow_recall.core.readings import Source
+from mlflow_recall.core.recipes import Recipe
 from mlflow_recall.core.records import Record
+from mlflow_recall.core.schedule import first_look_of
 
 
 def adopted_curves(
@@ -52,14 +55,15 @@ def adopted_record(
         found = points(source.validation)
         validation = source.stages(found, source.validation_scale)
         tested, seconds = [], []
-    sign = source.sign
+    sign, look = source.sign, _step_look(told.get(tags.STEPS, ""), len(validation))
     return Record(
         model=told[tags.MODEL],
         dataset=told.get(tags.DATASET, ""),
         validation=tuple(sign * value for value in validation),
         test=sign * source.final(logged),
         tested=tuple(sign * value for value in tested),
-        epochs=len(validation),
+        epochs=len(validation) - (look < 1.0),
+        first_look=look,
         seconds=tuple(seconds),
         modality=told.get(tags.MODALITY, ""),
         run_id=run_id,
@@ -92,6 +96,7 @@ def record_of(
         test=oriented(metric, test),
         tested=tuple(oriented(metric, value) for value in each),
         epochs=int(told.get(tags.EPOCHS, len(validation))),
+        first_look=_first_look(told.get(tags.RECIPE, "")),
         seconds=tuple(seconds),
         modality=told.get(tags.MODALITY, ""),
         digest=told.get(tags.DIGEST, ""),
@@ -101,6 +106,19 @@ def record_of(
         spec=told.get(tags.SPEC, ""),
         run_id=run_id,
     )
+
+
+@lru_cache(maxsize=4096)
+def _first_look(recipe: str) -> float:
+    return Recipe.from_json(recipe).first_look if recipe else 1.0
+
+
+def _step_look(steps: str, stages: int) -> float:
+    """The first look that a tag with the steps of a table tells, if they are those of the curve."""
+    with suppress(ValueError, TypeError):
+        told = [float(step) for step in json.loads(steps or "[]")]
+        return first_look_of(told) if len(told) == stages else 1.0
+    return 1.0
 
 
 def _names(told: str) -> tuple[str, ...]:

@@ -66,7 +66,8 @@ class FolderHistory:
                 validation=each.stages,
                 test=each.value,
                 tested=each.tests,
-                epochs=len(each.stages),
+                epochs=len(each.stages) - (each.first_look < 1.0),
+                first_look=each.first_look,
                 modality=self.modality(each.model, each.dataset),
                 run_id=each.run,
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -18,7 +18,7 @@ from mlflow_recall.errors import HistoryError
 class Curves:
     """Validation score by (model, dataset, stage), and what each curve ended in.
 
-    NaN marks a stage that was never reached, or an end that was never measured.
+    NaN marks a stage that was never reached or looked at, or an end that was never measured.
     """
 
     models: tuple[str, ...]
@@ -27,6 +27,8 @@ class Curves:
     ends: FloatArray  # (m, d) final test score, mean of the repeats, read-only
     first: FloatArray | None = None  # (m, d, t) of the first repeat; None: nothing was repeated
     variances: FloatArray | None = None  # (m, d, t) of the repeats; NaN where there are none
+    #: share of an epoch that the first stage is, the second being its rest; 1: all are epochs
+    first_look: float = 1.0
 
     def __post_init__(self) -> None:
         named = (len(self.models), len(self.datasets))
@@ -62,34 +64,54 @@ class Curves:
         noise: FloatArray = np.sqrt(np.nan_to_num(means(cells, axis=0)))
         return noise
 
+    @property
+    def by_epoch(self) -> Curves:
+        """The same without a first look: every stage is an epoch."""
+        if self.first_look == 1.0:
+            return self
+        return replace(
+            self,
+            scores=self.scores[..., 1:],
+            first=None if self.first is None else self.first[..., 1:],
+            variances=None if self.variances is None else self.variances[..., 1:],
+            first_look=1.0,
+        )
+
     def without(self, dataset: str) -> Curves:
         """All datasets but this one; unchanged where it is not among them."""
         keep = [name != dataset for name in self.datasets]
         datasets = tuple(name for name in self.datasets if name != dataset)
-        return Curves(
-            self.models,
-            datasets,
-            self.scores[:, keep],
-            self.ends[:, keep],
-            None if self.first is None else self.first[:, keep],
-            None if self.variances is None else self.variances[:, keep],
+        return replace(
+            self,
+            datasets=datasets,
+            scores=self.scores[:, keep],
+            ends=self.ends[:, keep],
+            first=None if self.first is None else self.first[:, keep],
+            variances=None if self.variances is None else self.variances[:, keep],
         )
 
     @classmethod
-    def of(cls, records: Sequence[Record]) -> Curves:
+    def of(cls, records: Sequence[Record], first_look: float = 1.0) -> Curves:
         """The complete records that have a curve; repeats of a cell averaged, stage by stage.
 
         The first repeat is the one whose recipe, which names the seed, comes first.
+
+        Args:
+            records: whatever they were first looked at after.
+            first_look: share of an epoch that is the first stage; 1: the stages are epochs.
         """
-        done = [record for record in records if record.complete and record.validation]
+        done = [record for record in records if record.complete and record.by_epoch]
         done.sort(key=lambda record: (record.recipe, record.run_id))
         models = tuple(sorted({record.model for record in done}))
         datasets = tuple(sorted({record.dataset for record in done}))
-        stages = max((len(record.validation) for record in done), default=0)
+        early = int(first_look < 1.0)
+        stages = max((early + len(record.by_epoch) for record in done), default=0)
         # the end rides along as one more stage, so that repeats are averaged in one sum
         padded = np.full((len(done), stages + 1), np.nan)
         for row, record in zip(padded, done, strict=True):
-            row[: len(record.validation)] = record.validation
+            row[early : early + len(record.by_epoch)] = record.by_epoch
+            if early and record.first_look == first_look:
+                row[0] = record.validation[0]
             row[-1] = record.test
         cell = (
             positions(models, (record.model for record in done)),
@@ -107,4 +129,12 @@ class Curves:
         first = np.full_like(total[..., :-1], np.nan)
         last_first = (axis[::-1] for axis in cell)  # of several writes to a cell the last stands
         first[tuple(last_first)] = padded[::-1, :-1]
-        return cls(models, datasets, values[..., :-1], values[..., -1], first, variances[..., :-1])
+        return cls(
+            models,
+            datasets,
+            values[..., :-1],
+            values[..., -1],
+            first,
+            variances[..., :-1],
+            first_look,
+        )

@@ -117,10 +117,10 @@ class Selected:
     run_id: str
     experiment_id: str
     registered: Mapping[str, str]
-    epochs: int
+    epochs: float
     seconds: float
     #: strategy -> epochs that it would have cost
-    cost: Mapping[str, int]
+    cost: Mapping[str, float]
     final: Final
     #: the policy that stopped candidates, and whether it could foretell ends
     policy: str
@@ -178,9 +178,9 @@ def log_selection(selected: Selected, parent: OpenRun) -> None:
         f"**{selected.winner.name}** wins with test {metric} {selected.test[metric]:.3f}, "
         f"registered as [`{alias}`](#/models/{selected.registered['name']}).\n\n"
         f"{verdict(selected)}\n\n{_paragraph(selected.cut)}"
-        f"It cost {selected.epochs} epochs in {selected.seconds:.0f} s; brute force over the "
+        f"It cost {selected.epochs:g} epochs in {selected.seconds:.0f} s; brute force over the "
         f"{len(selected.recalled.advice.ranking.models)} eligible models costs "
-        f"{selected.cost['brute_force']}, halving {selected.cost['halving']}.\n\n"
+        f"{selected.cost['brute_force']:g}, halving {selected.cost['halving']:g}.\n\n"
         f"[The candidates side by side]({link})\n\n"
         f"### Candidates\n\n{figures.markdown_table(rows)}\n\n"
         f"### Recall by {selected.recalled.by}\n\n"
