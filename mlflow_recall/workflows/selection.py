@@ -177,7 +177,7 @@ def log_selection(selected: Selected, parent: OpenRun) -> None:
     parent.describe(
         f"**{selected.winner.name}** wins with test {metric} {selected.test[metric]:.3f}, "
         f"registered as [`{alias}`](#/models/{selected.registered['name']}).\n\n"
-        f"{verdict(selected)}\n\n{_paragraph(selected.cut)}"
+        f"{verdict(selected)}\n\n{_paragraph(selected.cut)}{_paragraph(_first_look(selected))}"
         f"It cost {selected.epochs:g} epochs in {selected.seconds:.0f} s; brute force over the "
         f"{len(selected.recalled.advice.ranking.models)} eligible models costs "
         f"{selected.cost['brute_force']:g}, halving {selected.cost['halving']:g}.\n\n"
@@ -186,6 +186,11 @@ def log_selection(selected: Selected, parent: OpenRun) -> None:
         f"### Recall by {selected.recalled.by}\n\n"
         f"{figures.markdown_table(advice_rows(selected.recalled.advice))}\n"
     )
+
+
+def _first_look(selected: Selected) -> str:
+    share = selected.winner.recipe.first_look
+    return f"stage 1 is {share:g} of the first epoch, stage 2 its rest" if share < 1.0 else ""
 
 
 def _paragraph(sentence: str) -> str:

@@ -556,7 +556,9 @@ def test_a_first_look_stops_half_of_them_after_half_an_epoch(early: Zoo) -> None
     assert selected.cost == {"brute_force": 5 * EPOCHS, "halving": selected.epochs}
     seen = page_of(early, selected.run_id)
     assert seen.parent.data.metrics["selection/epochs"] == selected.epochs
-    assert f"It cost {selected.epochs:g} epochs" in seen.parent.data.tags["mlflow.note.content"]
+    note = seen.parent.data.tags["mlflow.note.content"]
+    assert f"It cost {selected.epochs:g} epochs" in note
+    assert "**Stage 1 is 0.5 of the first epoch, stage 2 its rest.**" in note
     assert not any("the recipe is" in line for line in voice.lines)
 
 

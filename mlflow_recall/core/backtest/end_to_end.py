@@ -55,7 +55,10 @@ def end_to_end(
     for evidence, target in _played(given, targets):
         whole.append(target)
         papers += _recalled(evidence, target, "paper", "paper", PAPER_TOP)
-        ours += _recalled(evidence, target, used.ranker, used.picker, count)
+        ours += [
+            _foretold(evidence, found, used.ranker)
+            for found in _recalled(evidence, target, used.ranker, used.picker, count)
+        ]
         done(target.dataset)
     everyone = Setting(max((len(target.candidates) for target in whole), default=1))
     ways = {
@@ -107,8 +110,13 @@ def _recalled(
     there = set(target.candidates)
     chosen = [model for model in picked.models if model in there][:count]
     order = [*chosen, *(model for model in ranking.models if model not in chosen)]
-    if target.past is not None and evidence.signals():
-        known = told(ranker, evidence)
-        gaps = predicted_gaps(ranking, known.matrix, held_out(known, recommender(ranker)))
-        target = replace(target, past=replace(target.past, expected=gaps))
     return [target.recommended(order, probed(evidence.clustering, ranker, picker))]
+
+
+def _foretold(evidence: Evidence, target: Target, ranker: str) -> Target:
+    """The target with what its ranker foretells, where scores tell it of the target."""
+    if target.past is None or not evidence.signals():
+        return target
+    known, rank = told(ranker, evidence), recommender(ranker)
+    gaps = predicted_gaps(rank(known), known.matrix, held_out(known, rank))
+    return replace(target, past=replace(target.past, expected=gaps))
