@@ -177,8 +177,9 @@ def log_selection(selected: Selected, parent: OpenRun) -> None:
     parent.describe(
         f"**{selected.winner.name}** wins with test {metric} {selected.test[metric]:.3f}, "
         f"registered as [`{alias}`](#/models/{selected.registered['name']}).\n\n"
-        f"{verdict(selected)}\n\n{_paragraph(selected.cut)}{_paragraph(_first_look(selected))}"
-        f"It cost {selected.epochs:g} epochs in {selected.seconds:.0f} s; brute force over the "
+        f"{verdict(selected)}\n\n{_paragraph(selected.cut)}"
+        f"It cost {selected.epochs:g} epochs in {selected.seconds:.0f} s{_first_look(selected)}; "
+        "brute force over the "
         f"{len(selected.recalled.advice.ranking.models)} eligible models costs "
         f"{selected.cost['brute_force']:g}, halving {selected.cost['halving']:g}.\n\n"
         f"[The candidates side by side]({link})\n\n"
@@ -190,7 +191,7 @@ def log_selection(selected: Selected, parent: OpenRun) -> None:
 
 def _first_look(selected: Selected) -> str:
     share = selected.winner.recipe.first_look
-    return f"stage 1 is {share:g} of the first epoch, stage 2 its rest" if share < 1.0 else ""
+    return f", where stage 1 is {share:g} of an epoch and stage 2 its rest" if share < 1.0 else ""
 
 
 def _paragraph(sentence: str) -> str:

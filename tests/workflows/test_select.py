@@ -558,7 +558,7 @@ def test_a_first_look_stops_half_of_them_after_half_an_epoch(early: Zoo) -> None
     assert seen.parent.data.metrics["selection/epochs"] == selected.epochs
     note = seen.parent.data.tags["mlflow.note.content"]
     assert f"It cost {selected.epochs:g} epochs" in note
-    assert "**Stage 1 is 0.5 of the first epoch, stage 2 its rest.**" in note
+    assert ", where stage 1 is 0.5 of an epoch and stage 2 its rest; brute force" in note
     assert not any("the recipe is" in line for line in voice.lines)
 
 
