@@ -34,7 +34,8 @@ def normal_scores(values: FloatArray) -> FloatArray:
     known = ~np.isnan(values)
     # rounding is no order; the unknown come behind all, where they push nobody back
     rounded = np.minimum(np.round(values, 12), np.finfo(np.float64).max)
-    places = rankdata(np.where(known, rounded, np.inf), axis=0)
+    filled = np.where(known, rounded, np.inf)
+    places = mean_places(filled) if filled.ndim == 1 else rankdata(filled, axis=0)
     share = (places - 0.5) / np.maximum(known.sum(axis=0), 1)
     scaled: FloatArray = np.where(known, ndtri(np.where(known, share, 0.5)), np.nan)
     return scaled
