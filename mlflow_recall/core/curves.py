@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -69,26 +70,19 @@ class Curves:
         """The same without a first look: every stage is an epoch."""
         if self.first_look == 1.0:
             return self
-        return replace(
-            self,
-            scores=self.scores[..., 1:],
-            first=None if self.first is None else self.first[..., 1:],
-            variances=None if self.variances is None else self.variances[..., 1:],
-            first_look=1.0,
-        )
+        return self._part((..., slice(1, None)), first_look=1.0)
 
     def without(self, dataset: str) -> Curves:
         """All datasets but this one; unchanged where it is not among them."""
         keep = [name != dataset for name in self.datasets]
         datasets = tuple(name for name in self.datasets if name != dataset)
-        return replace(
-            self,
-            datasets=datasets,
-            scores=self.scores[:, keep],
-            ends=self.ends[:, keep],
-            first=None if self.first is None else self.first[:, keep],
-            variances=None if self.variances is None else self.variances[:, keep],
-        )
+        return self._part((slice(None), keep), datasets=datasets, ends=self.ends[:, keep])
+
+    def _part(self, place: tuple[Any, ...], **others: Any) -> Curves:
+        """A part of everything that is (m, d, t), with other values of these fields."""
+        whole = {name: getattr(self, name) for name in ("scores", "first", "variances")}
+        others |= {name: None if each is None else each[place] for name, each in whole.items()}
+        return replace(self, **others)
 
     @classmethod
     def of(cls, records: Sequence[Record], first_look: float = 1.0) -> Curves:

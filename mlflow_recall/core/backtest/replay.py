@@ -40,16 +40,16 @@ def replay(
         HistoryError: no candidate, or a curve that ends before the last stage.
     """
     _check(curves, settings.stages)
-    alive, epochs = list(curves), 0.0
+    alive, epochs, lengths = list(curves), 0.0, settings.lengths.tolist()
     stopped = dict.fromkeys(curves, settings.stages)
     for stage in range(1, settings.stages + 1):
-        epochs += len(alive) * settings.lengths[stage - 1]
+        epochs += len(alive) * lengths[stage - 1]
         if stage == settings.stages or len(alive) == 1:
             continue
         verdicts = policy({model: curves[model][:stage] for model in alive}, past, settings)
         stopped |= {model: stage for model in alive if verdicts[model].stop}
         alive = [model for model in alive if not verdicts[model].stop]
-    return Outcome(max(alive, key=lambda model: curves[model][-1]), float(epochs), stopped)
+    return Outcome(max(alive, key=lambda model: curves[model][-1]), epochs, stopped)
 
 
 def _check(curves: Mapping[str, Sequence[float]], stages: int) -> None:

@@ -122,9 +122,8 @@ def conclude(
     said.append("To pick a set: " + picker.words("the regret of the best of five"))
     chosen = replace(standing, ranker=ranker.name, picker=picker.name)
     if tested is not None:
-        stopping, words = _policy(tested, standing)
+        chosen, words = _policy(tested, chosen)
         said += words
-        chosen = replace(stopping, ranker=ranker.name, picker=picker.name)
     if not applies.yes and chosen.top_k:
         wide = max(2 * standing.top_k, 0 if np.isnan(enough) else int(np.ceil(enough)))
         said.append(f"Since the history does not apply, {wide} candidates are trained.")

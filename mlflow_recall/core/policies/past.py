@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -25,7 +25,7 @@ class Past:
 
     def rows(self, models: Sequence[str], values: FloatArray) -> FloatArray:
         """The rows of ``models`` in an array over the models of the curves; NaN without history."""
-        places = _places_in(self.curves.models, models)
+        places = _places_in(self._rows, models)
         found: FloatArray = np.where(places[:, None] < 0, np.nan, values[places])
         return found
 
@@ -40,11 +40,15 @@ class Past:
         if known is None or known.before is None:
             return None
         padded = np.pad(known.before - known.mean[:, None], (0, 1), constant_values=np.nan)
-        rows = _places_in(known.models, models)
-        columns = _places_in(known.datasets, self.curves.datasets)
+        rows = _places_in(_index(known.models), models)
+        columns = _places_in(_index(known.datasets), self.curves.datasets)
         found = padded[np.ix_(rows, columns)]
         beside: FloatArray = np.nan_to_num(found - means(found, axis=0))
         return beside
+
+    @cached_property
+    def _rows(self) -> dict[str, int]:
+        return _index(self.curves.models)
 
     @cached_property
     def trends(self) -> Trends:
@@ -52,7 +56,10 @@ class Past:
         return mine_trends(self.curves)
 
 
-def _places_in(names: Sequence[str], wanted: Sequence[str]) -> IntArray:
-    """Index of every wanted name in ``names``; -1 of those that are not there."""
-    index = {name: i for i, name in enumerate(names)}
+def _index(names: Sequence[str]) -> dict[str, int]:
+    return {name: i for i, name in enumerate(names)}
+
+
+def _places_in(index: Mapping[str, int], wanted: Sequence[str]) -> IntArray:
+    """Place of every wanted name; -1 of those that are not there."""
     return np.array([index.get(name, -1) for name in wanted], dtype=np.intp)
