@@ -93,25 +93,31 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 # --- stages --------------------------------------------------------------------------------------
 
 
+def stage_by_stage(case: Case, recipe: Recipe, workspace: Path) -> list[StageResult]:
+    """Each stage as a task of its own, from what the one before left."""
+    done: list[StageResult] = []
+    for stage in range(1, recipe.stages + 1):
+        torch.rand(stage)  # whatever else has used the generator meanwhile
+        done += run(
+            case.task(
+                recipe,
+                first=stage,
+                last=stage,
+                checkpoint=done[-1].checkpoint if done else "",
+                workspace=str(workspace),
+                test="last" if stage == recipe.stages else "never",
+            )
+        )
+    return done
+
+
 def test_stages_from_checkpoints_are_the_same_run_as_straight_through(
     case: Case, tmp_path: Path
 ) -> None:
     """Bit by bit: a selection that trains stage by stage must see what a benchmark saw."""
     recipe = sized(case)
     through = run(case.task(recipe, workspace=str(tmp_path / "through"), test="last"))
-    staged: list[StageResult] = []
-    for stage in range(1, recipe.epochs + 1):
-        torch.rand(stage)  # whatever else has used the generator meanwhile
-        staged += run(
-            case.task(
-                recipe,
-                first=stage,
-                last=stage,
-                checkpoint=staged[-1].checkpoint if staged else "",
-                workspace=str(tmp_path / "staged"),
-                test="last" if stage == recipe.epochs else "never",
-            )
-        )
+    staged = stage_by_stage(case, recipe, tmp_path / "staged")
 
     assert [s.stage for s in staged] == [s.stage for s in through] == [1, 2, 3]
     for one, other in zip(staged, through, strict=True):
@@ -124,18 +130,7 @@ def test_a_first_look_changes_nothing_but_when_is_looked(image: Case, tmp_path: 
     """Without dropout the network after each epoch is the same to the last bit."""
     whole, early = sized(image, epochs=2), sized(image, epochs=2, first_look=0.4)
     plain = run(image.task(whole, workspace=str(tmp_path / "plain"), test="last"))
-    looked: list[StageResult] = []
-    for stage in range(1, early.stages + 1):
-        looked += run(
-            image.task(
-                early,
-                first=stage,
-                last=stage,
-                checkpoint=looked[-1].checkpoint if looked else "",
-                workspace=str(tmp_path / "looked"),
-                test="last" if stage == early.stages else "never",
-            )
-        )
+    looked = stage_by_stage(image, early, tmp_path / "looked")
 
     assert [result.stage for result in looked] == [1, 2, 3]
     assert [r.validation for r in looked[1:]] == [r.validation for r in plain]
