@@ -7,14 +7,13 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import lru_cache
 
 from mlflow_recall.adapters import tags
 from mlflow_recall.core.metrics import oriented
 from mlflow_recall.core.readings import Source
 from mlflow_recall.core.recipes import Recipe
 from mlflow_recall.core.records import Record
-from mlflow_recall.core.schedule import first_look_of
+from mlflow_recall.core.schedule import first_look_of, whole_epochs
 
 
 def adopted_curves(
@@ -62,7 +61,7 @@ def adopted_record(
         validation=tuple(sign * value for value in validation),
         test=sign * source.final(logged),
         tested=tuple(sign * value for value in tested),
-        epochs=len(validation) - (look < 1.0),
+        epochs=whole_epochs(len(validation), look),
         first_look=look,
         seconds=tuple(seconds),
         modality=told.get(tags.MODALITY, ""),
@@ -88,29 +87,25 @@ def record_of(
 
     A test curve counts only where every stage was tested.
     """
-    each = tested if len(tested) == len(validation) else ()
+    each, recipe = tested if len(tested) == len(validation) else (), told.get(tags.RECIPE, "")
+    look = Recipe.from_json(recipe).first_look if recipe else 1.0
     return Record(
         model=told[tags.MODEL],
         dataset=told.get(tags.DATASET, ""),
         validation=tuple(oriented(metric, value) for value in validation),
         test=oriented(metric, test),
         tested=tuple(oriented(metric, value) for value in each),
-        epochs=int(told.get(tags.EPOCHS, len(validation))),
-        first_look=_first_look(told.get(tags.RECIPE, "")),
+        epochs=int(told.get(tags.EPOCHS, whole_epochs(len(validation), look))),
+        first_look=look,
         seconds=tuple(seconds),
         modality=told.get(tags.MODALITY, ""),
         digest=told.get(tags.DIGEST, ""),
         version=told.get(tags.MODEL_VERSION, ""),
-        recipe=told.get(tags.RECIPE, ""),
+        recipe=recipe,
         classes=_names(told.get(tags.CLASSES, "")),
         spec=told.get(tags.SPEC, ""),
         run_id=run_id,
     )
-
-
-@lru_cache(maxsize=4096)
-def _first_look(recipe: str) -> float:
-    return Recipe.from_json(recipe).first_look if recipe else 1.0
 
 
 def _step_look(steps: str, stages: int) -> float:

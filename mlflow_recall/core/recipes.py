@@ -8,6 +8,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -122,6 +123,7 @@ class Recipe:
         return replace(self, **converted)
 
     @classmethod
+    @lru_cache(maxsize=4096)  # thousands of runs share a few recipes
     def from_json(cls, text: str) -> Recipe:
         """The inverse of ``to_json``; fields that are missing keep their default."""
         try:

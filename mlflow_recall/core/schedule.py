@@ -25,6 +25,11 @@ def stage_lengths(stages: int, first_look: float = 1.0) -> FloatArray:
     return lengths
 
 
+def whole_epochs(stages: int, first_look: float) -> int:
+    """Epochs that have ended after so many stages; the inverse of ``Recipe.stages``."""
+    return max(0, stages - (first_look < 1.0))
+
+
 def first_look_of(steps: Sequence[float]) -> float:
     """Share of the first epoch that the first step is, where steps are epochs; else 1."""
     return float(steps[0]) if len(steps) > 1 and 0 < steps[0] < 1 == steps[1] else 1.0
