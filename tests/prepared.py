@@ -146,19 +146,11 @@ def write_text_zoo(folder: Path, count: int = len(RATES)) -> tuple[Path, Path, P
     return write_zoo(folder / "zoo.yaml", models), folder / "benchmarks.yaml", target
 
 
-def made(
-    uri: str,
-    namespace: str,
-    zoo_file: Path,
-    benchmarks: Path,
-    target: Path,
-    recipe: Mapping[str, object] | None = None,
-) -> Zoo:
+def made(uri: str, namespace: str, zoo_file: Path, benchmarks: Path, target: Path) -> Zoo:
     """Register the models of a zoo file and benchmark them, in this process."""
     bench, voice = bench_of(uri, namespace)
     done = register(read_zoo(zoo_file), registry_of(bench), voice)
-    asked = BenchmarkConfig(tuple(read_benchmarks(benchmarks)), recipe=recipe or {})
-    result = benchmark(asked, bench)
+    result = benchmark(BenchmarkConfig(tuple(read_benchmarks(benchmarks))), bench)
     assert not result.failed
     models = tuple(model.name for model in done)
     return Zoo(uri, namespace, zoo_file.parent, DatasetSpec(str(target)), models)
@@ -170,20 +162,6 @@ def text_zoo(uri: str) -> Zoo:
     folder = cache_folder("prepared", "text")
     folder.mkdir(parents=True)
     return made(uri, "text", *write_text_zoo(folder))
-
-
-@cache
-def early_zoo(uri: str) -> Zoo:
-    """The models of the text zoo, looked at after half of their first epoch."""
-    folder = text_zoo(uri).folder
-    return made(
-        uri,
-        "early",
-        folder / "zoo.yaml",
-        folder / "benchmarks.yaml",
-        folder / "target.csv",
-        {"first_look": 0.5},
-    )
 
 
 @cache

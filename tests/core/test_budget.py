@@ -81,13 +81,3 @@ def test_a_whole_race_stays_within_its_budget(epochs: int, candidates: int, stag
 )
 def test_it_can_be_read(budget: Budget, words: str) -> None:
     assert str(budget) == words
-
-
-def test_parts_of_epochs_are_paid_for_as_such() -> None:
-    """5 epochs: 3 for half an epoch leave 3.5, which one needs to the end of four."""
-    early = np.array([0.5, 0.5, 1.0, 1.0, 1.0])
-    told = {"seconds": 0.0, "per_epoch": math.nan}
-
-    assert Budget(epochs=5).affordable(epochs=0, waiting=9, stages=early, **told) == 3
-    assert Budget(epochs=5).affordable(epochs=1.5, waiting=3, stages=early[1:], **told) == 1
-    assert Budget(epochs=5).affordable(epochs=4.6, waiting=1, stages=early[1:], **told) == 0

@@ -57,26 +57,6 @@ def test_noise_is_what_repeats_of_a_cell_differ_by_stage_by_stage() -> None:
     assert Curves.of(records[-1:]).noise.tolist() == [0.0, 0.0]
 
 
-def test_a_first_look_is_one_more_stage_of_those_who_took_it() -> None:
-    """A looked at half of its first epoch, b at a quarter, c after it: all have two epochs."""
-    records = [
-        Record("a", "x", (0.1, 0.3, 0.5), 0.6, epochs=2, first_look=0.5),
-        Record("b", "x", (0.2, 0.4, 0.6), 0.7, epochs=2, first_look=0.25),
-        Record("c", "x", (0.5, 0.7), 0.8, epochs=2),
-    ]
-
-    plain, early = Curves.of(records), Curves.of(records, 0.5)
-
-    assert plain.scores[:, 0].tolist() == [[0.3, 0.5], [0.4, 0.6], [0.5, 0.7]]
-    np.testing.assert_allclose(
-        early.scores[:, 0], [[0.1, 0.3, 0.5], [NAN, 0.4, 0.6], [NAN, 0.5, 0.7]]
-    )
-    assert (early.first_look, early.without("y").first_look) == (0.5, 0.5)
-    assert early.by_epoch.scores.tolist() == plain.scores.tolist()
-    assert early.by_epoch.once.tolist() == plain.once.tolist()
-    assert plain.by_epoch is plain
-
-
 def test_partial_untested_and_curveless_records_are_left_out() -> None:
     records = [
         Record("a", "x", (0.1,), 0.5, epochs=2),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import fields, replace
 from typing import Any
 
@@ -46,26 +45,6 @@ def test_the_method_is_the_same_for_every_seed_and_first_look_and_for_nothing_el
         changed: dict[type, Any] = {bool: not value, str: "backbone", float: 0.25, int: 7}
         other = replace(base, **{field.name: changed[type(value)]})
         assert (other.method == base.method) == (field.name in {"seed", "first_look"})
-
-
-def test_a_recipe_without_a_first_look_is_the_cell_that_it_always_was() -> None:
-    assert "first_look" not in Recipe().to_json()
-    assert Recipe().digest == "340c85b9"
-    assert Recipe(first_look=0.5).digest != Recipe().digest
-
-
-@pytest.mark.parametrize("share", [0.0, -0.1, 1.1, math.nan])
-def test_a_first_look_is_a_share_of_an_epoch(share: float) -> None:
-    with pytest.raises(SettingError, match="first_look: expected a share above 0, at most 1, got"):
-        Recipe(first_look=share)
-
-
-def test_the_parts_of_a_fine_tuning() -> None:
-    plain, early = Recipe(epochs=2), Recipe(epochs=2, first_look=0.25)
-
-    assert [plain.part(stage) for stage in range(1, 3)] == [(1, 0, 1), (2, 0, 1)]
-    assert [early.part(stage) for stage in range(1, 4)] == [(1, 0, 0.25), (1, 0.25, 1), (2, 0, 1)]
-    assert (plain.stages, early.stages) == (2, 3)
 
 
 def test_fields_missing_in_a_record_keep_their_default() -> None:

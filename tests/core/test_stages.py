@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlflow_recall.core.schedule import first_look_of
 from mlflow_recall.core.stages import staged
 from mlflow_recall.errors import HistoryError
 
@@ -167,31 +166,3 @@ def test_no_stages_asked_for_are_the_recorded_epochs() -> None:
 
     assert got.stages == 3
     np.testing.assert_array_equal(got.scores[0], [[1, 2, 3], [1, 2, 3], [2, 3, 4]])
-
-
-def test_a_first_look_is_the_common_step_nearest_to_its_share() -> None:
-    """Stages are the steps 12 to 20; of those before the first, 6 is the half of it."""
-    steps = [float(s) for s in range(1, 21)]
-    curves = [c for m in "ab" for c in both(m, steps, "x")]
-
-    got = staged(curves, 5, 2, first_look=0.5)
-
-    assert got.first_look == 0.5
-    assert got.scores[:, 0, 0].tolist() == [6.0, 6.0]
-    assert got.by_epoch.scores.tolist() == staged(curves, 5, 2).scores.tolist()
-
-
-def test_where_nothing_was_measured_before_the_first_stage_there_is_no_first_look() -> None:
-    """Two epochs, and nothing before the first."""
-    curves = [c for m in "ab" for c in both(m, [1.0, 2.0])]
-
-    got = staged(curves, 0, 2, first_look=0.5)
-
-    assert np.isnan(got.scores[..., 0]).all()
-    assert got.by_epoch.scores.tolist() == [[[1.0, 2.0]], [[1.0, 2.0]]]
-
-
-def test_steps_tell_a_first_look_where_they_are_epochs() -> None:
-    assert first_look_of([0.5, 1.0, 2.0]) == 0.5
-    for steps in ([1, 2], [0.5], [0.5, 0.7, 1], [], [16, 32]):
-        assert first_look_of(steps) == 1.0

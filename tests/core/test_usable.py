@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import pytest
 
-from mlflow_recall.core.history import method_of, rarer, usable, usual_look
+from mlflow_recall.core.history import method_of, rarer, usable
 from mlflow_recall.core.matrix import PerformanceMatrix
 from mlflow_recall.core.recipes import Recipe
 from mlflow_recall.core.records import Member, Record
@@ -57,22 +56,6 @@ def test_recipes_that_differ_in_the_seed_alone_are_one_and_their_scores_are_aver
 
     assert (kept.records, kept.notes) == (tuple(records), ())
     assert PerformanceMatrix.of(kept.records).values.tolist() == [[pytest.approx(0.5)]]
-
-
-def test_the_usual_first_look_is_the_most_frequent_one() -> None:
-    def looked(*shares: float) -> float:
-        return usual_look([replace(record(), first_look=share) for share in shares])
-
-    assert looked(1.0, 1.0, 1.0, 0.5, 0.5, 0.25) == 0.5
-    assert looked(0.25, 0.5) == 0.5
-    assert looked(1.0) == looked() == 1.0
-
-
-def test_a_first_look_makes_no_recipe_of_its_own() -> None:
-    recipe = RECIPE.altered({"first_look": 0.5}, "test")
-    early = replace(record(recipe=recipe, stages=3), first_look=0.5)
-
-    assert usable([record(), early]).records == (record(), early)
 
 
 def test_records_of_a_rarer_recipe_are_left_out_and_it_is_said() -> None:

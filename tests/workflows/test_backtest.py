@@ -23,9 +23,9 @@ from mlflow_recall.core.backtest.applies import applies
 from mlflow_recall.core.backtest.verdict import conclude
 from mlflow_recall.core.defaults import Defaults
 from mlflow_recall.core.recommend import RECOMMENDERS
-from mlflow_recall.errors import HistoryError, SettingError
+from mlflow_recall.errors import HistoryError
 from mlflow_recall.workflows.backtest import backtest_history, backtest_zoo
-from mlflow_recall.workflows.backtested import Backtested, end_to_end_rows, frontier_rows
+from mlflow_recall.workflows.backtested import Backtested, end_to_end_rows
 
 MODELS, DATASETS, STEPS = 9, 8, 6
 
@@ -117,69 +117,6 @@ def test_finer_curves_are_read_at_so_many_stages(tmp_path: Path) -> None:
     assert asked.policies is not None
     assert usual.policies is not None
     assert (asked.policies.stages, usual.policies.stages) == (4, 5)
-
-
-def with_first_look(folder: Path, *, missing: int = 0) -> FolderHistory:
-    """The tables with one more step at half of the first epoch, but for so many cells."""
-    tables(folder)
-    curves = pd.read_csv(folder / "curves.csv")
-    first = curves[curves.step == 1].assign(step=0.5)
-    lost = first[["model", "dataset"]].drop_duplicates()[:missing].apply(tuple, axis=1).tolist()
-    first = first[~first[["model", "dataset"]].apply(tuple, axis=1).isin(lost)]
-    pd.concat([first, curves]).to_csv(folder / "curves.csv", index=False)
-    return FolderHistory(folder)
-
-
-def test_a_recorded_first_look_is_compared(tmp_path: Path) -> None:
-    """Curves by epoch are the same as without; looking at half costs half and shows the same."""
-    plain = backtested(tables(tmp_path / "plain"))
-    found = backtested(with_first_look(tmp_path / "early"))
-
-    assert plain.policies is not None
-    assert found.policies is not None
-    assert (plain.policies.first_look, found.policies.first_look) == (1.0, 0.5)
-    assert found.policies.frontiers["halving"].area == plain.policies.frontiers["halving"].area
-    spent, early = (f["halving"].epochs for f in (found.policies.frontiers, found.policies.early))
-    assert (early[1:] < spent[1:]).all()
-    rows = [row["policy"] for row in frontier_rows(found)]
-    assert {"price, first look at 0.5", "halving, first look at 0.5"} <= set(rows)
-    assert "price, first look at 0.5" in backtest_data(found)["frontier"]
-
-
-def test_a_few_cells_without_a_first_look_do_not_matter(tmp_path: Path) -> None:
-    found = backtested(with_first_look(tmp_path, missing=3))
-
-    assert found.policies is not None
-    assert found.policies.early
-
-
-def test_a_first_look_that_too_few_took_is_not_compared_and_it_is_said(tmp_path: Path) -> None:
-    heard = Heard()
-    cells = MODELS * DATASETS
-
-    (found,) = backtest_history(BacktestConfig(), with_first_look(tmp_path, missing=20), heard)
-
-    assert found.policies is not None
-    assert not found.policies.early
-    said = (
-        f"note: a first look at 0.5 is on record in {cells - 20} of {cells} cells: it is compared"
-    )
-    assert any(line.startswith(said) for line in heard.lines)
-
-
-def test_steps_of_a_table_serve_a_first_look_that_is_asked_for(tmp_path: Path) -> None:
-    """Of 12 steps the first of three stages is the fourth, and half of it the second."""
-    found = backtested(tables(tmp_path, steps=12), stages=3, first_look=0.5)
-
-    assert found.policies is not None
-    assert (found.policies.stages, found.policies.first_look) == (3, 0.5)
-    assert found.policies.early["halving"].full == 3
-
-
-@pytest.mark.parametrize("share", [-0.5, 1.0, float("nan")])
-def test_a_first_look_is_a_share(share: float) -> None:
-    with pytest.raises(SettingError, match="first_look: expected a share of an epoch below 1, got"):
-        BacktestConfig(first_look=share)
 
 
 def test_whole_selections_stand_beside_the_whole_zoo(tmp_path: Path) -> None:

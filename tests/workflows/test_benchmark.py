@@ -272,23 +272,6 @@ def test_another_recipe_is_another_cell(small: Bench, config: BenchmarkConfig) -
     assert (len(result.done), result.done_before) == (4, 0)
 
 
-def test_a_first_look_is_one_more_stage_and_another_cell(
-    small: Bench, config: BenchmarkConfig
-) -> None:
-    """Its epochs are those of the recipe: curve and seconds by epoch have as many as ever."""
-    benchmark(config, small)
-
-    result = benchmark(replace(config, recipe={"epochs": 1, "first_look": 0.5}), small)
-
-    assert (len(result.done), result.done_before) == (4, 0)
-    records = small.history.records("accuracy")
-    assert sorted((r.first_look, len(r.validation), len(r.tested)) for r in records) == [
-        *[(0.5, 2, 2)] * 4,
-        *[(1.0, 1, 1)] * 4,
-    ]
-    assert all(r.complete and len(r.by_epoch) == len(r.epoch_seconds) == 1 for r in records)
-
-
 def test_a_broken_model_is_failed_runs_and_the_rest_is_done(
     small: Bench, config: BenchmarkConfig, tmp_path: Path
 ) -> None:

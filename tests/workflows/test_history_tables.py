@@ -12,7 +12,6 @@ from typing import Any
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
-from prepared import early_zoo
 
 from mlflow_recall.adapters import tags
 from mlflow_recall.adapters.ledger import Ledger
@@ -409,26 +408,6 @@ def test_steps_that_are_no_epochs_survive(
     assert [replace(c, run="") for c in curves] == FolderHistory(tmp_path / "1").curves()
     run_id = TrackingHistory(client, namespace).records("acc")[0].run_id
     assert [p.step for p in client.get_metric_history(run_id, "val/acc")] == [16, 23]
-
-
-@pytest.mark.parametrize("kind", ["tables", "runs"])
-def test_a_first_look_survives(
-    cli: Cli, client: MlflowClient, store: str, tmp_path: Path, namespace: str, kind: str
-) -> None:
-    """As a step of half an epoch in tables, as a field of the recipe in an export of runs."""
-    early = early_zoo(store).namespace
-    known = TrackingHistory(client, early).records("accuracy")
-
-    cli("history", "export", "--to", tmp_path, "--namespace", early, "--format", kind)
-    done = cli("history", "import", "--from", tmp_path, "--namespace", namespace)
-
-    assert done.code == 0, done.err
-    there = TrackingHistory(client, namespace).records("accuracy")
-    looked = [[(r.first_look, r.epochs, r.by_epoch) for r in some] for some in (known, there)]
-    assert sorted(looked[0]) == sorted(looked[1])
-    assert {r.first_look for r in known} == {0.5}
-    if kind == "tables":
-        assert {r.first_look for r in FolderHistory(tmp_path).records("accuracy")} == {0.5}
 
 
 def test_long_curves_arrive_whole(

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
-from prepared import EPOCHS, Zoo, bench_of, early_zoo, registry_of, text_zoo
+from prepared import Zoo, bench_of, registry_of, text_zoo
 
 from mlflow_recall.adapters import tags
-from mlflow_recall.adapters.defaults import write_defaults
 from mlflow_recall.adapters.export_history import ExportHistory
 from mlflow_recall.adapters.ledger import Ledger
 from mlflow_recall.adapters.manifests import ZooEntry
@@ -23,7 +21,6 @@ from mlflow_recall.adapters.tables import FolderHistory
 from mlflow_recall.cli import main
 from mlflow_recall.config import PlanConfig, RecommendConfig
 from mlflow_recall.core.constraints import Constraints
-from mlflow_recall.core.defaults import Defaults
 from mlflow_recall.core.recipes import Recipe
 from mlflow_recall.core.records import Dataset
 from mlflow_recall.errors import HistoryError, SettingError, ZooError
@@ -125,27 +122,6 @@ def test_strategies_by_hand(planned: Planned) -> None:
         "recall + halving": 3,
         "recall + fine_selection": 3,
     }
-
-
-def test_the_first_look_of_the_defaults_is_planned_with(store: str) -> None:
-    """Five models and three epochs; halving looks at half of the first, the others do not."""
-    prepared = early_zoo(store)
-    bench, _ = bench_of(store, prepared.namespace)
-    usual, models = Defaults(policy="halving"), (prepared.everyone,)
-    found = []
-    for look in (1.0, 0.5):
-        favoured = replace(usual, first_look=look)
-        write_defaults(bench.client, bench.namespace, "text", "accuracy", favoured)
-        found.append(plan_zoo(asked(top_k=4, models=models), bench))
-    write_defaults(bench.client, bench.namespace, "text", "accuracy", Defaults())
-
-    whole, early = map(epochs, found)
-    assert (found[1].stages, early["brute_force"]) == (EPOCHS, 5 * EPOCHS)
-    assert whole["recall + halving"] == pytest.approx(4 + 2 + 1)
-    assert early["recall + halving"] == pytest.approx(4 * 0.5 + 2 * 0.5 + EPOCHS - 1)
-    assert early["recall + fine_selection"] == pytest.approx(whole["recall + fine_selection"])
-    hours = [{each.name: each.hours for each in planned.strategies} for planned in found]
-    assert hours[1]["recall + halving"] < hours[0]["recall + halving"]
 
 
 def test_hours_are_the_recorded_seconds(planned: Planned) -> None:

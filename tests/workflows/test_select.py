@@ -23,7 +23,6 @@ from prepared import (
     Heard,
     Zoo,
     bench_of,
-    early_zoo,
     image_zoo,
     registry_of,
     runs_of,
@@ -538,63 +537,6 @@ def test_with_another_recipe_trends_are_off_and_halving_decides(
     stages = int(str(recipe.get("epochs", EPOCHS)))
     assert sorted(c.stage for c in selected.candidates) == [1, stages]
     assert not any(candidate.foretold for candidate in selected.candidates)
-
-
-@pytest.fixture
-def early(store: str) -> Zoo:
-    return early_zoo(store)
-
-
-def test_a_first_look_stops_half_of_them_after_half_an_epoch(early: Zoo) -> None:
-    """Trends by epoch are those of the history, whenever it looked."""
-    selected, voice = selection(
-        early, policy="halving", final="same", recommender="prior", recipe={"first_look": 0.5}
-    )
-
-    assert sorted(c.stage for c in selected.candidates) == [1, 1, 1, 2, EPOCHS + 1]
-    assert selected.epochs == 5 * 0.5 + 2 * 0.5 + EPOCHS - 1
-    assert selected.cost == {"brute_force": 5 * EPOCHS, "halving": selected.epochs}
-    seen = page_of(early, selected.run_id)
-    assert seen.parent.data.metrics["selection/epochs"] == selected.epochs
-    note = seen.parent.data.tags["mlflow.note.content"]
-    assert f"It cost {selected.epochs:g} epochs" in note
-    assert ", where stage 1 is 0.5 of an epoch and stage 2 its rest; brute force" in note
-    assert not any("the recipe is" in line for line in voice.lines)
-
-
-def test_trends_of_a_first_look_are_used_where_they_are_on_record(early: Zoo, text: Zoo) -> None:
-    looking = {"policy": "fine_selection", "final": "same", "recipe": {"first_look": 0.5}}
-    known, heard = selection(early, recommender="prior", **looking)
-    unknown, told = selection(text, recommender="prior", **looking)
-
-    note = "note: no first look at 0.5 of an epoch is on record: halving decides after it"
-    assert note not in heard.lines
-    assert note in told.lines
-    assert all(1 in dict(c.foretold) for c in known.candidates)
-    assert not any(1 in dict(c.foretold) for c in unknown.candidates)
-    assert any(2 in dict(c.foretold) for c in unknown.candidates)
-
-
-def test_the_first_look_that_a_back_test_favoured_is_that_of_auto(early: Zoo) -> None:
-    bench, _ = bench_of(early.uri, early.namespace)
-    favoured = Defaults("prior", "prior", "halving", top_k=4, first_look=0.5)
-    write_defaults(bench.client, bench.namespace, "text", "accuracy", favoured)
-    try:
-        auto, _ = selection(early, final="same")
-        asked, _ = selection(early, final="same", policy="halving")
-    finally:
-        write_defaults(bench.client, bench.namespace, "text", "accuracy", Defaults())
-
-    assert auto.epochs == 4 * 0.5 + 2 * 0.5 + EPOCHS - 1
-    assert asked.epochs == policies.epochs("halving", 4, EPOCHS)
-
-
-def test_the_winner_of_early_looks_is_retrained_without_one(early: Zoo) -> None:
-    selected, _ = selection(early, top_k=2, recommender="prior", recipe={"first_look": 0.5})
-
-    (final,) = page_of(early, selected.run_id).finals
-    assert selected.final.epochs == EPOCHS
-    assert final.data.params["recipe.first_look"] == "1.0"
 
 
 def test_a_loss_is_selected_by_its_lowest(text: Zoo) -> None:

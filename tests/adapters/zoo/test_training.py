@@ -38,7 +38,7 @@ class Case:
     dataset: Dataset
 
     def task(self, recipe: Recipe = RECIPE, **changes: Any) -> TrainTask:
-        task = TrainTask(self.member, str(self.weights), self.dataset, recipe, 1, recipe.stages)
+        task = TrainTask(self.member, str(self.weights), self.dataset, recipe, 1, recipe.epochs)
         return replace(task, **changes)
 
     def probe(self, **changes: Any) -> Probe:
@@ -124,28 +124,6 @@ def test_stages_from_checkpoints_are_the_same_run_as_straight_through(
         assert one.validation == other.validation
         assert one.test == other.test
         assert same(state(one.checkpoint), state(other.checkpoint))
-
-
-def test_a_first_look_changes_nothing_but_when_is_looked(image: Case, tmp_path: Path) -> None:
-    """Without dropout the network after each epoch is the same to the last bit."""
-    whole, early = sized(image, epochs=2), sized(image, epochs=2, first_look=0.4)
-    plain = run(image.task(whole, workspace=str(tmp_path / "plain"), test="last"))
-    looked = stage_by_stage(image, early, tmp_path / "looked")
-
-    assert [result.stage for result in looked] == [1, 2, 3]
-    assert [r.validation for r in looked[1:]] == [r.validation for r in plain]
-    assert looked[0].validation["log_loss"] != looked[1].validation["log_loss"]
-    assert looked[-1].test == plain[-1].test
-    for one, other in zip(looked[1:], plain, strict=True):
-        assert same(state(one.checkpoint), state(other.checkpoint))
-
-
-def test_where_an_epoch_is_one_batch_its_rest_is_empty(image: Case) -> None:
-    recipe = sized(image, epochs=1, first_look=0.5, batch_size=64)
-
-    first, rest = run(image.task(recipe))
-
-    assert first.validation == rest.validation
 
 
 def test_two_runs_of_one_seed_are_equal_and_of_two_seeds_are_not(

@@ -2,23 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
-from mlflow_recall.core.backtest.applies import applies
-from mlflow_recall.core.backtest.cases import cases
 from mlflow_recall.core.backtest.policies import COMPARED, SIZES, policy_settings, policy_test
-from mlflow_recall.core.backtest.recommenders import contest
 from mlflow_recall.core.backtest.replay import Outcome
 from mlflow_recall.core.backtest.target import held_out_targets
-from mlflow_recall.core.backtest.verdict import conclude
 from mlflow_recall.core.backtest.ways import Setting, replayed, way
 from mlflow_recall.core.curves import Curves
-from mlflow_recall.core.defaults import Defaults
-from mlflow_recall.core.matrix import PerformanceMatrix
-from mlflow_recall.core.recommend import RECOMMENDERS
 from mlflow_recall.errors import HistoryError
 
 MODELS, DATASETS, STAGES = 12, 7, 4
@@ -169,45 +160,3 @@ def test_one_dataset_leaves_no_history() -> None:
         next(held_out_targets(one))
     with pytest.raises(HistoryError, match="at least 2 models on at least 2 datasets, got 0"):
         policy_test([])
-
-
-def looked(curves: Curves) -> Curves:
-    """The same with a look at half of the first epoch, which tells what its end does."""
-    scores = np.concatenate([curves.scores[..., :1], curves.scores], axis=-1)
-    return Curves(curves.models, curves.datasets, scores, curves.ends, first_look=0.5)
-
-
-def test_policies_that_look_early_stand_beside_the_others() -> None:
-    """Halving sees at half the price what it sees after the first epoch."""
-    curves = recorded()
-    targets, early = list(held_out_targets(curves)), list(held_out_targets(looked(curves)))
-
-    tested = policy_test(targets, early=early)
-
-    assert set(tested.early) == set(COMPARED)
-    assert tested.first_look == 0.5
-    both = tested.everyone["halving"], tested.everyone["halving, first look at 0.5"]
-    assert both[0].epochs[3].tolist() == [4 + 2 + 1 + 1] * DATASETS
-    assert both[1].epochs[3].tolist() == [4 * 0.5 + 2 * 0.5 + 1 + 1 + 1] * DATASETS
-    assert (both[1].epochs[0] == STAGES).all()
-    assert not policy_test(targets).early
-
-
-@pytest.mark.parametrize("lead", [0.01, -0.01])
-def test_a_first_look_is_taken_from_then_on_where_it_surely_pays(lead: float) -> None:
-    curves = recorded()
-    targets = list(held_out_targets(curves))
-    tested = policy_test(targets, early=list(held_out_targets(looked(curves))))
-    front = tested.frontiers["halving"]
-    others = {name: replace(front, regrets=front.regrets + 1.0) for name in COMPARED}
-    early = {**others, "halving": replace(front, regrets=front.regrets + 0.5 - lead)}
-    held = {**others, "halving": replace(front, regrets=front.regrets + 0.5)}
-    tested = replace(tested, frontiers=held, early=early)
-    matrix = PerformanceMatrix(curves.models, curves.datasets, curves.ends)
-    judged = contest(cases(matrix), RECOMMENDERS)
-
-    got = conclude(applies(matrix), judged, tested, built_in=Defaults(policy="halving"))
-
-    assert (got.defaults.policy, got.defaults.first_look) == ("halving", 0.5 if lead > 0 else 1.0)
-    assert ("first look at 0.5" in got.outcome) == (lead > 0)
-    assert any("halving, first look at 0.5" in sentence for sentence in got.sentences)

@@ -39,16 +39,6 @@ def test_halving_spends_the_papers_epochs(models: int, stages: int, spent: int) 
     assert got.epochs == spent
 
 
-def test_a_first_look_stops_half_of_them_after_half_an_epoch() -> None:
-    """Ten candidates and three epochs: 10 x 0.5, 5 x 0.5, then 2 and 1."""
-    settings = Settings(4, first_look=0.5)
-
-    got = replay(POLICIES["halving"], drawn(10, 4), None, settings)
-
-    assert got.epochs == 10 * 0.5 + 5 * 0.5 + 2 + 1
-    assert sorted(got.stopped.values()) == [1] * 5 + [2] * 3 + [3, 4]
-
-
 def test_brute_force_spends_everything_and_finds_the_best_on_validation() -> None:
     curves = drawn(7, 3)
 

@@ -70,15 +70,6 @@ def test_seconds_of_a_world_of_products_are_found_exactly() -> None:
     assert 0.5 <= found.spread[0] < 1 < found.spread[1] <= 3
 
 
-def test_a_first_look_and_the_rest_are_one_epoch() -> None:
-    looked = [
-        replace(r, seconds=(0.3 * r.seconds[0], 0.7 * r.seconds[0], *r.seconds[1:]), first_look=0.3)
-        for r in timed()
-    ]
-
-    assert pace(looked).seconds == pytest.approx(pace(timed()).seconds)
-
-
 def test_seconds_grow_with_the_samples_of_the_target() -> None:
     small = pace(timed(), sizes={"train": 100, "validation": 50})
     large = pace(timed(), sizes={"train": 90_000, "validation": 50_000})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -52,18 +51,6 @@ def test_hours_by_hand() -> None:
     assert (alone.regret, alone.error) == pytest.approx((0.1, 0.1))
     assert alone.p_holds_best == 1.0  # it is everyone
     assert alone.gap == pytest.approx(0.0)
-
-
-def test_a_first_look_takes_its_share_of_an_epoch() -> None:
-    """Two of 10 seconds for half an epoch, one of them for its rest and one more."""
-    reached = np.array([[1.0, 1.0, 1.0], [1.0, 0.0, 0.0]])
-    curves = converging(models=2)
-    pace = Paces(dict.fromkeys(curves.models, 10.0))
-    rehearsed = replace(rehearsal([0.0], reached), first_look=0.5)
-
-    found = strategy("s", "p", curves.models, rehearsed, gaps=gaps(curves), pace=pace)
-
-    assert found.hours * 3600 == pytest.approx(2 * 5 + 5 + 10)
 
 
 def test_nobody_helps_the_last_candidate() -> None:

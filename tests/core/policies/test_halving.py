@@ -9,7 +9,6 @@ import pytest
 
 from mlflow_recall.core.policies import POLICIES, Settings, epochs, policy
 from mlflow_recall.core.policies.halving import halving
-from mlflow_recall.core.schedule import stage_lengths
 from mlflow_recall.errors import SettingError, Undecided
 
 NAN = math.nan
@@ -39,15 +38,6 @@ def test_the_papers_epochs_are_spent_and_foretold(models: int, stages: int, spen
         == spent
     )
     assert epochs("brute_force", models, stages) == models * stages
-
-
-def test_a_first_look_is_paid_for_by_its_share() -> None:
-    """Ten for half an epoch, five for its rest, then two, one and one for an epoch each."""
-    assert epochs("halving", 10, 5, first_look=0.5) == 10 * 0.5 + 5 * 0.5 + 2 + 1 + 1
-    assert epochs("brute_force", 3, 3, first_look=0.25) == 3 * 2
-    assert stage_lengths(3, 0.25).tolist() == [0.25, 0.75, 1.0]
-    assert stage_lengths(1, 0.25).tolist() == [0.25]
-    assert stage_lengths(2).tolist() == [1.0, 1.0]
 
 
 def test_nobody_costs_nothing() -> None:

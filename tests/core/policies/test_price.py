@@ -385,16 +385,6 @@ def test_of_whom_nothing_is_foretold_nothing_changes() -> None:
     )
 
 
-def test_a_shorter_first_stage_costs_less() -> None:
-    """m1 raises the best by 0.05; half an epoch and 0.3 of 3.5 more are 1.55, four epochs 1.9."""
-    known = rising([0.6] * 20, [0.5] * 10 + [0.7] * 10)
-    whole = Settings(STAGES, price=0.03)
-    early = Settings(STAGES + 1, price=0.03, first_look=0.5)
-
-    assert first(["m0", "m1"], known, whole) == ("m0",)
-    assert first(["m0", "m1"], known, early) == ("m0", "m1")
-
-
 def test_who_starts_without_a_history() -> None:
     thin = random_past(np.random.default_rng(14), datasets=2)
 
