@@ -52,7 +52,6 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--minimize", action="append", default=[], help="metrics that are losses")
     parser.add_argument("--stages", type=int, default=0, help="of long curves; 0: as recorded")
     parser.add_argument("--min-models", type=int, default=0, help="of a step and a dataset")
-    parser.add_argument("--first-look", type=float, default=0.0, help="share of the first stage")
     parser.add_argument("--to", type=Path, help="write Markdown here")
     parser.add_argument("--json", type=Path, help="write all numbers here")
     return parser.parse_args()
@@ -76,7 +75,6 @@ def main() -> None:
                 min_models=options.min_models,
                 tolerance=0.01 * scale,
                 price=0.001 * scale,
-                first_look=options.first_look,
             )
             started = time.process_time()
             try:

@@ -133,8 +133,6 @@ class BacktestConfig:
     price: float = 0.001
     #: datasets that are left out
     drop: tuple[str, ...] = ()
-    #: share of the first stage after which policies look once more; 0: as most records did
-    first_look: float = 0.0
 
     def __post_init__(self) -> None:
         _check_wish(self.wish, self.metric, self.tolerance)
@@ -146,10 +144,6 @@ class BacktestConfig:
         ):
             if not value >= least:
                 raise SettingError(f"{name}: expected {least} or more, got {value:g}")
-        if not 0 <= self.first_look < 1:
-            raise SettingError(
-                f"first_look: expected a share of an epoch below 1, got {self.first_look:g}"
-            )
 
     @property
     def wish(self) -> Wish:

@@ -11,9 +11,7 @@ from dataclasses import replace
 from mlflow_recall.adapters import tags
 from mlflow_recall.core.metrics import oriented
 from mlflow_recall.core.readings import Source
-from mlflow_recall.core.recipes import Recipe
 from mlflow_recall.core.records import Record
-from mlflow_recall.core.schedule import first_look_of, whole_epochs
 
 
 def adopted_curves(
@@ -54,15 +52,14 @@ def adopted_record(
         found = points(source.validation)
         validation = source.stages(found, source.validation_scale)
         tested, seconds = [], []
-    sign, look = source.sign, _step_look(told.get(tags.STEPS, ""), len(validation))
+    sign = source.sign
     return Record(
         model=told[tags.MODEL],
         dataset=told.get(tags.DATASET, ""),
         validation=tuple(sign * value for value in validation),
         test=sign * source.final(logged),
         tested=tuple(sign * value for value in tested),
-        epochs=whole_epochs(len(validation), look),
-        first_look=look,
+        epochs=len(validation),
         seconds=tuple(seconds),
         modality=told.get(tags.MODALITY, ""),
         run_id=run_id,
@@ -88,15 +85,13 @@ def record_of(
     A test curve counts only where every stage was tested.
     """
     each, recipe = tested if len(tested) == len(validation) else (), told.get(tags.RECIPE, "")
-    look = Recipe.from_json(recipe).first_look if recipe else 1.0
     return Record(
         model=told[tags.MODEL],
         dataset=told.get(tags.DATASET, ""),
         validation=tuple(oriented(metric, value) for value in validation),
         test=oriented(metric, test),
         tested=tuple(oriented(metric, value) for value in each),
-        epochs=int(told.get(tags.EPOCHS, whole_epochs(len(validation), look))),
-        first_look=look,
+        epochs=int(told.get(tags.EPOCHS, len(validation))),
         seconds=tuple(seconds),
         modality=told.get(tags.MODALITY, ""),
         digest=told.get(tags.DIGEST, ""),
@@ -106,14 +101,6 @@ def record_of(
         spec=told.get(tags.SPEC, ""),
         run_id=run_id,
     )
-
-
-def _step_look(steps: str, stages: int) -> float:
-    """The first look that a tag with the steps of a table tells, if they are those of the curve."""
-    with suppress(ValueError, TypeError):
-        told = [float(step) for step in json.loads(steps or "[]")]
-        return first_look_of(told) if len(told) == stages else 1.0
-    return 1.0
 
 
 def _names(told: str) -> tuple[str, ...]:

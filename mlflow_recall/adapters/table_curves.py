@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
-from mlflow_recall.core.schedule import first_look_of
 from mlflow_recall.errors import HistoryError
 
 #: how far a matrix may be rounded, as a share of values above one
@@ -44,11 +43,6 @@ class FineTuning:
     def stages(self) -> tuple[float, ...]:
         """Validation score at each step; empty without a curve."""
         return self.validation.values if self.validation else ()
-
-    @property
-    def first_look(self) -> float:
-        """Share of the first epoch that the first stage is; 1: there is no such stage."""
-        return first_look_of(self.validation.steps) if self.validation else 1.0
 
     @property
     def tests(self) -> tuple[float, ...]:

@@ -163,7 +163,7 @@ class _Rows:
         self.matrix.append((*cell, metric, sign * record.test, label))
         if not record.validation:
             return
-        steps = _steps(run, record)
+        steps = _steps(run, len(record.validation))
         tested = record.tested or (record.test,)
         for split, at, values in (
             ("val", steps, record.validation),
@@ -205,13 +205,10 @@ def _is_loss(run: Run, metric: str) -> bool:
     return metric in METRICS and oriented(metric, 1.0) < 0
 
 
-def _steps(run: Run, record: Record) -> list[float]:
+def _steps(run: Run, stages: int) -> list[float]:
     """Steps of a curve: those of the table that it came from, else the epochs."""
     told = json.loads(run.data.tags.get(tags.STEPS, "[]"))
-    if len(told) == len(record.validation):
-        return list(told)
-    look = [record.first_look] if record.first_look < 1.0 else []
-    return [*look, *range(1, len(record.by_epoch) + 1)]
+    return told if len(told) == stages else list(range(1, stages + 1))
 
 
 def _input(run: Run) -> dict[str, Any]:

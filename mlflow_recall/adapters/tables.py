@@ -17,7 +17,6 @@ from mlflow_recall.adapters.table_curves import RecordedCurve as RecordedCurve
 from mlflow_recall.adapters.table_files import Table, listed
 from mlflow_recall.core.metrics import METRICS, oriented
 from mlflow_recall.core.records import Record
-from mlflow_recall.core.schedule import whole_epochs
 from mlflow_recall.errors import HistoryError
 
 _COLUMNS = {
@@ -67,8 +66,7 @@ class FolderHistory:
                 validation=each.stages,
                 test=each.value,
                 tested=each.tests,
-                epochs=whole_epochs(len(each.stages), each.first_look),
-                first_look=each.first_look,
+                epochs=len(each.stages),
                 modality=self.modality(each.model, each.dataset),
                 run_id=each.run,
             )

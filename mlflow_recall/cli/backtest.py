@@ -34,20 +34,14 @@ if TYPE_CHECKING:
 )
 @click.option("--tolerance", type=float, help="Gap that does not matter [0.01].")
 @click.option("--price", default=0.001, show_default=True, help="Score that an epoch must bring.")
-@click.option(
-    "--first-look",
-    default=0.0,
-    type=click.FloatRange(0, 1, max_open=True),
-    help="Compare policies that look first at this share of the first stage [as recorded].",
-)
 @HISTORY
 @click.option("--drop-dataset", multiple=True, help="Leave a dataset out.")
 @STORE
 @JSON
 def backtest(
     metric: str, modality: str, stages: int, min_models: int, top_k: int, tolerance: float | None,
-    price: float, first_look: float, history: str, minimize: tuple[str, ...],
-    drop_dataset: tuple[str, ...], tracking_uri: str, namespace: str, json_to: str,
+    price: float, history: str, minimize: tuple[str, ...], drop_dataset: tuple[str, ...],
+    tracking_uri: str, namespace: str, json_to: str,
 ) -> None:  # fmt: skip
     """Replay recommenders and policies on what is recorded, each dataset held out in turn.
 
@@ -60,7 +54,7 @@ def backtest(
 
     config = BacktestConfig(
         metric or "", modality or "", stages, min_models, top_k, tolerance, price,
-        tuple(drop_dataset), first_look,
+        tuple(drop_dataset),
     )  # fmt: skip
     if history:
         terminal = Terminal()
@@ -131,7 +125,7 @@ def backtest_data(found: Backtested) -> dict[str, Any]:
                 "area_nested": each.area_nested,
                 "se": each.error,
             }
-            for name, each in (tested.everyone if tested else {}).items()
+            for name, each in (tested.frontiers if tested else {}).items()
         },
         "verdict": {
             "applies": conclusion.applies,

@@ -155,12 +155,7 @@ RECALL = options(
     CONSTRAINTS,
 )
 RECIPE = options(
-    click.option("--epochs", type=click.IntRange(min=1), help="Of a fine-tuning."),
-    click.option(
-        "--first-look",
-        type=click.FloatRange(0, 1, min_open=True),
-        help="Share of the first epoch after which it is validated first [1].",
-    ),
+    click.option("--epochs", type=click.IntRange(min=1), help="Stages of a fine-tuning."),
     click.option("--train-samples", type=click.IntRange(min=0), help="Of the target; 0: all."),
     click.option("--eval-samples", type=click.IntRange(min=0), help="Of each other split; 0: all."),
     click.option("--batch-size", type=click.IntRange(min=1)),
@@ -170,6 +165,6 @@ RECIPE = options(
     click.option("--seed", type=int, help="Of the fine-tuning."),
 )
 RECIPE_FIELDS = (
-    "epochs", "first_look", "train_samples", "eval_samples", "batch_size", "learning_rate",
-    "freeze", "input_size", "seed",
+    "epochs", "train_samples", "eval_samples", "batch_size", "learning_rate", "freeze",
+    "input_size", "seed",
 )  # fmt: skip

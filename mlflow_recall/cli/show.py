@@ -316,6 +316,6 @@ def outcome(selected: Selected, work: Work) -> str:
     return (
         f"winner: {selected.winner.name}, test {selected.metric} "
         f"{selected.test[selected.metric]:.3f}{regret}, registered as {name}; "
-        f"{selected.epochs:g} epochs{cut} where brute force takes "
-        f"{selected.cost['brute_force']:g} and halving {selected.cost['halving']:g}; {where}"
+        f"{selected.epochs} epochs{cut} where brute force takes {selected.cost['brute_force']} and "
+        f"halving {selected.cost['halving']}; {where}"
     )

@@ -5,11 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from mlflow_recall.core.arrays import FloatArray
-
-#: parts of epochs add up to whole ones but for their last digits
-_ROUNDING = 1e-9
-
 
 @dataclass(frozen=True)
 class Budget:
@@ -24,31 +19,28 @@ class Budget:
         return math.isfinite(self.epochs) or math.isfinite(self.seconds)
 
     def affordable(
-        self, *, epochs: float, seconds: float, per_epoch: float, waiting: int, stages: FloatArray
+        self, *, epochs: int, seconds: float, per_epoch: float, waiting: int, ahead: int
     ) -> int:
         """How many candidates may train one more stage.
 
         As many as leave enough for one of them to be trained to the end. Where not even one can be,
-        one goes on as far as it gets; the first stage of a selection is always trained.
+        one goes on as far as it gets; the first epoch of a selection is always trained.
 
         Args:
             epochs: spent so far.
             seconds: spent so far.
             per_epoch: seconds an epoch takes; NaN where nobody knows yet.
             waiting: candidates that want to go on.
-            stages: (t,) epochs of the next stage and of those after it, at least one.
+            ahead: stages that are left to each after the next one.
         """
-        following, ahead = float(stages[0]), float(stages[1:].sum())
         left = self.epochs - epochs
         if not math.isnan(per_epoch) and per_epoch > 0:
             left = min(left, (self.seconds - seconds) / per_epoch)
         elif seconds >= self.seconds:
             left = 0
-        if left < following - _ROUNDING:
+        if left < 1:
             return 0 if epochs else 1
-        if math.isinf(left):
-            return waiting
-        return min(waiting, max(1, math.floor((left - ahead) / following + _ROUNDING)))
+        return waiting if math.isinf(left) else min(waiting, max(1, math.floor(left) - ahead))
 
     def __str__(self) -> str:
         """For people."""

@@ -19,7 +19,7 @@ from mlflow_recall.errors import HistoryError
 class Curves:
     """Validation score by (model, dataset, stage), and what each curve ended in.
 
-    NaN marks a stage that was never reached or looked at, or an end that was never measured.
+    NaN marks a stage that was never reached, or an end that was never measured.
     """
 
     models: tuple[str, ...]
@@ -28,8 +28,6 @@ class Curves:
     ends: FloatArray  # (m, d) final test score, mean of the repeats, read-only
     first: FloatArray | None = None  # (m, d, t) of the first repeat; None: nothing was repeated
     variances: FloatArray | None = None  # (m, d, t) of the repeats; NaN where there are none
-    #: share of an epoch that the first stage is, the second being its rest; 1: all are epochs
-    first_look: float = 1.0
 
     def __post_init__(self) -> None:
         named = (len(self.models), len(self.datasets))
@@ -65,13 +63,6 @@ class Curves:
         noise: FloatArray = np.sqrt(np.nan_to_num(means(cells, axis=0)))
         return noise
 
-    @property
-    def by_epoch(self) -> Curves:
-        """The same without a first look: every stage is an epoch."""
-        if self.first_look == 1.0:
-            return self
-        return self._part((..., slice(1, None)), first_look=1.0)
-
     def without(self, dataset: str) -> Curves:
         """All datasets but this one; unchanged where it is not among them."""
         keep = [name != dataset for name in self.datasets]
@@ -85,27 +76,20 @@ class Curves:
         return replace(self, **others)
 
     @classmethod
-    def of(cls, records: Sequence[Record], first_look: float = 1.0) -> Curves:
+    def of(cls, records: Sequence[Record]) -> Curves:
         """The complete records that have a curve; repeats of a cell averaged, stage by stage.
 
         The first repeat is the one whose recipe, which names the seed, comes first.
-
-        Args:
-            records: whatever they were first looked at after.
-            first_look: share of an epoch that is the first stage; 1: the stages are epochs.
         """
-        done = [record for record in records if record.complete and record.by_epoch]
+        done = [record for record in records if record.complete and record.validation]
         done.sort(key=lambda record: (record.recipe, record.run_id))
         models = tuple(sorted({record.model for record in done}))
         datasets = tuple(sorted({record.dataset for record in done}))
-        early = int(first_look < 1.0)
-        stages = max((early + len(record.by_epoch) for record in done), default=0)
+        stages = max((len(record.validation) for record in done), default=0)
         # the end rides along as one more stage, so that repeats are averaged in one sum
         padded = np.full((len(done), stages + 1), np.nan)
         for row, record in zip(padded, done, strict=True):
-            row[early : early + len(record.by_epoch)] = record.by_epoch
-            if early and record.first_look == first_look:
-                row[0] = record.validation[0]
+            row[: len(record.validation)] = record.validation
             row[-1] = record.test
         cell = (
             positions(models, (record.model for record in done)),
@@ -123,12 +107,4 @@ class Curves:
         first = np.full_like(total[..., :-1], np.nan)
         last_first = (axis[::-1] for axis in cell)  # of several writes to a cell the last stands
         first[tuple(last_first)] = padded[::-1, :-1]
-        return cls(
-            models,
-            datasets,
-            values[..., :-1],
-            values[..., -1],
-            first,
-            variances[..., :-1],
-            first_look,
-        )
+        return cls(models, datasets, values[..., :-1], values[..., -1], first, variances[..., :-1])

@@ -22,8 +22,6 @@ class Defaults:
     top_k: int = 5
     #: score that one more epoch must be expected to bring
     price: float = 0.001
-    #: share of the first epoch after which that policy looks first; 1: when it ends
-    first_look: float = 1.0
     #: run of the back-test that favoured them; empty: built in
     run_id: str = ""
 

@@ -35,8 +35,8 @@ def usable(
     """The complete records of one modality that may stand in one matrix.
 
     Of every model, only the records of its present version and of its most frequent recipe are
-    kept; recipes that differ in the seed or the first look alone are one. The target's own records,
-    which would tell the answer, are left out.
+    kept; recipes that differ in the seed alone are one. The target's own records, which would tell
+    the answer, are left out.
 
     Args:
         records: as a ``History`` returned them.
@@ -101,22 +101,13 @@ def _counts(some: Counter[str], total: Mapping[str, int] | None = None) -> str:
     return f"{', '.join(told)}{more}"
 
 
-def usual_look(records: Iterable[Record]) -> float:
-    """The most frequent share of the first epoch after which records were looked at; 1: none was.
-
-    Of equals the latest.
-    """
-    counts = Counter(record.first_look for record in records if record.first_look < 1.0)
-    return max(counts, key=lambda look: (counts[look], look), default=1.0)
-
-
 def method_of(record: Record) -> str:
-    """The method of a record's recipe as JSON; empty where none is known."""
-    return _method(record.recipe)
+    """The recipe of a record without its seed, as JSON; empty where none is known."""
+    return _without_seed(record.recipe)
 
 
 @lru_cache(maxsize=4096)
-def _method(recipe: str) -> str:
+def _without_seed(recipe: str) -> str:
     return Recipe.from_json(recipe).method.to_json() if recipe else ""
 
 

@@ -15,7 +15,6 @@ from typing import Any
 from mlflow_recall.errors import SettingError
 
 _FREEZE = ("nothing", "embeddings", "backbone")
-_SHARES = ("learning_rate", "head_learning_rate", "weight_decay", "warmup", "first_look")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 _LEAST = {
     **dict.fromkeys(("batch_size", "epochs"), 1),
@@ -38,8 +37,6 @@ class Recipe:
     warmup: float = 0.1
     batch_size: int = 16
     epochs: int = 5
-    #: share of the first epoch after which it is validated for the first time; 1: when it ends
-    first_look: float = 1.0
     #: stratified sample of the training split; 0: all of it
     train_samples: int = 1000
     #: stratified samples of the validation and of the test split; 0: all of each
@@ -53,7 +50,7 @@ class Recipe:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in _SHARES:
+        for name in ("learning_rate", "head_learning_rate", "weight_decay", "warmup"):
             object.__setattr__(self, name, float(getattr(self, name)))  # 1 and 1.0 are one digest
         for name in ("learning_rate", "head_learning_rate"):
             if not 0 < getattr(self, name) < math.inf:
@@ -65,10 +62,6 @@ class Recipe:
             raise SettingError(f"seed: expected at most {_LARGEST_SEED}, got {self.seed}")
         if self.warmup > 1:
             raise SettingError(f"warmup: expected at most 1, got {self.warmup}")
-        if not 0 < self.first_look <= 1:
-            raise SettingError(
-                f"first_look: expected a share above 0, at most 1, got {self.first_look:g}"
-            )
         if self.freeze not in _FREEZE:
             raise SettingError(f"freeze: expected one of {', '.join(_FREEZE)}, got {self.freeze!r}")
 
@@ -79,26 +72,12 @@ class Recipe:
 
     @property
     def method(self) -> Recipe:
-        """What repeats share: they differ in the seed, or in when they were first looked at."""
-        return replace(self, seed=0, first_look=1.0)
-
-    @property
-    def stages(self) -> int:
-        """Epochs, and one more where the first look comes before the first has ended."""
-        return self.epochs + (self.first_look < 1.0)
-
-    def part(self, stage: int) -> tuple[int, float, float]:
-        """Which epoch, from 1, a stage trains, and from and up to which share of it."""
-        if self.first_look == 1.0 or stage > 2:
-            return stage - (self.first_look < 1.0), 0.0, 1.0
-        return (1, 0.0, self.first_look) if stage == 1 else (1, self.first_look, 1.0)
+        """The recipe whatever its seed: runs that differ in the seed alone are repeats."""
+        return replace(self, seed=0)
 
     def to_json(self) -> str:
-        """All fields, keys sorted; without ``first_look`` where there is none, as ever before."""
-        told = asdict(self)
-        if self.first_look == 1.0:
-            del told["first_look"]
-        return json.dumps(told, sort_keys=True)
+        """All fields, keys sorted."""
+        return json.dumps(asdict(self), sort_keys=True)
 
     def altered(self, changes: Mapping[str, Any], where: str) -> Recipe:
         """A copy with other fields, read from a zoo file, a tag or an option.

@@ -13,16 +13,14 @@ class Record:
 
     model: str
     dataset: str
-    #: score on the validation split after each stage, oldest first
+    #: score on the validation split after each stage (epoch), oldest first
     validation: tuple[float, ...] = ()
     #: final score on the test split; NaN where it was never measured
     test: float = math.nan
     #: score on the test split after each stage; empty where only the last one was tested
     tested: tuple[float, ...] = ()
-    #: epochs that the recipe asks for; a shorter curve is a partial one
+    #: stages that the recipe asks for; a shorter curve is a partial one
     epochs: int = 0
-    #: share of the first epoch that the first stage is; 1: every stage is an epoch
-    first_look: float = 1.0
     #: wall-clock seconds of each stage
     seconds: tuple[float, ...] = ()
     modality: str = ""
@@ -39,19 +37,7 @@ class Record:
     @property
     def complete(self) -> bool:
         """Whether it ran to the last stage of its recipe and was tested."""
-        return len(self.by_epoch) >= self.epochs and not math.isnan(self.test)
-
-    @property
-    def by_epoch(self) -> tuple[float, ...]:
-        """Score on the validation split after each epoch."""
-        return self.validation[self.first_look < 1.0 :]
-
-    @property
-    def epoch_seconds(self) -> tuple[float, ...]:
-        """Wall-clock seconds of each epoch."""
-        if self.first_look == 1.0 or not self.seconds:
-            return self.seconds
-        return (sum(self.seconds[:2]), *self.seconds[2:])
+        return len(self.validation) >= self.epochs and not math.isnan(self.test)
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ class Steps(Protocol):
         ...
 
 
-def staged(curves: Iterable[Steps], stages: int, least: int, first_look: float = 1.0) -> Curves:
+def staged(curves: Iterable[Steps], stages: int, least: int) -> Curves:
     """The curves at ``stages`` steps of each dataset, with the test value at the last as end.
 
     Common steps of a dataset are those that at least ``least`` models have on the validation
@@ -60,8 +60,6 @@ def staged(curves: Iterable[Steps], stages: int, least: int, first_look: float =
         stages: at least 1; 0: the last common steps of each dataset, as many as most datasets
             have, as where epochs were recorded.
         least: models that a step and a dataset need.
-        first_look: share of the first stage after which there is one more, at the nearest common
-            step before it; missing where a model lacks that step. 1: there is none.
 
     Raises:
         HistoryError: no dataset is left.
@@ -79,10 +77,9 @@ def staged(curves: Iterable[Steps], stages: int, least: int, first_look: float =
     found: dict[str, dict[str, tuple[list[float], float]]] = {}
     for dataset, steps in sorted(common.items()):
         chosen = _spread(steps, stages) if stages else _last(steps, usual)
-        look = _before(steps, chosen, first_look)
         validation, test = points[dataset]["val"], points[dataset]["test"]
         complete = {
-            model: ([scores.get(at, np.nan) for at in (*look, *chosen)], test[model][chosen[-1]])
+            model: ([scores[step] for step in chosen], test[model][chosen[-1]])
             for model, scores in validation.items()
             if chosen and set(chosen) <= set(scores) and chosen[-1] in test.get(model, {})
         }
@@ -94,7 +91,7 @@ def staged(curves: Iterable[Steps], stages: int, least: int, first_look: float =
             f"{stages + 1 if stages else usual} common steps of the splits val and test, got none "
             f"of {len(points)}: try fewer --stages or --min-models"
         )
-    return _curves(found, (stages or usual) + (first_look < 1.0), first_look)
+    return _curves(found, stages or usual)
 
 
 def _common(measured: Iterable[Mapping[float, float]], least: int) -> list[float]:
@@ -117,17 +114,7 @@ def _last(common: Sequence[float], stages: int) -> list[float]:
     return list(common[-stages:]) if len(common) >= stages else []
 
 
-def _before(common: Sequence[float], chosen: Sequence[float], share: float) -> list[float]:
-    """The step of a first look, NaN where there is none before the first stage; empty of none."""
-    if share == 1.0 or not chosen:
-        return []
-    earlier = [step for step in common if step < chosen[0]]
-    return [min(earlier, key=lambda step: abs(step - share * chosen[0]), default=np.nan)]
-
-
-def _curves(
-    found: Mapping[str, Mapping[str, tuple[list[float], float]]], stages: int, first_look: float
-) -> Curves:
+def _curves(found: Mapping[str, Mapping[str, tuple[list[float], float]]], stages: int) -> Curves:
     models = tuple(sorted({model for complete in found.values() for model in complete}))
     datasets = tuple(found)
     row = {model: i for i, model in enumerate(models)}
@@ -137,4 +124,4 @@ def _curves(
         for model, (curve, end) in complete.items():
             scores[row[model], j] = curve
             ends[row[model], j] = end
-    return Curves(models, datasets, scores, ends, first_look=first_look)
+    return Curves(models, datasets, scores, ends)

@@ -29,7 +29,7 @@ from mlflow_recall.core.backtest.verdict import conclude
 from mlflow_recall.core.backtest.ways import Replayed
 from mlflow_recall.core.curves import Curves
 from mlflow_recall.core.defaults import Defaults
-from mlflow_recall.core.history import Usable, usable, usual_look
+from mlflow_recall.core.history import Usable, usable
 from mlflow_recall.core.matrix import PerformanceMatrix
 from mlflow_recall.core.metrics import usual_metric
 from mlflow_recall.core.recipes import usual_epochs
@@ -41,9 +41,6 @@ from mlflow_recall.ports import History, Tables, Voice
 from mlflow_recall.workflows.backtested import Backtested, tables
 from mlflow_recall.workflows.bench import Bench
 from mlflow_recall.workflows.probing import measured_probe
-
-#: share of the cells that must have taken a first look for it to be compared
-_LOOKED = 0.9
 
 
 def backtest_history(
@@ -126,9 +123,9 @@ def _backtest(
             f"{len(given)} of {len(matrix.datasets)}: one is held out and judged by the others"
         )
     judged = _judge(given, voice)
-    targets, early = _targets(config, history, kept, metric, voice)
+    targets = _targets(config, history, kept, metric, voice)
     checked = calibration(given, Defaults().ranker, tolerance=config.wish.tolerance)
-    tested = _policies(config, targets, early, voice) if targets else None
+    tested = _policies(config, targets, voice) if targets else None
     whole = _end_to_end(config, given, targets, kept, voice)
     enough = checked.summary["size"].mean
     return Backtested(
@@ -176,44 +173,26 @@ def _judge(given: Sequence[Case], voice: Voice) -> Contest:
 
 def _targets(
     config: BacktestConfig, history: History, kept: Usable, metric: str, voice: Voice
-) -> tuple[list[Target], list[Target]]:
-    """Datasets with recorded curves, by epoch and with a first look; none where there are none.
-
-    A first look is compared where nearly all took it on every dataset; who did not is no candidate
-    then, and missed if it would have won.
-    """
+) -> list[Target]:
+    """Datasets with recorded curves; none where there are none."""
     curves = _curves(config, history, kept, metric)
     for name in config.drop:
         curves = curves.without(name)
     if not curves.stages:
         voice.say("note: no curves are recorded: policies cannot be replayed")
-        return [], []
-    targets = list(held_out_targets(curves.by_epoch))
-    if curves.first_look == 1.0:
-        return targets, []
-    early = {target.dataset: target for target in held_out_targets(curves)}
-    cells, looked = (sum(len(t.curves) for t in some) for some in (targets, early.values()))
-    if len(early) < len(targets) or looked < _LOOKED * cells:
-        voice.say(
-            f"note: a first look at {curves.first_look:g} is on record in {looked} of {cells} "
-            f"cells: it is compared where {_LOOKED:.0%} of them, on all datasets, have it"
-        )
-        return targets, []
-    return targets, [replace(early[target.dataset], truth=target.truth) for target in targets]
+        return []
+    return list(held_out_targets(curves))
 
 
-def _policies(
-    config: BacktestConfig, targets: Sequence[Target], early: Sequence[Target], voice: Voice
-) -> PolicyTest:
+def _policies(config: BacktestConfig, targets: Sequence[Target], voice: Voice) -> PolicyTest:
     """All policies on the recorded curves."""
-    steps = len(BASELINES) + (1 + bool(early)) * sum(len(policy_settings(n)) for n in COMPARED)
+    steps = len(BASELINES) + sum(len(policy_settings(name)) for name in COMPARED)
     with voice.progress("replay policies", steps) as bar:
         return policy_test(
             targets,
             top_k=config.top_k,
             price=config.price,
             baselines={name: partial(replay_prefixes, name) for name in BASELINES},
-            early=early,
             done=lambda name: bar.advance(now=name),
         )
 
@@ -242,18 +221,16 @@ def _end_to_end(
 
 def _curves(config: BacktestConfig, history: History, kept: Usable, metric: str) -> Curves:
     """Of the records as they are, or of the steps that tables hold, at so many stages."""
-    curves = Curves.of(kept.records, config.first_look or usual_look(kept.records))
-    as_they_are = 0 < curves.by_epoch.stages <= MANY and not config.stages
+    curves = Curves.of(kept.records)
+    as_they_are = 0 < curves.stages <= MANY and not config.stages
     if as_they_are or not isinstance(history, Tables):
         return curves
     recorded = history.curves(metric if curves.stages else "")
     if not recorded:
         return curves
     least = config.min_models or max(2, len({curve.model for curve in recorded}) // 2)
-    look = config.first_look or 1.0
-    found = staged(recorded, config.stages, least, look)
-    few = config.stages or found.by_epoch.stages <= MANY
-    return found if few else staged(recorded, USUAL, least, look)
+    found = staged(recorded, config.stages, least)
+    return found if config.stages or found.stages <= MANY else staged(recorded, USUAL, least)
 
 
 def _lifts(judged: Contest) -> dict[str, list[float]]:
@@ -271,7 +248,7 @@ def _log(found: Backtested, run: OpenRun) -> None:
     for title, rows in sections.items():
         run.table(rows, f"{title.lower().replace(' ', '_')}.json")
     if found.policies is not None:
-        fronts = {name: each.points for name, each in found.policies.everyone.items()}
+        fronts = {name: each.points for name, each in found.policies.frontiers.items()}
         run.picture(figures.frontiers(fronts), "frontiers.png")
     run.picture(figures.lifts(_lifts(found.contest), SIZES), "lifts.png")
     measures = {

@@ -121,7 +121,7 @@ def frontier_rows(found: Backtested) -> Rows:
         return []
     halving = found.policies.frontiers["halving"]
     rows: Rows = []
-    for name, each in found.policies.everyone.items():
+    for name, each in found.policies.frontiers.items():
         difference, error = paired(each.nested, halving.nested)
         rows.append(
             {

@@ -94,7 +94,7 @@ def benchmark(config: BenchmarkConfig, bench: Bench) -> Benchmarked:
         if config.limit:
             result.left = max(0, len(missing) - config.limit)
             missing = missing[: config.limit]
-        total = sum(cell.recipe.stages for cell in missing)
+        total = sum(cell.recipe.epochs for cell in missing)
         with bench.voice.progress(f"benchmark {len(missing)} cells", total) as bar:
             _Job(config, bench, ledger, result, bar).run(missing)
     finally:
@@ -188,7 +188,7 @@ class _Job:
             if self._ledger.first_claim(cell.key) != run.run_id:
                 self._ledger.withdraw(run)
                 self._result.elsewhere += 1
-                self._bar.advance(cell.recipe.stages)
+                self._bar.advance(cell.recipe.epochs)
                 continue
             run.params({"model": cell.member.name, "dataset": cell.dataset.name})
             run.params(cell.recipe.__dict__, "recipe.")
@@ -204,13 +204,13 @@ class _Job:
                 weights,
                 cell.dataset,
                 cell.recipe,
-                last=cell.recipe.stages,
+                last=cell.recipe.epochs,
                 test=self._test,
             )
 
     def _stage(self, cell: Cell, run: OpenRun, event: StageResult) -> None:
         run.stage(event)
-        self._bar.advance(now=f"{cell.title}, stage {event.stage}")
+        self._bar.advance(now=f"{cell.title}, epoch {event.stage}")
         if why := event.diverged():
             self._fail(cell, run, TaskError(why))
 
@@ -219,5 +219,5 @@ class _Job:
             run.text(error.traceback, "traceback.txt")
         run.finish("FAILED", str(error))
         self._result.failed[cell.title] = str(error)
-        self._bar.advance(cell.recipe.stages - run.stages)
+        self._bar.advance(cell.recipe.epochs - run.stages)
         self._bench.voice.say(f"failed: {cell.title}: {error}")

@@ -156,15 +156,8 @@ class _Offers:
         self.advice = advise(known.evidence, known.wish)
         picked = recommender(self.advice.picker)
         self._order = picked(known.evidence).models
-        self._targets = recorded_targets(
-            known.evidence, picked, known.curves.by_epoch if known.curves else None
-        )
+        self._targets = recorded_targets(known.evidence, picked, known.curves)
         self._settings = Settings(stages, price=known.wish.defaults.price)
-        #: with a first look, as the policy of the defaults takes it; empty: it takes none
-        self._early = []
-        if known.curves is not None and known.curves.first_look < 1.0:
-            looked = recorded_targets(known.evidence, picked, known.curves)
-            self._early = [target for target in looked if target.curves]
         self._probing = known.probing(self.advice, config.probe_samples)
 
     def strategies(self) -> tuple[Strategy, ...]:
@@ -214,15 +207,11 @@ class _Offers:
         return self._of(f"{name} + {policy}", policy, size, probing)
 
     def _of(self, name: str, policy: str, size: int, probing: Probing | None = None) -> Strategy:
-        targets, settings = self._targets, self._settings
-        if self._early and policy == self._known.wish.defaults.policy:
-            targets, look = self._early, self._early[0].first_look
-            settings = replace(settings, stages=settings.stages + 1, first_look=look)
         return strategy(
             name,
             policy,
             self._order[:size],
-            rehearse(policy, size, targets, settings),
+            rehearse(policy, size, self._targets, self._settings),
             gaps=self.advice.gaps,
             pace=self._pace,
             probing=probing,

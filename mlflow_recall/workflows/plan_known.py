@@ -41,7 +41,7 @@ class Known:
     everyone: PerformanceMatrix
     #: models that can be trained; None: all
     able: Sequence[str] | None = None
-    #: with the first look that a selection will take; None: none were recorded
+    #: None: none were recorded
     curves: Curves | None = None
     #: the target's name and samples; empty: like the recorded ones
     dataset: str = ""
@@ -54,7 +54,7 @@ class Known:
     def stages(self, wished: int = 0) -> int:
         """Of one fine-tuning: as recorded, or else as wished, as the recipes say, or as usual."""
         if self.curves is not None:
-            return self.curves.by_epoch.stages
+            return self.curves.stages
         return wished or usual_epochs(self.recipes) or USUAL
 
     def probing(self, advice: Advice, samples: int) -> Probing:
@@ -90,16 +90,15 @@ def of_target(config: PlanConfig, target: DatasetSpec, bench: Bench) -> Known:
         bench,
     )
     modality = prospect.dataset.modality
-    wish = _wish(config, bench, modality)
     return Known(
         prospect.evidence,
-        wish,
+        _wish(config, bench, modality),
         prospect.usable.records,
         prospect.usable.recipes,
         modality,
         _everyone(prospect.usable.records, list(prospect.members)),
         able=list(prospect.members),
-        curves=_curves(config, prospect.usable.records, wish.defaults.first_look),
+        curves=_curves(config, prospect.usable.records),
         dataset=prospect.dataset.name,
         sizes=prospect.dataset.sizes,
         parameters=_parameters(prospect.members.values()),
@@ -111,16 +110,16 @@ def of_zoo(config: PlanConfig, bench: Bench) -> Known:
     """The history of a zoo, for a dataset like the recorded ones."""
     found = survey_zoo(config.recommend, bench, trainable=True)
     evidence, records = found.evidence, found.usable.records
-    names, wish = list(evidence.matrix.models), _wish(config, bench, found.modality)
+    names = list(evidence.matrix.models)
     return Known(
         evidence,
-        wish,
+        _wish(config, bench, found.modality),
         records,
         found.usable.recipes,
         found.modality,
         _everyone(records, names),
         able=names,
-        curves=_curves(config, records, wish.defaults.first_look),
+        curves=_curves(config, records),
         parameters=_parameters(found.members),
         probe=measured_probe(bench),
     )
@@ -170,16 +169,14 @@ def _parameters(members: Iterable[Member]) -> dict[str, float]:
     return {m.name: float(m.parameters) for m in members if m.parameters}
 
 
-def _curves(
-    config: PlanConfig, records: Sequence[Record], first_look: float = 1.0
-) -> Curves | None:
-    """Those with the most frequent number of epochs, or with the wished one."""
-    counts = Counter(len(record.by_epoch) for record in records if record.by_epoch)
+def _curves(config: PlanConfig, records: Sequence[Record]) -> Curves | None:
+    """Those with the most frequent number of stages, or with the wished one."""
+    counts = Counter(len(record.validation) for record in records if record.validation)
     if not counts:
         return None
     stages = config.stages or max(counts, key=lambda count: (counts[count], count))
-    some = [record for record in records if len(record.by_epoch) == stages]
-    return Curves.of(some, first_look) if some else None
+    some = [record for record in records if len(record.validation) == stages]
+    return Curves.of(some) if some else None
 
 
 def _table_curves(config: PlanConfig, folder: Tables) -> Curves | None:

@@ -31,7 +31,6 @@ class Race:
         self._dataset = recalled.prospect.dataset
         self._recipes = plan.recipes
         self._stages = plan.settings.stages
-        self._lengths = plan.settings.lengths
         self._pruner = CohortPruner(policies.policy(plan.policy), plan.settings, plan.past)
         self._study = optuna.create_study(
             direction="maximize",
@@ -54,11 +53,6 @@ class Race:
         self._open()
         self._train()
         return self._finish()
-
-    @property
-    def epochs(self) -> float:
-        """Trained so far, over all candidates."""
-        return float(sum(self._lengths[: c.stage].sum() for c in self.candidates))
 
     def open_runs(self) -> list[OpenRun]:
         """Children that are still RUNNING."""
@@ -100,7 +94,7 @@ class Race:
 
     def _train(self) -> None:
         """Stage after stage until nobody has one left."""
-        total = int(policies.alive("halving", len(self.candidates), self._stages).sum())
+        total = policies.epochs("halving", len(self.candidates), self._stages)
         with self._voice.progress("fine-select", total) as bar:
             done = 0
             while waiting := [c for c in self._alive() if c.stage < self._stages]:
@@ -128,7 +122,7 @@ class Race:
     def _within_budget(self, waiting: list[Candidate]) -> list[Candidate]:
         """Those that may train one more stage; the others are out of the race."""
         budget, stage = self._job.config.budget, waiting[0].stage
-        spent = self.epochs
+        spent = sum(c.stage for c in self.candidates)
         elapsed = self._job.seconds
         if not spent:
             self._begun = elapsed
@@ -137,7 +131,7 @@ class Race:
             seconds=elapsed,
             per_epoch=(elapsed - self._begun) / spent if spent else self._per_epoch,
             waiting=len(waiting),
-            stages=self._lengths[stage:],
+            ahead=self._stages - stage - 1,
         )
         if not many:
             self.cut = f"the budget of {budget} ended after stage {stage} of {self._stages}"
@@ -264,6 +258,6 @@ def _seconds_per_epoch(recalled: Recalled, names: Collection[str]) -> float:
         second
         for record in recalled.prospect.usable.records
         if record.model in names
-        for second in record.epoch_seconds
+        for second in record.seconds
     ]
     return float(np.mean(seconds)) if seconds else math.nan

@@ -222,7 +222,7 @@ def _epochs(prospect: Prospect, probes: Mapping[str, Probe]) -> float:
     """Seconds of the probes over the seconds of an epoch of the same models, as recorded."""
     recorded: dict[str, list[float]] = {}
     for record in prospect.usable.records:
-        recorded.setdefault(record.model, []).extend(record.epoch_seconds)
+        recorded.setdefault(record.model, []).extend(record.seconds)
     return float(
         sum(
             probe.seconds / np.mean(recorded[name])

@@ -5,9 +5,6 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
-
-import numpy as np
 
 from mlflow_recall.adapters.ledger import Ledger, settings_of
 from mlflow_recall.adapters.registry import MlflowRegistry
@@ -56,12 +53,12 @@ def select(config: SelectConfig, bench: Bench, registry: MlflowRegistry) -> Sele
 def _select(job: Job, recalled: Recalled, registry: MlflowRegistry) -> Selected:
     """From the recalled models to the registered winner."""
     dataset, plan = recalled.prospect.dataset, _plan(job.config, recalled, job.bench)
-    used, everyone = plan.settings, len(recalled.advice.ranking.models)
+    stages, everyone = plan.settings.stages, len(recalled.advice.ranking.models)
     race = Race(job, recalled, plan)
     try:
         winner = race.run()
-        test = tested(job, winner, race.task(winner, used.stages + 1, used.stages))
-        final = trained_on_all(job, winner, dataset, cut=bool(race.cut))
+        test = tested(job, winner, race.task(winner, stages + 1, stages))
+        final = trained_on_all(job, winner, dataset, stages, cut=bool(race.cut))
         version = registered(job, registry, winner, dataset, final, race.cut)
     except BaseException as error:
         for run in race.open_runs():
@@ -76,11 +73,11 @@ def _select(job: Job, recalled: Recalled, registry: MlflowRegistry) -> Selected:
         run_id=job.parent.run_id,
         experiment_id=job.parent.experiment_id,
         registered=version,
-        epochs=race.epochs,
+        epochs=sum(c.stage for c in race.candidates),
         seconds=job.seconds,
         cost={
-            name: policies.epochs(name, everyone, used.stages, used.first_look)
-            for name in ("brute_force", "halving")
+            "brute_force": stages * everyone,
+            "halving": policies.epochs("halving", everyone, stages),
         },
         final=final,
         policy=plan.policy,
@@ -96,14 +93,13 @@ def _plan(config: SelectConfig, recalled: Recalled, bench: Bench) -> Plan:
     price = defaults.price if config.price is None else config.price
     names = recalled.chosen
     recipes = _recipes(config, recalled, names)
-    usual = next(iter(recipes.values()))
-    settings = Settings(usual.stages, config.threshold, price, usual.first_look)
+    settings = Settings(next(iter(recipes.values())).epochs, config.threshold, price)
     if policy not in policies.LEARNED:
         return Plan(policy, settings, None, recipes)
-    curves = Curves.of(prospect.usable.records, settings.first_look)
+    curves = Curves.of(prospect.usable.records)
     known = prospect.usable.recipes
     recorded = {name: recipe for name, recipe in recipes.items() if name in curves.models}
-    if any(_differ(recipe, known.get(name)) for name, recipe in recorded.items()):
+    if any(recipe != known.get(name) for name, recipe in recorded.items()):
         why = "unknown in" if any(name not in known for name in recorded) else "another than"
         bench.voice.say(
             f"note: the recipe is {why} the history's: trends do not hold, halving decides"
@@ -114,11 +110,6 @@ def _plan(config: SelectConfig, recalled: Recalled, bench: Bench) -> Plan:
         return Plan("halving", settings, None, recipes)
     if few := policies.caveat(policy, len(curves.datasets)):
         bench.voice.say(f"note: {few}")
-    if settings.first_look < 1.0 and np.isnan(curves.scores[..., 0]).all():
-        bench.voice.say(
-            f"note: no first look at {settings.first_look:g} of an epoch is on record: halving "
-            "decides after it"
-        )
     past = Past(curves, recalled.advice.gaps if recalled.evidence.signals() else None)
     if policy in policies.STARTERS and not config.recall.top_k:
         ranking = (*names, *(m for m in recalled.advice.ranking.models if m not in names))
@@ -127,15 +118,9 @@ def _plan(config: SelectConfig, recalled: Recalled, bench: Bench) -> Plan:
     return Plan(policy, settings, past, recipes)
 
 
-def _differ(recipe: Recipe, known: Recipe | None) -> bool:
-    """Whether trends of one do not hold for the other; when they are looked at does not matter."""
-    return known is None or replace(recipe, first_look=known.first_look) != known
-
-
 def _recipes(config: SelectConfig, recalled: Recalled, names: Sequence[str]) -> dict[str, Recipe]:
-    """The history's recipe of every candidate; all with the same stages."""
+    """The history's recipe of every candidate; all with the same number of stages."""
     prospect, changes = recalled.prospect, config.recipe
-    look = recalled.defaults.first_look if config.policy == "auto" else 1.0
     known = prospect.usable.recipes
     fields = ("epochs", "train_samples", "eval_samples", "input_size")
     usual = Counter(tuple(getattr(r, name) for name in fields) for r in known.values())
@@ -144,7 +129,7 @@ def _recipes(config: SelectConfig, recalled: Recalled, names: Sequence[str]) -> 
     for name in names:
         recipe = known.get(name) or recipe_of(prospect.members[name], common)
         epochs = {"epochs": common["epochs"]} if common else {}
-        recipes[name] = recipe.altered({"first_look": look, **epochs, **changes}, "options")
+        recipes[name] = recipe.altered({**epochs, **changes}, "options")
     return recipes
 
 

@@ -117,10 +117,10 @@ class Selected:
     run_id: str
     experiment_id: str
     registered: Mapping[str, str]
-    epochs: float
+    epochs: int
     seconds: float
     #: strategy -> epochs that it would have cost
-    cost: Mapping[str, float]
+    cost: Mapping[str, int]
     final: Final
     #: the policy that stopped candidates, and whether it could foretell ends
     policy: str
@@ -178,20 +178,14 @@ def log_selection(selected: Selected, parent: OpenRun) -> None:
         f"**{selected.winner.name}** wins with test {metric} {selected.test[metric]:.3f}, "
         f"registered as [`{alias}`](#/models/{selected.registered['name']}).\n\n"
         f"{verdict(selected)}\n\n{_paragraph(selected.cut)}"
-        f"It cost {selected.epochs:g} epochs in {selected.seconds:.0f} s{_first_look(selected)}; "
-        "brute force over the "
+        f"It cost {selected.epochs} epochs in {selected.seconds:.0f} s; brute force over the "
         f"{len(selected.recalled.advice.ranking.models)} eligible models costs "
-        f"{selected.cost['brute_force']:g}, halving {selected.cost['halving']:g}.\n\n"
+        f"{selected.cost['brute_force']}, halving {selected.cost['halving']}.\n\n"
         f"[The candidates side by side]({link})\n\n"
         f"### Candidates\n\n{figures.markdown_table(rows)}\n\n"
         f"### Recall by {selected.recalled.by}\n\n"
         f"{figures.markdown_table(advice_rows(selected.recalled.advice))}\n"
     )
-
-
-def _first_look(selected: Selected) -> str:
-    share = selected.winner.recipe.first_look
-    return f", where stage 1 is {share:g} of an epoch and stage 2 its rest" if share < 1.0 else ""
 
 
 def _paragraph(sentence: str) -> str:

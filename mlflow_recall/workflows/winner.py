@@ -24,7 +24,9 @@ def tested(job: Job, winner: Candidate, task: TrainTask) -> Mapping[str, float]:
     return result.test
 
 
-def trained_on_all(job: Job, winner: Candidate, dataset: Dataset, *, cut: bool) -> Final:
+def trained_on_all(
+    job: Job, winner: Candidate, dataset: Dataset, stages: int, *, cut: bool
+) -> Final:
     """The winner once more on all training samples, where that is more than it has seen.
 
     A failure there loses nothing: the winner as it won is registered.
@@ -42,7 +44,7 @@ def trained_on_all(job: Job, winner: Candidate, dataset: Dataset, *, cut: bool) 
         parent=job.parent,
     )
     try:
-        final = _trained(job, winner, dataset, run)
+        final = _trained(job, winner, dataset, stages, run)
     except TaskError as error:
         run.abandon(error)
         job.bench.voice.say(f"note: not trained on all samples: {error}")
@@ -54,9 +56,8 @@ def trained_on_all(job: Job, winner: Candidate, dataset: Dataset, *, cut: bool) 
     return final
 
 
-def _trained(job: Job, winner: Candidate, dataset: Dataset, run: OpenRun) -> Final:
-    recipe = replace(winner.recipe, train_samples=0, first_look=1.0)
-    stages = recipe.stages
+def _trained(job: Job, winner: Candidate, dataset: Dataset, stages: int, run: OpenRun) -> Final:
+    recipe = replace(winner.recipe, train_samples=0)
     run.params(recipe.__dict__, "recipe.")
     workspace = str(job.folder / run.run_id)
     task = TrainTask(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,16 +11,9 @@ from hypothesis import strategies as st
 from mlflow_recall.core.budget import Budget
 
 
-def left(
-    budget: Budget, spent: float, waiting: int, ahead: int, per_epoch: float = math.nan
-) -> int:
-    """With so many whole epochs ahead after the next one."""
+def left(budget: Budget, spent: int, waiting: int, ahead: int, per_epoch: float = math.nan) -> int:
     return budget.affordable(
-        epochs=spent,
-        seconds=spent * 2.0,
-        per_epoch=per_epoch,
-        waiting=waiting,
-        stages=np.ones(1 + ahead),
+        epochs=spent, seconds=spent * 2.0, per_epoch=per_epoch, waiting=waiting, ahead=ahead
     )
 
 

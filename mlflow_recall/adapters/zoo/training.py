@@ -1,4 +1,4 @@
-"""Fine-tuning in stages, as a rule of one epoch: run through or taken up from a checkpoint."""
+"""Fine-tuning in stages of one epoch: the same run through or taken up from a checkpoint."""
 
 from __future__ import annotations
 
@@ -56,12 +56,9 @@ def fine_tune(task: TrainTask, load: Callable[..., Network]) -> Iterator[StageRe
         started = time.perf_counter()
         set_seed(recipe.seed * 1000 + stage)  # a stage is the same wherever it starts
         _train_mode(module, recipe.freeze_batchnorm)
-        epoch, *part = recipe.part(stage)
-        rng = np.random.default_rng([recipe.seed, epoch])
-        batches, loss = _batches(lengths, recipe.batch_size, rng), torch.zeros(())
-        start, stop = (math.ceil(share * steps) for share in part)
-        for step, chosen in enumerate(batches[start:stop], start):
-            share = _share((epoch - 1) * steps + step, steps * recipe.epochs, recipe.warmup)
+        rng = np.random.default_rng([recipe.seed, stage])
+        for step, chosen in enumerate(_batches(lengths, recipe.batch_size, rng)):
+            share = _share((stage - 1) * steps + step, steps * recipe.epochs, recipe.warmup)
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * share
             batch = {
@@ -198,7 +195,7 @@ def _keep(network: Network, optimizer: Any, task: TrainTask, stage: int) -> str:
     folder = Path(task.workspace) / f"stage-{stage}"
     folder.mkdir(parents=True, exist_ok=True)
     network.save(folder)
-    if stage < task.recipe.stages:
+    if stage < task.recipe.epochs:
         state = optimizer.state_dict()["state"]
         save_file(
             {f"{i}.{key}": value for i, entry in state.items() for key, value in entry.items()},

@@ -28,8 +28,8 @@ class Frontier:
     datasets: tuple[str, ...]
     epochs: FloatArray  # (s, d)
     regrets: FloatArray  # (s, d) in the unit of the metric
-    #: epochs of one fine-tuning
-    full: float
+    #: stages of one fine-tuning
+    stages: int
 
     def __post_init__(self) -> None:
         shape = self.epochs.shape
@@ -42,9 +42,9 @@ class Frontier:
             raise HistoryError(
                 f"frontier: expected 1 to {MOST_SETTINGS} settings fixed beforehand, got {shape[0]}"
             )
-        if not np.allclose(self.epochs[0], self.full):
+        if (self.epochs[0] != self.stages).any():
             raise HistoryError(
-                f"frontier: expected a first setting that trains one model for {self.full:g} "
+                f"frontier: expected a first setting that trains one model for {self.stages} "
                 f"epochs, got one that costs {self.epochs[0].mean():g}"
             )
         object.__setattr__(self, "epochs", frozen(self.epochs))
@@ -60,7 +60,7 @@ class Frontier:
     @cached_property
     def costs(self) -> FloatArray:
         """Epochs at which the frontier is read: from one model trained to the end to five."""
-        costs: FloatArray = np.geomspace(self.full, _REACH * self.full, _COSTS)
+        costs: FloatArray = np.geomspace(self.stages, _REACH * self.stages, _COSTS)
         return costs
 
     @cached_property

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
 from types import MappingProxyType
 from typing import TypeAlias
@@ -46,21 +46,6 @@ class PolicyTest:
     table: Mapping[str, Replayed]
     #: policy -> all its settings
     frontiers: Mapping[str, Frontier]
-    #: the same policies with a first look before the first epoch ends; empty: none is recorded
-    early: Mapping[str, Frontier] = field(default_factory=dict)
-    #: share of the epoch after which they look
-    first_look: float = 1.0
-
-    @property
-    def everyone(self) -> dict[str, Frontier]:
-        """``frontiers``, and the ``early`` ones by names that tell them apart."""
-        early = {looking(name, self.first_look): each for name, each in self.early.items()}
-        return {**self.frontiers, **early}
-
-
-def looking(name: str, first_look: float) -> str:
-    """What a policy is called that looks first after a share of the first epoch."""
-    return f"{name}, first look at {first_look:g}"
 
 
 def policy_test(
@@ -69,7 +54,6 @@ def policy_test(
     top_k: int = 10,
     price: float = 0.001,
     baselines: Mapping[str, Prefixes] = MappingProxyType({}),
-    early: Sequence[Target] = (),
     done: Callable[[str], None] = lambda _: None,
 ) -> PolicyTest:
     """Every policy with every setting, and the ways of the paper's tables.
@@ -79,7 +63,6 @@ def policy_test(
         top_k: candidates of the policies that are told how many.
         price: of an epoch, for the policy that asks.
         baselines: name -> how the first one, two, ... of the candidates end.
-        early: the same targets and candidates with a first look; empty: none was recorded.
         done: told the name of each policy after each setting.
 
     Raises:
@@ -95,26 +78,20 @@ def policy_test(
         name: [run(dict(islice(target.curves.items(), max(*SIZES, top_k)))) for target in targets]
         for name, run in baselines.items()
     }
-    frontiers = {name: _frontier(name, targets, stages, done) for name in COMPARED}
-    looked = {name: _frontier(name, early, stages, done) for name in COMPARED if early}
+    frontiers = {}
+    for name in COMPARED:
+        found = []
+        for setting in policy_settings(name):
+            found.append(replayed(targets, way(name, setting)))
+            done(name)
+        frontiers[name] = frontier(found, stages)
     for name, outcomes in baseline.items():
         found = [_first_of(targets, outcomes, size) for size in SIZES]
         frontiers[name] = frontier(found, stages)
         done(name)
     table = {name: replayed(targets, run) for name, run in _ways(targets, top_k, price).items()}
     table |= {name: _first_of(targets, outcomes, top_k) for name, outcomes in baseline.items()}
-    return PolicyTest(stages, table, frontiers, looked, early[0].first_look if early else 1.0)
-
-
-def _frontier(
-    name: str, targets: Sequence[Target], epochs: int, done: Callable[[str], None]
-) -> Frontier:
-    """A policy with all its settings, told of each."""
-    found = []
-    for setting in policy_settings(name):
-        found.append(replayed(targets, way(name, setting)))
-        done(name)
-    return frontier(found, epochs)
+    return PolicyTest(stages, table, frontiers)
 
 
 def _ways(targets: Sequence[Target], top_k: int, price: float) -> dict[str, Way]:
@@ -135,11 +112,11 @@ def _first_of(
     return ended(targets, [known[min(size, len(known)) - 1] for known in outcomes])
 
 
-def frontier(found: Sequence[Replayed], epochs: int) -> Frontier:
-    """The settings of one policy as a frontier; the first trains one model for all ``epochs``."""
+def frontier(found: Sequence[Replayed], stages: int) -> Frontier:
+    """The settings of one policy as a frontier; the first trains one model to the end."""
     return Frontier(
         found[0].datasets,
         np.array([each.epochs for each in found]),
         np.array([each.regrets for each in found]),
-        epochs,
+        stages,
     )

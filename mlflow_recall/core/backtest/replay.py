@@ -15,8 +15,8 @@ class Outcome:
     """How one replayed selection ended."""
 
     winner: str
-    #: epochs that were trained, over all candidates
-    epochs: float
+    #: stages that were trained, over all candidates
+    epochs: int
     #: model -> the stage after which it was stopped; the last one for finalists
     stopped: Mapping[str, int]
 
@@ -40,10 +40,10 @@ def replay(
         HistoryError: no candidate, or a curve that ends before the last stage.
     """
     _check(curves, settings.stages)
-    alive, epochs, lengths = list(curves), 0.0, settings.lengths.tolist()
+    alive, epochs = list(curves), 0
     stopped = dict.fromkeys(curves, settings.stages)
     for stage in range(1, settings.stages + 1):
-        epochs += len(alive) * lengths[stage - 1]
+        epochs += len(alive)
         if stage == settings.stages or len(alive) == 1:
             continue
         verdicts = policy({model: curves[model][:stage] for model in alive}, past, settings)

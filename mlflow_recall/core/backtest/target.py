@@ -65,11 +65,6 @@ class Target:
         """Of a curve; 0 without any."""
         return len(next(iter(self.curves.values()), ()))
 
-    @property
-    def first_look(self) -> float:
-        """Share of an epoch that the first stage of a curve is."""
-        return self.past.curves.first_look if self.past else 1.0
-
     def among(self, candidates: Iterable[str]) -> dict[str, Sequence[float]]:
         """The curves of these candidates, in their order."""
         return {model: self.curves[model] for model in candidates}

@@ -10,7 +10,7 @@ import numpy as np
 from mlflow_recall.core.arrays import FloatArray
 from mlflow_recall.core.backtest.applies import Applies
 from mlflow_recall.core.backtest.frontier import paired
-from mlflow_recall.core.backtest.policies import PolicyTest, looking, policy_settings
+from mlflow_recall.core.backtest.policies import PolicyTest, policy_settings
 from mlflow_recall.core.backtest.recommenders import RANDOM, Contest, Estimate
 from mlflow_recall.core.defaults import Defaults
 from mlflow_recall.core.policies import POLICIES, STARTERS, caveat
@@ -87,9 +87,7 @@ class Conclusion:
         """What ``auto`` stands for, in a few words."""
         used = self.defaults
         many = f"{used.top_k} candidates" if used.top_k else "as many candidates as are worth it"
-        look = f", first look at {used.first_look:g}" if used.first_look < 1.0 else ""
-        stop = f"stop by {used.policy} with {many}{look}"
-        return f"rank by {used.ranker}, pick by {used.picker}, {stop}"
+        return f"rank by {used.ranker}, pick by {used.picker}, stop by {used.policy} with {many}"
 
 
 def conclude(
@@ -122,8 +120,9 @@ def conclude(
     said.append("To pick a set: " + picker.words("the regret of the best of five"))
     chosen = replace(standing, ranker=ranker.name, picker=picker.name)
     if tested is not None:
-        chosen, words = _policy(tested, chosen)
+        policy, top_k, words = _policy(tested, standing)
         said += words
+        chosen = replace(chosen, policy=policy, top_k=top_k)
     if not applies.yes and chosen.top_k:
         wide = max(2 * standing.top_k, 0 if np.isnan(enough) else int(np.ceil(enough)))
         said.append(f"Since the history does not apply, {wide} candidates are trained.")
@@ -154,26 +153,20 @@ def _applies(applies: Applies) -> str:
     )
 
 
-def _policy(tested: PolicyTest, standing: Defaults) -> tuple[Defaults, list[str]]:
-    """The favoured policy, when it looks and how many candidates it starts with, and why."""
-    known = {name: (name, 1.0, each) for name, each in tested.frontiers.items()}
-    known |= {
-        looking(name, tested.first_look): (name, tested.first_look, each)
-        for name, each in tested.early.items()
-    }
-    known = {name: each for name, each in known.items() if each[0] in POLICIES}
-    best = favoured(standing.policy, {name: each[2].nested for name, each in known.items()})
-    said = ["To stop: " + best.words("the area under the nested frontier")]
-    policy, first_look, front = known[best.name]
-    chosen = replace(standing, policy=policy, first_look=first_look)
-    if few := caveat(policy, len(front.datasets) - 1):
+def _policy(tested: PolicyTest, standing: Defaults) -> tuple[str, int, list[str]]:
+    """The favoured policy, how many candidates it starts with, and why."""
+    areas = {name: each.nested for name, each in tested.frontiers.items() if name in POLICIES}
+    policy = favoured(standing.policy, areas)
+    said = ["To stop: " + policy.words("the area under the nested frontier")]
+    if few := caveat(policy.name, len(tested.frontiers[policy.name].datasets) - 1):
         said.append(f"{few[0].upper()}{few[1:]}.")
-    if policy in STARTERS:
-        return replace(chosen, top_k=0), said
+    if policy.name in STARTERS:
+        return policy.name, 0, said
+    front = tested.frontiers[policy.name]
     loss = front.regrets + standing.price * front.epochs
     by_size = {
         str(setting.candidates): values
-        for setting, values in zip(policy_settings(policy), loss, strict=True)
+        for setting, values in zip(policy_settings(policy.name), loss, strict=True)
         if setting.candidates >= _LEAST
     }
     size = favoured(str(standing.top_k), by_size)
@@ -182,4 +175,4 @@ def _policy(tested: PolicyTest, standing: Defaults) -> tuple[Defaults, list[str]
             ": ", " ", 1
         )
     )
-    return replace(chosen, top_k=int(size.name)), said
+    return policy.name, int(size.name), said

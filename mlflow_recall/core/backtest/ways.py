@@ -47,8 +47,6 @@ class Replayed:
     reached: FloatArray
     #: False: no curves are recorded; epochs are at most so many, and the best candidate wins
     on_curves: bool = True
-    #: share of an epoch that the first stage is
-    first_look: float = 1.0
 
     def within(self, tolerance: float) -> float:
         """Share of datasets on which it ended within ``tolerance`` of the best."""
@@ -78,7 +76,7 @@ def way(name: str, setting: Setting) -> Way:
     decide = policies.policy(name)
 
     def run(target: Target) -> Outcome:
-        settings = Settings(target.stages, setting.threshold, setting.price, target.first_look)
+        settings = Settings(target.stages, setting.threshold, setting.price)
         chosen = target.candidates[: setting.candidates or None]
         if not setting.candidates and target.past is not None:
             chosen = STARTERS[name](chosen, target.past, settings)
@@ -108,7 +106,6 @@ def ended(targets: Sequence[Target], outcomes: Sequence[Outcome]) -> Replayed:
         np.array(counts, dtype=np.float64),
         np.array([len(target.probes) for target in targets], dtype=np.float64),
         reached,
-        first_look=min((target.first_look for target in targets), default=1.0),
     )
 
 
@@ -125,17 +122,23 @@ def on_paper(name: str, models: int, targets: Sequence[Target], stages: int) -> 
         SettingError: no such policy.
     """
     chosen = [target.candidates[:models] for target in targets]
-    alive = np.array([policies.alive(name, len(some), stages) for some in chosen])
+    alive = np.array([alive_in(name, len(some), stages) for some in chosen], dtype=np.float64)
     reached = np.zeros((max(map(len, chosen), default=0), stages))
     for some, through in zip(chosen, alive, strict=True):
         reached[: len(some)] += through / len(some) / len(targets)
     regrets = [min(map(t.truth.regret, some)) for t, some in zip(targets, chosen, strict=True)]
     return Replayed(
         tuple(target.dataset for target in targets),
-        alive.sum(axis=1).astype(np.float64),
+        alive.sum(axis=1),
         np.array(regrets, dtype=np.float64),
         np.array([len(some) for some in chosen], dtype=np.float64),
         np.array([len(target.probes) for target in targets], dtype=np.float64),
         reached,
         on_curves=False,
     )
+
+
+def alive_in(name: str, models: int, stages: int) -> FloatArray:
+    """(T,) models in each stage; of policies that look at scores, at most so many."""
+    through = [policies.epochs(name, models, stage) for stage in range(stages + 1)]
+    return np.diff(np.array(through, dtype=np.float64))

@@ -76,7 +76,7 @@ def paces(
         None where no record tells seconds. Where a recipe does not say how many samples it used,
         seconds are those of a recorded dataset, and not ``scaled``.
     """
-    timed = [record for record in records if record.epoch_seconds]
+    timed = [record for record in records if record.seconds]
     if not timed:
         return None
     works = [passes(Recipe.from_json(r.recipe) if r.recipe else None) for r in timed]
@@ -84,7 +84,7 @@ def paces(
     usual = max(named, key=named.count) if named else None
     target = {model: passes(recipes.get(model, usual), sizes) for model in models}
     scaled = not np.isnan([*works, *target.values()]).any()
-    logs = np.log([max(1e-9, float(np.median(r.epoch_seconds))) for r in timed])
+    logs = np.log([max(1e-9, float(np.median(r.seconds))) for r in timed])
     known, effect, of_dataset = _effects(timed, logs - np.log(works) if scaled else logs)
     low, high = np.exp(np.quantile(of_dataset, [0.1, 0.9])).tolist()
     effects = dict(zip(known, effect.tolist(), strict=True))

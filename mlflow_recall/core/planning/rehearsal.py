@@ -9,9 +9,9 @@ import numpy as np
 
 from mlflow_recall.core.backtest.cases import spread_out
 from mlflow_recall.core.backtest.target import Target
-from mlflow_recall.core.backtest.ways import Replayed, Setting, on_paper, replayed, way
+from mlflow_recall.core.backtest.ways import Replayed, Setting, alive_in, on_paper, replayed, way
 from mlflow_recall.core.curves import Curves
-from mlflow_recall.core.policies import Settings, alive
+from mlflow_recall.core.policies import Settings
 from mlflow_recall.core.recommend import Evidence, Recommender
 from mlflow_recall.errors import HistoryError, SettingError
 
@@ -69,9 +69,9 @@ def rehearse(name: str, models: int, targets: Sequence[Target], settings: Settin
             return found
     else:
         found = on_paper(name, models, targets, settings.stages)
-    there = alive(name, models, settings.stages)  # those that are missing cost as much
+    alive = alive_in(name, models, settings.stages)  # those that are missing cost as much
     return replace(
         found,
-        epochs=np.full(len(found.epochs), there @ settings.lengths),
-        reached=found.reached * there / found.reached.sum(axis=0),
+        epochs=np.full(len(found.epochs), alive.sum()),
+        reached=found.reached * alive / found.reached.sum(axis=0),
     )

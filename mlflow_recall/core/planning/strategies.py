@@ -13,7 +13,6 @@ from mlflow_recall.core.backtest.ways import Replayed
 from mlflow_recall.core.planning.paces import Paces
 from mlflow_recall.core.probing import Probing
 from mlflow_recall.core.recommend import Gaps
-from mlflow_recall.core.schedule import stage_lengths
 
 #: sets that are considered for a budget
 SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30)
@@ -74,8 +73,7 @@ def strategy(
         looks = probing.each * float(pace.of(probing.models).sum())
         looks /= max(1, min(workers, len(probing.models)))
         trained = pace.of(order[: len(rehearsal.reached)])
-        lengths = stage_lengths(rehearsal.reached.shape[1], rehearsal.first_look)
-        hours = (looks + _seconds(rehearsal.reached, lengths, trained, workers)) / 3600.0
+        hours = (looks + _seconds(rehearsal.reached, trained, workers)) / 3600.0
     count = len(rehearsal.regrets)
     return Strategy(
         name,
@@ -100,10 +98,10 @@ def _gap(gaps: Gaps, models: Sequence[str]) -> float:
     return float(np.nanmin(some, axis=0).mean()) if some.size else math.nan
 
 
-def _seconds(reached: FloatArray, lengths: FloatArray, pace: FloatArray, workers: int) -> float:
+def _seconds(reached: FloatArray, pace: FloatArray, workers: int) -> float:
     """Wall-clock seconds of all stages; nobody helps the last candidate of a stage."""
     at_once = np.clip(reached.sum(axis=0), 1.0, workers)
-    return float((pace @ reached * lengths / at_once).sum())
+    return float((pace @ reached / at_once).sum())
 
 
 def fitting(

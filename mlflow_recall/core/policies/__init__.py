@@ -10,9 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
 from types import MappingProxyType
 
-import numpy as np
-
-from mlflow_recall.core.arrays import IntArray
 from mlflow_recall.core.policies.brute_force import brute_force
 from mlflow_recall.core.policies.fine_selection import fine_selection
 from mlflow_recall.core.policies.halving import halving
@@ -20,7 +17,6 @@ from mlflow_recall.core.policies.past import Past
 from mlflow_recall.core.policies.price import caveat as price_caveat
 from mlflow_recall.core.policies.price import first, price
 from mlflow_recall.core.policies.verdict import Policy, Settings, Verdict
-from mlflow_recall.core.schedule import stage_lengths
 from mlflow_recall.errors import SettingError, unknown
 
 #: built-in policies by name; the entry-point group ``mlflow_recall.policies`` adds to them
@@ -66,29 +62,19 @@ def caveat(name: str, datasets: int) -> str:
     return _CAVEATS[name](datasets) if name in _CAVEATS else ""
 
 
-def alive(name: str, models: int, stages: int) -> IntArray:
-    """(t,) of ``models`` candidates those that a policy trains in each stage, without trends.
+def epochs(name: str, models: int, stages: int) -> int:
+    """Epochs that a policy spends on ``models`` candidates in ``stages`` stages, without trends.
 
     Exact for ``halving`` and ``brute_force``; an upper bound for policies that stop earlier. Of
-    ``price`` it is what it trains without a past: with one, its price decides.
+    ``price`` it is what it spends without a past: with one, its price decides.
 
     Raises:
         SettingError: no such policy.
     """
     policy(name)
-    if name == "brute_force" or not models:
-        return np.full(stages, models)
-    halved: IntArray = np.maximum(1, models >> np.arange(stages))
-    return halved
-
-
-def epochs(name: str, models: int, stages: int, first_look: float = 1.0) -> float:
-    """Epochs that a policy spends on ``models`` candidates; see ``alive`` and ``stage_lengths``.
-
-    Raises:
-        SettingError: no such policy.
-    """
-    return float(alive(name, models, stages) @ stage_lengths(stages, first_look))
+    if name == "brute_force":
+        return models * stages
+    return sum(max(1, models >> stage) for stage in range(stages)) if models else 0
 
 
 __all__ = [
@@ -99,7 +85,6 @@ __all__ = [
     "Policy",
     "Settings",
     "Verdict",
-    "alive",
     "caveat",
     "epochs",
     "policy",

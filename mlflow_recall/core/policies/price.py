@@ -28,9 +28,9 @@ def price(cohort: Cohort, past: Past | None, settings: Settings) -> dict[str, Ve
     The ends of all candidates are drawn jointly from recorded datasets on which they stood alike
     (``draws.foretold``). The candidate with the best expectation is kept; then, one at a time,
     whoever raises the expected best end most, while that is more than ``settings.price`` times the
-    epochs that it is still expected to cost: the next stage's, and 0.3 of those after it, as it may
-    be stopped later. Diverged candidates are stopped. Where nothing can be foretold, because there
-    is no past or it has fewer than four datasets with these models, halving decides.
+    epochs that it is still expected to cost: the next one, and 0.3 of those after it, as it may be
+    stopped later. Diverged candidates are stopped. Where nothing can be foretold, because there is
+    no past or it has fewer than four datasets with these models, halving decides.
 
     Raises:
         SettingError: a negative price.
@@ -47,7 +47,7 @@ def price(cohort: Cohort, past: Past | None, settings: Settings) -> dict[str, Ve
     draws = foretold(past, models, now, stage) if models else None
     if draws is None:
         return _halved(cohort, past, settings)
-    cost = _epochs(settings.lengths[stage:])
+    cost = _epochs(settings.stages - stage)
     chosen, raised = _greedy(draws, int(draws.expected.argmax()), settings.price * cost)
     said = _verdicts(models, draws, chosen, raised, (settings.price, cost))
     diverged = Verdict(True, "diverged: its score is no number", rival=models[chosen[0]])
@@ -79,7 +79,7 @@ def first(ranking: Sequence[str], past: Past, settings: Settings) -> tuple[str, 
     draws = ends_on_record(past, names)
     if draws is None:
         return names
-    chosen, _ = _greedy(draws, 0, settings.price * _epochs(settings.lengths), _in_turn)
+    chosen, _ = _greedy(draws, 0, settings.price * _epochs(settings.stages), _in_turn)
     thin = draws.ends.shape[1] < ENOUGH
     return names[: len(chosen)] if thin else tuple(names[i] for i in sorted(chosen))
 
@@ -108,9 +108,9 @@ def _check(settings: Settings) -> None:
         raise SettingError(f"price: expected at least 0 score points, got {settings.price}")
 
 
-def _epochs(lengths: FloatArray) -> float:
-    """Epochs that a candidate is expected to cost with stages of these lengths left."""
-    return float(lengths[0] + _SHARE * lengths[1:].sum())
+def _epochs(stages: int) -> float:
+    """Epochs that a candidate is expected to cost with so many stages left."""
+    return 1.0 + _SHARE * (stages - 1)
 
 
 def _in_turn(raises: FloatArray, chosen: Sequence[int]) -> int:

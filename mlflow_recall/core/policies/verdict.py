@@ -7,9 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from mlflow_recall.core.arrays import FloatArray
 from mlflow_recall.core.policies.past import Past
-from mlflow_recall.core.schedule import stage_lengths
 from mlflow_recall.errors import Undecided
 
 #: validation scores so far of everyone who reached the present stage, in trial order
@@ -20,19 +18,12 @@ Cohort: TypeAlias = Mapping[str, Sequence[float]]
 class Settings:
     """Knobs of the policies."""
 
-    #: stages in all, a first look included; nobody is stopped after the last
+    #: stages in all; nobody is stopped after the last
     stages: int
     #: share by which a rival's predicted end must be higher (the paper's threshold)
     threshold: float = 0.0
     #: score that one more epoch must be expected to bring
     price: float = 0.001
-    #: share of the first epoch that the first stage is; 1: every stage is an epoch
-    first_look: float = 1.0
-
-    @property
-    def lengths(self) -> FloatArray:
-        """(t,) epochs of every stage."""
-        return stage_lengths(self.stages, self.first_look)
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 def stage_by_stage(case: Case, recipe: Recipe, workspace: Path) -> list[StageResult]:
     """Each stage as a task of its own, from what the one before left."""
     done: list[StageResult] = []
-    for stage in range(1, recipe.stages + 1):
+    for stage in range(1, recipe.epochs + 1):
         torch.rand(stage)  # whatever else has used the generator meanwhile
         done += run(
             case.task(
@@ -105,7 +105,7 @@ def stage_by_stage(case: Case, recipe: Recipe, workspace: Path) -> list[StageRes
                 last=stage,
                 checkpoint=done[-1].checkpoint if done else "",
                 workspace=str(workspace),
-                test="last" if stage == recipe.stages else "never",
+                test="last" if stage == recipe.epochs else "never",
             )
         )
     return done

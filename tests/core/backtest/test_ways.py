@@ -8,7 +8,7 @@ import pytest
 from mlflow_recall.core import policies
 from mlflow_recall.core.backtest.replay import Outcome
 from mlflow_recall.core.backtest.target import Target
-from mlflow_recall.core.backtest.ways import Setting, ended, on_paper, replayed, way
+from mlflow_recall.core.backtest.ways import Setting, alive_in, ended, on_paper, replayed, way
 from mlflow_recall.core.truth import Truth
 from mlflow_recall.errors import SettingError
 
@@ -76,8 +76,8 @@ def test_on_paper_everyone_costs_the_most_and_the_best_wins(name: str) -> None:
 
 
 def test_who_is_alive_adds_up_to_the_epochs() -> None:
-    assert policies.alive("halving", 10, 5).tolist() == [10, 5, 2, 1, 1]
-    assert policies.alive("brute_force", 3, 2).tolist() == [3, 3]
+    assert alive_in("halving", 10, 5).tolist() == [10, 5, 2, 1, 1]
+    assert alive_in("brute_force", 3, 2).tolist() == [3, 3]
 
 
 def test_an_unknown_policy_is_answered_with_the_known_ones() -> None:
