@@ -20,11 +20,11 @@ from mlflow_recall.adapters.figures import markdown_table
 from mlflow_recall.adapters.terminal import Terminal
 from mlflow_recall.cli.backtest import backtest_data
 from mlflow_recall.cli.options import THE_METRIC
-from mlflow_recall.cli.settings import folder_of
+from mlflow_recall.cli.requests import folder_of
 from mlflow_recall.config import BacktestConfig
 from mlflow_recall.errors import RecallError
 from mlflow_recall.workflows.backtest import backtest_history
-from mlflow_recall.workflows.backtested import Backtested, tables
+from mlflow_recall.workflows.backtested import BacktestResult, backtest_tables
 
 PAGE = Path(__file__).with_name("backtest_page.md")
 
@@ -37,11 +37,15 @@ def folders(paths: Sequence[Path]) -> Iterator[Path]:
         yield from found[:1] if path in found else found
 
 
-def section(name: str, found: Backtested) -> str:
+def section(name: str, found: BacktestResult) -> str:
     models, datasets = found.matrix.values.shape
     title = ", ".join(part for part in (name, found.modality, found.metric) if part)
     told = "\n".join(f"- {sentence}" for sentence in found.conclusion.sentences)
-    parts = [f"{what}:\n\n{markdown_table(rows)}" for what, rows in tables(found).items() if rows]
+    parts = [
+        f"{what}:\n\n{markdown_table(rows)}"
+        for what, rows in backtest_tables(found).items()
+        if rows
+    ]
     return "\n\n".join([f"### {title}", f"{models} models x {datasets} datasets.", told, *parts])
 
 
@@ -58,7 +62,7 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    options, voice = arguments(), Terminal()
+    options, reporter = arguments(), Terminal()
     warnings.simplefilter("ignore")
     sections, data = [], {}
     for folder in folders(options.folders):
@@ -74,11 +78,11 @@ def main() -> None:
                 stages=options.stages,
                 min_models=options.min_models,
                 tolerance=0.01 * scale,
-                price=0.001 * scale,
+                min_gain_per_epoch=0.001 * scale,
             )
             started = time.process_time()
             try:
-                found = backtest_history(config, history, voice)
+                found = backtest_history(config, history, reporter)
             except RecallError as error:
                 print(f"{folder.name}, {metric}: left out: {error}", flush=True)
                 continue

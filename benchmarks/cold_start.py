@@ -21,16 +21,23 @@ import numpy as np
 from looks import looks
 from recall import Records, folders, read
 
-from mlflow_recall.adapters.tables import FolderHistory
-from mlflow_recall.cli.work import bench
+from mlflow_recall.adapters.tables.folder_history import FolderHistory
 from mlflow_recall.core.arrays import FloatArray
-from mlflow_recall.core.clustering import unclustered
-from mlflow_recall.core.cold_scores import references, widest, with_scores
-from mlflow_recall.core.cold_start import Newcomer, described, newcomers
-from mlflow_recall.core.matrix import PerformanceMatrix
-from mlflow_recall.core.recommend.evidence import Column
+from mlflow_recall.core.clusters.clustering import no_clusters
+from mlflow_recall.core.history.matrix import PerformanceMatrix
+from mlflow_recall.core.recommend.cold_start import (
+    ColdStartEstimate,
+    estimate_from_features,
+    model_features,
+)
+from mlflow_recall.core.recommend.cold_start_scores import (
+    most_measured,
+    reference_models,
+    score_cold_start,
+)
+from mlflow_recall.core.recommend.evidence import FeatureColumn
 from mlflow_recall.core.scores import ForwardPass, compute_all
-from mlflow_recall.workflows.probing import SCORES
+from mlflow_recall.workflows.probes import DEFAULT_SCORES
 
 #: names of the scores that a recall uses, letters only; the first two of a record where it has none
 USED = {"logme", "hscore", "reghscore"}
@@ -41,13 +48,15 @@ COLUMNS = ("by features", "by scores", "by both")
 
 def zoo(namespace: str) -> Records:
     """Every text model of a zoo with weights, on every dataset that can be had again."""
-    with bench("", namespace, "local", 1, 1) as work:
+    with services("", namespace, "local", 1, 1) as work:
         found = list(looks(work.bench, "accuracy", "text"))
         members = {member.name: member for member in work.bench.registry.members()}
     models = tuple(sorted(set.intersection(*(set(look.probes) for look in found))))
-    columns = described([members[name] for name in models])
+    columns = model_features([members[name] for name in models])
     scored = {
-        (look.dataset, name): compute_all(SCORES, ForwardPass(seen.labels, seen.embeddings)).values
+        (look.dataset, name): compute_all(
+            DEFAULT_SCORES, ForwardPass(seen.labels, seen.embeddings)
+        ).values
         for look in found
         for name, seen in look.probes.items()
     }
@@ -63,13 +72,13 @@ def zoo(namespace: str) -> Records:
             score: np.array(
                 [[scored[look.dataset, m].get(score, np.nan) for look in found] for m in models]
             )
-            for score in SCORES
+            for score in DEFAULT_SCORES
         },
         {name: dict(zip(models, column, strict=True)) for name, column in columns.items()},
     )
 
 
-def features_of(records: Records) -> dict[str, Column]:
+def features_of(records: Records) -> dict[str, FeatureColumn]:
     """Columns of the models, or the parts of their names: words between signs, letters first."""
     models = records.matrix.models
     if not records.model_features:
@@ -78,7 +87,7 @@ def features_of(records: Records) -> dict[str, Column]:
             f"part {i}": [words[i] if i < len(words) else "" for words in parts]
             for i in range(max(map(len, parts)))
         } | {"letters": [re.match(r"[a-zA-Z]*", name)[0] for name in models]}  # type: ignore[index]
-    found: dict[str, Column] = {}
+    found: dict[str, FeatureColumn] = {}
     for name, column in records.model_features.items():
         blank: float | str = "" if any(isinstance(v, str) for v in column.values()) else np.nan
         values = [column.get(model, blank) for model in models]
@@ -95,7 +104,9 @@ def scores_of(records: Records) -> dict[str, FloatArray]:
     return used or dict(list(records.usable.items())[:2])
 
 
-def met(records: Records, model: int, datasets: int, most: int) -> tuple[Newcomer, Newcomer] | None:
+def met(
+    records: Records, model: int, datasets: int, most: int
+) -> tuple[ColdStartEstimate, ColdStartEstimate] | None:
     """What features, and features with scores, say of one model as if it had no history."""
     matrix, scores = records.matrix, scores_of(records)
     values = matrix.values.copy()
@@ -103,23 +114,23 @@ def met(records: Records, model: int, datasets: int, most: int) -> tuple[Newcome
     before = PerformanceMatrix(matrix.models, matrix.datasets, values)
     features = features_of(records)
     has = np.all([~np.isnan(v).all(axis=1) for v in scores.values()], axis=0)
-    alone = newcomers(before, unclustered(), features)
+    alone = estimate_from_features(before, no_clusters(), features)
     alone = [each for each in alone if each.model == matrix.models[model]]
     if not alone:
         return None
     can = {name for name, yes in zip(matrix.models, has, strict=True) if yes}
-    beside = references(before, features, can, most)
+    beside = reference_models(before, features, can, most)
     scored = [
         name
         for j, name in enumerate(matrix.datasets)
         if all(~np.isnan(v[model, j]) for v in scores.values())
     ]
-    chosen = widest(before, scored, datasets)
+    chosen = most_measured(before, scored, datasets)
     seen = np.full(values.shape, False)
     rows = [matrix.models.index(name) for name in (matrix.models[model], *beside)]
     seen[np.ix_(rows, [matrix.datasets.index(name) for name in chosen])] = True
     past = {name: np.where(seen, v, np.nan) for name, v in scores.items()}
-    (both,) = with_scores(alone, before, unclustered(), features, past)
+    (both,) = score_cold_start(alone, before, no_clusters(), features, past)
     return alone[0], both
 
 

@@ -37,21 +37,21 @@ from example_selections import (
 )
 
 import mlflow_recall_example
-from mlflow_recall.adapters.dataset_spec import DatasetSpec
-from mlflow_recall.adapters.manifests import read_benchmarks
+from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
+from mlflow_recall.adapters.manifests.yaml_files import read_benchmarks
 from mlflow_recall.cache import cache_folder
-from mlflow_recall.cli.work import EXAMPLE_NAMESPACE, Work, bench_for
+from mlflow_recall.cli.session import EXAMPLE_NAMESPACE, Work, bench_for
 from mlflow_recall.config import RecallConfig
-from mlflow_recall.core.backtest.end_to_end import PAPER_TOP
 from mlflow_recall.core.backtest.replay import replay
-from mlflow_recall.core.curves import Curves
-from mlflow_recall.core.overview import noise_floor
-from mlflow_recall.core.policies import POLICIES, STARTERS, Past, Settings
-from mlflow_recall.core.records import Record
-from mlflow_recall.core.truth import Truth
+from mlflow_recall.core.backtest.whole_selections import PAPER_TOP
+from mlflow_recall.core.history.curves import Curves
+from mlflow_recall.core.history.ground_truth import GroundTruth
+from mlflow_recall.core.history.overview import noise_floor
+from mlflow_recall.core.history.records import Record
+from mlflow_recall.core.policies import POLICIES, STARTERS, PolicyHistory, PolicyOptions
 from mlflow_recall.errors import HistoryError, RecallError
-from mlflow_recall.workflows.prospect import survey
-from mlflow_recall.workflows.recall import Recalled, recall
+from mlflow_recall.workflows.context import load_context
+from mlflow_recall.workflows.recall import RecallResult, recall_models
 
 
 @dataclass(frozen=True)
@@ -59,14 +59,14 @@ class Case:
     """One target: what is known before, who is recalled, and what training on it gave."""
 
     name: str
-    past: Past
+    past: PolicyHistory
     #: standard deviation of a repeated fine-tuning
     noise: float
-    settings: Settings
-    ours: Recalled
-    papers: Recalled
+    settings: PolicyOptions
+    ours: RecallResult
+    papers: RecallResult
     #: what every model reached, its seeds averaged
-    truth: Truth
+    truth: GroundTruth
     #: seed -> model -> its fine-tuning on the target
     runs: Mapping[int, Mapping[str, Record]]
 
@@ -84,7 +84,7 @@ class Way:
     policy: str
     candidates: tuple[str, ...]
     #: whether representatives are probed on the target first, to choose the candidates
-    recalled: bool = True
+    recall_result: bool = True
 
 
 def targets(folder: Path | None) -> list[DatasetSpec]:
@@ -98,24 +98,24 @@ def targets(folder: Path | None) -> list[DatasetSpec]:
 
 def case(spec: DatasetSpec, work: Work) -> Case:
     """Recall for one target, twice, and read what is on record of it."""
-    bench, config = work.bench, RecallConfig(spec)
-    prospect = survey(config, bench)
-    if prospect.truth is None:
+    services, config = work.bench, RecallConfig(spec)
+    context = load_context(config, services)
+    if context.truth is None:
         raise HistoryError("expected its brute force on record, got nothing")
     runs: dict[int, dict[str, Record]] = {}
-    for record in bench.history.records("accuracy"):
-        if record.digest == prospect.dataset.digest and record.complete:
+    for record in services.history.records("accuracy"):
+        if record.digest == context.dataset.digest and record.complete:
             runs.setdefault(seed_of(record), {})[record.model] = record
-    records = prospect.usable.records
+    records = context.usable.records
     curves = Curves.of(records)
     return Case(
-        prospect.dataset.name,
-        Past(curves),
+        context.dataset.name,
+        PolicyHistory(curves),
         noise_floor(records).known,
-        Settings(curves.stages),
-        recall(config, prospect, bench),
-        recall(replace(config, recommender="paper", top_k=PAPER_TOP), prospect, bench),
-        prospect.truth,
+        PolicyOptions(curves.stages),
+        recall_models(config, context, services),
+        recall_models(replace(config, recommender="paper", top_k=PAPER_TOP), context, services),
+        context.truth,
         dict(sorted(runs.items())),
     )
 
@@ -130,10 +130,10 @@ def ways(case: Case) -> Iterator[Way]:
     everyone = case.truth.models
     trainable = tuple(model for model in everyone if model in ours.prospect.members)
     ranking = (*ours.chosen, *(m for m in ours.advice.ranking.models if m not in ours.chosen))
-    yield Way(BRUTE_FORCE, "brute_force", everyone, recalled=False)
-    yield Way(HALVING, "halving", everyone, recalled=False)
-    yield Way(OPEN_BRUTE_FORCE, "brute_force", trainable, recalled=False)
-    yield Way(OPEN_HALVING, "halving", trainable, recalled=False)
+    yield Way(BRUTE_FORCE, "brute_force", everyone, recall_result=False)
+    yield Way(HALVING, "halving", everyone, recall_result=False)
+    yield Way(OPEN_BRUTE_FORCE, "brute_force", trainable, recall_result=False)
+    yield Way(OPEN_HALVING, "halving", trainable, recall_result=False)
     yield Way(TEN_BRUTE_FORCE, "brute_force", case.papers.chosen)
     yield Way(TEN_HALVING, "halving", case.papers.chosen)
     yield Way(TEN, "fine_selection", case.papers.chosen)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlflow_recall.core.arrays import FloatArray
-from mlflow_recall.core.probing import PAPER_PROBE
+from mlflow_recall.core.recommend.probe_cost import PAPER_EPOCHS_PER_PROBE
 
 BRUTE_FORCE = "brute force, whole zoo"
 HALVING = "halving, whole zoo"
@@ -73,7 +73,7 @@ class Row:
     @property
     def charged(self) -> float:
         """Epochs with the paper's charge for a probe."""
-        return self.trained + PAPER_PROBE * self.probes
+        return self.trained + PAPER_EPOCHS_PER_PROBE * self.probes
 
 
 @dataclass(frozen=True)

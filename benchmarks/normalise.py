@@ -1,6 +1,6 @@
 """Should a score see embeddings as they are, or at length one? By what was recorded.
 
-    python benchmarks/normalise.py [--namespace recall/example] [--modality text] [--most N]
+    python benchmarks/normalize.py [--namespace recall/example] [--modality text] [--most N]
 
 Every recorded dataset that can be had again (`cluster --probe-new` says which) is looked at by
 every model with weights; each feature score is computed on the embeddings as they are and on those
@@ -17,7 +17,6 @@ import numpy as np
 from looks import Look, looks
 from scipy.stats import spearmanr
 
-from mlflow_recall.cli.work import bench
 from mlflow_recall.core.scores import SCORES, ForwardPass, compute_all
 
 FEATURES = tuple(name for name, score in SCORES.items() if score.needs == "embeddings")
@@ -30,7 +29,7 @@ def scored(look: Look) -> dict[tuple[str, bool], dict[str, float]]:
     found: dict[tuple[str, bool], dict[str, float]] = {}
     for model, seen in look.probes.items():
         for unit in (False, True):
-            given = ForwardPass(seen.labels, seen.embeddings, normalise=unit)
+            given = ForwardPass(seen.labels, seen.embeddings, normalize=unit)
             for name, value in compute_all(FEATURES, given).values.items():
                 found.setdefault((name, unit), {})[model] = value
     return found
@@ -53,7 +52,7 @@ def main() -> None:
     parser.add_argument("--most", type=int, help="datasets at most")
     asked = parser.parse_args()
     told: dict[tuple[str, bool], list[float]] = {}
-    with bench("", asked.namespace, "local", asked.workers, 1) as work:
+    with services("", asked.namespace, "local", asked.workers, 1) as work:
         for look in looks(work.bench, asked.metric, asked.modality, asked.most):
             for key, values in scored(look).items():
                 told.setdefault(key, []).append(agreement(values, look.reached))

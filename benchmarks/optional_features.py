@@ -17,15 +17,17 @@ import numpy as np
 from looks import Look, looks
 from scipy.stats import spearmanr
 
-from mlflow_recall.cli.work import bench
 from mlflow_recall.core.arrays import FloatArray
-from mlflow_recall.core.backtest.cases import cases
-from mlflow_recall.core.backtest.recommenders import Contest, contest
-from mlflow_recall.core.cold_start import described
-from mlflow_recall.core.labels import label_distances
-from mlflow_recall.core.matrix import PerformanceMatrix
+from mlflow_recall.core.backtest.holdout import hold_out_each
+from mlflow_recall.core.backtest.recommender_comparison import (
+    RecommenderComparison,
+    compare_recommenders,
+)
+from mlflow_recall.core.history.matrix import PerformanceMatrix
+from mlflow_recall.core.recommend.cold_start import model_features
+from mlflow_recall.core.recommend.label_distance import label_distances
 from mlflow_recall.core.scores import parc, with_depth
-from mlflow_recall.workflows.encoder import encoder_of
+from mlflow_recall.workflows.text_encoder import load_encoder
 
 NAMES = ("linear", "factorization")
 
@@ -45,9 +47,9 @@ def judged(
     scores: dict[str, FloatArray],
     features: dict[str, dict[str, float | str]],
     distances: FloatArray | None = None,
-) -> Contest:
+) -> RecommenderComparison:
     """Every dataset as the target once."""
-    given = cases(matrix, scores, features)
+    given = hold_out_each(matrix, scores, features)
     if distances is not None:
         order = [
             [j for j, name in enumerate(matrix.datasets) if name != case.dataset]
@@ -58,7 +60,7 @@ def judged(
             replace(c, evidence=replace(c.evidence, label_distance=distances[np.ix_(o, o)]))
             for c, o in zip(given, order, strict=True)
         ]
-    return contest(given, NAMES)
+    return compare_recommenders(given, NAMES)
 
 
 def main() -> None:
@@ -68,14 +70,14 @@ def main() -> None:
     parser.add_argument("--modality", default="text")
     parser.add_argument("--encoder", required=True)
     asked = parser.parse_args()
-    with bench("", asked.namespace, "local", 1, 1) as work:
+    with services("", asked.namespace, "local", 1, 1) as work:
         found = list(looks(work.bench, asked.metric, asked.modality))
         members = {m.name: m for m in work.bench.registry.members()}
-        encode = encoder_of(asked.encoder, work.bench)
+        encode = load_encoder(asked.encoder, work.bench)
     models = sorted(set.intersection(*(set(look.probes) for look in found)))
     values = np.array([[look.reached[model] for look in found] for model in models])
     matrix = PerformanceMatrix(tuple(models), tuple(look.dataset for look in found), values)
-    columns = described([members[model] for model in models])
+    columns = model_features([members[model] for model in models])
     features = {name: dict(zip(models, c, strict=True)) for name, c in columns.items()}
     distances = label_distances([look.classes for look in found], encode)
     scores = scores_of(found, models)

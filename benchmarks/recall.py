@@ -20,29 +20,29 @@ from pathlib import Path
 
 import numpy as np
 
-from mlflow_recall.adapters.tables import FolderHistory
+from mlflow_recall.adapters.tables.folder_history import FolderHistory
 from mlflow_recall.core.arrays import FloatArray
-from mlflow_recall.core.backtest.calibration import calibration
-from mlflow_recall.core.backtest.cases import (
-    LEAST,
+from mlflow_recall.core.backtest.calibration import check_calibration
+from mlflow_recall.core.backtest.holdout import (
+    MIN_MODELS,
     Case,
     Features,
-    cases,
-    grouped,
-    only_dataset,
-    scored,
-    spread_out,
-    unseen_models,
-    usable_scores,
+    cluster_for_backtest,
+    evenly_spaced,
+    hold_out_each,
+    hold_out_models,
+    informative_scores,
+    keep_one_dataset,
+    keep_scores,
 )
-from mlflow_recall.core.backtest.recommenders import (
+from mlflow_recall.core.backtest.recommender_comparison import (
     SIZES,
-    Contest,
     Estimate,
-    contest,
+    RecommenderComparison,
+    compare_recommenders,
     main_score,
 )
-from mlflow_recall.core.matrix import PerformanceMatrix
+from mlflow_recall.core.history.matrix import PerformanceMatrix
 from mlflow_recall.core.recommend import RECOMMENDERS, Evidence
 
 SHOWN = (
@@ -91,7 +91,7 @@ class Records:
     @property
     def usable(self) -> dict[str, FloatArray]:
         """Scores that vary by dataset."""
-        return usable_scores(self.matrix, self.scores)
+        return informative_scores(self.matrix, self.scores)
 
     @property
     def tolerance(self) -> float:
@@ -100,7 +100,7 @@ class Records:
 
     def cases(self, most: int | None = None) -> list[Case]:
         """Every dataset left out."""
-        return cases(
+        return hold_out_each(
             self.matrix, self.scores, self.model_features, self.dataset_features, most=most
         )
 
@@ -139,7 +139,7 @@ def read(folder: Path, metric: str, minimize: Sequence[str] = ()) -> Records:
 # --- experiments -----------------------------------------------------------------------------
 
 
-def probes(records: Records) -> dict[str, Contest]:
+def probes(records: Records) -> dict[str, RecommenderComparison]:
     """Blend and portfolio by what was scored; one score where there is one only."""
     one = main_score(records.usable)
     everything = records.cases()
@@ -150,14 +150,14 @@ def probes(records: Records) -> dict[str, Contest]:
         ("all scores of representatives", "", True),
         ("all scores of every model", "", False),
     ):
-        given = [scored(case, only, representatives=representatives) for case in everything]
+        given = [keep_scores(case, only, representatives=representatives) for case in everything]
         count = np.mean(
             [
                 max((np.isfinite(v).sum() for v in c.evidence.scores.values()), default=0)
                 for c in given
             ]
         )
-        found[f"{title} ({count:.0f})"] = contest(given, ["blend", "portfolio"])
+        found[f"{title} ({count:.0f})"] = compare_recommenders(given, ["blend", "portfolio"])
     return found
 
 
@@ -177,41 +177,41 @@ def paper_zoo(history: Records, other: Records) -> list[Case]:
         truth = other.matrix.values[rows, j]
         keep = ~np.isnan(truth)
         values = other.scores[score][rows, j] if score else np.full(len(rows), np.nan)
-        if plain(dataset.split("/")[-1]) in used or keep.sum() < LEAST:
+        if plain(dataset.split("/")[-1]) in used or keep.sum() < MIN_MODELS:
             continue
         matrix = history.matrix.take(m for m, kept in zip(models, keep, strict=True) if kept)
-        scores = {score: values[keep]} if (~np.isnan(values[keep])).sum() >= LEAST else {}
-        evidence = Evidence(matrix, grouped(matrix), scores=scores)
+        scores = {score: values[keep]} if (~np.isnan(values[keep])).sum() >= MIN_MODELS else {}
+        evidence = Evidence(matrix, cluster_for_backtest(matrix), scores=scores)
         found.append(Case(dataset, evidence, truth[keep]))
     return found
 
 
-def poster(records: Records, most: int = 12) -> dict[str, Contest]:
+def poster(records: Records, most: int = 12) -> dict[str, RecommenderComparison]:
     """Settings 1 and 2 of Li et al. 2023: unseen models, and one dataset's history; 3 is above."""
     names = ["prior", "linear", "factorization", "blend"]
     given = records.cases(most)
     told = records.model_features or records.usable
-    unseen = [unseen_models(case, fold) for case in given for fold in range(5 if told else 0)]
+    unseen = [hold_out_models(case, fold) for case in given for fold in range(5 if told else 0)]
     order = {name: i for i, name in enumerate(records.matrix.datasets)}
     single = [
-        only_dataset(case, (order[case.dataset] + 1) % len(case.evidence.matrix.datasets))
+        keep_one_dataset(case, (order[case.dataset] + 1) % len(case.evidence.matrix.datasets))
         for case in given
     ]
     found = {
         "1 unseen models": [case for case in unseen if case is not None],
         "2 one dataset known": single,
     }
-    return {what: contest(chosen, names) for what, chosen in found.items() if chosen}
+    return {what: compare_recommenders(chosen, names) for what, chosen in found.items() if chosen}
 
 
 # --- writing ---------------------------------------------------------------------------------
 
 
-def numbers(found: Contest) -> dict[str, list[dict[str, float]]]:
+def numbers(found: RecommenderComparison) -> dict[str, list[dict[str, float]]]:
     return {name: judged.rows for name, judged in found.judged.items()}
 
 
-def rows(found: Contest, title: str = "{}") -> dict[str, dict[str, Estimate]]:
+def rows(found: RecommenderComparison, title: str = "{}") -> dict[str, dict[str, Estimate]]:
     """A row a recommender; those that rank for some targets only say so."""
     every = len(found.judged["random"].datasets)
     names = {
@@ -282,7 +282,7 @@ def main() -> None:
             if a.name == options.paper_zoo and b.name == options.targets:
                 given = paper_zoo(a, b)
                 if given:
-                    found = contest(given, names)
+                    found = compare_recommenders(given, names)
                     say(
                         f"\n### {a.name} ({a.metric}) as the only history, "
                         f"{b.name} ({b.metric}): {len(given)} targets\n\n{table(rows(found))}"
@@ -309,7 +309,7 @@ def measure(
     if not given:
         return
     key = f"{records.name}/{records.metric}"
-    found = contest(given, names)
+    found = compare_recommenders(given, names)
     m, d = records.matrix.values.shape
     say(
         f"\n### {records.name}, {records.metric}\n\n"
@@ -327,8 +327,8 @@ def measure(
         say(f"\nWhat is scored, and how many models that probes:\n\n{table(told, 'scored')}")
     if "calibration" not in options.skip:
         checked = {
-            name: calibration(
-                spread_out(given, 4 if large else 12), name, tolerance=records.tolerance
+            name: check_calibration(
+                evenly_spaced(given, 4 if large else 12), name, tolerance=records.tolerance
             ).summary
             for name in ("blend", "portfolio")
         }
@@ -361,7 +361,7 @@ def document(measured: str, everything: Sequence[Records]) -> str:
 def source(meta: Mapping[str, object]) -> str:
     where = meta.get("source", [])
     places = sorted({str(s).split(":")[0] for s in where} if isinstance(where, list) else {})
-    return f"{', '.join(places) or 'unknown source'}; licence: {meta.get('license', 'unknown')}"
+    return f"{', '.join(places) or 'unknown source'}; license: {meta.get('license', 'unknown')}"
 
 
 if __name__ == "__main__":

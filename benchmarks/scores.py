@@ -26,7 +26,7 @@ from sklearn.cluster import KMeans
 from sklearn.neighbors import NearestNeighbors
 
 from mlflow_recall.core.arrays import AnyArray, FloatArray
-from mlflow_recall.core.scores import SCORES, ForwardPass, compute_all, examine
+from mlflow_recall.core.scores import SCORES, ForwardPass, compute_all, diagnose
 
 SIZES = [(500, 768, 10), (2000, 1024, 100), (10000, 2048, 1000)]
 FEATURES = [name for name, score in SCORES.items() if score.needs == "embeddings"]
@@ -62,7 +62,7 @@ def primitives(seen: ForwardPass, classes: int) -> dict[str, tuple[str, Callable
         "gram": ("numpy: the smaller Gram matrix", lambda: gram(rows)),
         "sort": ("numpy: argsort of the pairs", lambda: np.argsort(pairs)),
         "brute": (
-            "scikit-learn: brute-force neighbours",
+            "scikit-learn: brute-force neighbors",
             lambda: (
                 NearestNeighbors(n_neighbors=6, algorithm="brute").fit(rows).kneighbors(queries)
             ),
@@ -155,7 +155,7 @@ def measure(n: int, d: int, classes: int, only: list[str]) -> list[dict[str, obj
         models = {m: ForwardPass(seen.labels, p.embeddings) for m, p in models.items()}
         for checked in (("logme", "hscore", "lfc"), ("logme",)):
             if n <= 2000:
-                took = seconds(partial(examine, checked, models), 1)
+                took = seconds(partial(diagnose, checked, models), 1)
                 add(f"degenerate, 3 models: {' '.join(checked)}", took)
         for name, call in others(seen.embeddings, seen.labels, n).items():
             add(name, seconds(call, 1))

@@ -17,14 +17,14 @@ from pathlib import Path
 import numpy as np
 
 from mlflow_recall.adapters.figures import markdown_table
-from mlflow_recall.cli.settings import folder_of
+from mlflow_recall.cli.requests import folder_of
 from mlflow_recall.core.backtest.frontier import Frontier, paired
-from mlflow_recall.core.backtest.policies import COMPARED, frontier, policy_settings
-from mlflow_recall.core.backtest.target import held_out_targets
-from mlflow_recall.core.backtest.ways import replayed, way
-from mlflow_recall.core.curves import Curves
-from mlflow_recall.core.history import usable
-from mlflow_recall.core.records import Record
+from mlflow_recall.core.backtest.held_out_target import held_out_targets
+from mlflow_recall.core.backtest.policy_frontiers import COMPARED, frontier, policy_settings
+from mlflow_recall.core.backtest.strategies import policy_strategy, replay_strategy
+from mlflow_recall.core.history.comparable import select_comparable
+from mlflow_recall.core.history.curves import Curves
+from mlflow_recall.core.history.records import Record
 
 #: whom the others are compared with
 JUDGED = "price"
@@ -36,7 +36,10 @@ def frontiers(records: Sequence[Record]) -> dict[str, Frontier]:
     targets = list(held_out_targets(Curves.of(records)))
     stages = targets[0].stages
     return {
-        name: frontier([replayed(targets, way(name, s)) for s in policy_settings(name)], stages)
+        name: frontier(
+            [replay_strategy(targets, policy_strategy(name, s)) for s in policy_settings(name)],
+            stages,
+        )
         for name in COMPARED
     }
 
@@ -74,7 +77,7 @@ def main() -> None:
     options = parser.parse_args()
     records = folder_of(str(options.folder)).records(options.metric)
     for modality in sorted({record.modality for record in records}):
-        kept = usable(records, modality).records
+        kept = select_comparable(records, modality).records
         table = rows(kept, options.models, options.draws, options.seed)
         print(f"\n{modality}, {options.draws} sub-zoos of {options.models}, in 0.0001:\n")
         print(markdown_table(table))

@@ -5,28 +5,28 @@
 """
 
 from mlflow_recall.errors import (
+    ConfigError,
     DatasetError,
     HistoryError,
     RecallError,
     ScoreInputError,
-    SettingError,
+    StageIncomplete,
     TaskError,
     TrackingError,
-    Undecided,
     ZooError,
 )
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "ConfigError",
     "DatasetError",
     "HistoryError",
     "RecallError",
     "ScoreInputError",
-    "SettingError",
+    "StageIncomplete",
     "TaskError",
     "TrackingError",
-    "Undecided",
     "ZooError",
     "__version__",
 ]

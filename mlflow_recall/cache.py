@@ -15,7 +15,7 @@ def cache_folder(*parts: str) -> Path:
     return Path(root).expanduser().resolve().joinpath(*parts)
 
 
-def made_once(folder: Path, make: Callable[[Path], None]) -> Path:
+def build_once(folder: Path, make: Callable[[Path], None]) -> Path:
     """``folder``, made by ``make`` if it is not there yet.
 
     It appears whole or not at all, also when two processes make it at once.

@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mlflow_recall.adapters.dataset_spec import DatasetSpec
-from mlflow_recall.core.advice import Wish
-from mlflow_recall.core.budget import Budget
-from mlflow_recall.core.constraints import Constraints
-from mlflow_recall.core.metrics import METRICS, bounded, check_metric
-from mlflow_recall.core.policies import policy
-from mlflow_recall.core.readings import Rules
-from mlflow_recall.core.recipes import Recipe
-from mlflow_recall.core.recommend import recommender
+from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
+from mlflow_recall.core.external_runs.rules import ImportRules
+from mlflow_recall.core.history.metrics import METRICS, check_metric, is_bounded
+from mlflow_recall.core.history.recipes import Recipe
+from mlflow_recall.core.policies import get_policy
+from mlflow_recall.core.policies.budget import Budget
+from mlflow_recall.core.recommend import get_recommender
+from mlflow_recall.core.recommend.constraints import Constraints
+from mlflow_recall.core.recommend.recommendation import RecommendOptions
 from mlflow_recall.core.scores import base_of, known_scores
-from mlflow_recall.errors import SettingError, unknown
+from mlflow_recall.errors import ConfigError, unknown_name
 
 FINALS = ("auto", "full", "same")
 SIMILARITIES = ("performance", "card")
@@ -41,9 +41,9 @@ class BenchmarkConfig:
     test: Literal["last", "each"] = "each"
 
     def __post_init__(self) -> None:
-        Recipe().altered(self.recipe, "options")
+        Recipe().with_changes(self.recipe, "options")
         if self.test not in TESTS:
-            raise SettingError(unknown("value of test", self.test, TESTS))
+            raise ConfigError(unknown_name("value of test", self.test, TESTS))
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class AdoptConfig:
 
     #: names, shell patterns or ids of experiments
     experiments: tuple[str, ...]
-    rules: Rules = field(default_factory=Rules)
+    rules: ImportRules = field(default_factory=ImportRules)
     #: a filter as MLflow's search knows it, such as ``tags.team = 'x'``
     filter: str = ""
     #: say what would be done, and change nothing
@@ -60,7 +60,7 @@ class AdoptConfig:
 
     def __post_init__(self) -> None:
         if not self.experiments:
-            raise SettingError("adopt: expected at least one --experiment, got none")
+            raise ConfigError("adopt: expected at least one --experiment, got none")
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class ClusterConfig:
     cut: float | None = None
     clusters: int | None = None
     top: int = 5
-    drop: tuple[str, ...] = ()
+    drop_datasets: tuple[str, ...] = ()
     #: ``performance`` (eq. 1) or ``card``, the text that describes a model
     similarity: str = "performance"
     #: a text model, or a folder of one, whose embeddings compare cards; empty: their words
@@ -83,11 +83,11 @@ class ClusterConfig:
 
     def __post_init__(self) -> None:
         if self.cut is not None and self.clusters is not None:
-            raise SettingError("cut and clusters: expected one of them, got both")
+            raise ConfigError("cut and clusters: expected one of them, got both")
         if self.probe_new < 0:
-            raise SettingError(f"probe_new: expected 0 or more datasets, got {self.probe_new}")
+            raise ConfigError(f"probe_new: expected 0 or more datasets, got {self.probe_new}")
         if self.similarity not in SIMILARITIES:
-            raise SettingError(unknown("similarity", self.similarity, SIMILARITIES))
+            raise ConfigError(unknown_name("similarity", self.similarity, SIMILARITIES))
 
 
 @dataclass(frozen=True)
@@ -103,16 +103,16 @@ class RecommendConfig:
     models: tuple[str, ...] = ()
     constraints: Constraints = field(default_factory=Constraints)
     #: datasets of plain tables that are left out
-    drop: tuple[str, ...] = ()
+    drop_datasets: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_wish(self.wish, self.metric, self.tolerance)
+        _check_wish(self.recommend_options, self.metric, self.tolerance)
 
     @property
-    def wish(self) -> Wish:
+    def recommend_options(self) -> RecommendOptions:
         """What is asked of the recommendation."""
         tolerance = _TOLERANCE if self.tolerance is None else self.tolerance
-        return Wish(self.recommender, self.top_k, tolerance, self.confidence)
+        return RecommendOptions(self.recommender, self.top_k, tolerance, self.confidence)
 
 
 @dataclass(frozen=True)
@@ -130,26 +130,26 @@ class BacktestConfig:
     top_k: int = 10
     tolerance: float | None = None
     #: score that one more epoch must be expected to bring
-    price: float = 0.001
+    min_gain_per_epoch: float = 0.001
     #: datasets that are left out
-    drop: tuple[str, ...] = ()
+    drop_datasets: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_wish(self.wish, self.metric, self.tolerance)
+        _check_wish(self.recommend_options, self.metric, self.tolerance)
         for name, value, least in (
             ("stages", self.stages, 0),
             ("min_models", self.min_models, 0),
             ("top_k", self.top_k, 1),
-            ("price", self.price, 0),
+            ("price", self.min_gain_per_epoch, 0),
         ):
             if not value >= least:
-                raise SettingError(f"{name}: expected {least} or more, got {value:g}")
+                raise ConfigError(f"{name}: expected {least} or more, got {value:g}")
 
     @property
-    def wish(self) -> Wish:
+    def recommend_options(self) -> RecommendOptions:
         """What a selection would ask for."""
         tolerance = _TOLERANCE if self.tolerance is None else self.tolerance
-        return Wish(top_k=self.top_k, tolerance=tolerance)
+        return RecommendOptions(top_k=self.top_k, tolerance=tolerance)
 
 
 @dataclass(frozen=True)
@@ -178,10 +178,10 @@ class RecallConfig:
 
     def __post_init__(self) -> None:
         check_metric(self.metric)
-        _check_wish(self.wish, self.metric, self.tolerance)
+        _check_wish(self.recommend_options, self.metric, self.tolerance)
         for name in self.scores:
             if base_of(name) not in known_scores():
-                raise SettingError(unknown("score", name, {"auto", *known_scores()}))
+                raise ConfigError(unknown_name("score", name, {"auto", *known_scores()}))
 
     @property
     def scores(self) -> tuple[str, ...]:
@@ -190,10 +190,10 @@ class RecallConfig:
         return tuple(name.strip() for name in named if name.strip())
 
     @property
-    def wish(self) -> Wish:
+    def recommend_options(self) -> RecommendOptions:
         """What is asked of the recommendation."""
         tolerance = _TOLERANCE if self.tolerance is None else self.tolerance
-        return Wish(self.recommender, self.top_k, tolerance, self.confidence)
+        return RecommendOptions(self.recommender, self.top_k, tolerance, self.confidence)
 
 
 @dataclass(frozen=True)
@@ -201,12 +201,12 @@ class SelectConfig:
     """Recall K models, fine-tune them in stages, register the winner."""
 
     recall: RecallConfig
-    #: ``auto``: what the back-test of the history favoured, or the built-in default
+    #: ``auto``: what the back-test of the history favored, or the built-in default
     policy: str = "auto"
     #: share by which a rival must be foretold to end higher
     threshold: float = 0.0
     #: score that one more epoch must be expected to bring; None: that of the defaults
-    price: float | None = None
+    min_gain_per_epoch: float | None = None
     budget: Budget = field(default_factory=Budget)
     #: name of the registered winner; empty: the dataset's
     register_as: str = ""
@@ -217,28 +217,28 @@ class SelectConfig:
 
     def __post_init__(self) -> None:
         if self.policy != "auto":
-            policy(self.policy)
-        Recipe().altered(self.recipe, "options")
+            get_policy(self.policy)
+        Recipe().with_changes(self.recipe, "options")
         if not 0 <= self.threshold < 1:
-            raise SettingError(f"threshold: expected a share in [0, 1), got {self.threshold:g}")
-        if self.price is not None and not 0 <= self.price < math.inf:
-            raise SettingError(f"price: expected 0 or more, got {self.price:g}")
+            raise ConfigError(f"threshold: expected a share in [0, 1), got {self.threshold:g}")
+        if self.min_gain_per_epoch is not None and not 0 <= self.min_gain_per_epoch < math.inf:
+            raise ConfigError(f"price: expected 0 or more, got {self.min_gain_per_epoch:g}")
         if not self.budget.epochs >= 1:
-            raise SettingError(
+            raise ConfigError(
                 f"budget_epochs: expected at least 1 epoch, got {self.budget.epochs:g}"
             )
         if not self.budget.seconds > 0:
-            raise SettingError(
+            raise ConfigError(
                 f"budget_hours: expected more than 0, got {self.budget.seconds / 3600:g}"
             )
         if self.final not in FINALS:
-            raise SettingError(unknown("value of final", self.final, FINALS))
+            raise ConfigError(unknown_name("value of final", self.final, FINALS))
         for name, value in (("register_as", self.register_as), ("alias", self.alias)):
             if any(c in value for c in "/:"):
-                raise SettingError(f"{name}: expected a name without '/' and ':', got {value!r}")
+                raise ConfigError(f"{name}: expected a name without '/' and ':', got {value!r}")
         plain = self.alias.replace("-", "").replace("_", "")
         if not plain.isalnum() or self.alias == "latest" or _is_version(self.alias):
-            raise SettingError(
+            raise ConfigError(
                 f"alias: expected letters, digits, '_' and '-', and neither 'latest' nor 'v1', "
                 f"got {self.alias!r}"
             )
@@ -272,34 +272,36 @@ class PlanConfig:
             ("next", self.next_cells, 0),
         ):
             if not value >= least:
-                raise SettingError(f"{name}: expected {least} or more, got {value:g}")
+                raise ConfigError(f"{name}: expected {least} or more, got {value:g}")
         for name, budget in (
             ("budget_epochs", self.budget_epochs),
             ("budget_hours", self.budget_hours),
         ):
             if not budget > 0:
-                raise SettingError(f"{name}: expected more than 0, got {budget:g}")
+                raise ConfigError(f"{name}: expected more than 0, got {budget:g}")
 
     @property
-    def limited(self) -> bool:
+    def has_budget(self) -> bool:
         """Whether there is a budget at all."""
         return math.isfinite(self.budget_epochs) or math.isfinite(self.budget_hours)
 
 
-def _check_wish(wish: Wish, metric: str, tolerance: float | None) -> None:
-    if wish.recommender != "auto":
-        recommender(wish.recommender)
-    if not 0 < wish.confidence < 1:
-        raise SettingError(f"confidence: expected a share between 0 and 1, got {wish.confidence:g}")
-    if wish.top_k is not None and wish.top_k < 0:
-        raise SettingError(f"top_k: expected at least 1, got {wish.top_k}")
-    if tolerance is None and metric in METRICS and not bounded(metric):
-        raise SettingError(
+def _check_wish(options: RecommendOptions, metric: str, tolerance: float | None) -> None:
+    if options.recommender != "auto":
+        get_recommender(options.recommender)
+    if not 0 < options.confidence < 1:
+        raise ConfigError(
+            f"confidence: expected a share between 0 and 1, got {options.confidence:g}"
+        )
+    if options.top_k is not None and options.top_k < 0:
+        raise ConfigError(f"top_k: expected at least 1, got {options.top_k}")
+    if tolerance is None and metric in METRICS and not is_bounded(metric):
+        raise ConfigError(
             f"tolerance: expected one in the unit of {metric}, which is not in [0, 1]: "
             "give --tolerance"
         )
-    if not 0 <= wish.tolerance < math.inf:
-        raise SettingError(f"tolerance: expected 0 or more, got {wish.tolerance:g}")
+    if not 0 <= options.tolerance < math.inf:
+        raise ConfigError(f"tolerance: expected 0 or more, got {options.tolerance:g}")
 
 
 def _is_version(alias: str) -> bool:

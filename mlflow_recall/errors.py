@@ -20,7 +20,7 @@ class RecallError(Exception):
     """Base of all expected errors: one line for people, exit code 1."""
 
 
-class SettingError(RecallError):
+class ConfigError(RecallError):
     """An option, a zoo file or a benchmark file is wrong."""
 
 
@@ -52,11 +52,11 @@ class TaskError(RecallError):
         self.traceback = traceback
 
 
-class Undecided(RecallError):  # noqa: N818 - a state of the cohort, not a mistake
+class StageIncomplete(RecallError):  # noqa: N818 - a state of the cohort, not a mistake
     """A verdict was asked for while its stage is incomplete."""
 
 
-def unknown(kind: str, name: str, known: object) -> str:
+def unknown_name(kind: str, name: str, known: object) -> str:
     """The sentence for a name that is in no table: says which ones are."""
     names = ", ".join(sorted(map(str, known)))  # type: ignore[call-overload]
     return f"unknown {kind} {name!r}: expected one of {names}"

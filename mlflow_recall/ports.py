@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar, runtime_checkable
 
 from mlflow_recall.core.arrays import FloatArray, IntArray
-from mlflow_recall.core.clustering import Clustering
-from mlflow_recall.core.cold_start import Newcomer
-from mlflow_recall.core.metrics import METRICS
-from mlflow_recall.core.recipes import Recipe
-from mlflow_recall.core.records import Dataset, Member, Record
-from mlflow_recall.core.stages import Steps
+from mlflow_recall.core.clusters.clustering import Clustering
+from mlflow_recall.core.history.metrics import METRICS
+from mlflow_recall.core.history.recipes import Recipe
+from mlflow_recall.core.history.records import Dataset, Member, Record
+from mlflow_recall.core.history.resample import RecordedSteps
+from mlflow_recall.core.recommend.cold_start import ColdStartEstimate
 from mlflow_recall.errors import TaskError
 
 T = TypeVar("T")
@@ -53,7 +53,7 @@ class StageResult:
     #: metric -> value on the test split, where it was asked for
     test: Mapping[str, float] = field(default_factory=dict)
 
-    def diverged(self, metrics: Container[str] = METRICS) -> str:
+    def divergence(self, metrics: Container[str] = METRICS) -> str:
         """Which score of these metrics is no finite number, and when; empty: all are."""
         for split, scores in (("validation", self.validation), ("test", self.test)):
             for name, value in scores.items():
@@ -146,7 +146,7 @@ class Tables(History, Protocol):
         """Score -> (model, dataset) -> value; higher transfers better."""
         ...
 
-    def curves(self, metric: str = "") -> Sequence[Steps]:
+    def curves(self, metric: str = "") -> Sequence[RecordedSteps]:
         """Curves in whatever steps were recorded; none where the records carry them themselves."""
         ...
 
@@ -179,7 +179,7 @@ class Registry(Protocol):
         clustering: Clustering,
         run_id: str,
         metric: str,
-        provisional: Sequence[Newcomer] = (),
+        provisional: Sequence[ColdStartEstimate] = (),
     ) -> int:
         """Write cluster, representative, deciding run and metric as tags; returns how many.
 
@@ -196,15 +196,15 @@ class Bar(Protocol):
         """So many more steps are done; ``now`` says what is going on."""
         ...
 
-    def expect(self, total: int) -> None:
+    def set_total(self, total: int) -> None:
         """There are other than the announced number of steps."""
         ...
 
 
-class Voice(Protocol):
+class Reporter(Protocol):
     """How a workflow speaks to whoever started it."""
 
-    def say(self, line: str) -> None:
+    def info(self, line: str) -> None:
         """One line of news."""
         ...
 

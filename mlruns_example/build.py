@@ -54,7 +54,7 @@ def describe(folder: Path) -> None:
 
 
 def _entry(name: str, dataset: Dataset) -> dict[str, str]:
-    told = {"name": name, "licence": dataset.licence, "origin": dataset.origin}
+    told = {"name": name, "license": dataset.license, "origin": dataset.origin}
     if name in images.DATASETS:
         return {"path": name, "image": "image", "label": "label", **told}
     return {"path": f"{name}.csv", "text": "text", "label": "label", **told}

@@ -14,9 +14,9 @@ from typing import Any
 
 import yaml
 
-from mlflow_recall.adapters.export_history import ExportHistory
-from mlflow_recall.core.overview import noise_floor
-from mlflow_recall.core.records import Record
+from mlflow_recall.adapters.export.export_history import ExportHistory
+from mlflow_recall.core.history.overview import noise_floor
+from mlflow_recall.core.history.records import Record
 from mlflow_recall_example import FOLDER, HISTORY, METRIC
 from mlflow_recall_example.packages import ExampleError
 
@@ -138,18 +138,23 @@ class Again:
 
         That is two standard deviations of the difference of two fine-tunings.
         """
-        return abs(self.made.test - self.recorded.test) > _FAR * math.sqrt(2) * self.noise
+        return (
+            abs(self.made.final_score - self.recorded.final_score)
+            > _FAR * math.sqrt(2) * self.noise
+        )
 
     @property
     def words(self) -> str:
         """What came out, in one line."""
         one, other = self.recorded, self.made
-        said = f"test {METRIC} {one.test:.3f} on record, {other.test:.3f} made again: "
-        if one.digest != other.digest:
-            said += f"of other data ({other.digest}, on record {one.digest}), "
-        if one.tested == other.tested:
+        said = (
+            f"test {METRIC} {one.final_score:.3f} on record, {other.final_score:.3f} made again: "
+        )
+        if one.dataset_digest != other.dataset_digest:
+            said += f"of other data ({other.dataset_digest}, on record {one.dataset_digest}), "
+        if one.test_scores == other.test_scores:
             return said + "the same after every epoch"
-        said += f"{abs(other.test - one.test):.3f} apart, "
+        said += f"{abs(other.final_score - one.final_score):.3f} apart, "
         said += "more than noise explains" if self.far else "within the noise"
         spread = math.sqrt(2) * self.noise
         return f"{said} (two fine-tunings differ by {spread:.3f}, one standard deviation)"
@@ -175,7 +180,7 @@ def recorded(model: str, dataset: str, seed: int) -> tuple[Record, float]:
         there = ", ".join(map(str, sorted(found))) or "none, they are of two modalities"
         raise ExampleError(f"{model} on {dataset}: no seed {seed} on record, expected: {there}")
     kind = found[seed].modality
-    return found[seed], noise_floor([r for r in records if r.modality == kind]).known
+    return found[seed], noise_floor([r for r in records if r.modality == kind]).std_or_zero
 
 
 def made_again(cell: Record, seed: int, file: Path, scratch: Path) -> Record:

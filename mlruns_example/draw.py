@@ -1,4 +1,4 @@
-"""Labelled rows -> train, validation and test, drawn by a fixed seed and written as plain files.
+"""Labeled rows -> train, validation and test, drawn by a fixed seed and written as plain files.
 
 Rows that are too alike to stand on both sides of a split name a group; a group stands on one side
 only.
@@ -25,7 +25,7 @@ SIZES = {"train": 500, "validation": 300, "test": 300}
 
 
 class Row(NamedTuple):
-    """One labelled text, or one picture as the bytes of a PNG file."""
+    """One labeled text, or one picture as the bytes of a PNG file."""
 
     content: str | bytes
     label: str
@@ -41,9 +41,9 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Dataset:
-    """A labelled dataset: terms, origin, and what reads its rows, given the packages' folder."""
+    """A labeled dataset: terms, origin, and what reads its rows, given the packages' folder."""
 
-    licence: str
+    license: str
     origin: str
     read: Callable[[Path], Iterable[Row]]
     #: a target's truth is recorded too, and a selection never reads it

@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from mlflow_recall.cache import made_once
-from mlflow_recall.core.recipes import Recipe
+from mlflow_recall.cache import build_once
+from mlflow_recall.core.history.recipes import Recipe
 from mlflow_recall_example.draw import SIZES, Row, draw, write_images
 from mlflow_recall_example.packages import ExampleError, Package, files
 
@@ -45,7 +45,7 @@ TUNE = Recipe(
     train_samples=0,
     input_size=64,
 )
-#: of random weights, whose normalisation has nothing to keep
+#: of random weights, whose normalization has nothing to keep
 GROW = replace(TUNE, learning_rate=3e-3, epochs=6, freeze_batchnorm=False)
 GROW_SLOWLY = replace(GROW, learning_rate=5e-4, head_learning_rate=5e-4, epochs=3)
 
@@ -89,7 +89,7 @@ class Packaged:
     package: Package
     contents: Mapping[str, str]  #: path inside the package -> sha256 of that file
     read: Callable[..., State]  #: their contents -> all weights, by timm's names
-    folded: bool = False  #: batch normalisation had been multiplied into the convolutions
+    folded: bool = False  #: batch normalization had been multiplied into the convolutions
 
     @property
     def version(self) -> str:
@@ -101,7 +101,7 @@ class Packaged:
         import torch
 
         state = self.read(*_contents(self.package, self.contents, archives))
-        with torch.device("meta"):  # initialising would spend time and move torch's seed
+        with torch.device("meta"):  # initializing would spend time and move torch's seed
             module = self.network.blank().eval()
         module.load_state_dict(_in_order(state, module), assign=True)
         if self.folded:
@@ -157,7 +157,7 @@ def fetch(name: str, cache: Path, archives: Path | None = None) -> Path:
             trained first.
     """
     checkpoint = _known(name)
-    return made_once(_place(checkpoint, cache), lambda folder: checkpoint.make(folder, archives))
+    return build_once(_place(checkpoint, cache), lambda folder: checkpoint.make(folder, archives))
 
 
 def _known(name: str) -> Packaged | Random | Trained:
@@ -253,7 +253,7 @@ def read_keras(content: bytes) -> State:
 
 
 def read_movenet(manifest: bytes, content: bytes) -> State:
-    """The MobileNetV2 below MoveNet, without its normalisation."""
+    """The MobileNetV2 below MoveNet, without its normalization."""
     arrays = _tensorflow_js(manifest, content)
     place = "StatefulPartitionedCall/center_net_mobile_net_v2fpn_feature_extractor/model_1/model"
     state: State = {}
@@ -265,7 +265,7 @@ def read_movenet(manifest: bytes, content: bytes) -> State:
 
 
 def read_face_detector(manifest: bytes, content: bytes) -> State:
-    """The MobileNetV1 below an SSD; only depthwise convolutions kept their normalisation."""
+    """The MobileNetV1 below an SSD; only depthwise convolutions kept their normalization."""
     arrays = _tensorflow_js(manifest, content)
     state: State = {}
     for convolution, norm, layer in _mobilenet_v1():
@@ -281,7 +281,7 @@ def read_face_detector(manifest: bytes, content: bytes) -> State:
 
 
 def _mobilenet_v1() -> Iterator[tuple[str, str, str]]:
-    """Convolution and normalisation in timm, and the layer's name in TensorFlow's models."""
+    """Convolution and normalization in timm, and the layer's name in TensorFlow's models."""
     yield "conv_stem", "bn1", "Conv2d_0_pointwise"
     for number, place in enumerate(_blocks(0, (1, 2, 2, 6, 2)), start=1):
         yield f"{place}.conv_dw", f"{place}.bn1", f"Conv2d_{number}_depthwise"
@@ -289,7 +289,7 @@ def _mobilenet_v1() -> Iterator[tuple[str, str, str]]:
 
 
 def _mobilenet_v2() -> Iterator[tuple[str, str, str]]:
-    """Convolution and normalisation in timm, and the layer's name in Keras."""
+    """Convolution and normalization in timm, and the layer's name in Keras."""
     yield "conv_stem", "bn1", "Conv1"
     yield "blocks.0.0.conv_dw", "blocks.0.0.bn1", "expanded_conv_depthwise"
     yield "blocks.0.0.conv_pw", "blocks.0.0.bn2", "expanded_conv_project"
@@ -325,7 +325,7 @@ def _norm(name: str, values: Arrays) -> State:
 
 
 def _folded_norm(name: str, offset: Any) -> State:
-    """A normalisation that only adds."""
+    """A normalization that only adds."""
     one = np.ones_like(offset)
     variance = one - KERAS["bn_eps"]
     return _norm(
@@ -359,13 +359,13 @@ def _tensorflow_js(manifest: bytes, content: bytes) -> Arrays:
     return arrays
 
 
-# --- Batch normalisation ------------------------------------------------------------------------
+# --- Batch normalization ------------------------------------------------------------------------
 
 
 def restore_statistics(module: nn.Module, images: Tensor) -> None:
-    """Give folded normalisations the statistics of `images`, and change no output.
+    """Give folded normalizations the statistics of `images`, and change no output.
 
-    Without it the first step of training, which normalises by the batch, undoes the weights.
+    Without it the first step of training, which normalizes by the batch, undoes the weights.
 
     Args:
         module: in evaluation mode.
@@ -441,7 +441,7 @@ def train(name: str, sets: Path, cache: Path) -> Path:
             def move(rough: Path) -> None:
                 shutil.copytree(made, rough, dirs_exist_ok=True)
 
-            made_once(folder, move)
+            build_once(folder, move)
     return folder
 
 
@@ -465,9 +465,9 @@ def _fine_tune(checkpoint: Trained, start: Path, shown: Path, workspace: Path) -
     import torch
 
     from mlflow_recall.adapters import zoo
-    from mlflow_recall.adapters.dataset_spec import DatasetSpec
-    from mlflow_recall.adapters.datasets import prepare
-    from mlflow_recall.core.records import Member
+    from mlflow_recall.adapters.data.preparation import prepare
+    from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
+    from mlflow_recall.core.history.records import Member
     from mlflow_recall.ports import TrainTask
 
     arch = json.loads((start / "config.json").read_text(encoding="utf-8"))["architecture"]

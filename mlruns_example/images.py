@@ -1,6 +1,6 @@
 """The image datasets: benchmarks, and targets that a selection is asked about.
 
-A picture becomes a PNG of 64 x 64 pixels in RGB, centred on white.
+A picture becomes a PNG of 64 x 64 pixels in RGB, centerd on white.
 """
 
 from __future__ import annotations
@@ -226,7 +226,7 @@ STAMP_CLASSES = {
 
 
 def _png(image: Image.Image) -> bytes:
-    """The picture of 64 x 64 pixels, centred on white."""
+    """The picture of 64 x 64 pixels, centerd on white."""
     drawing = image.convert("RGBA")
     side = max(drawing.size)
     square = Image.new("RGB", (side, side), "white")
@@ -358,8 +358,8 @@ def textile(cache: Path) -> Iterator[Row]:
             grays = np.asarray(image.convert("L"))[:248, :248]
         blocks = grays.reshape(62, 4, 62, 4)
         channels = [reduce(blocks, axis=(1, 3)) for reduce in (np.min, np.mean, np.max)]
-        colours = np.stack(channels, axis=-1).astype(np.uint8)
-        yield Row(_png(Image.fromarray(colours)), PurePosixPath(name).parent.name)
+        colors = np.stack(channels, axis=-1).astype(np.uint8)
+        yield Row(_png(Image.fromarray(colors)), PurePosixPath(name).parent.name)
 
 
 def sprite_race(cache: Path) -> Iterator[Row]:

@@ -14,12 +14,12 @@ import yaml
 from matplotlib.figure import Figure
 
 from mlflow_recall.adapters import figures
-from mlflow_recall.adapters.export_history import ExportHistory
-from mlflow_recall.core.clustering import cluster
-from mlflow_recall.core.curves import Curves
-from mlflow_recall.core.history import usable
-from mlflow_recall.core.matrix import PerformanceMatrix
-from mlflow_recall.core.overview import Overview, overviews
+from mlflow_recall.adapters.export.export_history import ExportHistory
+from mlflow_recall.core.clusters.clustering import cluster_models
+from mlflow_recall.core.history.comparable import select_comparable
+from mlflow_recall.core.history.curves import Curves
+from mlflow_recall.core.history.matrix import PerformanceMatrix
+from mlflow_recall.core.history.overview import Overview, summarize_history
 from mlflow_recall_example import FOLDER, HISTORY, METRIC, TARGETS
 from mlflow_recall_example.draw import Dataset
 
@@ -32,17 +32,17 @@ DRAWN = 5
 def write(datasets: Mapping[str, Dataset]) -> Iterator[Path]:
     """Everything that follows from the history; yields the files as they are written."""
     records = ExportHistory(HISTORY).records(METRIC)
-    found = overviews(records, METRIC)
+    found = summarize_history(records, METRIC)
     PICTURES.mkdir(exist_ok=True)
     for each in found:
         benchmarks = each.matrix
         for target in set(TARGETS) & set(benchmarks.datasets):
-            benchmarks = benchmarks.without(target)
-        groups = cluster(benchmarks, prefix=each.modality)
-        curves = Curves.of(usable(records, each.modality).records)
+            benchmarks = benchmarks.without_dataset(target)
+        groups = cluster_models(benchmarks, prefix=each.modality)
+        curves = Curves.from_records(select_comparable(records, each.modality).records)
         for name, figure in (
-            ("matrix", figures.heat_map(each.matrix, groups)),
-            ("clusters", figures.tree(groups)),
+            ("matrix", figures.matrix_figure(each.matrix, groups)),
+            ("clusters", figures.dendrogram_figure(groups)),
             ("curves", curves_figure(curves, spread(each.matrix))),
         ):
             if figure is not None:
@@ -75,7 +75,7 @@ def model_rows() -> list[dict[str, Any]]:
             "family": model["family"],
             "upstream data": model["upstream"],
             "real head": "yes" if model["source_head"] else "",
-            "licence": model["licence"],
+            "license": model["license"],
             "weights": _weights(model),
         }
         for zoo in ("zoo.yaml", "image_zoo.yaml")
@@ -99,10 +99,10 @@ def dataset_rows(
         for name, column in zip(each.matrix.datasets, each.matrix.values.T, strict=True)
     }
     shipped = yaml.safe_load((FOLDER / "targets" / "targets.yaml").read_text())["datasets"]
-    terms = {entry["name"]: (entry["licence"], entry["origin"]) for entry in shipped}
-    terms |= {name: (each.licence, each.origin) for name, each in datasets.items()}
+    terms = {entry["name"]: (entry["license"], entry["origin"]) for entry in shipped}
+    terms |= {name: (each.license, each.origin) for name, each in datasets.items()}
     rows = []
-    for name, (licence, origin) in terms.items():
+    for name, (license, origin) in terms.items():
         modality, done, models = recorded.get(name, ("", 0, 0))
         rows.append(
             {
@@ -110,7 +110,7 @@ def dataset_rows(
                 "role": "target" if name in TARGETS else "benchmark",
                 "recorded": f"{done} of {models} {modality} models" if done else "not yet",
                 "origin": origin,
-                "licence": licence,
+                "license": license,
             }
         )
     return rows
@@ -126,7 +126,7 @@ def noise_rows(found: Sequence[Overview]) -> list[dict[str, Any]]:
             "cells": each.cells,
             "coverage": f"{each.matrix.coverage:.0%}",
             "repeated cells": each.noise.cells,
-            "noise (one sd)": each.noise.deviation if each.noise.cells else "not yet",
+            "noise (one sd)": each.noise.std if each.noise.cells else "not yet",
         }
         for each in found
     ]
@@ -136,8 +136,8 @@ def clusters_table(each: Overview) -> str:
     """The clusters of one modality on its benchmarks."""
     matrix: PerformanceMatrix = each.matrix
     for target in set(TARGETS) & set(matrix.datasets):
-        matrix = matrix.without(target)
-    groups = cluster(matrix, prefix=each.modality)
+        matrix = matrix.without_dataset(target)
+    groups = cluster_models(matrix, prefix=each.modality)
     return figures.markdown_table(
         [
             {"cluster": c.id, "representative": c.representative, "members": ", ".join(c.members)}
@@ -148,7 +148,7 @@ def clusters_table(each: Overview) -> str:
 
 def spread(matrix: PerformanceMatrix) -> list[str]:
     """A few models from the strongest to the weakest, as even as can be."""
-    order = np.argsort(-matrix.strength)
+    order = np.argsort(-matrix.mean_z_score)
     picked = order[np.linspace(0, len(order) - 1, DRAWN).round().astype(int)]
     return [matrix.models[i] for i in picked]
 
@@ -163,7 +163,7 @@ def curves_figure(curves: Curves, models: Sequence[str]) -> Figure:
     for panel, dataset, scores in zip(
         axes, curves.datasets, curves.scores.transpose(1, 0, 2), strict=False
     ):
-        panel.plot(stages, scores.T, color="lightgrey", linewidth=0.8)
+        panel.plot(stages, scores.T, color="lightgray", linewidth=0.8)
         for model in models:
             panel.plot(stages, scores[curves.models.index(model)], label=model, linewidth=1.6)
         panel.set_title(dataset, fontsize="medium")

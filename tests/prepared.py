@@ -14,17 +14,18 @@ from mlflow import MlflowClient
 from mlflow.entities import Run
 from tiny import tiny_bert, tiny_images, tiny_texts, tiny_timm
 
-from mlflow_recall.adapters import tags, zoo
-from mlflow_recall.adapters.dataset_spec import DatasetSpec
-from mlflow_recall.adapters.datasets import prepare
-from mlflow_recall.adapters.manifests import read_benchmarks, read_zoo
-from mlflow_recall.adapters.registry import MlflowRegistry
-from mlflow_recall.adapters.tracking import TrackingHistory, search_runs
+from mlflow_recall.adapters import zoo
+from mlflow_recall.adapters.data.preparation import prepare
+from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
+from mlflow_recall.adapters.manifests.yaml_files import read_benchmarks, read_zoo
+from mlflow_recall.adapters.tracking import tags
+from mlflow_recall.adapters.tracking.client import TrackingHistory, search_runs
+from mlflow_recall.adapters.tracking.registry import MlflowRegistry
 from mlflow_recall.cache import cache_folder
 from mlflow_recall.config import BenchmarkConfig
-from mlflow_recall.workflows.bench import Bench
-from mlflow_recall.workflows.benchmark import benchmark
-from mlflow_recall.workflows.register import register
+from mlflow_recall.workflows.benchmark import run_benchmark
+from mlflow_recall.workflows.register import register_models
+from mlflow_recall.workflows.services import Services
 
 EPOCHS = 3
 #: of every cell of the text zoo; targets have more, so that `--final auto` trains on all of them
@@ -41,23 +42,23 @@ ARCHS = {
 
 
 @dataclass
-class Heard:
+class RecordingReporter:
     """A voice that nobody hears, kept word by word; it is its own bar."""
 
     lines: list[str] = field(default_factory=list)
     done: int = 0
 
-    def say(self, line: str) -> None:
+    def info(self, line: str) -> None:
         self.lines.append(line)
 
     @contextmanager
-    def progress(self, title: str, total: int) -> Iterator[Heard]:
+    def progress(self, title: str, total: int) -> Iterator[RecordingReporter]:
         yield self
 
     def advance(self, steps: int = 1, now: str = "") -> None:
         self.done += steps
 
-    def expect(self, total: int) -> None:
+    def set_total(self, total: int) -> None:
         pass
 
 
@@ -84,10 +85,10 @@ class Zoo:
         return f"{MlflowRegistry(self.client, self.namespace).name_of('')}[tp]i*-[0-9]"
 
 
-def bench_of(uri: str, namespace: str) -> tuple[Bench, Heard]:
+def services_for(uri: str, namespace: str) -> tuple[Services, RecordingReporter]:
     """The ports of a workflow, run in this process, and what it says."""
-    client, voice = MlflowClient(tracking_uri=uri), Heard()
-    bench = Bench(
+    client, reporter = MlflowClient(tracking_uri=uri), RecordingReporter()
+    services = Services(
         client=client,
         namespace=namespace,
         history=TrackingHistory(client, namespace),
@@ -96,17 +97,17 @@ def bench_of(uri: str, namespace: str) -> tuple[Bench, Heard]:
         train=zoo.train,
         probe=zoo.probe,
         prepare=prepare,
-        voice=voice,
+        reporter=reporter,
     )
-    return bench, voice
+    return services, reporter
 
 
-def registry_of(bench: Bench) -> MlflowRegistry:
+def registry_for(services: Services) -> MlflowRegistry:
     """The registry itself, which knows more than its port."""
-    return MlflowRegistry(bench.client, bench.namespace)
+    return MlflowRegistry(services.client, services.namespace)
 
 
-def runs_of(uri: str, namespace: str, kind: str, experiment: str = "") -> list[Run]:
+def find_runs(uri: str, namespace: str, kind: str, experiment: str = "") -> list[Run]:
     """Runs of a kind in one of a namespace's experiments, oldest first."""
     client = MlflowClient(tracking_uri=uri)
     found = client.get_experiment_by_name(f"{namespace}/{experiment or kind}")
@@ -146,11 +147,11 @@ def write_text_zoo(folder: Path, count: int = len(RATES)) -> tuple[Path, Path, P
     return write_zoo(folder / "zoo.yaml", models), folder / "benchmarks.yaml", target
 
 
-def made(uri: str, namespace: str, zoo_file: Path, benchmarks: Path, target: Path) -> Zoo:
+def build_zoo(uri: str, namespace: str, zoo_file: Path, benchmarks: Path, target: Path) -> Zoo:
     """Register the models of a zoo file and benchmark them, in this process."""
-    bench, voice = bench_of(uri, namespace)
-    done = register(read_zoo(zoo_file), registry_of(bench), voice)
-    result = benchmark(BenchmarkConfig(tuple(read_benchmarks(benchmarks))), bench)
+    services, reporter = services_for(uri, namespace)
+    done = register_models(read_zoo(zoo_file), registry_for(services), reporter)
+    result = run_benchmark(BenchmarkConfig(tuple(read_benchmarks(benchmarks))), services)
     assert not result.failed
     models = tuple(model.name for model in done)
     return Zoo(uri, namespace, zoo_file.parent, DatasetSpec(str(target)), models)
@@ -161,7 +162,7 @@ def text_zoo(uri: str) -> Zoo:
     """Five encoders on three datasets; tests share it and leave its models and runs alone."""
     folder = cache_folder("prepared", "text")
     folder.mkdir(parents=True)
-    return made(uri, "text", *write_text_zoo(folder))
+    return build_zoo(uri, "text", *write_text_zoo(folder))
 
 
 @cache
@@ -188,12 +189,12 @@ def image_zoo(uri: str) -> Zoo:
     (folder / "benchmarks.yaml").write_text(yaml.safe_dump(listed))
     target = tiny_images(folder / "target", 60, seed=9)
     zoo_file = write_zoo(folder / "zoo.yaml", models)
-    prepared = made(uri, "image", zoo_file, folder / "benchmarks.yaml", target)
-    group(prepared, {"image-1": prepared.models[:2], "image-2": prepared.models[2:]})
+    prepared = build_zoo(uri, "image", zoo_file, folder / "benchmarks.yaml", target)
+    tag_clusters(prepared, {"image-1": prepared.models[:2], "image-2": prepared.models[2:]})
     return prepared
 
 
-def group(prepared: Zoo, clusters: Mapping[str, Sequence[str]]) -> None:
+def tag_clusters(prepared: Zoo, clusters: Mapping[str, Sequence[str]]) -> None:
     """Tag models as if a clustering had put them together; the first of each represents it."""
     for cluster, members in clusters.items():
         for member in members:

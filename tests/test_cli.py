@@ -19,13 +19,13 @@ import pytest
 import yaml
 from fakes import InlineEngine
 from mlflow import MlflowClient
-from prepared import TARGET_ROWS, Zoo, image_zoo, runs_of, text_zoo, write_zoo
+from prepared import TARGET_ROWS, Zoo, find_runs, image_zoo, text_zoo, write_zoo
 from tiny import CLASSES, tiny_images, tiny_texts
 
-from mlflow_recall.adapters import tags
-from mlflow_recall.adapters.ledger import Ledger
+from mlflow_recall.adapters.tracking import tags
+from mlflow_recall.adapters.tracking.runs import RunWriter
 from mlflow_recall.cli import main
-from mlflow_recall.core.recipes import Recipe
+from mlflow_recall.core.history.recipes import Recipe
 from mlflow_recall.ports import Progress, StageResult
 
 T = TypeVar("T")
@@ -309,7 +309,7 @@ BAD: dict[str, tuple[list[str], int, Sequence[str]]] = {
         ["floppy://a: cannot be used as a tracking store"],
     ),
     "unknown engine": (["--dataset", "TARGET", "--engine", "steam"], 1, ["steam", "local, ray"]),
-    "unknown option": (["--dataset", "TARGET", "--colour", "red"], 2, ["--colour"]),
+    "unknown option": (["--dataset", "TARGET", "--color", "red"], 2, ["--color"]),
     "option without a value": (["--dataset"], 2, ["--dataset", "argument"]),
 }
 
@@ -398,7 +398,7 @@ def test_a_wrong_zoo_file_is_answered_with_entry_and_key(
     [
         (None, ["no such file"]),
         ("datasets: [", ["cannot be read as YAML"]),
-        ("datasets: [{path: a.csv, colour: red}]", ["datasets[1]", "'colour'"]),
+        ("datasets: [{path: a.csv, color: red}]", ["datasets[1]", "'color'"]),
         ("datasets: [{name: a}]", ["datasets[1]", "expected a path"]),
         ("datasets: [{path: absent.csv}]", ["absent.csv", "no such file"]),
         ("datasets: [{path: a.csv, seed: soon}]", ["datasets[1]", "seed", "'soon'"]),
@@ -786,7 +786,7 @@ def test_register_benchmark_and_export_tell_what_they_did(
 @pytest.fixture
 def known(client: MlflowClient, namespace: str) -> str:
     """A namespace with text models on two datasets, one of them repeated, and a picture model."""
-    ledger = Ledger(client, f"{namespace}/benchmark")
+    writer = RunWriter(client, f"{namespace}/benchmark")
     for model, dataset, modality, seed, score in (
         ("a", "x", "text", 0, 0.5),
         ("a", "x", "text", 1, 0.75),
@@ -801,11 +801,11 @@ def known(client: MlflowClient, namespace: str) -> str:
             tags.EPOCHS: "1",
             tags.RECIPE: Recipe(epochs=1, seed=seed).to_json(),
         }
-        run = ledger.open(f"{model} on {dataset}", "benchmark", told)
+        run = writer.open_run(f"{model} on {dataset}", "benchmark", told)
         scores = {"accuracy": score, "log_loss": 1 - score}
-        run.stage(StageResult(1, scores, 1.0, test=scores))
+        run.log_stage(StageResult(1, scores, 1.0, test=scores))
         run.finish()
-    ledger.close()
+    writer.close()
     return namespace
 
 
@@ -928,7 +928,7 @@ def test_a_torn_import_is_completed_by_the_next(
     take_in = ["history", "import", "--from", tmp_path, "--namespace", namespace]
     cli("history", "export", "--to", tmp_path, "--namespace", zoo.namespace)
     cli(*take_in)
-    torn = runs_of(zoo.uri, namespace, "benchmark")[0].info.run_id
+    torn = find_runs(zoo.uri, namespace, "benchmark")[0].info.run_id
     dead = {"host": gethostname(), "process": 0, "started": 1.0}
     zoo.client.set_tag(torn, tags.OWNER, json.dumps(dead))
     zoo.client.update_run(torn, status="RUNNING")

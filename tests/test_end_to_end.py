@@ -20,11 +20,11 @@ import pytest
 from fakes import InlineEngine
 from mlflow import MlflowClient
 from mlflow.entities import Run
-from prepared import Zoo, made, text_zoo, write_text_zoo
+from prepared import Zoo, build_zoo, text_zoo, write_text_zoo
 from tiny import CLASSES, tiny_texts
 
-from mlflow_recall.adapters import tags
-from mlflow_recall.adapters.tracking import search_runs
+from mlflow_recall.adapters.tracking import tags
+from mlflow_recall.adapters.tracking.client import search_runs
 from mlflow_recall.cli import main
 
 pytestmark = pytest.mark.slow
@@ -174,7 +174,7 @@ def test_mlflow_run_selects_through_an_http_server(
         files = tmp_path / "files"
         files.mkdir()
         monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-        zoo = made(uri, "recall", *write_text_zoo(files, 3))
+        zoo = build_zoo(uri, "recall", *write_text_zoo(files, 3))
 
         parent = select_by_project(uri, zoo, environment, tmp_path, top_k=2, register_as="won")
 

@@ -12,8 +12,8 @@ import pytest
 
 from mlflow_recall.cli import main
 from mlflow_recall.cli.options import THE_METRIC
-from mlflow_recall.cli.settings import folder_of, losses
-from mlflow_recall.errors import SettingError
+from mlflow_recall.cli.requests import folder_of, losses
+from mlflow_recall.errors import ConfigError
 
 #: every command that takes ``--history``, with what else it needs
 COMMANDS = ("cluster", "recommend", "explain b", "backtest", "plan")
@@ -150,7 +150,7 @@ def test_names_of_losses(minimize: Sequence[str], used: list[str], names: tuple[
 
 
 def test_a_metric_that_is_known_to_be_better_when_higher_is_refused() -> None:
-    with pytest.raises(SettingError, match="minimize: 'accuracy' is better when higher"):
+    with pytest.raises(ConfigError, match="minimize: 'accuracy' is better when higher"):
         losses([THE_METRIC], ["accuracy"])
 
 

@@ -18,7 +18,7 @@ import pytest
 import yaml
 from tiny import tiny_bert, tiny_texts
 
-from mlflow_recall.adapters.manifests import read_benchmarks, read_zoo
+from mlflow_recall.adapters.manifests.yaml_files import read_benchmarks, read_zoo
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()

@@ -128,7 +128,7 @@ def tiny_texts(path: Path, rows: int, classes: Sequence[str] = CLASSES, seed: in
 def tiny_images(
     folder: Path, rows: int, classes: Sequence[str] = CLASSES, seed: int = 0, side: int = 16
 ) -> Path:
-    """An image folder, one folder a class: noise over a colour of the class's own.
+    """An image folder, one folder a class: noise over a color of the class's own.
 
     Returns:
         ``folder``.
@@ -139,8 +139,8 @@ def tiny_images(
     for row in range(rows):
         label = row % len(classes)
         noise = rng.normal(0.0, 40.0, (side, side, 3))
-        colour = 128 + 80 * np.cos(2 * np.pi * (label / len(classes) + np.arange(3) / 3))
-        pixels = np.clip(colour + noise, 0, 255).astype(np.uint8)
+        color = 128 + 80 * np.cos(2 * np.pi * (label / len(classes) + np.arange(3) / 3))
+        pixels = np.clip(color + noise, 0, 255).astype(np.uint8)
         (folder / classes[label]).mkdir(parents=True, exist_ok=True)
         Image.fromarray(pixels).save(folder / classes[label] / f"{row:04d}.png")
     return folder

@@ -15,18 +15,18 @@ from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from scipy.cluster.hierarchy import dendrogram
 
-from mlflow_recall.core.clustering import Clustering
-from mlflow_recall.core.matrix import PerformanceMatrix, positions
-from mlflow_recall.core.overview import Overview
+from mlflow_recall.core.clusters.clustering import Clustering
+from mlflow_recall.core.history.matrix import PerformanceMatrix, indices_of
+from mlflow_recall.core.history.overview import Overview
 
 _ROW = 0.3  # inches of a model in a figure
 _MEASURED = ListedColormap(["#d62728", "#c7dcef"])  # missing, measured
 
 
-def heat_map(matrix: PerformanceMatrix, clustering: Clustering) -> Figure:
+def matrix_figure(matrix: PerformanceMatrix, clustering: Clustering) -> Figure:
     """Scores of every model on every dataset, models in the order of their clusters."""
     order = [model for cluster in clustering.clusters for model in cluster.members]
-    values = matrix.values[positions(matrix.models, order)]
+    values = matrix.values[indices_of(matrix.models, order)]
     rows, columns = values.shape
     figure, axes = _canvas(2.5 + 0.75 * columns, 1.6 + _ROW * rows)
     image = axes.imshow(values, aspect="auto", cmap="viridis")
@@ -37,14 +37,14 @@ def heat_map(matrix: PerformanceMatrix, clustering: Clustering) -> Figure:
     if values.size <= 1000:
         for (row, column), value in np.ndenumerate(values):
             if not np.isnan(value):
-                colour = "white" if value < middle else "black"
+                color = "white" if value < middle else "black"
                 place = {"ha": "center", "va": "center", "fontsize": 7}
-                axes.text(column, row, f"{value:.2f}", color=colour, **place)
+                axes.text(column, row, f"{value:.2f}", color=color, **place)
     figure.colorbar(image, ax=axes, label="final test score")
     return figure
 
 
-def coverage(found: Sequence[Overview], prefix: str = "") -> Figure:
+def coverage_figure(found: Sequence[Overview], prefix: str = "") -> Figure:
     """Which cells of each overview are measured, side by side; the best measured first.
 
     Args:
@@ -81,13 +81,13 @@ def _label(axis: Any, names: Sequence[str], most: int = 120) -> None:
     axis.set_ticks(range(0, len(names), step), names[::step], fontsize=7)
 
 
-def tree(clustering: Clustering) -> Figure | None:
+def dendrogram_figure(clustering: Clustering) -> Figure | None:
     """The dendrogram of a hierarchical clustering; None for any other."""
-    if clustering.merges is None:
+    if clustering.linkage is None:
         return None
     figure, axes = _canvas(8, 1.2 + _ROW * len(clustering.models))
     dendrogram(
-        clustering.merges,
+        clustering.linkage,
         orientation="right",
         labels=list(clustering.models),
         color_threshold=0,
@@ -98,9 +98,9 @@ def tree(clustering: Clustering) -> Figure | None:
     return figure
 
 
-def race(
+def race_figure(
     curves: Mapping[str, Sequence[float]],
-    foretold: Mapping[str, Sequence[tuple[int, float]]],
+    predicted: Mapping[str, Sequence[tuple[int, float]]],
     metric: str,
 ) -> Figure:
     """Validation score of every candidate by stage; hollow: the end its trend foretold then."""
@@ -108,7 +108,7 @@ def race(
     last = max(map(len, curves.values()), default=1)
     for model, scores in curves.items():
         (line,) = axes.plot(range(1, len(scores) + 1), scores, marker="o", label=model)
-        if points := foretold.get(model):
+        if points := predicted.get(model):
             axes.scatter(
                 [stage for stage, _ in points],
                 [end for _, end in points],
@@ -124,10 +124,10 @@ def race(
     return figure
 
 
-def ranking(
+def ranking_figure(
     models: Sequence[str], parts: Mapping[str, Sequence[float]], chosen: Sequence[str]
 ) -> Figure:
-    """Every part of a ranking, standardised so that they share an axis; the chosen in bold."""
+    """Every part of a ranking, standardized so that they share an axis; the chosen in bold."""
     figure, axes = _canvas(8, 1.2 + _ROW * len(models))
     height = 0.8 / max(1, len(parts))
     place = np.arange(len(models))
@@ -147,7 +147,7 @@ def ranking(
     return figure
 
 
-def frontiers(points: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
+def frontier_figure(points: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
     """Mean regret over mean epochs of every policy's settings; lower left is better."""
     figure, axes = _canvas(8, 4.5)
     for (name, found), marker in zip(points.items(), "os^Dv*Px<>", strict=False):
@@ -161,7 +161,7 @@ def frontiers(points: Mapping[str, Sequence[tuple[float, float]]]) -> Figure:
     return figure
 
 
-def lifts(found: Mapping[str, Sequence[float]], sizes: Sequence[int]) -> Figure:
+def lift_figure(found: Mapping[str, Sequence[float]], sizes: Sequence[int]) -> Figure:
     """How much better the first K of each recommender are on average than K at random.
 
     Args:

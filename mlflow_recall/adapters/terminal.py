@@ -27,7 +27,7 @@ class Terminal:
     def __init__(self) -> None:
         self._console = _console(sys.stderr)
 
-    def say(self, line: str) -> None:
+    def info(self, line: str) -> None:
         """One line, as it is."""
         self._console.print(line, markup=False, soft_wrap=True)
 
@@ -73,7 +73,7 @@ class _Bar:
     def advance(self, steps: int = 1, now: str = "") -> None:
         self._progress.update(self._task, advance=steps, now=now)
 
-    def expect(self, total: int) -> None:
+    def set_total(self, total: int) -> None:
         self._progress.update(self._task, total=total)
 
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlflow_recall.cli.options import CONTEXT, JSON, STORE, options
-from mlflow_recall.cli.settings import split_names
-from mlflow_recall.cli.show import out
-from mlflow_recall.cli.work import bench
+from mlflow_recall.cli.output import out
+from mlflow_recall.cli.requests import split_names
+from mlflow_recall.cli.session import bench
 
 if TYPE_CHECKING:
     from mlflow_recall.adapters.terminal import Terminal
     from mlflow_recall.config import AdoptConfig
-    from mlflow_recall.workflows.adopt import Adopted
+    from mlflow_recall.workflows.adopt import AdoptionResult
 
 _KEYS = ("model", "dataset", "validation", "test", "ignore")
 _READING = options(
@@ -62,8 +62,8 @@ def adopt(
     with --dry-run. Of the runs only tags named recall.* are changed. Run again, it takes in what
     is new.
     """
-    from mlflow_recall.workflows.adopt import adopt as run
-    from mlflow_recall.workflows.adopt import release as take_back
+    from mlflow_recall.workflows.adopt import adopt_runs as run
+    from mlflow_recall.workflows.adopt import release_runs as take_back
 
     config = _config(reading, dry_run)
     with bench(tracking_uri, namespace) as work:
@@ -84,9 +84,9 @@ def adopt(
 
 def _config(reading: dict[str, Any], dry_run: bool) -> AdoptConfig:
     """Options over the file of rules."""
-    from mlflow_recall.adapters.adopted import read_rules
+    from mlflow_recall.adapters.tracking.adopted_runs import read_rules
     from mlflow_recall.config import AdoptConfig
-    from mlflow_recall.core.readings import Rules
+    from mlflow_recall.core.external_runs.rules import ImportRules
 
     told = read_rules(reading["rules"]) if reading["rules"] else {}
     experiments = tuple(reading["experiments"]) or told.pop("experiment", ())
@@ -96,23 +96,23 @@ def _config(reading: dict[str, Any], dry_run: bool) -> AdoptConfig:
     told |= {key: reading[key] for key in ("metric", "modality", "keep") if reading[key]}
     if reading["minimize"] is not None:
         told["minimize"] = reading["minimize"]
-    return AdoptConfig(experiments, Rules(**told), query, dry_run)
+    return AdoptConfig(experiments, ImportRules(**told), query, dry_run)
 
 
-def _write_zoo(adopted: Adopted, prefix: str, path: Path) -> None:
+def _write_zoo(adopted: AdoptionResult, prefix: str, path: Path) -> None:
     import yaml
 
     from mlflow_recall.workflows.adopt import zoo_entry
 
-    models = [zoo_entry(candidate, prefix) for candidate in adopted.found.unregistered]
+    models = [zoo_entry(candidate, prefix) for candidate in adopted.selection.unregistered]
     path.write_text(yaml.safe_dump({"models": models}, sort_keys=False))
 
 
-def _data(adopted: Adopted, prefix: str, dry_run: bool) -> dict[str, Any]:
+def _data(adopted: AdoptionResult, prefix: str, dry_run: bool) -> dict[str, Any]:
     """What machines read."""
-    from mlflow_recall.workflows.adopt import notes, zoo_entry
+    from mlflow_recall.workflows.adopt import adoption_notes, zoo_entry
 
-    found = adopted.found
+    found = adopted.selection
     return {
         **vars(adopted.written),
         "dry_run": dry_run,
@@ -130,22 +130,22 @@ def _data(adopted: Adopted, prefix: str, dry_run: bool) -> dict[str, Any]:
                 "model": c.model,
                 "dataset": c.dataset,
                 "modality": c.modality,
-                "final": c.source.final(c.run.metrics),
+                "final": c.source.final_score(c.run.metrics),
                 "tested": bool(c.source.test),
                 "state": adopted.states[c.run.run_id],
             }
-            for c in found.kept
+            for c in found.accepted
         ],
         "unregistered": [zoo_entry(c, prefix) for c in found.unregistered],
-        "notes": notes(adopted),
+        "notes": adoption_notes(adopted),
     }
 
 
-def _show(adopted: Adopted, terminal: Terminal, dry_run: bool) -> None:
+def _show(adopted: AdoptionResult, terminal: Terminal, dry_run: bool) -> None:
     """What was understood, cell by cell in a dry run, and the outcome."""
-    from mlflow_recall.workflows.adopt import notes
+    from mlflow_recall.workflows.adopt import adoption_notes
 
-    found, rules, written = adopted.found, adopted.rules, adopted.written
+    found, rules, written = adopted.selection, adopted.rules, adopted.written
     terminal.table("understood as", _understood(adopted))
     if dry_run:
         terminal.table(f"datasets by {rules.metric}", _datasets(adopted))
@@ -154,8 +154,8 @@ def _show(adopted: Adopted, terminal: Terminal, dry_run: bool) -> None:
         for reason, runs in found.left_out.items()
     ]
     terminal.table("left out", rows)
-    for line in notes(adopted):
-        terminal.say(f"note: {line}")
+    for line in adoption_notes(adopted):
+        terminal.info(f"note: {line}")
     verb = "would be adopted" if dry_run else "are adopted"
     left = sum(map(len, found.left_out.values()))
     click.echo(
@@ -167,14 +167,14 @@ def _show(adopted: Adopted, terminal: Terminal, dry_run: bool) -> None:
     )
 
 
-def _understood(adopted: Adopted) -> list[dict[str, object]]:
+def _understood(adopted: AdoptionResult) -> list[dict[str, object]]:
     """Role by role, where it is read from and how many runs say it."""
-    from mlflow_recall.core.conventions import convention_of, value_of
+    from mlflow_recall.core.external_runs.logging_conventions import detect_convention, read_value
 
-    rules, kept = adopted.rules, adopted.found.kept
+    rules, kept = adopted.rules, adopted.selection.accepted
     rows: list[dict[str, object]] = []
     for role, keys in (("model", rules.model), ("dataset", rules.dataset)):
-        first = Counter(next(k for k in keys if value_of(c.run, k)) for c in kept)
+        first = Counter(next(k for k in keys if read_value(c.run, k)) for c in kept)
         rows += [{"role": role, "read from": key, "runs": n} for key, n in first.items()]
     for role in ("validation", "test"):
         used = Counter(getattr(c.source, role) or "-" for c in kept)
@@ -185,28 +185,28 @@ def _understood(adopted: Adopted) -> list[dict[str, object]]:
     )
     for role, counts in (
         ("modality", Counter(c.modality for c in kept)),
-        ("logged by", Counter(convention_of(c.run) for c in kept)),
+        ("logged by", Counter(detect_convention(c.run) for c in kept)),
     ):
         rows += [{"role": role, "read from": name, "runs": n} for name, n in counts.items()]
     return rows
 
 
-def _datasets(adopted: Adopted) -> list[dict[str, object]]:
+def _datasets(adopted: AdoptionResult) -> list[dict[str, object]]:
     """One row a dataset."""
-    found = adopted.found
+    found = adopted.selection
     rows: list[dict[str, object]] = []
     for name in found.datasets:
-        here = [c for c in found.kept if c.dataset == name]
+        here = [c for c in found.accepted if c.dataset == name]
         models = {c.model for c in here}
-        everyone = {c.model for c in found.kept if c.modality == here[0].modality}
-        best = max(here, key=lambda c: c.final)
+        everyone = {c.model for c in found.accepted if c.modality == here[0].modality}
+        best = max(here, key=lambda c: c.final_score)
         rows.append(
             {
                 "dataset": name,
                 "models": len(models),
                 "missing": len(everyone - models),
                 "runs": len(here),
-                "best": best.source.final(best.run.metrics),
+                "best": best.source.final_score(best.run.metrics),
                 "by": best.model,
             }
         )

@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlflow_recall.cli.options import CONTEXT, HISTORY, JSON, STORE
-from mlflow_recall.cli.settings import folder_of, refuse_tables
-from mlflow_recall.cli.show import out
-from mlflow_recall.cli.work import bench
+from mlflow_recall.cli.output import out
+from mlflow_recall.cli.requests import folder_of, refuse_tables
+from mlflow_recall.cli.session import bench
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from mlflow_recall.adapters.terminal import Terminal
-    from mlflow_recall.core.backtest.ways import Replayed
-    from mlflow_recall.workflows.backtested import Backtested
+    from mlflow_recall.core.backtest.strategies import ReplayResult
+    from mlflow_recall.workflows.backtested import BacktestResult
 
 
 @click.command(context_settings=CONTEXT)
@@ -45,7 +45,7 @@ def backtest(
 ) -> None:  # fmt: skip
     """Replay recommenders and policies on what is recorded, each dataset held out in turn.
 
-    Says how far the history can be trusted, and keeps what it favours: `select` uses that from
+    Says how far the history can be trusted, and keeps what it favors: `select` uses that from
     then on where nobody asks for something else.
     """
     from mlflow_recall.adapters.terminal import Terminal
@@ -66,8 +66,8 @@ def backtest(
         _show(backtest_zoo(config, work.bench), json_to, work.terminal)
 
 
-def _show(found: Sequence[Backtested], json_to: str, terminal: Terminal) -> None:
-    from mlflow_recall.workflows.backtested import tables
+def _show(found: Sequence[BacktestResult], json_to: str, terminal: Terminal) -> None:
+    from mlflow_recall.workflows.backtested import backtest_tables
 
     data = [backtest_data(each) for each in found]
     out(json_to, data[0] if len(data) == 1 else {"by_modality": data})
@@ -75,7 +75,7 @@ def _show(found: Sequence[Backtested], json_to: str, terminal: Terminal) -> None
         return
     for each in found:
         title = f"{each.modality} {each.metric}".strip()
-        for what, rows in tables(each).items():
+        for what, rows in backtest_tables(each).items():
             terminal.table(f"{what.lower()}, {title}", rows)
         for sentence in each.conclusion.sentences:
             click.echo(sentence)
@@ -83,7 +83,7 @@ def _show(found: Sequence[Backtested], json_to: str, terminal: Terminal) -> None
         click.echo(f"{title}: {each.conclusion.outcome}{kept}")
 
 
-def backtest_data(found: Backtested) -> dict[str, Any]:
+def backtest_data(found: BacktestResult) -> dict[str, Any]:
     """A back-test for machines."""
     tested, conclusion = found.policies, found.conclusion
     return {
@@ -96,14 +96,14 @@ def backtest_data(found: Backtested) -> dict[str, Any]:
                 **{measure: each.mean for measure, each in judged.summary.items()},
                 "targets": len(judged.datasets),
             }
-            for name, judged in found.contest.judged.items()
+            for name, judged in found.comparison.results.items()
         },
-        "left_out": dict(found.contest.left_out),
+        "left_out": dict(found.comparison.left_out),
         "calibration": {
             "recommender": found.calibration.name,
             "promised": found.calibration.promised,
             **{
-                name: {"mean": value.mean, "se": value.error}
+                name: {"mean": value.mean, "se": value.standard_error}
                 for name, value in found.calibration.summary.items()
             },
         },
@@ -111,13 +111,13 @@ def backtest_data(found: Backtested) -> dict[str, Any]:
             name: {
                 "epochs": float(each.epochs.mean()),
                 "regret": float(each.regrets.mean()),
-                "within_tolerance": each.within(found.tolerance),
+                "within_tolerance": each.share_within(found.tolerance),
                 "candidates": float(each.candidates.mean()),
                 "targets": len(each.datasets),
             }
             for name, each in (tested.table if tested else {}).items()
         },
-        "end_to_end": {name: _whole(each, found) for name, each in found.end_to_end.items()},
+        "end_to_end": {name: _whole(each, found) for name, each in found.whole_selections.items()},
         "frontier": {
             name: {
                 "points": [list(point) for point in each.points],
@@ -129,7 +129,7 @@ def backtest_data(found: Backtested) -> dict[str, Any]:
         },
         "verdict": {
             "applies": conclusion.applies,
-            "misleads": list(conclusion.misleads),
+            "misleads": list(conclusion.misleading_datasets),
             "defaults": vars(conclusion.defaults),
             "sentences": list(conclusion.sentences),
         },
@@ -137,21 +137,23 @@ def backtest_data(found: Backtested) -> dict[str, Any]:
     }
 
 
-def _whole(each: Replayed, found: Backtested) -> dict[str, Any]:
+def _whole(each: ReplayResult, found: BacktestResult) -> dict[str, Any]:
     """A way to select, recall included; None is unknown."""
     probes = float(each.probes.mean())
     return {
         "candidates": float(each.candidates.mean()),
         "epochs": float(each.epochs.mean()),
         "probes": probes,
-        "probe_epochs_paper": float((each.total() - each.epochs).mean()),
-        "probe_epochs_measured": None if found.probe is None else found.probe * probes,
+        "probe_epochs_paper": float((each.total_epochs() - each.epochs).mean()),
+        "probe_epochs_measured": None
+        if found.probe_epochs is None
+        else found.probe_epochs * probes,
         **{
-            f"speedup_{name}": each.speedup(found.end_to_end[name])
+            f"speedup_{name}": each.speedup(found.whole_selections[name])
             for name in ("brute_force", "halving")
         },
         "regret": float(each.regrets.mean()),
-        "within_tolerance": each.within(found.tolerance),
+        "within_tolerance": each.share_within(found.tolerance),
         "targets": len(each.datasets),
-        "replayed": each.on_curves,
+        "replayed": each.from_curves,
     }

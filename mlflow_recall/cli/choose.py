@@ -20,7 +20,15 @@ from mlflow_recall.cli.options import (
     TARGET,
     THE_METRIC,
 )
-from mlflow_recall.cli.settings import (
+from mlflow_recall.cli.output import (
+    advice_json,
+    out,
+    outcome,
+    recall_data,
+    select_data,
+    show_explained,
+)
+from mlflow_recall.cli.requests import (
     budget,
     folder_of,
     is_example,
@@ -29,16 +37,8 @@ from mlflow_recall.cli.settings import (
     recommend_config,
     refuse_tables,
 )
-from mlflow_recall.cli.show import (
-    advice_json,
-    out,
-    outcome,
-    recall_data,
-    select_data,
-    show_explained,
-)
-from mlflow_recall.cli.work import bench, bench_for
-from mlflow_recall.errors import SettingError
+from mlflow_recall.cli.session import bench, bench_for
+from mlflow_recall.errors import ConfigError
 
 
 @click.command(context_settings=CONTEXT)
@@ -52,17 +52,17 @@ def recall(
     **options: Any,
 ) -> None:  # fmt: skip
     """Rank the models of the zoo for a dataset, without training any."""
-    from mlflow_recall.workflows.advice import advice_rows
-    from mlflow_recall.workflows.recall import recall_run
+    from mlflow_recall.workflows.recall import run_recall
+    from mlflow_recall.workflows.recommendation_tables import recommendation_rows
 
     with bench_for(options["dataset"], tracking_uri, namespace, engine, workers, threads) as work:
-        recalled, run = recall_run(recall_config(options), work.bench)
+        recalled, run = run_recall(recall_config(options), work.bench)
         out(json_to, {**recall_data(recalled), "run_id": run.run_id})
         if json_to != "-":
-            work.terminal.table("ranking", advice_rows(recalled.advice))
+            work.terminal.table("ranking", recommendation_rows(recalled.recommendation))
             click.echo(
-                f"train these {len(recalled.chosen)}: {', '.join(recalled.chosen)} "
-                f"({recalled.by}); run {run.run_id}"
+                f"train these {len(recalled.selected)}: {', '.join(recalled.selected)} "
+                f"({recalled.ranked_by}); run {run.run_id}"
             )
 
 
@@ -73,7 +73,7 @@ def recall(
     "--policy",
     default="auto",
     show_default=True,
-    help="auto (what `backtest` favoured, fine_selection before), fine_selection, price, halving "
+    help="auto (what `backtest` favored, fine_selection before), fine_selection, price, halving "
     "or brute_force.",
 )
 @click.option("--threshold", default=0.0, show_default=True, help="Share a rival must end higher.")
@@ -99,8 +99,8 @@ def select(
 ) -> None:  # fmt: skip
     """Recall the best models for a dataset, fine-tune them in stages, register the winner."""
     from mlflow_recall.config import SelectConfig
-    from mlflow_recall.workflows.select import select as run
-    from mlflow_recall.workflows.selection import candidate_rows, verdict
+    from mlflow_recall.workflows.select import run_selection as run
+    from mlflow_recall.workflows.selection import brute_force_comparison, candidate_rows
 
     config = SelectConfig(
         recall_config(options), policy, threshold, price, budget(budget_epochs, budget_hours),
@@ -111,8 +111,8 @@ def select(
         out(json_to, select_data(selected))
         if json_to != "-":
             work.terminal.table("candidates", candidate_rows(selected))
-            if told := verdict(selected):
-                work.terminal.say(told)
+            if told := brute_force_comparison(selected):
+                work.terminal.info(told)
             click.echo(outcome(selected, work))
 
 
@@ -126,8 +126,8 @@ def select(
 def recommend(tracking_uri: str, namespace: str, json_to: str, **options: Any) -> None:
     """Say which models to try, from what is recorded alone; `recall` looks at a dataset too."""
     from mlflow_recall.adapters.terminal import Terminal
-    from mlflow_recall.workflows.advice import advice_rows
     from mlflow_recall.workflows.recommend import recommend_tables, recommend_zoo
+    from mlflow_recall.workflows.recommendation_tables import recommendation_rows
 
     config = recommend_config(options)
     if options["history"]:
@@ -139,16 +139,19 @@ def recommend(tracking_uri: str, namespace: str, json_to: str, **options: Any) -
         with bench(tracking_uri, namespace) as work:
             found = recommend_zoo(config, work.bench)
             terminal = work.terminal
-    out(json_to, {**advice_json(found.advice), "left_out": found.left_out, "run_id": found.run_id})
+    out(
+        json_to,
+        {**advice_json(found.recommendation), "left_out": found.left_out, "run_id": found.run_id},
+    )
     if json_to == "-":
         return
     for name, why in found.left_out.items():
-        terminal.say(f"note: {name} is left out: {why}")
-    for note in found.advice.notes:
-        terminal.say(f"note: {note}")
-    terminal.table("ranking", advice_rows(found.advice))
+        terminal.info(f"note: {name} is left out: {why}")
+    for note in found.recommendation.notes:
+        terminal.info(f"note: {note}")
+    terminal.table("ranking", recommendation_rows(found.recommendation))
     click.echo(
-        f"try these {len(found.advice.chosen)}: {', '.join(found.advice.chosen)}"
+        f"try these {len(found.recommendation.selected)}: {', '.join(found.recommendation.selected)}"
         + (f"; run {found.run_id}" if found.run_id else "")
     )
 
@@ -168,26 +171,26 @@ def explain(
     """Say what each part of a recall added for MODEL, and what is recorded of it."""
     model, options["minimize"] = _explained_model(model, options["minimize"])
     from mlflow_recall.adapters.terminal import Terminal
-    from mlflow_recall.workflows.advice import explain as explained
-    from mlflow_recall.workflows.prospect import survey
-    from mlflow_recall.workflows.recall import recall as run
+    from mlflow_recall.workflows.context import load_context
+    from mlflow_recall.workflows.recall import recall_models as run
     from mlflow_recall.workflows.recommend import recommend_tables
+    from mlflow_recall.workflows.recommendation_tables import explain as explained
 
     if options["history"]:
         dataset = "" if is_example(options["dataset"]) else options["dataset"]
         folder = folder_of(options["history"], options["minimize"], options["metric"])
         found = recommend_tables(recommend_config(options), folder, dataset)
-        show_explained(explained(found.advice, found.evidence, model), json_to, Terminal())
+        show_explained(explained(found.recommendation, found.evidence, model), json_to, Terminal())
         return
     with bench_for(options["dataset"], tracking_uri, namespace, engine, workers, threads) as work:
         config = recall_config(options)
-        prospect = survey(config, work.bench)
+        prospect = load_context(config, work.bench)
         known = prospect.matrix.models
         name = model if model in known else work.registry.name_of(model)
         if name not in known:  # before anything is computed
-            raise SettingError(f"explain: expected one of {', '.join(known[:12])}, got {model!r}")
+            raise ConfigError(f"explain: expected one of {', '.join(known[:12])}, got {model!r}")
         recalled = run(config, prospect, work.bench)
-        why = explained(recalled.advice, recalled.evidence, name)
+        why = explained(recalled.recommendation, recalled.evidence, name)
         show_explained(why, json_to, work.terminal)
 
 
@@ -203,7 +206,7 @@ def _explained_model(model: str | None, minimize: tuple[str, ...]) -> tuple[str,
 def _refuse_tables(options: Mapping[str, Any]) -> None:
     """A dataset and options that say something about plain tables only."""
     if dataset := options["dataset"]:
-        raise SettingError(
+        raise ConfigError(
             f"dataset: expected none without --history, got {dataset!r}: `mlflow-recall recall "
             "--dataset` looks at it with the models of the registry"
         )

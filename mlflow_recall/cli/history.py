@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlflow_recall.cli.options import CONTEXT, HISTORY, JSON, MINIMIZE, STORE, THE_METRIC
-from mlflow_recall.cli.settings import folder_of, losses, refuse_tables, split_names
-from mlflow_recall.cli.show import (
+from mlflow_recall.cli.output import (
     coverage_lines,
     dataset_rows,
     out,
@@ -17,13 +16,14 @@ from mlflow_recall.cli.show import (
     overview_line,
     overview_rows,
 )
-from mlflow_recall.cli.work import bench
-from mlflow_recall.errors import HistoryError, SettingError
+from mlflow_recall.cli.requests import folder_of, losses, refuse_tables, split_names
+from mlflow_recall.cli.session import bench
+from mlflow_recall.errors import ConfigError, HistoryError
 
 if TYPE_CHECKING:
-    from mlflow_recall.adapters.table_intake import Wanted
+    from mlflow_recall.adapters.tables.validation import ImportOptions
     from mlflow_recall.adapters.terminal import Terminal
-    from mlflow_recall.core.overview import Overview
+    from mlflow_recall.core.history.overview import Overview
     from mlflow_recall.ports import History
 
 FORMATS = {"tables": ".csv", "gzip": ".csv.gz", "parquet": ".parquet"}
@@ -67,14 +67,14 @@ def _show(
     prefix: str = "",
     figure: str = "",
 ) -> None:
-    from mlflow_recall.core.overview import overviews
+    from mlflow_recall.core.history.overview import summarize_history
 
     metrics = history.metrics()
     metric = metric or ("accuracy" if "accuracy" in metrics or not metrics else metrics[0])
     found = [
         each
         for name in dict.fromkeys((metric, *metrics))
-        for each in overviews(history.records(name), name, history.is_loss(name))
+        for each in summarize_history(history.records(name), name, history.is_loss(name))
     ]
     if not found:
         raise HistoryError(
@@ -93,14 +93,14 @@ def _show(
         for line in coverage_lines(each, prefix):
             click.echo(line)
         for note in each.notes:
-            terminal.say(f"note: {note}")
+            terminal.info(f"note: {note}")
         click.echo(overview_line(each))
 
 
 def _draw(found: list[Overview], file: str, prefix: str) -> None:
-    from mlflow_recall.adapters.figures import coverage
+    from mlflow_recall.adapters.figures import coverage_figure
 
-    coverage(found, prefix).savefig(file)
+    coverage_figure(found, prefix).savefig(file)
 
 
 def _check_picture(file: str) -> None:
@@ -110,7 +110,7 @@ def _check_picture(file: str) -> None:
     known = sorted(Figure().canvas.get_supported_filetypes())
     path = Path(file)
     if path.suffix[1:].lower() not in known or not path.absolute().parent.is_dir():
-        raise SettingError(
+        raise ConfigError(
             f"figure: expected a file in an existing folder that ends in one of "
             f"{', '.join(known)}, got {file!r}"
         )
@@ -136,13 +136,13 @@ def history_export(to: str, kind: str, tracking_uri: str, namespace: str, json_t
             out(json_to, vars(moved))
             line = f"{moved.runs} runs and {moved.models} models are in {to}"
         else:
-            from mlflow_recall.adapters.table_export import TableExport
+            from mlflow_recall.adapters.tables.table_export import TableExport
 
             tables = TableExport(work.bench.client, work.bench.namespace, work.registry)
             told = tables.export(Path(to), FORMATS[kind], work.terminal)
             out(json_to, vars(told))
             for note in told.notes:
-                work.terminal.say(f"note: {note}")
+                work.terminal.info(f"note: {note}")
             turned = f"; losses among them: {', '.join(told.minimize)}" if told.minimize else ""
             line = (
                 f"{told.runs} fine-tunings of {told.models} models on {told.datasets} datasets by "
@@ -173,15 +173,15 @@ def history_import(
     percent: bool, tracking_uri: str, namespace: str, json_to: str,
 ) -> None:  # fmt: skip
     """Take a history into MLflow; what is there already is skipped."""
-    from mlflow_recall.adapters.export_history import ExportHistory
-    from mlflow_recall.adapters.tables import FolderHistory
+    from mlflow_recall.adapters.export.export_history import ExportHistory
+    from mlflow_recall.adapters.tables.folder_history import FolderHistory
 
     told = {
         "metric": metrics, "minimize": minimize, "modality": modality, "percent": percent,
     }  # fmt: skip
     tables = FolderHistory.is_one(folder) and not ExportHistory.is_one(folder)
     if not tables and (given := [name for name, value in told.items() if value]):
-        raise SettingError(
+        raise ConfigError(
             f"{given[0]}: expected only for a folder with a table matrix, got {folder!r}"
         )
     wanted = _wanted(metrics, minimize, modality, percent, folder) if tables else None
@@ -198,21 +198,21 @@ def history_import(
 
 
 def _table_import(work: Any) -> Any:
-    from mlflow_recall.adapters.table_import import TableImport
+    from mlflow_recall.adapters.tables.table_import import TableImport
 
     return TableImport(work.bench.client, work.bench.namespace, work.registry)
 
 
 def _wanted(
     metrics: tuple[str, ...], minimize: tuple[str, ...], modality: str, percent: bool, folder: str
-) -> Wanted:
-    from mlflow_recall.adapters.table_intake import Wanted
-    from mlflow_recall.adapters.tables import FolderHistory
+) -> ImportOptions:
+    from mlflow_recall.adapters.tables.folder_history import FolderHistory
+    from mlflow_recall.adapters.tables.validation import ImportOptions
 
     names = [name for text in metrics for name in split_names(text)]
     pairs = {name.strip(): (other or name).strip() for name, _, other in map(_pair, names)}
     used = tuple(pairs) or FolderHistory(folder).metrics() if THE_METRIC in minimize else ()
-    return Wanted(pairs, losses(minimize, used), modality or "", percent)
+    return ImportOptions(pairs, losses(minimize, used), modality or "", percent)
 
 
 def _pair(text: str) -> tuple[str, str, str]:

@@ -113,7 +113,7 @@ TABLES = options(
 CONSTRAINTS = options(
     click.option("--models", help="Names or patterns, comma separated; by default all."),
     click.option("--max-params", help="Largest backbone, such as 30M."),
-    click.option("--license", "licences", help="Licences that will do, comma separated."),
+    click.option("--license", "licenses", help="Licenses that will do, comma separated."),
     click.option("--where", multiple=True, help="tag=value or tag!=value; may be repeated."),
 )
 ADVICE = options(

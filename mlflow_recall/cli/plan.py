@@ -20,16 +20,16 @@ from mlflow_recall.cli.options import (
     TABLES,
     options,
 )
-from mlflow_recall.cli.settings import folder_of, is_example, recommend_config, refuse_tables, spec
-from mlflow_recall.cli.show import out
-from mlflow_recall.cli.work import bench_for
+from mlflow_recall.cli.output import out
+from mlflow_recall.cli.requests import folder_of, is_example, recommend_config, refuse_tables, spec
+from mlflow_recall.cli.session import bench_for
 
 if TYPE_CHECKING:
     from mlflow_recall.adapters.terminal import Terminal
     from mlflow_recall.config import PlanConfig
-    from mlflow_recall.core.planning.strategies import Strategy
-    from mlflow_recall.core.planning.subset import Subset
-    from mlflow_recall.workflows.plan import Planned
+    from mlflow_recall.core.planning.dataset_subset import DatasetSubset
+    from mlflow_recall.core.planning.strategy_estimates import StrategyEstimate
+    from mlflow_recall.workflows.plan import SelectionPlan
 
 #: as many as the local engine starts at most
 _MOST_WORKERS = 8
@@ -96,9 +96,9 @@ def _config(options: Mapping[str, Any]) -> PlanConfig:
     )
 
 
-def _from_tables(config: PlanConfig, options: Mapping[str, Any]) -> Planned:
+def _from_tables(config: PlanConfig, options: Mapping[str, Any]) -> SelectionPlan:
     """A dataset of the tables is named; any other is a file, for its samples."""
-    from mlflow_recall.adapters.datasets import prepare
+    from mlflow_recall.adapters.data.preparation import prepare
     from mlflow_recall.workflows.plan import plan_tables
 
     folder = folder_of(options["history"], options["minimize"], options["metric"])
@@ -108,10 +108,10 @@ def _from_tables(config: PlanConfig, options: Mapping[str, Any]) -> Planned:
     return plan_tables(config, folder, dataset)
 
 
-def plan_data(planned: Planned, config: PlanConfig) -> dict[str, Any]:
+def plan_data(planned: SelectionPlan, config: PlanConfig) -> dict[str, Any]:
     """A plan for machines."""
     asked = {"epochs": config.budget_epochs, "hours": config.budget_hours}
-    fits, cheapest = planned.fits, planned.cheapest
+    fits, cheapest = planned.best_in_budget, planned.cheapest
     return {
         "dataset": planned.dataset,
         "modality": planned.modality,
@@ -122,70 +122,70 @@ def plan_data(planned: Planned, config: PlanConfig) -> dict[str, Any]:
             "fits": _strategy(fits) if fits else None,
             "cheapest": _strategy(cheapest) if cheapest else None,
         }
-        if config.limited
+        if config.has_budget
         else None,
         "next": [vars(cell) for cell in planned.cells],
         "subset": _subset(planned.subset) if planned.subset else None,
-        "seconds": dict(planned.paces.seconds) if planned.paces else None,
-        "recommender": planned.advice.ranker,
-        "set_by": planned.advice.picker,
+        "seconds": dict(planned.epoch_times.seconds) if planned.epoch_times else None,
+        "recommender": planned.recommendation.ranker,
+        "set_by": planned.recommendation.set_selector,
         "notes": list(planned.notes),
         "run_id": planned.run_id,
     }
 
 
-def _strategy(each: Strategy) -> dict[str, Any]:
+def _strategy(each: StrategyEstimate) -> dict[str, Any]:
     return {
         "name": each.name,
         "policy": each.policy,
         "models": each.models,
         "epochs": each.epochs,
-        "most_epochs": each.most,
+        "most_epochs": each.max_epochs,
         "hours": each.hours,
         "expected_regret": each.regret,
-        "se": each.error,
+        "se": each.standard_error,
         "p_holds_best": each.p_holds_best,
-        "expected_gap": each.gap,
-        "probes": len(each.probing.models),
-        "probe_epochs": each.probing.epochs,
-        "probe_epochs_paper": each.probing.paper_epochs,
-        "replayed": each.replayed,
+        "expected_gap": each.expected_gap,
+        "probes": len(each.probe_cost.models),
+        "probe_epochs": each.probe_cost.epochs,
+        "probe_epochs_paper": each.probe_cost.paper_epochs,
+        "replayed": each.is_replayed,
     }
 
 
-def _subset(some: Subset) -> dict[str, Any]:
+def _subset(some: DatasetSubset) -> dict[str, Any]:
     """The datasets that suffice, and every size."""
     return {
         "datasets": list(some.datasets),
-        "kept": float(some.kept[some.size - 1]),
+        "kept": float(some.agreement[some.size - 1]),
         "loss": float(some.loss[some.size - 1]),
-        "se": float(some.error[some.size - 1]),
+        "se": float(some.standard_error[some.size - 1]),
         "order": list(some.order),
         "sizes": [
             {"size": size, "kept": float(kept), "loss": float(loss), "se": float(error)}
             for size, (kept, loss, error) in enumerate(
-                zip(some.kept, some.loss, some.error, strict=True), start=1
+                zip(some.agreement, some.loss, some.standard_error, strict=True), start=1
             )
         ],
     }
 
 
-def _show(planned: Planned, config: PlanConfig, terminal: Terminal) -> None:
+def _show(planned: SelectionPlan, config: PlanConfig, terminal: Terminal) -> None:
     from mlflow_recall.workflows.plan_rows import cell_rows, strategy_rows
 
     for note in planned.notes:
-        terminal.say(f"note: {note}")
+        terminal.info(f"note: {note}")
     title = f"a selection for {planned.dataset or 'a dataset like the recorded ones'}"
     terminal.table(title, strategy_rows(planned.strategies))
     recalled = planned.strategies[-1]
-    if recalled.probing.models:
-        terminal.say(_probing_line(recalled))
+    if recalled.probe_cost.models:
+        terminal.info(_probing_line(recalled))
     terminal.table("to benchmark next", cell_rows(planned.cells))
     if some := planned.subset:
         rows = [
             {"datasets": size, "with": name, "kept": float(kept), "loss": f"{loss:+.4f}"}
             for size, (name, kept, loss) in enumerate(
-                zip(some.order, some.kept, some.loss, strict=True), start=1
+                zip(some.order, some.agreement, some.loss, strict=True), start=1
             )
         ]
         terminal.table("datasets that keep the ranking", rows[: some.size + _BEYOND])
@@ -193,22 +193,22 @@ def _show(planned: Planned, config: PlanConfig, terminal: Terminal) -> None:
     click.echo(f"{_outcome(planned, config)}{run}")
 
 
-def _probing_line(each: Strategy) -> str:
+def _probing_line(each: StrategyEstimate) -> str:
     """What the probes of a recall cost, and what the paper would charge for them."""
-    count = len(each.probing.models)
+    count = len(each.probe_cost.models)
     return (
-        f"recall probes {count} representatives: {each.probing.epochs:.2f} epochs "
-        f"({each.probing.known_by}); the paper's accounting: {each.probing.paper_epochs:g}"
+        f"recall probes {count} representatives: {each.probe_cost.epochs:.2f} epochs "
+        f"({each.probe_cost.basis}); the paper's accounting: {each.probe_cost.paper_epochs:g}"
     )
 
 
-def _outcome(planned: Planned, config: PlanConfig) -> str:
+def _outcome(planned: SelectionPlan, config: PlanConfig) -> str:
     """The last line: what to do and what it costs."""
-    parts = [_budget_line(planned, config) if config.limited else _cost_line(planned)]
+    parts = [_budget_line(planned, config) if config.has_budget else _cost_line(planned)]
     if planned.cells:
         first = planned.cells[0]
         parts.append(
-            f"{len(planned.cells)} cells remove {sum(c.value for c in planned.cells):.1%} of the "
+            f"{len(planned.cells)} cells remove {sum(c.uncertainty_removed for c in planned.cells):.1%} of the "
             f"uncertainty about the models, first {first.model} on {first.dataset}"
         )
     elif config.next_cells:
@@ -222,28 +222,28 @@ def _outcome(planned: Planned, config: PlanConfig) -> str:
     return "; ".join(parts)
 
 
-def _cost_line(planned: Planned) -> str:
+def _cost_line(planned: SelectionPlan) -> str:
     recalls = [each for each in planned.strategies if " + " in each.name]
     best = next((each for each in recalls if each.policy == planned.policy), recalls[-1])
     brute = planned.strategies[0]
     return f"{_told(best)}, where brute force takes {brute.epochs:g} epochs{_hours(brute)}"
 
 
-def _budget_line(planned: Planned, config: PlanConfig) -> str:
+def _budget_line(planned: SelectionPlan, config: PlanConfig) -> str:
     limits = []
     if math.isfinite(config.budget_epochs):
         limits.append(f"{config.budget_epochs:g} epochs")
     if math.isfinite(config.budget_hours):
         limits.append(f"{config.budget_hours:g} hours")
     budget = " and ".join(limits)
-    if planned.fits is None:
+    if planned.best_in_budget is None:
         cheapest = planned.cheapest
         why = f"the cheapest is {_told(cheapest)}" if cheapest else ""
         return f"nothing fits {budget}: {why}"
-    return f"{budget}: {_told(planned.fits)}"
+    return f"{budget}: {_told(planned.best_in_budget)}"
 
 
-def _told(each: Strategy) -> str:
+def _told(each: StrategyEstimate) -> str:
     models = "1 model" if each.models == 1 else f"{each.models} models"
     return (
         f"{each.name} with {models}: {each.epochs:.1f} epochs{_hours(each)}, expected regret "
@@ -251,5 +251,5 @@ def _told(each: Strategy) -> str:
     )
 
 
-def _hours(each: Strategy) -> str:
+def _hours(each: StrategyEstimate) -> str:
     return "" if math.isnan(each.hours) else f" and {each.hours:.2g} hours"

@@ -6,18 +6,11 @@ from typing import Any
 
 import click
 
-from mlflow_recall.cli.options import (
-    CONTEXT,
-    ENGINE,
-    HISTORY,
-    JSON,
-    RECIPE,
-    STORE,
-)
-from mlflow_recall.cli.settings import folder_of, recipe_changes, refuse_tables, split_names
-from mlflow_recall.cli.show import out, show_clusters, show_comparison
-from mlflow_recall.cli.work import bench
-from mlflow_recall.errors import SettingError
+from mlflow_recall.cli.options import CONTEXT, ENGINE, HISTORY, JSON, RECIPE, STORE
+from mlflow_recall.cli.output import out, show_clusters, show_comparison
+from mlflow_recall.cli.requests import folder_of, recipe_changes, refuse_tables, split_names
+from mlflow_recall.cli.session import bench
+from mlflow_recall.errors import ConfigError
 
 
 @click.command(context_settings=CONTEXT)
@@ -26,8 +19,8 @@ from mlflow_recall.errors import SettingError
 @JSON
 def register(zoo: str, tracking_uri: str, namespace: str, json_to: str) -> None:
     """Put the models of a zoo file into the MLflow registry; run again, it updates."""
-    from mlflow_recall.adapters.manifests import read_zoo
-    from mlflow_recall.workflows.register import register as run
+    from mlflow_recall.adapters.manifests.yaml_files import read_zoo
+    from mlflow_recall.workflows.register import register_models as run
 
     entries = read_zoo(zoo)
     with bench(tracking_uri, namespace) as work:
@@ -64,16 +57,16 @@ def benchmark(
     engine: str, workers: int, threads: int, **recipe: Any,
 ) -> None:  # fmt: skip
     """Fine-tune every missing cell of models x datasets, each as one MLflow run."""
-    from mlflow_recall.adapters.manifests import read_benchmarks
+    from mlflow_recall.adapters.manifests.yaml_files import read_benchmarks
     from mlflow_recall.config import BenchmarkConfig
-    from mlflow_recall.workflows.benchmark import benchmark as run
+    from mlflow_recall.workflows.benchmark import run_benchmark as run
 
     specs = read_benchmarks(datasets)
     if only:
         wanted = split_names(only)
         if strange := sorted(set(wanted) - {spec.title for spec in specs}):
             known = ", ".join(spec.title for spec in specs)
-            raise SettingError(f"only: expected some of {known}, got {strange[0]!r}")
+            raise ConfigError(f"only: expected some of {known}, got {strange[0]!r}")
         specs = [spec for spec in specs if spec.title in wanted]
     config = BenchmarkConfig(tuple(specs), split_names(models), recipe_changes(recipe), limit, test)
     with bench(tracking_uri, namespace, engine, workers, threads) as work:
@@ -84,9 +77,9 @@ def benchmark(
                 rows = [{"what": what, "why": why} for what, why in result.failed.items()]
                 work.terminal.table("failed", rows)
             click.echo(
-                f"{result.cells} cells: {len(result.done)} done now, {result.done_before} before, "
+                f"{result.cells} cells: {len(result.completed)} done now, {result.skipped} before, "
                 f"{result.elsewhere} elsewhere, {len(result.failed)} failed"
-                + (f", {result.left} left" if result.left else "")
+                + (f", {result.remaining} left" if result.remaining else "")
             )
 
 
@@ -125,35 +118,39 @@ def cluster(
     """Group models that behave alike on the benchmark datasets, and tag them so."""
     from mlflow_recall.adapters.terminal import Terminal
     from mlflow_recall.config import ClusterConfig
-    from mlflow_recall.workflows.cluster import cluster_history, cluster_zoo, compare_history
-    from mlflow_recall.workflows.encoder import encoder_in, encoder_of
+    from mlflow_recall.workflows.cluster import (
+        cluster_history,
+        cluster_zoo,
+        compare_history_clusterings,
+    )
+    from mlflow_recall.workflows.text_encoder import load_encoder, load_encoder_folder
 
     config = ClusterConfig(
         metric, modality or "", method, cut, clusters, top, tuple(drop_dataset), similarity,
         encoder or "", probe_new,
     )  # fmt: skip
     if encoder and not (compare or similarity == "card"):
-        raise SettingError(
+        raise ConfigError(
             f"encoder: expected only beside --similarity card or --compare, got {encoder!r}"
         )
     if probe_new and (history or compare):
         beside = "--history" if history else "--compare"
-        raise SettingError(f"probe_new: expected none beside {beside}, got {probe_new}")
+        raise ConfigError(f"probe_new: expected none beside {beside}, got {probe_new}")
     if history:
-        encode = encoder_in(encoder) if encoder else None
+        encode = load_encoder_folder(encoder) if encoder else None
         folder, terminal = folder_of(history, minimize, metric), Terminal()
         if compare:
-            compared = compare_history(config, folder, encode=encode)
+            compared = compare_history_clusterings(config, folder, encode=encode)
             show_comparison(compared, json_to, terminal)
         else:
             show_clusters(cluster_history(config, folder, encode=encode), json_to, terminal)
         return
     refuse_tables({"minimize": minimize})
     with bench(tracking_uri, namespace, engine, workers, threads) as work:
-        encode = encoder_of(encoder, work.bench) if encoder else None
+        encode = load_encoder(encoder, work.bench) if encoder else None
         if compare:
-            cards = {member.name: member.card for member in work.registry.members()}
-            found = compare_history(config, work.bench.history, cards, encode)
+            cards = {member.name: member.description for member in work.registry.members()}
+            found = compare_history_clusterings(config, work.bench.history, cards, encode)
             show_comparison(found, json_to, work.terminal)
         else:
             show_clusters(cluster_zoo(config, work.bench, encode), json_to, work.terminal)

@@ -16,14 +16,14 @@ AnyArray: TypeAlias = NDArray[Any]
 _ROUNDING = 1e-9
 
 
-def frozen(values: ArrayLike) -> FloatArray:
+def read_only(values: ArrayLike) -> FloatArray:
     """A read-only float64 copy of ``values``."""
     array = np.array(values, dtype=np.float64)
     array.flags.writeable = False
     return array
 
 
-def means(values: FloatArray, axis: int) -> FloatArray:
+def nan_mean(values: FloatArray, axis: int) -> FloatArray:
     """Mean over ``axis`` ignoring NaN; NaN where nothing was measured, without a warning."""
     known = ~np.isnan(values)
     count = known.sum(axis=axis)

@@ -1,4 +1,4 @@
-"""What is used where nobody asks for another: built in, or what a back-test favoured."""
+"""What is used where nobody asks for another: built in, or what a back-test favored."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ class Defaults:
     #: ranks the models
     ranker: str = "blend"
     #: picks the set that is trained
-    picker: str = "portfolio"
+    set_selector: str = "portfolio"
     #: stops candidates
     policy: str = "fine_selection"
     #: models to train; 0: the policy says how many
     top_k: int = 5
     #: score that one more epoch must be expected to bring
-    price: float = 0.001
-    #: run of the back-test that favoured them; empty: built in
+    min_gain_per_epoch: float = 0.001
+    #: run of the back-test that favored them; empty: built in
     run_id: str = ""
 
     def to_json(self) -> str:

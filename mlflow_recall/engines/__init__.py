@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from mlflow_recall.engines.local import LocalEngine
-from mlflow_recall.errors import SettingError, unknown
+from mlflow_recall.errors import ConfigError, unknown_name
 from mlflow_recall.ports import Engine
 
 
@@ -22,12 +22,12 @@ ENGINES: Mapping[str, Callable[[int, int], Engine]] = MappingProxyType(
 )
 
 
-def engine(name: str, workers: int = 0, threads: int = 0) -> Engine:
+def get_engine(name: str, workers: int = 0, threads: int = 0) -> Engine:
     """The engine of that name.
 
     Raises:
         SettingError: there is none; the message lists the known ones.
     """
     if name not in ENGINES:
-        raise SettingError(unknown("engine", name, ENGINES))
+        raise ConfigError(unknown_name("engine", name, ENGINES))
     return ENGINES[name](workers, threads)

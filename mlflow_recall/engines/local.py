@@ -65,7 +65,7 @@ class LocalEngine:
     def close(self) -> None:
         """See ``ports.Engine.close``."""
         for worker in self._idle:
-            worker.dismiss()
+            worker.close()
         self._idle.clear()
 
     def _start(
@@ -89,12 +89,12 @@ class LocalEngine:
         except (EOFError, ConnectionResetError):
             del self._busy[connection]
             connection.close()
-            if job.worker.used and not job.begun:  # it had died while it was idle
+            if job.worker.has_worked and not job.begun:  # it had died while it was idle
                 self._start(job.function, job.index, job.task, self._new())
                 return None
-            return Progress(job.index, error=TaskError(job.worker.epitaph()))
+            return Progress(job.index, error=TaskError(job.worker.exit_reason()))
         if kind == "begun":
-            job.begun = job.worker.used = True
+            job.begun = job.worker.has_worked = True
             return None
         if kind == "event":
             return Progress(job.index, event=payload)
@@ -129,9 +129,9 @@ class _Worker:
             self._process.start()
         other.close()
         #: it has begun a task before
-        self.used = False
+        self.has_worked = False
 
-    def dismiss(self) -> None:
+    def close(self) -> None:
         """Hang up; an idle worker then leaves by itself."""
         self.connection.close()
         self._process.join(_PATIENCE)
@@ -143,7 +143,7 @@ class _Worker:
         self._process.kill()
         self._process.join()
 
-    def epitaph(self) -> str:
+    def exit_reason(self) -> str:
         self._process.join()
         code = self._process.exitcode or 0
         how = signal.Signals(-code).name if code < 0 else f"exit code {code}"

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from importlib import import_module
 from typing import Any, TypeVar
 
-from mlflow_recall.errors import RecallError, SettingError, TaskError
+from mlflow_recall.errors import ConfigError, RecallError, TaskError
 from mlflow_recall.ports import Progress
 
 T = TypeVar("T")
@@ -25,7 +25,7 @@ class RayEngine:
         try:
             ray: Any = import_module("ray")  # typed in part only
         except ImportError:
-            raise SettingError(
+            raise ConfigError(
                 "engine ray: expected the package ray, which is not installed: "
                 "pip install 'mlflow-recall[ray]'"
             ) from None
@@ -41,7 +41,7 @@ class RayEngine:
             num_cpus=self._threads,
             num_gpus=min(1, gpus),
             num_returns="streaming",
-            # once more if a worker is lost: a task cancelled by force may take the next one along.
+            # once more if a worker is lost: a task canceled by force may take the next one along.
             # Ray passes on only what was not told before, and a run of one seed is the same again
             max_retries=1,
         )(_guarded)

@@ -10,42 +10,42 @@ from typing import TypeAlias
 import numpy as np
 
 from mlflow_recall.core.backtest.calibration import Calibration
-from mlflow_recall.core.backtest.end_to_end import WHOLE
 from mlflow_recall.core.backtest.frontier import paired
-from mlflow_recall.core.backtest.policies import PolicyTest
-from mlflow_recall.core.backtest.recommenders import Contest
+from mlflow_recall.core.backtest.policy_frontiers import PolicyResults
+from mlflow_recall.core.backtest.recommender_comparison import RecommenderComparison
+from mlflow_recall.core.backtest.strategies import ReplayResult
 from mlflow_recall.core.backtest.verdict import Conclusion
-from mlflow_recall.core.backtest.ways import Replayed
-from mlflow_recall.core.matrix import PerformanceMatrix
-from mlflow_recall.core.probing import PAPER_PROBE
+from mlflow_recall.core.backtest.whole_selections import WHOLE_ZOO
+from mlflow_recall.core.history.matrix import PerformanceMatrix
+from mlflow_recall.core.recommend.probe_cost import PAPER_EPOCHS_PER_PROBE
 
 #: a table: one mapping a row
-Rows: TypeAlias = list[dict[str, object]]
+TableRows: TypeAlias = list[dict[str, object]]
 
 
 @dataclass(frozen=True, eq=False)
-class Backtested:
+class BacktestResult:
     """The back-test of one modality and metric."""
 
     modality: str
     metric: str
     matrix: PerformanceMatrix
-    contest: Contest
+    comparison: RecommenderComparison
     #: of the built-in ranker
     calibration: Calibration
     #: None where no curves are recorded
-    policies: PolicyTest | None
+    policies: PolicyResults | None
     #: way to select -> recall and selection together; see ``core.backtest.end_to_end``
-    end_to_end: Mapping[str, Replayed]
+    whole_selections: Mapping[str, ReplayResult]
     conclusion: Conclusion
     tolerance: float
     #: epochs that a look by one model was worth in recorded recalls; None: there were none
-    probe: float | None = None
+    probe_epochs: float | None = None
     #: empty where no server keeps it
     run_id: str = ""
 
 
-def tables(found: Backtested) -> dict[str, Rows]:
+def backtest_tables(found: BacktestResult) -> dict[str, TableRows]:
     """Every table by its title; empty where nothing is known."""
     return {
         "Recommenders": recommender_rows(found),
@@ -56,10 +56,10 @@ def tables(found: Backtested) -> dict[str, Rows]:
     }
 
 
-def recommender_rows(found: Backtested) -> Rows:
+def recommender_rows(found: BacktestResult) -> TableRows:
     """One row a recommender, for tables."""
-    rows: Rows = []
-    for name, judged in found.contest.judged.items():
+    rows: TableRows = []
+    for name, judged in found.comparison.results.items():
         of = {measure: each.mean for measure, each in judged.summary.items()}
         rows.append(
             {
@@ -72,12 +72,12 @@ def recommender_rows(found: Backtested) -> Rows:
     return rows
 
 
-def policy_rows(found: Backtested) -> Rows:
+def policy_rows(found: BacktestResult) -> TableRows:
     """One row a way to select, for tables; none without curves."""
     if found.policies is None:
         return []
     table = found.policies.table
-    brute, halving = (table[f"{name} of all"] for name in WHOLE)
+    brute, halving = (table[f"{name} of all"] for name in WHOLE_ZOO)
     return [
         {
             "policy": name,
@@ -86,41 +86,43 @@ def policy_rows(found: Backtested) -> Rows:
             "x brute force": _shown(each.speedup(brute), 1),
             "x halving": _shown(each.speedup(halving), 1),
             "regret": _shown(float(each.regrets.mean())),
-            f"within {found.tolerance:g}": _shown(each.within(found.tolerance), 2),
+            f"within {found.tolerance:g}": _shown(each.share_within(found.tolerance), 2),
         }
         for name, each in table.items()
     ]
 
 
-def end_to_end_rows(found: Backtested) -> Rows:
+def end_to_end_rows(found: BacktestResult) -> TableRows:
     """One row a way to select, recall included, for tables; probes are epochs."""
-    brute, halving = (found.end_to_end.get(name) for name in WHOLE)
+    brute, halving = (found.whole_selections.get(name) for name in WHOLE_ZOO)
     if brute is None or halving is None:
         return []
-    measured = math.nan if found.probe is None else found.probe
+    measured = math.nan if found.probe_epochs is None else found.probe_epochs
     return [
         {
             "way": name,
             "candidates": _shown(float(each.candidates.mean()), 1),
-            "epochs" if each.on_curves else "epochs at most": _shown(float(each.epochs.mean()), 1),
-            "probes, the paper's": _shown(PAPER_PROBE * float(each.probes.mean()), 1),
+            "epochs" if each.from_curves else "epochs at most": _shown(
+                float(each.epochs.mean()), 1
+            ),
+            "probes, the paper's": _shown(PAPER_EPOCHS_PER_PROBE * float(each.probes.mean()), 1),
             "measured": _shown(measured * float(each.probes.mean()), 1),
             "x brute force": _shown(each.speedup(brute), 1),
             "x halving": _shown(each.speedup(halving), 1),
             "regret": _shown(float(each.regrets.mean())),
-            f"within {found.tolerance:g}": _shown(each.within(found.tolerance), 2),
+            f"within {found.tolerance:g}": _shown(each.share_within(found.tolerance), 2),
             "targets": len(each.datasets),
         }
-        for name, each in found.end_to_end.items()
+        for name, each in found.whole_selections.items()
     ]
 
 
-def frontier_rows(found: Backtested) -> Rows:
+def frontier_rows(found: BacktestResult) -> TableRows:
     """One row a policy's frontier, for tables; none without curves."""
     if found.policies is None:
         return []
     halving = found.policies.frontiers["halving"]
-    rows: Rows = []
+    rows: TableRows = []
     for name, each in found.policies.frontiers.items():
         difference, error = paired(each.nested, halving.nested)
         rows.append(
@@ -135,7 +137,7 @@ def frontier_rows(found: Backtested) -> Rows:
     return rows
 
 
-def calibration_rows(found: Backtested) -> Rows:
+def calibration_rows(found: BacktestResult) -> TableRows:
     """What was said of gaps and what they were, for tables."""
     of = found.calibration.summary
     return [
@@ -143,7 +145,7 @@ def calibration_rows(found: Backtested) -> Rows:
             "recommender": found.calibration.name,
             "promised": found.calibration.promised,
             "covered": _shown(of["covered"].mean, 2),
-            "±": _shown(of["covered"].error, 2),
+            "±": _shown(of["covered"].standard_error, 2),
             "mean width": _shown(of["width"].mean),
             "said P(near)": _shown(of["said"].mean, 2),
             "was": _shown(of["was"].mean, 2),

@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from mlflow_recall.adapters import figures, tags
-from mlflow_recall.adapters.ledger import Ledger, OpenRun, settings_of
+from mlflow_recall.adapters import figures
+from mlflow_recall.adapters.tracking import tags
+from mlflow_recall.adapters.tracking.runs import ActiveRun, RunWriter, non_default
 from mlflow_recall.config import ClusterConfig
-from mlflow_recall.core.cards import Encode, card_distance
-from mlflow_recall.core.clustering import Clustering, cluster
-from mlflow_recall.core.cold_start import Newcomer, joined
-from mlflow_recall.core.compare import Compared, compare
-from mlflow_recall.core.history import usable
-from mlflow_recall.core.matrix import PerformanceMatrix
-from mlflow_recall.core.records import Member
+from mlflow_recall.core.clusters.clustering import Clustering, cluster_models
+from mlflow_recall.core.clusters.comparison import ClusteringComparison, compare_clusterings
+from mlflow_recall.core.clusters.model_descriptions import EncodeTexts, description_distance
+from mlflow_recall.core.history.comparable import select_comparable
+from mlflow_recall.core.history.matrix import PerformanceMatrix
+from mlflow_recall.core.history.records import Member
+from mlflow_recall.core.recommend.cold_start import ColdStartEstimate, add_to_clusters
 from mlflow_recall.errors import HistoryError
 from mlflow_recall.ports import History
-from mlflow_recall.workflows.bench import Bench
-from mlflow_recall.workflows.newcomers import expected, meet
+from mlflow_recall.workflows.new_models import estimate_new_models, probe_new_models
+from mlflow_recall.workflows.services import Services
 
 
 @dataclass(frozen=True, eq=False)
-class Clustered:
+class ClusterResult:
     """The clusters of one modality."""
 
     modality: str
@@ -40,9 +41,9 @@ def cluster_history(
     config: ClusterConfig,
     history: History,
     cards: Mapping[str, str] | None = None,
-    encode: Encode | None = None,
+    encode: EncodeTexts | None = None,
     members: Sequence[Member] = (),
-) -> list[Clustered]:
+) -> list[ClusterResult]:
     """Cluster what a history holds, one modality after the other, and write nothing.
 
     Args:
@@ -61,12 +62,12 @@ def cluster_history(
     ]
 
 
-def compare_history(
+def compare_history_clusterings(
     config: ClusterConfig,
     history: History,
     cards: Mapping[str, str] | None = None,
-    encode: Encode | None = None,
-) -> dict[str, Sequence[Compared]]:
+    encode: EncodeTexts | None = None,
+) -> dict[str, Sequence[ClusteringComparison]]:
     """Which similarity, algorithm and number of clusters separates a history's models best.
 
     The paper's Tables I and X in one, modality by modality; see ``core.compare``. Nothing is
@@ -76,7 +77,7 @@ def compare_history(
         HistoryError: nothing recorded, or nothing of the modality.
     """
     return {
-        modality: compare(
+        modality: compare_clusterings(
             matrix,
             cards=dict(zip(matrix.models, _cards(matrix, cards or {}), strict=True)),
             encode=encode,
@@ -99,80 +100,82 @@ def _matrices(
     """The matrix of each modality, and what was left out of it."""
     records = history.records(config.metric)
     datasets = {record.dataset for record in records}
-    if strange := sorted(set(config.drop) - datasets):
+    if strange := sorted(set(config.drop_datasets) - datasets):
         raise HistoryError(
             f"drop-dataset: expected one of {', '.join(sorted(datasets))}, got {strange[0]!r}"
         )
-    modalities = sorted({r.modality for r in records if r.complete})
+    modalities = sorted({r.modality for r in records if r.is_complete})
     for modality in [config.modality] if config.modality else modalities:
-        kept = usable(records, modality, members=members)
-        matrix = PerformanceMatrix.of(kept.records)
-        for dataset in config.drop:
-            matrix = matrix.without(dataset)
+        kept = select_comparable(records, modality, members=members)
+        matrix = PerformanceMatrix.from_records(kept.records)
+        for dataset in config.drop_datasets:
+            matrix = matrix.without_dataset(dataset)
         yield modality, matrix, kept.notes
 
 
 def cluster_zoo(
-    config: ClusterConfig, bench: Bench, encode: Encode | None = None
-) -> list[Clustered]:
+    config: ClusterConfig, services: Services, encode: EncodeTexts | None = None
+) -> list[ClusterResult]:
     """Cluster the zoo, tag its registered models and log a run for each modality."""
-    done: list[Clustered] = []
-    ledger = Ledger(bench.client, f"{bench.namespace}/cluster")
+    done: list[ClusterResult] = []
+    writer = RunWriter(services.client, f"{services.namespace}/cluster")
     try:
-        members = bench.registry.members()
-        cards = {member.name: member.card for member in members}
-        for found in cluster_history(config, bench.history, cards, encode, members):
+        members = services.registry.members()
+        cards = {member.name: member.description for member in members}
+        for found in cluster_history(config, services.history, cards, encode, members):
             name = f"cluster {found.modality}".strip()
-            with ledger.running(name, "cluster", "" if done else bench.run_id) as run:
-                new = _newcomers(config, found, members, bench)
+            with writer.managed_run(name, "cluster", "" if done else services.run_id) as run:
+                new = _newcomers(config, found, members, services)
                 for each in new:
-                    bench.voice.say(
+                    services.reporter.info(
                         f"note: {each.model} has no history yet: provisionally in the cluster of "
-                        f"{each.like}, by {each.known_by}"
+                        f"{each.nearest_model}, by {each.basis}"
                     )
-                tagged = bench.registry.tag_clusters(
-                    joined(found.clustering, new), run.run_id, config.metric, new
+                tagged = services.registry.tag_clusters(
+                    add_to_clusters(found.clustering, new), run.run_id, config.metric, new
                 )
-                run.params(settings_of(config.__dict__), "resolved.")
+                run.log_params(non_default(config.__dict__), "resolved.")
                 _log(found, tagged, config.metric, run)
             done.append(replace(found, run_id=run.run_id, tagged=tagged))
     finally:
-        ledger.close()
+        writer.close()
     return done
 
 
 def _newcomers(
-    config: ClusterConfig, found: Clustered, members: Sequence[Member], bench: Bench
-) -> list[Newcomer]:
+    config: ClusterConfig, found: ClusterResult, members: Sequence[Member], services: Services
+) -> list[ColdStartEstimate]:
     """Members of the modality that were never measured, and whom they are like."""
     there = [m for m in members if not found.modality or m.modality == found.modality]
-    matrix = found.matrix.take(member.name for member in there)
-    new = expected(matrix, found.clustering, there, config.metric)
+    matrix = found.matrix.select_models(member.name for member in there)
+    new = estimate_new_models(matrix, found.clustering, there, config.metric)
     if not new or not config.probe_new:
         return new
-    return meet(matrix, found.clustering, there, config.metric, config.probe_new, bench)
+    return probe_new_models(
+        matrix, found.clustering, there, config.metric, config.probe_new, services
+    )
 
 
-def _log(found: Clustered, tagged: int, metric: str, run: OpenRun) -> None:
+def _log(found: ClusterResult, tagged: int, metric: str, run: ActiveRun) -> None:
     """Pictures, tables and numbers of one clustering into a run."""
     matrix, clustering = found.matrix, found.clustering
-    run.picture(figures.heat_map(matrix, clustering), "matrix.png")
-    run.picture(figures.tree(clustering), "dendrogram.png")
-    run.table(cluster_rows(clustering), "clusters.json")
-    run.table(matrix_rows(matrix), "matrix.json")
-    run.log(
+    run.log_figure(figures.matrix_figure(matrix, clustering), "matrix.png")
+    run.log_figure(figures.dendrogram_figure(clustering), "dendrogram.png")
+    run.log_table(cluster_rows(clustering), "clusters.json")
+    run.log_table(matrix_rows(matrix), "matrix.json")
+    run.log_metrics(
         {
             "cluster/models": len(clustering.models),
             "cluster/datasets": len(matrix.datasets),
             "cluster/clusters": len(clustering.clusters),
-            "cluster/singletons": sum(c.singleton for c in clustering.clusters),
+            "cluster/singletons": sum(c.is_singleton for c in clustering.clusters),
             "cluster/coverage": matrix.coverage,
             "cluster/silhouette": clustering.silhouette,
             "cluster/silhouette_paper": clustering.silhouette_paper,
         }
     )
-    run.tag({tags.MODALITY: found.modality})
-    run.describe(
+    run.set_tags({tags.MODALITY: found.modality})
+    run.set_description(
         f"{len(clustering.models)} models in {len(clustering.clusters)} clusters by {metric} on "
         f"{len(matrix.datasets)} datasets, silhouette {clustering.silhouette:.3f}; {tagged} "
         f"registered models are tagged.\n\n{figures.markdown_table(cluster_rows(clustering))}"
@@ -205,12 +208,12 @@ def _cluster(
     matrix: PerformanceMatrix,
     modality: str,
     cards: Mapping[str, str],
-    encode: Encode | None,
-) -> Clustered:
+    encode: EncodeTexts | None,
+) -> ClusterResult:
     distance = None
     if config.similarity == "card":
-        distance = card_distance(_cards(matrix, cards), encode)
-    clustering = cluster(
+        distance = description_distance(_cards(matrix, cards), encode)
+    clustering = cluster_models(
         matrix,
         method=config.method,
         cut=config.cut,
@@ -219,4 +222,4 @@ def _cluster(
         prefix=modality,
         distance=distance,
     )
-    return Clustered(modality, matrix, clustering)
+    return ClusterResult(modality, matrix, clustering)

@@ -9,29 +9,29 @@ from typing import Any
 import numpy as np
 import optuna
 
-from mlflow_recall.adapters import tags
-from mlflow_recall.adapters.ledger import OpenRun
-from mlflow_recall.adapters.pruner import COHORT, MODEL, CohortPruner
+from mlflow_recall.adapters.optuna.pruner import COHORT, MODEL, CohortPruner
+from mlflow_recall.adapters.tracking import tags
+from mlflow_recall.adapters.tracking.runs import ActiveRun
 from mlflow_recall.core import policies
-from mlflow_recall.core.metrics import oriented
+from mlflow_recall.core.history.metrics import to_maximize
 from mlflow_recall.core.policies import Verdict
-from mlflow_recall.errors import RecallError, SettingError, TaskError
+from mlflow_recall.errors import ConfigError, RecallError, TaskError
 from mlflow_recall.ports import StageResult, TrainTask
-from mlflow_recall.workflows.recall import Recalled
-from mlflow_recall.workflows.selection import Candidate, Job, Plan
+from mlflow_recall.workflows.recall import RecallResult
+from mlflow_recall.workflows.selection import Candidate, RacePlan, SelectionJob
 
 
 class Race:
     """Candidates that are trained stage by stage until one has won."""
 
-    def __init__(self, job: Job, recalled: Recalled, plan: Plan) -> None:
+    def __init__(self, job: SelectionJob, recall_result: RecallResult, plan: RacePlan) -> None:
         self._job = job
-        self._voice = job.bench.voice
-        self._recalled = recalled
-        self._dataset = recalled.prospect.dataset
+        self._voice = job.services.reporter
+        self._recalled = recall_result
+        self._dataset = recall_result.context.dataset
         self._recipes = plan.recipes
-        self._stages = plan.settings.stages
-        self._pruner = CohortPruner(policies.policy(plan.policy), plan.settings, plan.past)
+        self._stages = plan.options.stages
+        self._pruner = CohortPruner(policies.get_policy(plan.policy), plan.options, plan.history)
         self._study = optuna.create_study(
             direction="maximize",
             sampler=optuna.samplers.RandomSampler(seed=0),
@@ -44,7 +44,7 @@ class Race:
         #: seconds after the selection's start at which the first epoch began
         self._begun = 0.0
         #: seconds that an epoch of these candidates took in the history; NaN: unknown
-        self._per_epoch = _seconds_per_epoch(recalled, plan.recipes)
+        self._per_epoch = _seconds_per_epoch(recall_result, plan.recipes)
         #: why it ended before the last stage; empty: it did not
         self.cut = ""
 
@@ -54,15 +54,15 @@ class Race:
         self._train()
         return self._finish()
 
-    def open_runs(self) -> list[OpenRun]:
+    def open_runs(self) -> list[ActiveRun]:
         """Children that are still RUNNING."""
-        return [c.run for c in self.candidates if not c.run.closed]
+        return [c.run for c in self.candidates if not c.run.is_closed]
 
     def _open(self) -> None:
         """One child run and one trial for each candidate; the cohort is fixed."""
         for place, name in enumerate(self._recipes, start=1):
-            member = self._recalled.prospect.members[name]
-            run = self._job.ledger.open(
+            member = self._recalled.context.members[name]
+            run = self._job.writer.open_run(
                 name,
                 "candidate",
                 {
@@ -81,20 +81,20 @@ class Race:
             trial.set_user_attr(MODEL, name)
             candidate = Candidate(member, self._recipes[name], "", run, trial)
             self.candidates.append(candidate)
-            run.params({"model": name, "dataset": self._dataset.name, "rank": place})
-            run.params(self._recipes[name].__dict__, "recipe.")
-            run.reads(self._dataset, "target")
+            run.log_params({"model": name, "dataset": self._dataset.name, "rank": place})
+            run.log_params(self._recipes[name].__dict__, "recipe.")
+            run.log_dataset_input(self._dataset, "target")
         numbers = [c.trial.number for c in self.candidates]
         self._study.set_user_attr(COHORT, numbers)
         for candidate in self.candidates:
             try:
-                candidate.weights = self._job.bench.registry.weights(candidate.member)
+                candidate.weights = self._job.services.registry.weights(candidate.member)
             except RecallError as error:
                 self._fail(candidate, TaskError(str(error)))
 
     def _train(self) -> None:
         """Stage after stage until nobody has one left."""
-        total = policies.epochs("halving", len(self.candidates), self._stages)
+        total = policies.scheduled_epochs("halving", len(self.candidates), self._stages)
         with self._voice.progress("fine-select", total) as bar:
             done = 0
             while waiting := [c for c in self._alive() if c.stage < self._stages]:
@@ -102,7 +102,7 @@ class Race:
                 if not waiting:
                     break
                 tasks = [self.task(c, c.stage + 1, c.stage + 1) for c in waiting]
-                for progress in self._job.bench.engine.stream(self._job.bench.train, tasks):
+                for progress in self._job.services.engine.stream(self._job.services.train, tasks):
                     candidate = waiting[progress.index]
                     if isinstance(progress.event, StageResult):
                         self._report_stage(candidate, progress.event)
@@ -117,7 +117,7 @@ class Race:
                 if not self._alive():
                     self._revive()
                 ahead = (self._stages - self._alive()[0].stage) * len(self._alive())
-                bar.expect(done + ahead)
+                bar.set_total(done + ahead)
 
     def _within_budget(self, waiting: list[Candidate]) -> list[Candidate]:
         """Those that may train one more stage; the others are out of the race."""
@@ -126,7 +126,7 @@ class Race:
         elapsed = self._job.seconds
         if not spent:
             self._begun = elapsed
-        many = budget.affordable(
+        many = budget.affordable_candidates(
             epochs=spent,
             seconds=elapsed,
             per_epoch=(elapsed - self._begun) / spent if spent else self._per_epoch,
@@ -135,7 +135,7 @@ class Race:
         )
         if not many:
             self.cut = f"the budget of {budget} ended after stage {stage} of {self._stages}"
-            self._voice.say(f"note: {self.cut}")
+            self._voice.info(f"note: {self.cut}")
             return []
         best = sorted(waiting, key=lambda c: -c.scores[-1] if c.scores else 0.0)  # stable: recall
         for candidate in best[many:]:
@@ -164,11 +164,11 @@ class Race:
         return [c for c in self.candidates if c.status == "running"]
 
     def _report_stage(self, candidate: Candidate, result: StageResult) -> None:
-        candidate.scores.append(oriented(self._job.metric, result.validation[self._job.metric]))
+        candidate.scores.append(to_maximize(self._job.metric, result.validation[self._job.metric]))
         candidate.seconds += result.seconds
         candidate.checkpoint = result.checkpoint
-        candidate.run.stage(result)
-        if why := result.diverged((self._job.metric,)):
+        candidate.run.log_stage(result)
+        if why := result.divergence((self._job.metric,)):
             self._fail(candidate, TaskError(why))
             return
         if candidate.trial.number not in self._told:
@@ -192,8 +192,8 @@ class Race:
     ) -> None:
         candidate.status, candidate.reason, candidate.rival = "stopped", reason, rival
         self._tell(candidate, state=state)
-        candidate.run.tag({tags.STATUS: "stopped", **({tags.RIVAL: rival} if rival else {})})
-        candidate.run.describe(f"Stopped {reason}.")
+        candidate.run.set_tags({tags.STATUS: "stopped", **({tags.RIVAL: rival} if rival else {})})
+        candidate.run.set_description(f"Stopped {reason}.")
         candidate.run.finish("KILLED", reason)
 
     def _tell(self, candidate: Candidate, value: float | None = None, **state: Any) -> None:
@@ -205,28 +205,28 @@ class Race:
     def _foretell(self, candidate: Candidate, verdict: Verdict, stage: int) -> None:
         if verdict.predicted is None:
             return
-        end = oriented(self._job.metric, verdict.predicted)
-        candidate.foretold.append((stage, end))
-        candidate.run.log({"selection/foretold": end}, stage)
+        end = to_maximize(self._job.metric, verdict.predicted)
+        candidate.predicted.append((stage, end))
+        candidate.run.log_metrics({"selection/predicted": end}, stage)
 
     def _fail(self, candidate: Candidate, error: TaskError) -> None:
         """One broken model never ends a selection."""
         candidate.status, candidate.reason = "failed", str(error)
         self._tell(candidate, state=optuna.trial.TrialState.FAIL)
         if error.traceback:
-            candidate.run.text(error.traceback, "traceback.txt")
-        candidate.run.tag({tags.STATUS: "failed"})
+            candidate.run.log_text(error.traceback, "traceback.txt")
+        candidate.run.set_tags({tags.STATUS: "failed"})
         candidate.run.finish("FAILED", str(error))
-        self._voice.say(f"failed: {candidate.name}: {error}")
+        self._voice.info(f"failed: {candidate.name}: {error}")
 
     def _revive(self) -> None:
         """Everyone who was left has failed: the best of the stopped takes their place."""
         stopped = [c for c in self.candidates if c.status == "stopped"]
         if not stopped:
             reasons = "; ".join(f"{c.name}: {c.reason}" for c in self.candidates)
-            raise SettingError(f"select: expected one model that trains, all failed: {reasons}")
+            raise ConfigError(f"select: expected one model that trains, all failed: {reasons}")
         best = max(stopped, key=lambda c: (c.stage, c.scores[-1]))
-        self._voice.say(f"note: {best.name} is taken up again, since all others failed")
+        self._voice.info(f"note: {best.name} is taken up again, since all others failed")
         best.status, best.reason, best.rival = "running", "taken up again", None
         best.run.reopen()  # its trial was told already; alone, it needs no verdict
 
@@ -244,19 +244,19 @@ class Race:
                 f"{winner.name} ended higher"
             )
             self._tell(candidate, candidate.scores[-1])
-            candidate.run.tag({tags.STATUS: candidate.status})
+            candidate.run.set_tags({tags.STATUS: candidate.status})
             if candidate is not winner:
                 candidate.rival = winner.name
-                candidate.run.tag({tags.RIVAL: winner.name})
+                candidate.run.set_tags({tags.RIVAL: winner.name})
                 candidate.run.finish("FINISHED", candidate.reason)
         return winner
 
 
-def _seconds_per_epoch(recalled: Recalled, names: Collection[str]) -> float:
+def _seconds_per_epoch(recall_result: RecallResult, names: Collection[str]) -> float:
     """Mean of what an epoch of these models took in the history; NaN where it was not recorded."""
     seconds = [
         second
-        for record in recalled.prospect.usable.records
+        for record in recall_result.context.comparable.records
         if record.model in names
         for second in record.seconds
     ]

@@ -6,23 +6,25 @@ import shutil
 from collections import Counter
 from collections.abc import Sequence
 
-from mlflow_recall.adapters.ledger import Ledger, settings_of
-from mlflow_recall.adapters.registry import MlflowRegistry
+from mlflow_recall.adapters.tracking.registry import MlflowRegistry
+from mlflow_recall.adapters.tracking.runs import RunWriter, non_default
 from mlflow_recall.config import SelectConfig
 from mlflow_recall.core import policies
-from mlflow_recall.core.curves import Curves
-from mlflow_recall.core.policies import Past, Settings
-from mlflow_recall.core.recipes import Recipe
-from mlflow_recall.workflows.bench import Bench
-from mlflow_recall.workflows.benchmark import recipe_of
-from mlflow_recall.workflows.prospect import survey
+from mlflow_recall.core.history.curves import Curves
+from mlflow_recall.core.history.recipes import Recipe
+from mlflow_recall.core.policies import PolicyHistory, PolicyOptions
+from mlflow_recall.workflows.benchmark import resolve_recipe
+from mlflow_recall.workflows.context import load_context
 from mlflow_recall.workflows.race import Race
-from mlflow_recall.workflows.recall import Recalled, log_recall, recall
-from mlflow_recall.workflows.selection import Job, Plan, Selected, log_selection
-from mlflow_recall.workflows.winner import registered, tested, trained_on_all
+from mlflow_recall.workflows.recall import RecallResult, log_recall, recall_models
+from mlflow_recall.workflows.selection import RacePlan, SelectionJob, SelectionResult, log_selection
+from mlflow_recall.workflows.services import Services
+from mlflow_recall.workflows.winner import register_winner, retrain_on_all, test_winner
 
 
-def select(config: SelectConfig, bench: Bench, registry: MlflowRegistry) -> Selected:
+def run_selection(
+    config: SelectConfig, services: Services, registry: MlflowRegistry
+) -> SelectionResult:
     """Find the model for a dataset, train it to the end and register it.
 
     Everything that can be wrong about dataset, zoo and history is found before a run is written.
@@ -30,42 +32,44 @@ def select(config: SelectConfig, bench: Bench, registry: MlflowRegistry) -> Sele
     Raises:
         RecallError: it cannot be done; the parent run says why.
     """
-    prospect = survey(config.recall, bench)
-    ledger = Ledger(bench.client, f"{bench.namespace}/select")
-    title = f"select for {prospect.dataset.name}"
+    context = load_context(config.recall, services)
+    writer = RunWriter(services.client, f"{services.namespace}/select")
+    title = f"select for {context.dataset.name}"
     try:
-        with ledger.running(title, "selection", bench.run_id) as parent:
-            parent.reads(prospect.dataset, "target")
-            parent.params(_resolved(config), "resolved.")
-            job = Job(config, bench, ledger, parent)
-            recalled = recall(config.recall, prospect, bench)
-            log_recall(recalled, parent)
+        with writer.managed_run(title, "selection", services.run_id) as parent:
+            parent.log_dataset_input(context.dataset, "target")
+            parent.log_params(_resolved(config), "resolved.")
+            job = SelectionJob(config, services, writer, parent)
+            recall_result = recall_models(config.recall, context, services)
+            log_recall(recall_result, parent)
             try:
-                selected = _select(job, recalled, registry)
+                selected = _select(job, recall_result, registry)
             finally:
                 shutil.rmtree(job.folder, ignore_errors=True)
             log_selection(selected, parent)
     finally:
-        ledger.close()
+        writer.close()
     return selected
 
 
-def _select(job: Job, recalled: Recalled, registry: MlflowRegistry) -> Selected:
+def _select(
+    job: SelectionJob, recall_result: RecallResult, registry: MlflowRegistry
+) -> SelectionResult:
     """From the recalled models to the registered winner."""
-    dataset, plan = recalled.prospect.dataset, _plan(job.config, recalled, job.bench)
-    stages, everyone = plan.settings.stages, len(recalled.advice.ranking.models)
-    race = Race(job, recalled, plan)
+    dataset, plan = recall_result.context.dataset, _plan(job.config, recall_result, job.services)
+    stages, everyone = plan.options.stages, len(recall_result.recommendation.ranking.models)
+    race = Race(job, recall_result, plan)
     try:
         winner = race.run()
-        test = tested(job, winner, race.task(winner, stages + 1, stages))
-        final = trained_on_all(job, winner, dataset, stages, cut=bool(race.cut))
-        version = registered(job, registry, winner, dataset, final, race.cut)
+        test = test_winner(job, winner, race.task(winner, stages + 1, stages))
+        final = retrain_on_all(job, winner, dataset, stages, cut=bool(race.cut))
+        version = register_winner(job, registry, winner, dataset, final, race.cut)
     except BaseException as error:
         for run in race.open_runs():
-            run.abandon(error)
+            run.finish_with_error(error)
         raise
-    return Selected(
-        recalled=recalled,
+    return SelectionResult(
+        recall=recall_result,
         candidates=tuple(race.candidates),
         winner=winner,
         metric=job.metric,
@@ -77,59 +81,73 @@ def _select(job: Job, recalled: Recalled, registry: MlflowRegistry) -> Selected:
         seconds=job.seconds,
         cost={
             "brute_force": stages * everyone,
-            "halving": policies.epochs("halving", everyone, stages),
+            "halving": policies.scheduled_epochs("halving", everyone, stages),
         },
         final=final,
         policy=plan.policy,
-        foretold=plan.past is not None,
-        cut=race.cut,
+        has_predictions=plan.history is not None,
+        budget_stop=race.cut,
     )
 
 
-def _plan(config: SelectConfig, recalled: Recalled, bench: Bench) -> Plan:
+def _plan(config: SelectConfig, recall_result: RecallResult, services: Services) -> RacePlan:
     """The policy that decides, and whom it starts with."""
-    prospect, defaults = recalled.prospect, recalled.defaults
+    context, defaults = recall_result.context, recall_result.defaults
     policy = defaults.policy if config.policy == "auto" else config.policy
-    price = defaults.price if config.price is None else config.price
-    names = recalled.chosen
-    recipes = _recipes(config, recalled, names)
-    settings = Settings(next(iter(recipes.values())).epochs, config.threshold, price)
+    min_gain_per_epoch = (
+        defaults.min_gain_per_epoch
+        if config.min_gain_per_epoch is None
+        else config.min_gain_per_epoch
+    )
+    names = recall_result.selected
+    recipes = _recipes(config, recall_result, names)
+    settings = PolicyOptions(
+        next(iter(recipes.values())).epochs, config.threshold, min_gain_per_epoch
+    )
     if policy not in policies.LEARNED:
-        return Plan(policy, settings, None, recipes)
-    curves = Curves.of(prospect.usable.records)
-    known = prospect.usable.recipes
+        return RacePlan(policy, settings, None, recipes)
+    curves = Curves.from_records(context.comparable.records)
+    known = context.comparable.recipes
     recorded = {name: recipe for name, recipe in recipes.items() if name in curves.models}
     if any(recipe != known.get(name) for name, recipe in recorded.items()):
         why = "unknown in" if any(name not in known for name in recorded) else "another than"
-        bench.voice.say(
+        services.reporter.info(
             f"note: the recipe is {why} the history's: trends do not hold, halving decides"
         )
-        return Plan("halving", settings, None, recipes)
+        return RacePlan("halving", settings, None, recipes)
     if not curves.stages:
-        bench.voice.say("note: the history has no curves: halving decides")
-        return Plan("halving", settings, None, recipes)
-    if few := policies.caveat(policy, len(curves.datasets)):
-        bench.voice.say(f"note: {few}")
-    past = Past(curves, recalled.advice.gaps if recalled.evidence.signals() else None)
+        services.reporter.info("note: the history has no curves: halving decides")
+        return RacePlan("halving", settings, None, recipes)
+    if few := policies.data_warning(policy, len(curves.datasets)):
+        services.reporter.info(f"note: {few}")
+    past = PolicyHistory(
+        curves,
+        recall_result.recommendation.gaps if recall_result.evidence.propagated_scores() else None,
+    )
     if policy in policies.STARTERS and not config.recall.top_k:
-        ranking = (*names, *(m for m in recalled.advice.ranking.models if m not in names))
+        ranking = (
+            *names,
+            *(m for m in recall_result.recommendation.ranking.models if m not in names),
+        )
         names = policies.STARTERS[policy](ranking, past, settings)
-        recipes = _recipes(config, recalled, names)
-    return Plan(policy, settings, past, recipes)
+        recipes = _recipes(config, recall_result, names)
+    return RacePlan(policy, settings, past, recipes)
 
 
-def _recipes(config: SelectConfig, recalled: Recalled, names: Sequence[str]) -> dict[str, Recipe]:
+def _recipes(
+    config: SelectConfig, recall_result: RecallResult, names: Sequence[str]
+) -> dict[str, Recipe]:
     """The history's recipe of every candidate; all with the same number of stages."""
-    prospect, changes = recalled.prospect, config.recipe
-    known = prospect.usable.recipes
+    context, changes = recall_result.context, config.recipe
+    known = context.comparable.recipes
     fields = ("epochs", "train_samples", "eval_samples", "input_size")
     usual = Counter(tuple(getattr(r, name) for name in fields) for r in known.values())
     common = dict(zip(fields, usual.most_common(1)[0][0], strict=True)) if usual else {}
     recipes = {}
     for name in names:
-        recipe = known.get(name) or recipe_of(prospect.members[name], common)
+        recipe = known.get(name) or resolve_recipe(context.members[name], common)
         epochs = {"epochs": common["epochs"]} if common else {}
-        recipes[name] = recipe.altered({**epochs, **changes}, "options")
+        recipes[name] = recipe.with_changes({**epochs, **changes}, "options")
     return recipes
 
 
@@ -138,4 +156,4 @@ def _resolved(config: SelectConfig) -> dict[str, object]:
     plain = {**config.recall.__dict__, **config.__dict__}
     plain["dataset"] = config.recall.dataset.path
     plain.pop("recall")
-    return settings_of(plain)
+    return non_default(plain)

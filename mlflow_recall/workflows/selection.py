@@ -10,29 +10,30 @@ from pathlib import Path
 
 import optuna
 
-from mlflow_recall.adapters import figures, tags
-from mlflow_recall.adapters.ledger import Ledger, OpenRun
+from mlflow_recall.adapters import figures
+from mlflow_recall.adapters.tracking import tags
+from mlflow_recall.adapters.tracking.runs import ActiveRun, RunWriter
 from mlflow_recall.cache import cache_folder
 from mlflow_recall.config import SelectConfig
-from mlflow_recall.core.metrics import oriented
-from mlflow_recall.core.policies import Past, Settings
-from mlflow_recall.core.recipes import Recipe
-from mlflow_recall.core.records import Member
-from mlflow_recall.core.truth import Truth
-from mlflow_recall.workflows.advice import advice_rows
-from mlflow_recall.workflows.bench import Bench
-from mlflow_recall.workflows.recall import Recalled
+from mlflow_recall.core.history.ground_truth import GroundTruth
+from mlflow_recall.core.history.metrics import to_maximize
+from mlflow_recall.core.history.recipes import Recipe
+from mlflow_recall.core.history.records import Member
+from mlflow_recall.core.policies import PolicyHistory, PolicyOptions
+from mlflow_recall.workflows.recall import RecallResult
+from mlflow_recall.workflows.recommendation_tables import recommendation_rows
+from mlflow_recall.workflows.services import Services
 
 
 @dataclass(frozen=True, eq=False)
-class Job:
+class SelectionJob:
     """What one selection works with."""
 
     config: SelectConfig
-    bench: Bench
-    ledger: Ledger
+    services: Services
+    writer: RunWriter
     #: run of the selection; candidates are its children
-    parent: OpenRun
+    parent: ActiveRun
     #: on the clock of ``time.perf_counter``
     started: float = field(default_factory=time.perf_counter)
 
@@ -53,12 +54,12 @@ class Job:
 
 
 @dataclass(frozen=True, eq=False)
-class Plan:
+class RacePlan:
     """Who is trained, how, and who decides when to stop."""
 
     policy: str
-    settings: Settings
-    past: Past | None
+    options: PolicyOptions
+    history: PolicyHistory | None
     #: candidate -> its recipe, in the order of recall
     recipes: Mapping[str, Recipe]
 
@@ -70,7 +71,7 @@ class Candidate:
     member: Member
     recipe: Recipe
     weights: str
-    run: OpenRun
+    run: ActiveRun
     trial: optuna.trial.Trial
     #: validation scores so far, higher is better
     scores: list[float] = field(default_factory=list)
@@ -80,7 +81,7 @@ class Candidate:
     status: str = "running"
     reason: str = ""
     rival: str | None = None
-    foretold: list[tuple[int, float]] = field(default_factory=list)
+    predicted: list[tuple[int, float]] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -94,21 +95,21 @@ class Candidate:
 
 
 @dataclass(frozen=True, eq=False)
-class Final:
+class FinalModel:
     """What is registered: the winner as it won, or trained once more on all samples."""
 
     checkpoint: str
-    run: OpenRun
+    run: ActiveRun
     #: of the training on all samples; 0 and empty where there was none
     epochs: int = 0
     test: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
-class Selected:
+class SelectionResult:
     """The outcome of a selection."""
 
-    recalled: Recalled
+    recall: RecallResult
     candidates: Sequence[Candidate]
     winner: Candidate
     metric: str
@@ -121,29 +122,29 @@ class Selected:
     seconds: float
     #: strategy -> epochs that it would have cost
     cost: Mapping[str, int]
-    final: Final
+    final: FinalModel
     #: the policy that stopped candidates, and whether it could foretell ends
     policy: str
-    foretold: bool
+    has_predictions: bool
     #: why the winner was not trained to the last stage; empty: it was
-    cut: str = ""
+    budget_stop: str = ""
 
     @property
-    def truth(self) -> Truth | None:
+    def ground_truth(self) -> GroundTruth | None:
         """What brute force reached on this dataset, where it was recorded for the winner too."""
-        known = self.recalled.prospect.truth
+        known = self.recall.context.ground_truth
         return known if known and not math.isnan(known.score(self.winner.name)) else None
 
     @property
     def regret(self) -> float | None:
         """Recorded score of the best model minus that of the winner; None: nobody knows."""
-        return self.truth.regret(self.winner.name) if self.truth else None
+        return self.ground_truth.regret(self.winner.name) if self.ground_truth else None
 
 
-def log_selection(selected: Selected, parent: OpenRun) -> None:
+def log_selection(selected: SelectionResult, parent: ActiveRun) -> None:
     """What the page of the parent run shows."""
     metric = selected.metric
-    parent.log(
+    parent.log_metrics(
         {
             "selection/epochs": selected.epochs,
             "selection/seconds": selected.seconds,
@@ -155,36 +156,36 @@ def log_selection(selected: Selected, parent: OpenRun) -> None:
             **({} if selected.regret is None else {"selection/regret": selected.regret}),
         }
     )
-    parent.tag(
+    parent.set_tags(
         {
             "recall.winner": selected.winner.name,
             "recall.registered": "{name}/{version}".format(**selected.registered),
             "recall.policy": selected.policy,
-            "recall.trends": str(selected.foretold).lower(),
-            **({tags.CUT: selected.cut} if selected.cut else {}),
+            "recall.trends": str(selected.has_predictions).lower(),
+            **({tags.BUDGET_STOP: selected.budget_stop} if selected.budget_stop else {}),
         }
     )
     rows = candidate_rows(selected)
-    parent.table(rows, "selection/candidates.json")
+    parent.log_table(rows, "selection/candidates.json")
     curves = {
-        c.name: [oriented(metric, s) for s in c.scores] for c in selected.candidates if c.scores
+        c.name: [to_maximize(metric, s) for s in c.scores] for c in selected.candidates if c.scores
     }
-    foretold = {c.name: c.foretold for c in selected.candidates}
-    chart = figures.race(curves, foretold, metric)
-    parent.picture(chart, "selection/race.png")
+    foretold = {c.name: c.predicted for c in selected.candidates}
+    chart = figures.race_figure(curves, foretold, metric)
+    parent.log_figure(chart, "selection/race.png")
     link = figures.candidates_link("", parent.experiment_id, parent.run_id, metric)
     alias = "{name}@{alias}".format(**selected.registered)
-    parent.describe(
+    parent.set_description(
         f"**{selected.winner.name}** wins with test {metric} {selected.test[metric]:.3f}, "
         f"registered as [`{alias}`](#/models/{selected.registered['name']}).\n\n"
-        f"{verdict(selected)}\n\n{_paragraph(selected.cut)}"
+        f"{brute_force_comparison(selected)}\n\n{_paragraph(selected.budget_stop)}"
         f"It cost {selected.epochs} epochs in {selected.seconds:.0f} s; brute force over the "
-        f"{len(selected.recalled.advice.ranking.models)} eligible models costs "
+        f"{len(selected.recall.recommendation.ranking.models)} eligible models costs "
         f"{selected.cost['brute_force']}, halving {selected.cost['halving']}.\n\n"
         f"[The candidates side by side]({link})\n\n"
         f"### Candidates\n\n{figures.markdown_table(rows)}\n\n"
-        f"### Recall by {selected.recalled.by}\n\n"
-        f"{figures.markdown_table(advice_rows(selected.recalled.advice))}\n"
+        f"### Recall by {selected.recall.ranked_by}\n\n"
+        f"{figures.markdown_table(recommendation_rows(selected.recall.recommendation))}\n"
     )
 
 
@@ -193,12 +194,12 @@ def _paragraph(sentence: str) -> str:
     return f"**{sentence[:1].upper()}{sentence[1:]}.**\n\n" if sentence else ""
 
 
-def verdict(selected: Selected) -> str:
+def brute_force_comparison(selected: SelectionResult) -> str:
     """How the choice compares with a recorded brute force; empty where there is none."""
-    truth, winner = selected.truth, selected.winner.name
+    truth, winner = selected.ground_truth, selected.winner.name
     if truth is None:
         return ""
-    score = oriented(selected.metric, truth.score(truth.best))
+    score = to_maximize(selected.metric, truth.score(truth.best))
     return (
         f"Brute force is on record for this dataset: the best of {len(truth.models)} models is "
         f"{truth.best} with test {selected.metric} {score:.3f}; the winner is number "
@@ -206,7 +207,7 @@ def verdict(selected: Selected) -> str:
     )
 
 
-def candidate_rows(selected: Selected) -> list[dict[str, object]]:
+def candidate_rows(selected: SelectionResult) -> list[dict[str, object]]:
     """One row a candidate, in the order of recall, for tables."""
     return [
         {
@@ -214,7 +215,7 @@ def candidate_rows(selected: Selected) -> list[dict[str, object]]:
             "status": c.status,
             "stage": c.stage,
             f"validation {selected.metric}": (
-                oriented(selected.metric, c.scores[-1]) if c.scores else None
+                to_maximize(selected.metric, c.scores[-1]) if c.scores else None
             ),
             "seconds": round(c.seconds, 1),
             "reason": c.reason,

@@ -6,38 +6,38 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from mlflow_recall.adapters import tags
-from mlflow_recall.adapters.ledger import OpenRun
-from mlflow_recall.adapters.registry import MlflowRegistry
+from mlflow_recall.adapters.tracking import tags
+from mlflow_recall.adapters.tracking.registry import MlflowRegistry
+from mlflow_recall.adapters.tracking.runs import ActiveRun
 from mlflow_recall.adapters.zoo.serving import save_servable
-from mlflow_recall.core.records import Dataset
+from mlflow_recall.core.history.records import Dataset
 from mlflow_recall.errors import TaskError
 from mlflow_recall.ports import StageResult, TrainTask
-from mlflow_recall.workflows.selection import Candidate, Final, Job
+from mlflow_recall.workflows.selection import Candidate, FinalModel, SelectionJob
 
 
-def tested(job: Job, winner: Candidate, task: TrainTask) -> Mapping[str, float]:
+def test_winner(job: SelectionJob, winner: Candidate, task: TrainTask) -> Mapping[str, float]:
     """The winner's test score: the only look at the test split."""
     (result,) = _streamed(job, replace(task, test="last"), winner.name)
-    winner.run.log({f"test/{name}": value for name, value in result.test.items()})
+    winner.run.log_metrics({f"test/{name}": value for name, value in result.test.items()})
     winner.run.finish("FINISHED", winner.reason)
     return result.test
 
 
-def trained_on_all(
-    job: Job, winner: Candidate, dataset: Dataset, stages: int, *, cut: bool
-) -> Final:
+def retrain_on_all(
+    job: SelectionJob, winner: Candidate, dataset: Dataset, stages: int, *, cut: bool
+) -> FinalModel:
     """The winner once more on all training samples, where that is more than it has seen.
 
     A failure there loses nothing: the winner as it won is registered.
     """
     seen, there = winner.recipe.train_samples, dataset.sizes["train"]
-    same = Final(winner.checkpoint, winner.run)
+    same = FinalModel(winner.checkpoint, winner.run)
     if job.config.final == "same" or cut:
         return same
-    if job.config.final == "auto" and (job.config.budget.limited or not 0 < seen < there):
+    if job.config.final == "auto" and (job.config.budget.is_limited or not 0 < seen < there):
         return same
-    run = job.ledger.open(
+    run = job.writer.open_run(
         f"{winner.name} on all {there} samples",
         "final",
         {tags.MODEL: winner.name, tags.DATASET: dataset.name, tags.STATUS: "final"},
@@ -46,38 +46,40 @@ def trained_on_all(
     try:
         final = _trained(job, winner, dataset, stages, run)
     except TaskError as error:
-        run.abandon(error)
-        job.bench.voice.say(f"note: not trained on all samples: {error}")
+        run.finish_with_error(error)
+        job.services.reporter.info(f"note: not trained on all samples: {error}")
         return same
     except BaseException as error:
-        run.abandon(error)
+        run.finish_with_error(error)
         raise
     run.finish("FINISHED", f"the winner, trained on all {there} samples")
     return final
 
 
-def _trained(job: Job, winner: Candidate, dataset: Dataset, stages: int, run: OpenRun) -> Final:
+def _trained(
+    job: SelectionJob, winner: Candidate, dataset: Dataset, stages: int, run: ActiveRun
+) -> FinalModel:
     recipe = replace(winner.recipe, train_samples=0)
-    run.params(recipe.__dict__, "recipe.")
+    run.log_params(recipe.__dict__, "recipe.")
     workspace = str(job.folder / run.run_id)
     task = TrainTask(
         winner.member, winner.weights, dataset, recipe, 1, stages, "", workspace, test="last"
     )
-    final = Final("", run)
-    with job.bench.voice.progress(f"train {winner.name} on all samples", stages) as bar:
+    final = FinalModel("", run)
+    with job.services.reporter.progress(f"train {winner.name} on all samples", stages) as bar:
         for result in _streamed(job, task, winner.name):
-            run.stage(result)
-            final = Final(result.checkpoint, run, result.stage, dict(result.test))
+            run.log_stage(result)
+            final = FinalModel(result.checkpoint, run, result.stage, dict(result.test))
             bar.advance(now=f"epoch {result.stage} of {stages}")
     return final
 
 
-def registered(
-    job: Job,
+def register_winner(
+    job: SelectionJob,
     registry: MlflowRegistry,
     winner: Candidate,
     dataset: Dataset,
-    final: Final,
+    final: FinalModel,
     cut: str,
 ) -> dict[str, str]:
     """Name, version and alias under which the winner can be loaded and served from now on."""
@@ -98,13 +100,13 @@ def registered(
     return {"name": name, "version": str(version.version), "alias": job.config.alias}
 
 
-def _streamed(job: Job, task: TrainTask, name: str) -> Iterator[StageResult]:
+def _streamed(job: SelectionJob, task: TrainTask, name: str) -> Iterator[StageResult]:
     """Results of one task as they come.
 
     Raises:
         TaskError: it failed.
     """
-    for progress in job.bench.engine.stream(job.bench.train, [task]):
+    for progress in job.services.engine.stream(job.services.train, [task]):
         if progress.error is not None:
             raise TaskError(f"{name}: {progress.error}", progress.error.traceback)
         if isinstance(progress.event, StageResult):

@@ -11,24 +11,24 @@ from matplotlib.figure import Figure
 
 from mlflow_recall.adapters.figures import (
     candidates_link,
-    coverage,
-    heat_map,
-    lifts,
+    coverage_figure,
+    dendrogram_figure,
+    lift_figure,
     markdown_table,
-    race,
-    ranking,
+    matrix_figure,
+    race_figure,
+    ranking_figure,
     run_link,
-    tree,
 )
-from mlflow_recall.core.arrays import frozen
-from mlflow_recall.core.clustering import cluster
-from mlflow_recall.core.matrix import PerformanceMatrix
-from mlflow_recall.core.overview import Noise, Overview
+from mlflow_recall.core.arrays import read_only
+from mlflow_recall.core.clusters.clustering import cluster_models
+from mlflow_recall.core.history.matrix import PerformanceMatrix
+from mlflow_recall.core.history.overview import NoiseFloor, Overview
 
 MATRIX = PerformanceMatrix(
     ("a", "b", "c", "d"),
     ("x", "y"),
-    frozen([[0.1, 0.2], [0.9, 0.8], [0.11, 0.21], [0.9, math.nan]]),
+    read_only([[0.1, 0.2], [0.9, 0.8], [0.11, 0.21], [0.9, math.nan]]),
 )
 
 
@@ -46,7 +46,7 @@ def ticks(axis: Any) -> list[str]:
 
 
 def test_the_heat_map_shows_every_score_in_the_order_of_the_clusters() -> None:
-    axes = drawn(heat_map(MATRIX, cluster(MATRIX, count=2, prefix="text")))
+    axes = drawn(matrix_figure(MATRIX, cluster_models(MATRIX, count=2, prefix="text")))
 
     rows = [label.split() for label in ticks(axes.yaxis)]
     values = np.ma.filled(axes.images[0].get_array(), math.nan)
@@ -62,9 +62,9 @@ def test_the_heat_map_shows_every_score_in_the_order_of_the_clusters() -> None:
 
 
 def test_the_coverage_has_the_best_measured_first_and_a_panel_a_modality() -> None:
-    found = [Overview(m, "acc", MATRIX, Noise(math.nan, 0, 0)) for m in ("image", "text")]
+    found = [Overview(m, "acc", MATRIX, NoiseFloor(math.nan, 0, 0)) for m in ("image", "text")]
 
-    axes = drawn(figure := coverage(found, "a"))
+    axes = drawn(figure := coverage_figure(found, "a"))
 
     assert len(figure.axes) == 2
     assert ticks(axes.xaxis) == ["x", "y"]
@@ -79,8 +79,15 @@ def test_the_coverage_of_a_large_zoo_can_be_drawn() -> None:
     values = np.where(np.random.default_rng(0).random((300, 300)) < 0.5, 0.5, np.nan)
 
     axes = drawn(
-        coverage(
-            [Overview("", "acc", PerformanceMatrix(names, names, frozen(values)), Noise(0, 0, 0))]
+        coverage_figure(
+            [
+                Overview(
+                    "",
+                    "acc",
+                    PerformanceMatrix(names, names, read_only(values)),
+                    NoiseFloor(0, 0, 0),
+                )
+            ]
         )
     )
 
@@ -88,14 +95,14 @@ def test_the_coverage_of_a_large_zoo_can_be_drawn() -> None:
 
 
 def test_the_tree_names_every_model_and_k_means_has_none() -> None:
-    axes = drawn(tree(cluster(MATRIX, count=2)))
+    axes = drawn(dendrogram_figure(cluster_models(MATRIX, count=2)))
 
     assert set(ticks(axes.yaxis)) == set(MATRIX.models)
-    assert tree(cluster(MATRIX, method="kmeans", count=2)) is None
+    assert dendrogram_figure(cluster_models(MATRIX, method="kmeans", count=2)) is None
 
 
 def test_the_race_shows_curves_and_what_was_foretold() -> None:
-    axes = drawn(race({"a": [0.1, 0.2], "b": [0.3]}, {"a": [(1, 0.5)], "b": []}, "accuracy"))
+    axes = drawn(race_figure({"a": [0.1, 0.2], "b": [0.3]}, {"a": [(1, 0.5)], "b": []}, "accuracy"))
 
     told = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
     assert told == {"a": [[1, 0.1], [2, 0.2]], "b": [[1, 0.3]]}
@@ -105,11 +112,11 @@ def test_the_race_shows_curves_and_what_was_foretold() -> None:
 
 
 def test_a_race_of_nobody_and_one_of_many_can_be_drawn() -> None:
-    drawn(race({str(i): [0.1] for i in range(20)}, {}, "accuracy"))
-    drawn(race({"failed": []}, {}, "accuracy"))
+    drawn(race_figure({str(i): [0.1] for i in range(20)}, {}, "accuracy"))
+    drawn(race_figure({"failed": []}, {}, "accuracy"))
 
 
-def test_the_ranking_standardises_its_parts() -> None:
+def test_the_ranking_standardizes_its_parts() -> None:
     """Parts of different units share an axis; a constant or unknown one is no error."""
     unknown = math.nan
     parts = {
@@ -119,7 +126,7 @@ def test_the_ranking_standardises_its_parts() -> None:
         "none": [unknown, unknown],
     }
 
-    axes = drawn(ranking(["a", "b"], parts, ["b"]))
+    axes = drawn(ranking_figure(["a", "b"], parts, ["b"]))
 
     widths = {bars.get_label(): [bar.get_width() for bar in bars] for bars in axes.containers}
     assert np.allclose(widths["prior"], [-1, 1])
@@ -130,7 +137,7 @@ def test_the_ranking_standardises_its_parts() -> None:
 
 def test_the_ranking_has_the_chosen_in_bold_wherever_they_stand() -> None:
     """A set is not the first of the ranking."""
-    axes = drawn(ranking(["a", "b", "c"], {"prior": [3.0, 2.0, 1.0]}, ["c", "a"]))
+    axes = drawn(ranking_figure(["a", "b", "c"], {"prior": [3.0, 2.0, 1.0]}, ["c", "a"]))
 
     weights = {label.get_text(): label.get_fontweight() for label in axes.get_yticklabels()}
     assert weights == {"a": "bold", "b": "normal", "c": "bold"}
@@ -166,7 +173,7 @@ def test_links_carry_the_workflow_type() -> None:
 
 def test_lifts_show_each_recommender_over_how_many_are_recalled() -> None:
     """The paper's Fig. 5: a line above zero recalls better than chance."""
-    axes = drawn(lifts({"prior": [0.3, 0.2], "blend": [0.4, 0.25]}, (1, 3)))
+    axes = drawn(lift_figure({"prior": [0.3, 0.2], "blend": [0.4, 0.25]}, (1, 3)))
 
     lines = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
     assert lines["prior"] == [[1.0, 0.3], [3.0, 0.2]]

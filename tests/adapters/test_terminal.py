@@ -14,7 +14,7 @@ def test_brackets_are_no_styles(capsys: pytest.CaptureFixture[str]) -> None:
     """An extra in a command that mends something must not vanish from it."""
     terminal = Terminal()
 
-    terminal.say(MARKED)
+    terminal.info(MARKED)
     with terminal.progress(MARKED, 1) as bar:
         bar.advance(now=MARKED)
     terminal.table(MARKED, [{MARKED: MARKED}])

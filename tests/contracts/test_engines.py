@@ -13,9 +13,9 @@ import psutil
 import pytest
 from fakes import InlineEngine
 
-from mlflow_recall.engines import ENGINES, engine
+from mlflow_recall.engines import ENGINES, get_engine
 from mlflow_recall.engines.local import LocalEngine
-from mlflow_recall.errors import SettingError, TaskError, ZooError
+from mlflow_recall.errors import ConfigError, TaskError, ZooError
 from mlflow_recall.ports import Engine, Progress
 
 WORKERS = 2
@@ -42,7 +42,9 @@ def made(request: pytest.FixtureRequest) -> Iterator[Engine]:
     with pytest.MonkeyPatch.context() as patch:
         here = Path(__file__).parent  # Ray's workers import this file
         patch.setenv("PYTHONPATH", f"{here}{os.pathsep}{here.parent}")
-        made = InlineEngine() if request.param == "inline" else engine(request.param, WORKERS, 1)
+        made = (
+            InlineEngine() if request.param == "inline" else get_engine(request.param, WORKERS, 1)
+        )
         yield made
         made.close()
 
@@ -187,9 +189,9 @@ def test_a_consumer_that_stops_early_can_start_anew(made: Engine) -> None:
 def test_an_error_of_the_tasks_reaches_the_caller(made: Engine) -> None:
     def tasks() -> Iterator[int]:
         yield 1
-        raise SettingError("no more")
+        raise ConfigError("no more")
 
-    with pytest.raises(SettingError, match="no more"):
+    with pytest.raises(ConfigError, match="no more"):
         list(made.stream(count, tasks()))
     assert by_task(made.stream(count, [1])) == {0: [0, "DONE"]}
 
@@ -346,8 +348,8 @@ def test_workers_are_kept_for_the_next_stream(local: LocalEngine) -> None:
 
 def test_an_unknown_engine_lists_the_known_ones() -> None:
     assert set(ENGINES) == {"local", "ray"}
-    with pytest.raises(SettingError, match="unknown engine 'slurm': expected one of local, ray"):
-        engine("slurm")
+    with pytest.raises(ConfigError, match="unknown engine 'slurm': expected one of local, ray"):
+        get_engine("slurm")
 
 
 def test_the_environment_of_this_process_is_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:

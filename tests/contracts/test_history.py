@@ -9,17 +9,17 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
-from prepared import Heard
+from prepared import RecordingReporter
 
-from mlflow_recall.adapters import tags
-from mlflow_recall.adapters.export_history import ExportHistory
-from mlflow_recall.adapters.ledger import Ledger
-from mlflow_recall.adapters.portable import Portable
-from mlflow_recall.adapters.registry import MlflowRegistry
-from mlflow_recall.adapters.tables import FolderHistory
-from mlflow_recall.adapters.tracking import TrackingHistory
-from mlflow_recall.core.matrix import PerformanceMatrix
-from mlflow_recall.core.metrics import oriented
+from mlflow_recall.adapters.export.export_history import ExportHistory
+from mlflow_recall.adapters.export.transfer import HistoryTransfer
+from mlflow_recall.adapters.tables.folder_history import FolderHistory
+from mlflow_recall.adapters.tracking import tags
+from mlflow_recall.adapters.tracking.client import TrackingHistory
+from mlflow_recall.adapters.tracking.registry import MlflowRegistry
+from mlflow_recall.adapters.tracking.runs import RunWriter
+from mlflow_recall.core.history.matrix import PerformanceMatrix
+from mlflow_recall.core.history.metrics import to_maximize
 from mlflow_recall.errors import HistoryError
 from mlflow_recall.ports import History, StageResult
 
@@ -41,21 +41,21 @@ def in_a_folder(folder: Path, metric: str) -> History:
 
 
 def in_a_store(client: MlflowClient, namespace: str, metric: str) -> History:
-    ledger = Ledger(client, f"{namespace}/benchmark")
+    writer = RunWriter(client, f"{namespace}/benchmark")
     for model, dataset, value in CELLS:
-        run = ledger.open(model, "benchmark", {tags.MODEL: model, tags.DATASET: dataset})
-        run.stage(StageResult(1, {metric: 0.1}, 1.0))
+        run = writer.open_run(model, "benchmark", {tags.MODEL: model, tags.DATASET: dataset})
+        run.log_stage(StageResult(1, {metric: 0.1}, 1.0))
         if not math.isnan(value):
-            run.log({f"test/{metric}": value})
+            run.log_metrics({f"test/{metric}": value})
         run.finish()
-    ledger.close()
+    writer.close()
     return TrackingHistory(client, namespace)
 
 
 def in_an_export(client: MlflowClient, namespace: str, folder: Path, metric: str) -> History:
     in_a_store(client, namespace, metric)
     registry = MlflowRegistry(client, namespace)
-    Portable(client, namespace, registry).export(folder, Heard())
+    HistoryTransfer(client, namespace, registry).export(folder, RecordingReporter())
     return ExportHistory(folder)
 
 
@@ -71,12 +71,12 @@ def make(
 
 
 def told(history: History, metric: str) -> Sequence[tuple[str, str, str]]:
-    return sorted((r.model, r.dataset, str(r.test)) for r in history.records(metric))
+    return sorted((r.model, r.dataset, str(r.final_score)) for r in history.records(metric))
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
 def test_the_same_content_gives_the_same_records_higher_is_better(make: Make, metric: str) -> None:
-    wanted = [(m, d, str(oriented(metric, value))) for m, d, value in CELLS]
+    wanted = [(m, d, str(to_maximize(metric, value))) for m, d, value in CELLS]
 
     assert [row[:2] for row in told(make(metric), metric)] == [row[:2] for row in sorted(wanted)]
     assert {r[2].replace("-nan", "nan") for r in told(make(metric), metric)} == {
@@ -93,7 +93,7 @@ def test_asking_twice_gives_the_same(make: Make) -> None:
 def test_what_was_never_tested_is_not_complete(make: Make) -> None:
     records = make("accuracy").records("accuracy")
 
-    assert {r.model for r in records if not r.complete} == {"c"}
+    assert {r.model for r in records if not r.is_complete} == {"c"}
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
@@ -105,8 +105,8 @@ def test_metrics_are_those_that_records_can_be_asked_for(make: Make, metric: str
 
 
 def test_the_matrix_is_the_same(make: Make) -> None:
-    records = [r for r in make("accuracy").records("accuracy") if r.complete]
-    matrix = PerformanceMatrix.of(records)
+    records = [r for r in make("accuracy").records("accuracy") if r.is_complete]
+    matrix = PerformanceMatrix.from_records(records)
 
     assert (matrix.models, matrix.datasets) == (("a", "b"), ("x", "y"))
     assert matrix.values[0].tolist() == [0.5, 0.75]

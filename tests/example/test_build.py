@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from mlflow_recall.adapters.datasets import prepare
-from mlflow_recall.adapters.manifests import read_benchmarks
+from mlflow_recall.adapters.data.preparation import prepare
+from mlflow_recall.adapters.manifests.yaml_files import read_benchmarks
 from mlflow_recall_example import FOLDER, build, cells
 
 SHIPPED = FOLDER / "targets" / "targets.yaml"

@@ -9,15 +9,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from mlflow_recall.core.records import Record
+from mlflow_recall.core.history.records import Record
 from mlflow_recall_example import FOLDER, build, cells
 from mlflow_recall_example.packages import ExampleError
 
-RECORDED = Record("m", "d", test=0.8, tested=(0.7, 0.8), digest="a")
+RECORDED = Record("m", "d", final_score=0.8, test_scores=(0.7, 0.8), dataset_digest="a")
 
 
 def again(test: float, digest: str = "a") -> cells.Again:
-    made = replace(RECORDED, test=test, tested=(0.7, test), digest=digest)
+    made = replace(RECORDED, final_score=test, test_scores=(0.7, test), dataset_digest=digest)
     return cells.Again(RECORDED, made, noise=0.01)
 
 
@@ -74,7 +74,7 @@ def test_more_than_noise_is_a_failure(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
     def made_again(cell: Record, _seed: int, file: Path, _scratch: Path) -> Record:
         files.append(file)
-        return replace(cell, test=cell.test - 0.3, tested=())
+        return replace(cell, final_score=cell.final_score - 0.3, test_scores=())
 
     monkeypatch.setattr(cells, "made_again", made_again)
 

@@ -16,11 +16,11 @@ from safetensors.torch import load_file
 from tiny import tiny_images
 
 from mlflow_recall.adapters import zoo
-from mlflow_recall.adapters.dataset_spec import DatasetSpec
-from mlflow_recall.adapters.datasets import prepare
-from mlflow_recall.adapters.manifests import read_zoo
-from mlflow_recall.core.recipes import Recipe
-from mlflow_recall.core.records import Dataset, Member
+from mlflow_recall.adapters.data.preparation import prepare
+from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
+from mlflow_recall.adapters.manifests.yaml_files import read_zoo
+from mlflow_recall.core.history.recipes import Recipe
+from mlflow_recall.core.history.records import Dataset, Member
 from mlflow_recall.ports import ProbeTask, StageResult
 from mlflow_recall_example import FOLDER, image_weights
 from mlflow_recall_example.draw import Dataset as Source
@@ -65,7 +65,7 @@ def look(member: Member, folder: Path, shown: Dataset) -> None:
     """Load it and see that what it says of pictures are numbers."""
     (probe,) = zoo.probe(ProbeTask(member, str(folder), shown, Recipe(input_size=64), samples=8))
     assert np.isfinite(probe.embeddings).all()
-    assert (probe.probabilities is not None) == member.source_head
+    assert (probe.probabilities is not None) == member.has_source_head
 
 
 def test_random_weights_are_the_same_everywhere_and_move_no_seed(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_every_member_that_needs_no_download_is_loaded(
     folder = image_weights.fetch(entry.title, tmp_path)
 
     assert folder == tmp_path / f"{entry.title}-{checkpoint.version}"
-    member = Member(entry.title, "1", "image", entry.arch, source_head=entry.source_head)
+    member = Member(entry.title, "1", "image", entry.arch, has_source_head=entry.source_head)
     look(member, folder, shown)
 
 
@@ -129,7 +129,7 @@ def test_training_keeps_the_names_of_its_classes(
     described = json.loads((folder / "config.json").read_text())
     assert described["label_names"] == ["cold", "mild", "warm"]
     assert not list(tmp_path.glob(".*"))
-    member = Member("m", "1", "image", "timm/test_resnet", source_head=True)
+    member = Member("m", "1", "image", "timm/test_resnet", has_source_head=True)
     look(member, folder, shown)
 
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mlflow_recall.adapters.export_history import ExportHistory
-from mlflow_recall.adapters.manifests import read_benchmarks, read_zoo
-from mlflow_recall.core.overview import overviews
+from mlflow_recall.adapters.export.export_history import ExportHistory
+from mlflow_recall.adapters.manifests.yaml_files import read_benchmarks, read_zoo
+from mlflow_recall.core.history.overview import summarize_history
 from mlflow_recall_example import FOLDER, TARGETS, build, cells, report
 
 
@@ -56,8 +56,8 @@ def test_the_history_tests_every_stage_by_one_recipe_a_model() -> None:
     records = ExportHistory(FOLDER / "history").records("accuracy")
 
     assert {record.epochs for record in records} == {5}
-    assert all(len(record.tested) == len(record.validation) == 5 for record in records)
-    text = next(each for each in overviews(records, "accuracy") if each.modality == "text")
+    assert all(len(record.test_scores) == len(record.validation_scores) == 5 for record in records)
+    text = next(each for each in summarize_history(records, "accuracy") if each.modality == "text")
     assert len(text.matrix.models) == 16
     assert "docstrings" in text.matrix.datasets
 

@@ -11,36 +11,42 @@ import yaml
 from click.testing import CliRunner
 from logged import log_hf, log_lightning, log_run, log_timm
 from mlflow import MlflowClient
-from prepared import bench_of, registry_of
+from prepared import registry_for, services_for
 from tiny import tiny_bert
 
-from mlflow_recall.adapters import tags
-from mlflow_recall.adapters.adopted import TAGS
-from mlflow_recall.adapters.tracking import ensure_experiment
+from mlflow_recall.adapters.tracking import tags
+from mlflow_recall.adapters.tracking.adopted_runs import TAGS
+from mlflow_recall.adapters.tracking.client import ensure_experiment
 from mlflow_recall.cli import commands
 from mlflow_recall.config import AdoptConfig, ClusterConfig, RecommendConfig
-from mlflow_recall.core.history import usable
-from mlflow_recall.core.readings import Rules
-from mlflow_recall.errors import HistoryError, RecallError, SettingError
-from mlflow_recall.workflows.adopt import Adopted, adopt, notes, release, zoo_entry
-from mlflow_recall.workflows.bench import Bench
+from mlflow_recall.core.external_runs.rules import ImportRules
+from mlflow_recall.core.history.comparable import select_comparable
+from mlflow_recall.errors import ConfigError, HistoryError, RecallError
+from mlflow_recall.workflows.adopt import (
+    AdoptionResult,
+    adopt_runs,
+    adoption_notes,
+    release_runs,
+    zoo_entry,
+)
 from mlflow_recall.workflows.cluster import cluster_zoo
 from mlflow_recall.workflows.recommend import recommend_zoo
+from mlflow_recall.workflows.services import Services
 
 MODELS = {"org/a": 0.9, "org/b": 0.6, "org/c": 0.5}
 DATASETS = {"sst2": 0.0, "cola": -0.2}
 
 
 @pytest.fixture
-def bench(store: str, namespace: str) -> Bench:
-    return bench_of(store, namespace)[0]
+def bench(store: str, namespace: str) -> Services:
+    return services_for(store, namespace)[0]
 
 
-def theirs(bench: Bench) -> str:
+def theirs(bench: Services) -> str:
     return f"{bench.namespace}-theirs"
 
 
-def log_all(bench: Bench) -> list[str]:
+def log_all(bench: Services) -> list[str]:
     """Three models on two datasets, each fine-tuned over three epochs and tested."""
     return [
         log_hf(
@@ -52,14 +58,14 @@ def log_all(bench: Bench) -> list[str]:
     ]  # fmt: skip
 
 
-def run(bench: Bench, *, query: str = "", dry_run: bool = False, **rules: Any) -> Adopted:
-    config = AdoptConfig((theirs(bench),), Rules(**rules), query, dry_run)
-    return adopt(config, bench, registry_of(bench))
+def run(bench: Services, *, query: str = "", dry_run: bool = False, **rules: Any) -> AdoptionResult:
+    config = AdoptConfig((theirs(bench),), ImportRules(**rules), query, dry_run)
+    return adopt_runs(config, bench, registry_for(bench))
 
 
-def put(bench: Bench, title: str, source: str, modality: str = "text") -> str:
+def put(bench: Services, title: str, source: str, modality: str = "text") -> str:
     """A registered model that needs no weights."""
-    name = registry_of(bench).name_of(title)
+    name = registry_for(bench).name_of(title)
     bench.client.create_registered_model(name, tags={tags.NAMESPACE: bench.namespace})
     told = {
         tags.ARCH: "transformers/bert", tags.MODALITY: modality, tags.SOURCE: source,
@@ -69,7 +75,7 @@ def put(bench: Bench, title: str, source: str, modality: str = "text") -> str:
     return name
 
 
-def tags_of(bench: Bench) -> dict[str, dict[str, str]]:
+def tags_of(bench: Services) -> dict[str, dict[str, str]]:
     found = bench.client.get_experiment_by_name(theirs(bench))
     assert found is not None
     runs = bench.client.search_runs([found.experiment_id])
@@ -79,25 +85,25 @@ def tags_of(bench: Bench) -> dict[str, dict[str, str]]:
 # --- the main story ------------------------------------------------------------------------------
 
 
-def test_adopted_runs_are_history_for_all_that_reads_it(bench: Bench) -> None:
+def test_adopted_runs_are_history_for_all_that_reads_it(bench: Services) -> None:
     """Registered models are ranked; the one that is not teaches the clustering alone."""
     log_all(bench)
     names = [put(bench, title, f"hf:/{title.replace('--', '/')}") for title in ("org--a", "org--b")]
 
     found = run(bench)
 
-    assert (found.written.adopted, found.found.cells, found.found.coverage) == (6, 6, 1.0)
+    assert (found.written.adopted, found.selection.cells, found.selection.coverage) == (6, 6, 1.0)
     records = bench.history.records("accuracy")
-    assert len(usable(records, "text").records) == 6
-    assert {len(record.validation) for record in records} == {3}
+    assert len(select_comparable(records, "text").records) == 6
+    assert {len(record.validation_scores) for record in records} == {3}
     (clustered,) = cluster_zoo(ClusterConfig(), bench)
     assert len(clustered.matrix.models) == 3
     assert clustered.tagged == 2
-    advice = recommend_zoo(RecommendConfig(), bench).advice
-    assert advice.ranking.models == tuple(names)
+    recommendation = recommend_zoo(RecommendConfig(), bench).recommendation
+    assert recommendation.ranking.models == tuple(names)
 
 
-def test_a_second_time_only_new_runs_are_adopted(bench: Bench) -> None:
+def test_a_second_time_only_new_runs_are_adopted(bench: Services) -> None:
     log_all(bench)
     run(bench)
     before = tags_of(bench)
@@ -112,7 +118,7 @@ def test_a_second_time_only_new_runs_are_adopted(bench: Bench) -> None:
     assert len(bench.history.records("accuracy")) == 7
 
 
-def test_a_dry_run_understands_the_same_and_changes_nothing(bench: Bench) -> None:
+def test_a_dry_run_understands_the_same_and_changes_nothing(bench: Services) -> None:
     log_all(bench)
     before = tags_of(bench)
 
@@ -121,10 +127,10 @@ def test_a_dry_run_understands_the_same_and_changes_nothing(bench: Bench) -> Non
     assert tags_of(bench) == before
     assert bench.client.get_experiment_by_name(f"{bench.namespace}/benchmark") is None
     real = run(bench)
-    assert (dry.written, dry.found, dry.states) == (real.written, real.found, real.states)
+    assert (dry.written, dry.selection, dry.states) == (real.written, real.selection, real.states)
 
 
-def test_three_conventions_are_one_history(bench: Bench) -> None:
+def test_three_conventions_are_one_history(bench: Services) -> None:
     """Curves of HF Trainer, Lightning and timm have one stage an epoch, all in [0, 1]."""
     log_hf(bench.client, theirs(bench), "org/a", "sst2", [0.5, 0.6, 0.7], test=0.65)
     log_lightning(bench.client, theirs(bench), "org/b", "sst2", [0.4, 0.5, 0.6], test=0.55)
@@ -136,7 +142,9 @@ def test_three_conventions_are_one_history(bench: Bench) -> None:
     run(bench, modality="any")
 
     records = {r.model.rpartition("--")[2]: r for r in bench.history.records("accuracy")}
-    assert {name: (r.dataset, r.validation, r.test) for name, r in records.items()} == {
+    assert {
+        name: (r.dataset, r.validation_scores, r.final_score) for name, r in records.items()
+    } == {
         "a": ("sst2", (0.5, 0.6, 0.7), 0.65),
         "b": ("sst2", (0.4, 0.5, 0.6), 0.55),
         "c": ("sst2", (0.3, 0.4), 0.45),
@@ -144,7 +152,7 @@ def test_three_conventions_are_one_history(bench: Bench) -> None:
     }
 
 
-def test_repeats_are_kept_and_a_better_configuration_takes_their_place(bench: Bench) -> None:
+def test_repeats_are_kept_and_a_better_configuration_takes_their_place(bench: Services) -> None:
     for seed, score in enumerate((0.6, 0.7)):
         log_hf(bench.client, theirs(bench), "org/b", "sst2", [score], test=score, seed=seed)
     assert run(bench).written.adopted == 2
@@ -160,26 +168,28 @@ def test_repeats_are_kept_and_a_better_configuration_takes_their_place(bench: Be
     assert run(bench, keep="all").written.adopted == 2
 
 
-def test_a_namespace_gives_back_what_it_took(bench: Bench, store: str) -> None:
+def test_a_namespace_gives_back_what_it_took(bench: Services, store: str) -> None:
     log_all(bench)
     before = tags_of(bench)
     run(bench)
-    other, _ = bench_of(store, f"{bench.namespace}-other")
+    other, _ = services_for(store, f"{bench.namespace}-other")
     with pytest.raises(HistoryError, match=f"history of namespace '{bench.namespace}': `mlflow-re"):
-        adopt(AdoptConfig((theirs(bench),)), other, registry_of(other))
+        adopt_runs(AdoptConfig((theirs(bench),)), other, registry_for(other))
 
-    assert release(AdoptConfig((theirs(bench),)), bench) == 6
+    assert release_runs(AdoptConfig((theirs(bench),)), bench) == 6
 
     assert tags_of(bench) == before
     with pytest.raises(HistoryError, match="adopt --release: expected runs with the tag"):
-        release(AdoptConfig((theirs(bench),)), bench)
-    assert adopt(AdoptConfig((theirs(bench),)), other, registry_of(other)).written.adopted == 6
+        release_runs(AdoptConfig((theirs(bench),)), bench)
+    assert (
+        adopt_runs(AdoptConfig((theirs(bench),)), other, registry_for(other)).written.adopted == 6
+    )
 
 
-def test_a_model_registered_later_is_named_as_in_the_registry(bench: Bench) -> None:
+def test_a_model_registered_later_is_named_as_in_the_registry(bench: Services) -> None:
     log_hf(bench.client, theirs(bench), "org/a", "sst2", [0.5])
-    missing = run(bench).found.unregistered
-    prefix = registry_of(bench).name_of("")
+    missing = run(bench).selection.unregistered
+    prefix = registry_for(bench).name_of("")
     assert [zoo_entry(c, prefix) for c in missing] == [
         {"source": "hf:/org/a", "modality": "text", "name": "org--a"}
     ]
@@ -187,14 +197,18 @@ def test_a_model_registered_later_is_named_as_in_the_registry(bench: Bench) -> N
 
     found = run(bench)
 
-    assert (found.written.updated, found.found.models, found.found.unregistered) == (1, (name,), ())
+    assert (found.written.updated, found.selection.models, found.selection.unregistered) == (
+        1,
+        (name,),
+        (),
+    )
 
 
-def test_notes_say_what_a_person_should_know(bench: Bench) -> None:
+def test_notes_say_what_a_person_should_know(bench: Services) -> None:
     log_hf(bench.client, theirs(bench), "org/a", "sst2", [0.5], test=0.4)
     log_hf(bench.client, theirs(bench), "org/b", "sst2", [50.0])
 
-    lines = notes(run(bench))
+    lines = adoption_notes(run(bench))
 
     assert [line.partition(":")[0] for line in lines] == [
         "1 of 2 runs have no test score, such as org/b sst2 "
@@ -208,44 +222,44 @@ def test_notes_say_what_a_person_should_know(bench: Bench) -> None:
 # --- bad input -----------------------------------------------------------------------------------
 
 
-def test_our_own_runs_are_not_adopted(bench: Bench) -> None:
+def test_our_own_runs_are_not_adopted(bench: Services) -> None:
     log_run(bench.client, theirs(bench), {}, [], told={tags.KIND: "benchmark"})
 
     with pytest.raises(HistoryError, match="expected finished runs of others, got 1 FINISHED"):
         run(bench)
 
 
-def test_a_filter_that_matches_nothing_is_one_line(bench: Bench) -> None:
+def test_a_filter_that_matches_nothing_is_one_line(bench: Services) -> None:
     log_all(bench)
 
     with pytest.raises(HistoryError, match="got none: look for them with another --experiment"):
         run(bench, query="tags.team = 'nobody'")
 
 
-def test_a_metric_is_not_adopted_in_both_directions(bench: Bench) -> None:
+def test_a_metric_is_not_adopted_in_both_directions(bench: Services) -> None:
     log_run(
         bench.client, theirs(bench), {"model": "a", "dataset": "d"}, [("val_drift", 1, 0.5)],
         told={"team": "x"},
     )  # fmt: skip
     run(bench, metric="drift", minimize=True, modality="text")
 
-    with pytest.raises(SettingError, match="mixed directions: drift was adopted as lower-is-bett"):
+    with pytest.raises(ConfigError, match="mixed directions: drift was adopted as lower-is-bett"):
         run(bench, metric="drift", minimize=False, modality="text")
 
 
 def test_no_experiment_is_one_line() -> None:
-    with pytest.raises(SettingError, match="expected at least one --experiment"):
+    with pytest.raises(ConfigError, match="expected at least one --experiment"):
         AdoptConfig(())
 
 
 # --- the command ---------------------------------------------------------------------------------
 
 
-def command(bench: Bench, *argv: str) -> Any:
+def command(bench: Services, *argv: str) -> Any:
     return CliRunner().invoke(commands, ["adopt", "--namespace", bench.namespace, *argv])
 
 
-def test_the_command_prints_one_object_for_machines(bench: Bench, tmp_path: Path) -> None:
+def test_the_command_prints_one_object_for_machines(bench: Services, tmp_path: Path) -> None:
     ids = log_all(bench)
     failed = log_run(bench.client, theirs(bench), {}, [], status="FAILED")
     zoo = tmp_path / "zoo.yaml"
@@ -266,7 +280,7 @@ def test_the_command_prints_one_object_for_machines(bench: Bench, tmp_path: Path
     ]  # fmt: skip
 
 
-def test_the_command_tells_a_person_what_it_understood(bench: Bench) -> None:
+def test_the_command_tells_a_person_what_it_understood(bench: Services) -> None:
     log_all(bench)
 
     said = command(bench, "--experiment", theirs(bench), "--dry-run")
@@ -277,7 +291,7 @@ def test_the_command_tells_a_person_what_it_understood(bench: Bench) -> None:
     assert said.stdout.splitlines()[-1].startswith("6 runs would be adopted, 0 were there, 0 left")
 
 
-def test_options_come_before_the_file_of_rules(bench: Bench, tmp_path: Path) -> None:
+def test_options_come_before_the_file_of_rules(bench: Services, tmp_path: Path) -> None:
     log_all(bench)
     rules = {
         "experiment": theirs(bench), "metric": "log_loss", "validation": "eval_loss",
@@ -293,10 +307,10 @@ def test_options_come_before_the_file_of_rules(bench: Bench, tmp_path: Path) -> 
 
     assert (data["rules"]["metric"], data["rules"]["minimize"]) == ("log_loss", True)
     assert {each["dataset"] for each in data["runs"]} == set(DATASETS)
-    assert registry_of(bench).name_of("mine") in {each["model"] for each in data["runs"]}
+    assert registry_for(bench).name_of("mine") in {each["model"] for each in data["runs"]}
 
 
-def test_the_command_gives_back(bench: Bench) -> None:
+def test_the_command_gives_back(bench: Services) -> None:
     log_all(bench)
     command(bench, "--experiment", theirs(bench))
 
@@ -306,7 +320,7 @@ def test_the_command_gives_back(bench: Bench) -> None:
     assert not any(set(TAGS) & set(told) for told in tags_of(bench).values())
 
 
-def test_an_error_is_one_line(bench: Bench) -> None:
+def test_an_error_is_one_line(bench: Services) -> None:
     said = command(bench, "--experiment", f"{bench.namespace}-nowhere")
 
     assert isinstance(said.exception, RecallError)
@@ -317,23 +331,23 @@ def test_an_error_is_one_line(bench: Bench) -> None:
 
 
 @pytest.mark.slow
-def test_a_run_of_the_real_trainer_is_adopted(bench: Bench, tmp_path: Path) -> None:
+def test_a_run_of_the_real_trainer_is_adopted(bench: Services, tmp_path: Path) -> None:
     """Two epochs of a tiny BERT by transformers.Trainer with MLflowCallback, and its own test."""
     run_id = train(bench.client, theirs(bench), tiny_bert(tmp_path / "tiny"))
 
     found = run(bench)
 
-    assert found.found.left_out == {}
+    assert found.selection.left_out == {}
     assert set(found.rules.validation) == {"eval_accuracy"}
     (record,) = bench.history.records("accuracy")
     assert record.run_id == run_id
     assert (record.model, record.dataset, record.modality) == (
-        registry_of(bench).name_of("tiny"), "words", "text",
+        registry_for(bench).name_of("tiny"), "words", "text",
     )  # fmt: skip
     logged = bench.client.get_metric_history(run_id, "eval_accuracy")
-    assert record.validation == tuple(point.value for point in logged)
-    assert len(record.validation) == len(record.seconds) == 2
-    assert record.test == bench.client.get_run(run_id).data.metrics["test_accuracy"]
+    assert record.validation_scores == tuple(point.value for point in logged)
+    assert len(record.validation_scores) == len(record.seconds) == 2
+    assert record.final_score == bench.client.get_run(run_id).data.metrics["test_accuracy"]
 
 
 def train(client: MlflowClient, experiment: str, folder: Path) -> str:

@@ -12,20 +12,20 @@ import numpy as np
 import pandas as pd
 import pytest
 from click.testing import CliRunner
-from prepared import EPOCHS, Heard, Zoo, bench_of, text_zoo
+from prepared import EPOCHS, RecordingReporter, Zoo, services_for, text_zoo
 
-from mlflow_recall.adapters.defaults import read_defaults, write_defaults
-from mlflow_recall.adapters.tables import FolderHistory
+from mlflow_recall.adapters.tables.folder_history import FolderHistory
+from mlflow_recall.adapters.tracking.stored_defaults import read_defaults, write_defaults
 from mlflow_recall.cli import commands
 from mlflow_recall.cli.backtest import backtest_data
 from mlflow_recall.config import BacktestConfig
-from mlflow_recall.core.backtest.applies import applies
+from mlflow_recall.core.backtest.transfer_test import permutation_test
 from mlflow_recall.core.backtest.verdict import conclude
 from mlflow_recall.core.defaults import Defaults
 from mlflow_recall.core.recommend import RECOMMENDERS
 from mlflow_recall.errors import HistoryError
 from mlflow_recall.workflows.backtest import backtest_history, backtest_zoo
-from mlflow_recall.workflows.backtested import Backtested, end_to_end_rows
+from mlflow_recall.workflows.backtested import BacktestResult, end_to_end_rows
 
 MODELS, DATASETS, STEPS = 9, 8, 6
 
@@ -52,8 +52,8 @@ def tables(folder: Path, *, shuffled: bool = False, steps: int = STEPS) -> Folde
     return FolderHistory(folder)
 
 
-def backtested(folder: FolderHistory, **settings: Any) -> Backtested:
-    (found,) = backtest_history(BacktestConfig(**settings), folder, Heard())
+def backtested(folder: FolderHistory, **settings: Any) -> BacktestResult:
+    (found,) = backtest_history(BacktestConfig(**settings), folder, RecordingReporter())
     return found
 
 
@@ -63,8 +63,8 @@ def backtested(folder: FolderHistory, **settings: Any) -> Backtested:
 def test_every_recommender_and_policy_is_replayed(tmp_path: Path) -> None:
     found = backtested(tables(tmp_path), top_k=4)
 
-    assert {*found.contest.judged, *found.contest.left_out} == {"random", *RECOMMENDERS}
-    assert "paper" in found.contest.left_out  # without scores there is nothing to multiply
+    assert {*found.comparison.results, *found.comparison.left_out} == {"random", *RECOMMENDERS}
+    assert "paper" in found.comparison.left_out  # without scores there is nothing to multiply
     assert found.policies is not None
     assert found.policies.stages == STEPS
     assert set(found.policies.table["brute_force of all"].epochs) == {MODELS * STEPS}
@@ -76,16 +76,16 @@ def test_a_history_of_strong_and_weak_models_applies(tmp_path: Path) -> None:
     found = backtested(tables(tmp_path))
 
     assert found.conclusion.applies
-    assert not found.conclusion.misleads
+    assert not found.conclusion.misleading_datasets
     assert found.conclusion.sentences[0].startswith("The history applies: ")
 
 
 def test_a_policy_that_goes_by_few_datasets_says_so(tmp_path: Path) -> None:
     found = backtested(tables(tmp_path))
 
-    judged = applies(found.matrix)
+    judged = permutation_test(found.matrix)
     standing = Defaults(policy="price")
-    said = conclude(judged, found.contest, found.policies, built_in=standing).sentences
+    said = conclude(judged, found.comparison, found.policies, built_in=standing).sentences
 
     thin = f"With the curves of only {DATASETS - 1} datasets, price asks them how many"
     assert any(sentence.startswith(thin) for sentence in said)
@@ -126,19 +126,19 @@ def test_whole_selections_stand_beside_the_whole_zoo(tmp_path: Path) -> None:
 
     assert told["brute_force"]["epochs"] == 54
     assert told["brute_force"]["probe_epochs_paper"] == 0
-    recalled = told["recall + halving"]
-    assert (recalled["candidates"], recalled["epochs"]) == (5, 11)
-    assert recalled["probe_epochs_paper"] == pytest.approx(recalled["probes"] / 2)
-    assert recalled["probe_epochs_measured"] is None
-    spent = found.end_to_end["recall + halving"].total()
-    assert recalled["speedup_brute_force"] == pytest.approx((54 / spent).mean())
+    recall_result = told["recall + halving"]
+    assert (recall_result["candidates"], recall_result["epochs"]) == (5, 11)
+    assert recall_result["probe_epochs_paper"] == pytest.approx(recall_result["probes"] / 2)
+    assert recall_result["probe_epochs_measured"] is None
+    spent = found.whole_selections["recall + halving"].total_epochs()
+    assert recall_result["speedup_brute_force"] == pytest.approx((54 / spent).mean())
     rows = {row["way"]: row for row in end_to_end_rows(found)}
     assert set(rows) == set(told)
     assert rows["recall + halving"]["measured"] == "-"
 
 
 def test_probes_cost_what_recalls_measured_where_there_were_any(tmp_path: Path) -> None:
-    (found,) = backtest_history(BacktestConfig(), tables(tmp_path), Heard(), probe=0.2)
+    (found,) = backtest_history(BacktestConfig(), tables(tmp_path), RecordingReporter(), probe=0.2)
 
     told = backtest_data(found)["end_to_end"]["recall + halving"]
 
@@ -148,14 +148,14 @@ def test_probes_cost_what_recalls_measured_where_there_were_any(tmp_path: Path) 
 def test_without_curves_recommenders_alone_are_tested(tmp_path: Path) -> None:
     folder = tables(tmp_path)
     (tmp_path / "curves.csv").unlink()
-    voice = Heard()
+    reporter = RecordingReporter()
 
-    (found,) = backtest_history(BacktestConfig(), folder, voice)
+    (found,) = backtest_history(BacktestConfig(), folder, reporter)
 
     assert found.policies is None
-    assert not found.end_to_end["recall + halving"].on_curves
+    assert not found.whole_selections["recall + halving"].from_curves
     assert "epochs at most" in end_to_end_rows(found)[0]
-    assert "note: no curves are recorded: policies cannot be replayed" in voice.lines
+    assert "note: no curves are recorded: policies cannot be replayed" in reporter.lines
     assert found.conclusion.defaults.policy == Defaults().policy
 
 
@@ -191,9 +191,9 @@ def text(store: str) -> Iterator[Zoo]:
     write_defaults(zoo.client, zoo.namespace, "text", "accuracy", Defaults())
 
 
-def test_a_run_shows_it_and_auto_stands_for_what_is_favoured(text: Zoo) -> None:
-    bench, _ = bench_of(text.uri, text.namespace)
-    (found,) = backtest_zoo(BacktestConfig(), bench)
+def test_a_run_shows_it_and_auto_stands_for_what_is_favored(text: Zoo) -> None:
+    services, _ = services_for(text.uri, text.namespace)
+    (found,) = backtest_zoo(BacktestConfig(), services)
 
     run = text.client.get_run(found.run_id)
     kept = read_defaults(text.client, text.namespace, "text", "accuracy")
@@ -211,12 +211,12 @@ def test_a_run_shows_it_and_auto_stands_for_what_is_favoured(text: Zoo) -> None:
         "frontiers.png",
         "lifts.png",
     } <= artifacts
-    whole = found.end_to_end["recall + fine_selection"]
+    whole = found.whole_selections["recall + fine_selection"]
     assert run.data.metrics["end_to_end/recall_fine_selection_epochs"] == pytest.approx(
-        whole.total().mean()
+        whole.total_epochs().mean()
     )
     assert run.data.metrics["backtest/prior/regret_at_1"] == pytest.approx(
-        found.contest.judged["prior"].summary["regret@1"].mean
+        found.comparison.results["prior"].summary["regret@1"].mean
     )
     note = run.data.tags["mlflow.note.content"]
     assert all(sentence in note for sentence in found.conclusion.sentences)

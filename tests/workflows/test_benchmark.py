@@ -20,26 +20,26 @@ from prepared import (
     EPOCHS,
     RATES,
     Zoo,
-    bench_of,
-    registry_of,
-    runs_of,
+    find_runs,
+    registry_for,
+    services_for,
     text_zoo,
     write_text_zoo,
 )
 
-from mlflow_recall.adapters import tags
-from mlflow_recall.adapters.dataset_spec import DatasetSpec
-from mlflow_recall.adapters.manifests import read_benchmarks, read_zoo
-from mlflow_recall.adapters.ownership import sweep
+from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
+from mlflow_recall.adapters.manifests.yaml_files import read_benchmarks, read_zoo
+from mlflow_recall.adapters.tracking import tags
+from mlflow_recall.adapters.tracking.ownership import close_stale_runs
 from mlflow_recall.config import BenchmarkConfig
-from mlflow_recall.core.metrics import METRICS, oriented
-from mlflow_recall.core.recipes import Recipe
-from mlflow_recall.core.records import Record
-from mlflow_recall.errors import DatasetError, SettingError, ZooError
+from mlflow_recall.core.history.metrics import METRICS, to_maximize
+from mlflow_recall.core.history.recipes import Recipe
+from mlflow_recall.core.history.records import Record
+from mlflow_recall.errors import ConfigError, DatasetError, ZooError
 from mlflow_recall.ports import StageResult, TrainTask
-from mlflow_recall.workflows.bench import Bench
-from mlflow_recall.workflows.benchmark import benchmark
-from mlflow_recall.workflows.register import register
+from mlflow_recall.workflows.benchmark import run_benchmark
+from mlflow_recall.workflows.register import register_models
+from mlflow_recall.workflows.services import Services
 
 
 @pytest.fixture
@@ -49,27 +49,27 @@ def zoo(store: str) -> Zoo:
 
 
 @pytest.fixture
-def small(store: str, namespace: str, tmp_path: Path) -> Bench:
+def small(store: str, namespace: str, tmp_path: Path) -> Services:
     """Two registered models, and nothing done yet."""
     zoo_file, _, _ = write_text_zoo(tmp_path, 2)
-    bench, voice = bench_of(store, namespace)
-    register(read_zoo(zoo_file), registry_of(bench), voice)
-    return bench
+    services, reporter = services_for(store, namespace)
+    register_models(read_zoo(zoo_file), registry_for(services), reporter)
+    return services
 
 
 @pytest.fixture
-def config(tmp_path: Path, small: Bench) -> BenchmarkConfig:
+def config(tmp_path: Path, small: Services) -> BenchmarkConfig:
     """Two datasets, one epoch: four cells."""
     specs = read_benchmarks(tmp_path / "benchmarks.yaml")[:2]
     return BenchmarkConfig(tuple(specs), recipe={"epochs": 1})
 
 
-def cells(bench: Bench) -> list[Run]:
-    return runs_of(bench.client.tracking_uri, bench.namespace, "benchmark")
+def cells(services: Services) -> list[Run]:
+    return find_runs(services.client.tracking_uri, services.namespace, "benchmark")
 
 
-def states(bench: Bench) -> list[str]:
-    return sorted(run.info.status for run in cells(bench))
+def states(services: Services) -> list[str]:
+    return sorted(run.info.status for run in cells(services))
 
 
 def owner_of(process: psutil.Process) -> str:
@@ -78,18 +78,18 @@ def owner_of(process: psutil.Process) -> str:
     return json.dumps(who)
 
 
-def leave_running(bench: Bench, owner: str) -> str:
+def leave_running(services: Services, owner: str) -> str:
     """As if another process had begun the first cell: its finished run, copied as a RUNNING one."""
-    done = cells(bench)[0]
+    done = cells(services)[0]
     experiment = done.info.experiment_id
     told = {tags.KIND: "benchmark", tags.CELL: done.data.tags[tags.CELL], tags.OWNER: owner}
-    bench.client.delete_run(done.info.run_id)
+    services.client.delete_run(done.info.run_id)
     beat = {tags.HEARTBEAT: f"{time.time():.0f}"}
-    return str(bench.client.create_run(experiment, tags={**told, **beat}).info.run_id)
+    return str(services.client.create_run(experiment, tags={**told, **beat}).info.run_id)
 
 
 def test_every_cell_is_one_finished_run(zoo: Zoo) -> None:
-    runs = runs_of(zoo.uri, zoo.namespace, "benchmark")
+    runs = find_runs(zoo.uri, zoo.namespace, "benchmark")
 
     assert {run.info.status for run in runs} == {"FINISHED"}
     found = {(run.data.tags[tags.MODEL], run.data.tags[tags.DATASET]) for run in runs}
@@ -98,21 +98,21 @@ def test_every_cell_is_one_finished_run(zoo: Zoo) -> None:
     assert len({run.data.tags[tags.CELL] for run in runs}) == len(runs)
 
 
-def curve(bench: Bench, run: Run, key: str) -> dict[int, float]:
+def curve(services: Services, run: Run, key: str) -> dict[int, float]:
     """Step -> value of one metric."""
-    points = bench.client.get_metric_history(run.info.run_id, key)
+    points = services.client.get_metric_history(run.info.run_id, key)
     return {point.step: point.value for point in points}
 
 
-def record_of(bench: Bench, run: Run, metric: str) -> Record:
+def record_of(services: Services, run: Run, metric: str) -> Record:
     """The run as the history tells it."""
-    records = bench.history.records(metric)
+    records = services.history.records(metric)
     return next(record for record in records if record.run_id == run.info.run_id)
 
 
 def test_a_run_has_validation_and_test_by_epoch(zoo: Zoo) -> None:
-    bench, _ = bench_of(zoo.uri, zoo.namespace)
-    run = cells(bench)[0]
+    services, _ = services_for(zoo.uri, zoo.namespace)
+    run = cells(services)[0]
     epochs = list(range(1, EPOCHS + 1))
 
     assert set(run.data.metrics) == {
@@ -121,64 +121,67 @@ def test_a_run_has_validation_and_test_by_epoch(zoo: Zoo) -> None:
         "time/seconds",
     }
     for key in run.data.metrics:
-        assert list(curve(bench, run, key)) == epochs, key
+        assert list(curve(services, run, key)) == epochs, key
 
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_a_record_tells_both_curves_and_ends_with_its_test_score(zoo: Zoo, metric: str) -> None:
     """Policies are back-tested on them: what stopping at an epoch would have brought."""
-    bench, _ = bench_of(zoo.uri, zoo.namespace)
-    run = cells(bench)[0]
+    services, _ = services_for(zoo.uri, zoo.namespace)
+    run = cells(services)[0]
 
-    record = record_of(bench, run, metric)
+    record = record_of(services, run, metric)
 
-    told = [oriented(metric, value) for value in curve(bench, run, f"test/{metric}").values()]
-    assert record.tested == tuple(told)
-    assert record.tested[-1] == record.test
-    assert len(record.validation) == len(record.seconds) == len(record.tested) == EPOCHS
+    told = [to_maximize(metric, value) for value in curve(services, run, f"test/{metric}").values()]
+    assert record.test_scores == tuple(told)
+    assert record.test_scores[-1] == record.final_score
+    assert len(record.validation_scores) == len(record.seconds) == len(record.test_scores) == EPOCHS
 
 
 def test_without_the_tag_the_metrics_tell_the_same(zoo: Zoo, client: MlflowClient) -> None:
-    bench, _ = bench_of(zoo.uri, zoo.namespace)
-    run = cells(bench)[0]
-    told = record_of(bench, run, "accuracy")
+    services, _ = services_for(zoo.uri, zoo.namespace)
+    run = cells(services)[0]
+    told = record_of(services, run, "accuracy")
 
     client.set_tag(run.info.run_id, tags.CURVE, '{"val/accuracy": [1], "test/accuracy": [1]}')
-    fresh, _ = bench_of(zoo.uri, zoo.namespace)
+    fresh, _ = services_for(zoo.uri, zoo.namespace)
     logged = record_of(fresh, run, "accuracy")
     client.set_tag(run.info.run_id, tags.CURVE, run.data.tags[tags.CURVE])
 
-    assert (logged.validation, logged.tested) == (told.validation, told.tested)
-    assert logged.test == told.test
+    assert (logged.validation_scores, logged.test_scores) == (
+        told.validation_scores,
+        told.test_scores,
+    )
+    assert logged.final_score == told.final_score
 
 
 def test_a_benchmark_that_tests_the_last_epoch_has_no_curve_of_tests(
-    small: Bench, config: BenchmarkConfig
+    small: Services, config: BenchmarkConfig
 ) -> None:
     """The same training otherwise, so the same score at its end."""
     config = replace(config, recipe={"epochs": 2}, limit=1)
-    benchmark(replace(config, test="last"), small)
+    run_benchmark(replace(config, test="last"), small)
     (run,) = cells(small)
 
     assert list(curve(small, run, "test/accuracy")) == [2]
     assert list(curve(small, run, "val/accuracy")) == [1, 2]
     record = record_of(small, run, "accuracy")
-    assert (record.tested, record.complete) == ((), True)
+    assert (record.test_scores, record.is_complete) == ((), True)
     small.client.delete_run(run.info.run_id)
-    benchmark(config, small)
+    run_benchmark(config, small)
     (each,) = cells(small)
-    assert record_of(small, each, "accuracy").test == record.test
-    assert len(record_of(small, each, "accuracy").tested) == 2
+    assert record_of(small, each, "accuracy").final_score == record.final_score
+    assert len(record_of(small, each, "accuracy").test_scores) == 2
 
 
 def test_another_time_to_test_is_refused(config: BenchmarkConfig) -> None:
-    with pytest.raises(SettingError, match="unknown value of test 'never': expected one of each, "):
+    with pytest.raises(ConfigError, match="unknown value of test 'never': expected one of each, "):
         replace(config, test="never")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("when", ["last", "each"])
 def test_the_time_of_a_test_is_not_part_of_a_run_s_seconds(
-    small: Bench, config: BenchmarkConfig, when: Literal["last", "each"]
+    small: Services, config: BenchmarkConfig, when: Literal["last", "each"]
 ) -> None:
     """What a stage costs in a selection, which tests its winner alone."""
     reported = []
@@ -188,14 +191,14 @@ def test_the_time_of_a_test_is_not_part_of_a_run_s_seconds(
             reported.append(result.seconds)
             yield result
 
-    benchmark(replace(config, limit=1, test=when), replace(small, train=noting))
+    run_benchmark(replace(config, limit=1, test=when), replace(small, train=noting))
 
     (run,) = cells(small)
     assert list(curve(small, run, "time/seconds").values()) == reported
 
 
 def test_a_run_says_what_was_trained_on_what_and_how(zoo: Zoo) -> None:
-    run = runs_of(zoo.uri, zoo.namespace, "benchmark")[0]
+    run = find_runs(zoo.uri, zoo.namespace, "benchmark")[0]
     told = run.data.tags
     recipe = Recipe.from_json(told[tags.RECIPE])
 
@@ -220,7 +223,7 @@ def test_a_run_says_what_was_trained_on_what_and_how(zoo: Zoo) -> None:
 
 
 def test_the_curve_tag_is_the_metric_history(zoo: Zoo) -> None:
-    run = runs_of(zoo.uri, zoo.namespace, "benchmark")[0]
+    run = find_runs(zoo.uri, zoo.namespace, "benchmark")[0]
 
     told = json.loads(run.data.tags[tags.CURVE])
 
@@ -228,62 +231,64 @@ def test_the_curve_tag_is_the_metric_history(zoo: Zoo) -> None:
     assert told["val/accuracy"] == [point.value for point in history]
 
 
-def test_run_again_it_does_nothing(small: Bench, config: BenchmarkConfig) -> None:
-    first = benchmark(config, small)
+def test_run_again_it_does_nothing(small: Services, config: BenchmarkConfig) -> None:
+    first = run_benchmark(config, small)
     before = cells(small)
 
-    again = benchmark(config, small)
+    again = run_benchmark(config, small)
 
-    assert (first.cells, len(first.done), first.done_before) == (4, 4, 0)
-    assert (again.cells, again.done, again.done_before) == (4, [], 4)
+    assert (first.cells, len(first.completed), first.skipped) == (4, 4, 0)
+    assert (again.cells, again.completed, again.skipped) == (4, [], 4)
     assert [run.info.run_id for run in cells(small)] == [run.info.run_id for run in before]
 
 
 def test_a_limit_trains_so_many_and_the_next_call_goes_on(
-    small: Bench, config: BenchmarkConfig
+    small: Services, config: BenchmarkConfig
 ) -> None:
     """A long benchmark in portions, each cell once."""
     some = replace(config, limit=3)
 
-    first, second, third = (benchmark(some, small) for _ in range(3))
+    first, second, third = (run_benchmark(some, small) for _ in range(3))
 
-    assert [len(r.done) for r in (first, second, third)] == [3, 1, 0]
-    assert [r.left for r in (first, second, third)] == [1, 0, 0]
-    assert [r.done_before for r in (first, second, third)] == [0, 3, 4]
+    assert [len(r.completed) for r in (first, second, third)] == [3, 1, 0]
+    assert [r.remaining for r in (first, second, third)] == [1, 0, 0]
+    assert [r.skipped for r in (first, second, third)] == [0, 3, 4]
     assert {r.cells for r in (first, second, third)} == {4}
     assert len({run.data.tags[tags.CELL] for run in cells(small)}) == 4 == len(cells(small))
 
 
 @pytest.mark.parametrize("limit", [0, 4, 9])
 def test_without_a_limit_below_their_number_all_are_trained(
-    small: Bench, config: BenchmarkConfig, limit: int
+    small: Services, config: BenchmarkConfig, limit: int
 ) -> None:
-    result = benchmark(replace(config, limit=limit), small)
+    result = run_benchmark(replace(config, limit=limit), small)
 
-    assert (len(result.done), result.left) == (4, 0)
+    assert (len(result.completed), result.remaining) == (4, 0)
 
 
-def test_another_recipe_is_another_cell(small: Bench, config: BenchmarkConfig) -> None:
+def test_another_recipe_is_another_cell(small: Services, config: BenchmarkConfig) -> None:
     """Curves of different recipes do not compare, so none stands for the other."""
-    benchmark(config, small)
+    run_benchmark(config, small)
 
-    result = benchmark(replace(config, recipe={"epochs": 1, "seed": 1}), small)
+    result = run_benchmark(replace(config, recipe={"epochs": 1, "seed": 1}), small)
 
-    assert (len(result.done), result.done_before) == (4, 0)
+    assert (len(result.completed), result.skipped) == (4, 0)
 
 
 def test_a_broken_model_is_failed_runs_and_the_rest_is_done(
-    small: Bench, config: BenchmarkConfig, tmp_path: Path
+    small: Services, config: BenchmarkConfig, tmp_path: Path
 ) -> None:
     """Corrupt safetensors of a model that could be registered."""
     (tmp_path / "bert-0" / "model.safetensors").write_bytes(b"no tensors at all")
     entries = read_zoo(tmp_path / "zoo.yaml")
-    broken, sound = (model.name for model in register(entries, registry_of(small), small.voice))
+    broken, sound = (
+        model.name for model in register_models(entries, registry_for(small), small.reporter)
+    )
 
-    result = benchmark(config, small)
+    result = run_benchmark(config, small)
 
     assert sorted(result.failed) == [f"{broken} on set-0", f"{broken} on set-1"]
-    assert sorted(result.done) == [f"{sound} on set-0", f"{sound} on set-1"]
+    assert sorted(result.completed) == [f"{sound} on set-0", f"{sound} on set-1"]
     failed = [run for run in cells(small) if run.info.status == "FAILED"]
     assert {run.data.tags[tags.MODEL] for run in failed} == {broken}
     for run in failed:
@@ -293,70 +298,72 @@ def test_a_broken_model_is_failed_runs_and_the_rest_is_done(
 
 
 def test_an_unreadable_dataset_is_one_failed_run_and_the_rest_is_done(
-    small: Bench, config: BenchmarkConfig, tmp_path: Path
+    small: Services, config: BenchmarkConfig, tmp_path: Path
 ) -> None:
     (tmp_path / "torn.parquet").write_bytes(b"PAR1 and then nothing")
     torn = DatasetSpec(str(tmp_path / "torn.parquet"))
 
-    result = benchmark(replace(config, datasets=(torn, *config.datasets)), small)
+    result = run_benchmark(replace(config, datasets=(torn, *config.datasets)), small)
 
     assert list(result.failed) == ["torn"]
-    assert len(result.done) == 4
+    assert len(result.completed) == 4
     (run,) = [run for run in cells(small) if run.info.status == "FAILED"]
     assert run.data.tags[tags.DATASET] == "torn"
     assert "torn.parquet: cannot be read as a dataset" in run.data.tags[tags.REASON]
 
 
-def test_an_only_dataset_that_is_unreadable_writes_nothing(small: Bench, tmp_path: Path) -> None:
+def test_an_only_dataset_that_is_unreadable_writes_nothing(small: Services, tmp_path: Path) -> None:
     torn = DatasetSpec(str(tmp_path / "torn.csv"))
 
     with pytest.raises(DatasetError, match=r"torn\.csv: expected a file, a folder or a hub id"):
-        benchmark(BenchmarkConfig((torn,)), small)
+        run_benchmark(BenchmarkConfig((torn,)), small)
 
     assert cells(small) == []
 
 
-def test_failed_cells_are_tried_again(small: Bench, config: BenchmarkConfig) -> None:
+def test_failed_cells_are_tried_again(small: Services, config: BenchmarkConfig) -> None:
     def refuse(task: TrainTask) -> Iterator[StageResult]:
         raise ZooError(f"{task.member.name}: not today")
 
-    first = benchmark(config, replace(small, train=refuse))
-    again = benchmark(config, small)
+    first = run_benchmark(config, replace(small, train=refuse))
+    again = run_benchmark(config, small)
 
     assert len(first.failed) == 4
-    assert (len(again.done), again.failed) == (4, {})
+    assert (len(again.completed), again.failed) == (4, {})
     assert states(small) == ["FAILED"] * 4 + ["FINISHED"] * 4
 
 
-def test_a_cell_of_a_living_process_is_left_to_it(small: Bench, config: BenchmarkConfig) -> None:
-    benchmark(config, small)
+def test_a_cell_of_a_living_process_is_left_to_it(small: Services, config: BenchmarkConfig) -> None:
+    run_benchmark(config, small)
     running = leave_running(small, owner_of(psutil.Process(os.getppid())))
 
-    assert sweep(small.client) == []
-    result = benchmark(config, small)
+    assert close_stale_runs(small.client) == []
+    result = run_benchmark(config, small)
 
-    assert (result.elsewhere, result.done_before, result.done) == (1, 3, [])
+    assert (result.elsewhere, result.skipped, result.completed) == (1, 3, [])
     assert small.client.get_run(running).info.status == "RUNNING"
     small.client.set_terminated(running)
 
 
-def test_a_cell_of_a_dead_process_is_closed_and_done(small: Bench, config: BenchmarkConfig) -> None:
-    benchmark(config, small)
+def test_a_cell_of_a_dead_process_is_closed_and_done(
+    small: Services, config: BenchmarkConfig
+) -> None:
+    run_benchmark(config, small)
     who = {"host": socket.gethostname(), "process": os.getpid(), "started": 1.0}  # pid, used anew
     left = leave_running(small, json.dumps(who))
 
-    (line,) = sweep(small.client)
-    result = benchmark(config, small)
+    (line,) = close_stale_runs(small.client)
+    result = run_benchmark(config, small)
 
     assert left in line
-    assert (result.elsewhere, result.done_before, len(result.done)) == (0, 3, 1)
+    assert (result.elsewhere, result.skipped, len(result.completed)) == (0, 3, 1)
     run = small.client.get_run(left)
     assert run.info.status == "FAILED"
     assert run.data.tags[tags.REASON] == f"its process {os.getpid()} on {who['host']} is gone"
 
 
 def test_an_interrupt_marks_what_was_running_and_the_next_goes_on(
-    small: Bench, config: BenchmarkConfig
+    small: Services, config: BenchmarkConfig
 ) -> None:
     trained: list[TrainTask] = []
 
@@ -367,29 +374,29 @@ def test_an_interrupt_marks_what_was_running_and_the_next_goes_on(
         return small.train(task)
 
     with pytest.raises(KeyboardInterrupt):
-        benchmark(config, replace(small, train=interrupted))
+        run_benchmark(config, replace(small, train=interrupted))
 
     assert states(small) == ["FINISHED", "FINISHED", "KILLED"]
     (killed,) = [run for run in cells(small) if run.info.status == "KILLED"]
     assert killed.data.tags[tags.REASON] == "interrupted: KeyboardInterrupt"
-    result = benchmark(config, small)
-    assert (result.done_before, len(result.done)) == (2, 2)
+    result = run_benchmark(config, small)
+    assert (result.skipped, len(result.completed)) == (2, 2)
 
 
 def test_models_of_another_modality_are_not_trained(
-    small: Bench, config: BenchmarkConfig, client: MlflowClient
+    small: Services, config: BenchmarkConfig, client: MlflowClient
 ) -> None:
     for member in small.registry.members():
         client.set_model_version_tag(member.name, member.version, tags.MODALITY, "image")
 
-    with pytest.raises(SettingError, match="models of the datasets' modality in the registry"):
-        benchmark(config, small)
+    with pytest.raises(ConfigError, match="models of the datasets' modality in the registry"):
+        run_benchmark(config, small)
 
     assert cells(small) == []
 
 
 def test_a_diverged_cell_fails_with_the_reason_and_is_no_history(
-    small: Bench, config: BenchmarkConfig
+    small: Services, config: BenchmarkConfig
 ) -> None:
     """Whoever trains: a validation score that is no number ends the cell, not the job."""
 
@@ -399,15 +406,15 @@ def test_a_diverged_cell_fails_with_the_reason_and_is_no_history(
             value = math.nan if broken and stage == 2 else 0.5
             yield StageResult(stage, {"accuracy": value}, 0.1, test={"accuracy": 0.5})
 
-    bench = replace(small, train=train)
+    services = replace(small, train=train)
 
-    result = benchmark(replace(config, recipe={"epochs": 3}), bench)
+    result = run_benchmark(replace(config, recipe={"epochs": 3}), services)
 
     why = "diverged: validation accuracy is nan after stage 2"
     assert list(result.failed.values()) == [why, why]
-    assert states(bench) == ["FAILED", "FAILED", "FINISHED", "FINISHED"]
-    reasons = [run.data.tags.get(tags.REASON) for run in cells(bench)]
+    assert states(services) == ["FAILED", "FAILED", "FINISHED", "FINISHED"]
+    reasons = [run.data.tags.get(tags.REASON) for run in cells(services)]
     assert sorted(filter(None, reasons)) == [why, why]
-    assert {r.model for r in bench.history.records("accuracy")} == {
-        run.data.tags[tags.MODEL] for run in cells(bench) if run.info.status == "FINISHED"
+    assert {r.model for r in services.history.records("accuracy")} == {
+        run.data.tags[tags.MODEL] for run in cells(services) if run.info.status == "FINISHED"
     }

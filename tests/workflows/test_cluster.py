@@ -13,27 +13,31 @@ from zlib import crc32
 import numpy as np
 import pandas as pd
 import pytest
-from prepared import bench_of, image_zoo, registry_of, runs_of, text_zoo
+from prepared import find_runs, image_zoo, registry_for, services_for, text_zoo
 from tiny import WORDS
 
-from mlflow_recall.adapters import tags
-from mlflow_recall.adapters.manifests import ZooEntry
-from mlflow_recall.adapters.portable import Portable
-from mlflow_recall.adapters.registry import MlflowRegistry
-from mlflow_recall.adapters.tables import FolderHistory
+from mlflow_recall.adapters.export.transfer import HistoryTransfer
+from mlflow_recall.adapters.manifests.yaml_files import ZooEntry
+from mlflow_recall.adapters.tables.folder_history import FolderHistory
 from mlflow_recall.adapters.terminal import Terminal
-from mlflow_recall.adapters.tracking import TrackingHistory
+from mlflow_recall.adapters.tracking import tags
+from mlflow_recall.adapters.tracking.client import TrackingHistory
+from mlflow_recall.adapters.tracking.registry import MlflowRegistry
 from mlflow_recall.cli import main
-from mlflow_recall.cli.show import show_clusters
+from mlflow_recall.cli.output import show_clusters
 from mlflow_recall.config import ClusterConfig, RecommendConfig
-from mlflow_recall.core.compare import Compared
-from mlflow_recall.core.records import Member, Record
-from mlflow_recall.errors import HistoryError, SettingError
+from mlflow_recall.core.clusters.comparison import ClusteringComparison
+from mlflow_recall.core.history.records import Member, Record
+from mlflow_recall.errors import ConfigError, HistoryError
 from mlflow_recall.ports import History, Probe, ProbeTask
-from mlflow_recall.workflows.bench import Bench
-from mlflow_recall.workflows.cluster import cluster_history, cluster_zoo, compare_history
-from mlflow_recall.workflows.encoder import encoder_in, encoder_of
+from mlflow_recall.workflows.cluster import (
+    cluster_history,
+    cluster_zoo,
+    compare_history_clusterings,
+)
 from mlflow_recall.workflows.recommend import recommend_zoo
+from mlflow_recall.workflows.services import Services
+from mlflow_recall.workflows.text_encoder import load_encoder, load_encoder_folder
 
 #: two that agree, two that agree otherwise, and one alone
 SCORES = {
@@ -62,19 +66,21 @@ def tables(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def copied(store: str, tmp_path_factory: pytest.TempPathFactory) -> Bench:
+def copied(store: str, tmp_path_factory: pytest.TempPathFactory) -> Services:
     """The text zoo with its history once more, in a namespace of this module's own."""
     zoo, folder = text_zoo(store), tmp_path_factory.mktemp("export")
-    theirs, voice = bench_of(store, zoo.namespace)
-    Portable(zoo.client, zoo.namespace, registry_of(theirs)).export(folder, voice)
-    bench, voice = bench_of(store, "copied")
-    Portable(zoo.client, bench.namespace, registry_of(bench)).take_in(folder, voice)
-    return bench
+    theirs, reporter = services_for(store, zoo.namespace)
+    HistoryTransfer(zoo.client, zoo.namespace, registry_for(theirs)).export(folder, reporter)
+    services, reporter = services_for(store, "copied")
+    HistoryTransfer(zoo.client, services.namespace, registry_for(services)).import_history(
+        folder, reporter
+    )
+    return services
 
 
-def members_of(bench: Bench) -> list[Member]:
+def members_of(services: Services) -> list[Member]:
     """Those that have a history; winners of other tests may stand beside them."""
-    return [member for member in bench.registry.members() if "tiny" in member.name]
+    return [member for member in services.registry.members() if "tiny" in member.name]
 
 
 def printed(argv: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
@@ -158,18 +164,18 @@ def test_a_folder_is_read_and_left_as_it_was(tables: Path) -> None:
 
 
 def test_an_unknown_dataset_to_drop_is_answered_with_the_known(tables: Path) -> None:
-    config = ClusterConfig(metric="acc", drop=("set-9",))
+    config = ClusterConfig(metric="acc", drop_datasets=("set-9",))
 
     with pytest.raises(HistoryError, match="expected one of set-0, set-1, set-2, got 'set-9'"):
         cluster_history(config, FolderHistory(tables))
 
 
 def test_cut_and_number_exclude_each_other() -> None:
-    with pytest.raises(SettingError, match="cut and clusters: expected one of them, got both"):
+    with pytest.raises(ConfigError, match="cut and clusters: expected one of them, got both"):
         ClusterConfig(cut=0.1, clusters=3)
 
 
-def test_the_zoo_carries_its_clusters(copied: Bench) -> None:
+def test_the_zoo_carries_its_clusters(copied: Services) -> None:
     (found,) = cluster_zoo(ClusterConfig(clusters=2), copied)
 
     members = members_of(copied)
@@ -177,28 +183,28 @@ def test_the_zoo_carries_its_clusters(copied: Bench) -> None:
     # winners of other tests have no history: they are tagged too, provisionally
     assert found.tagged == sum(m.modality == "text" for m in copied.registry.members())
     for member in members:
-        cluster = found.clustering.of(member.name)
+        cluster = found.clustering.cluster_of(member.name)
         assert cluster is not None
         assert member.cluster == cluster.id
-        assert member.representative == (member.name == cluster.representative)
+        assert member.is_representative == (member.name == cluster.representative)
         assert member.tags[tags.CLUSTERED_BY] == found.run_id
         assert member.tags[tags.CLUSTER_METRIC] == "accuracy"
     assert {member.cluster for member in members} == {"text-1", "text-2"}
 
 
-def test_clustering_again_overwrites_the_tags(copied: Bench) -> None:
+def test_clustering_again_overwrites_the_tags(copied: Services) -> None:
     cluster_zoo(ClusterConfig(clusters=2), copied)
 
     cluster_zoo(ClusterConfig(clusters=1), copied)
 
     assert {member.cluster for member in members_of(copied)} == {"text-1"}
-    assert sum(member.representative for member in members_of(copied)) == 1
+    assert sum(member.is_representative for member in members_of(copied)) == 1
 
 
-def test_a_clustering_is_a_run_that_shows_why(copied: Bench) -> None:
+def test_a_clustering_is_a_run_that_shows_why(copied: Services) -> None:
     (found,) = cluster_zoo(ClusterConfig(clusters=2), copied)
 
-    run = runs_of(copied.client.tracking_uri, copied.namespace, "cluster")[-1]
+    run = find_runs(copied.client.tracking_uri, copied.namespace, "cluster")[-1]
     assert (run.info.run_id, run.info.status) == (found.run_id, "FINISHED")
     paths = {artifact.path for artifact in copied.client.list_artifacts(run.info.run_id)}
     assert paths == {"clusters.json", "matrix.json", "matrix.png", "dendrogram.png"}
@@ -209,7 +215,7 @@ def test_a_clustering_is_a_run_that_shows_why(copied: Bench) -> None:
     assert "5 models in 2 clusters by accuracy" in run.data.tags["mlflow.note.content"]
 
 
-def test_an_adopted_run_is_the_run(copied: Bench) -> None:
+def test_an_adopted_run_is_the_run(copied: Services) -> None:
     """`mlflow run` opens a run before the command starts: it must be the one that is filled."""
     experiment = copied.client.create_experiment(f"{copied.namespace}/elsewhere")
     mine = copied.client.create_run(experiment).info.run_id
@@ -221,12 +227,12 @@ def test_an_adopted_run_is_the_run(copied: Bench) -> None:
 
 
 def test_an_empty_zoo_has_nothing_to_cluster(store: str, namespace: str) -> None:
-    bench, _ = bench_of(store, namespace)
+    services, _ = services_for(store, namespace)
 
     with pytest.raises(HistoryError, match="expected benchmark runs with the metric 'accuracy'"):
-        cluster_zoo(ClusterConfig(), bench)
+        cluster_zoo(ClusterConfig(), services)
 
-    assert runs_of(store, namespace, "cluster") == []
+    assert find_runs(store, namespace, "cluster") == []
 
 
 class Both:
@@ -246,7 +252,7 @@ class Both:
 
 
 @pytest.fixture(scope="module")
-def both(store: str, copied: Bench) -> Both:
+def both(store: str, copied: Services) -> Both:
     """Five text models on set-0 to set-2, four of images on pictures-0 and pictures-1."""
     zoo = image_zoo(store)
     return Both(copied.history, TrackingHistory(zoo.client, zoo.namespace))
@@ -274,7 +280,7 @@ def test_text_and_image_are_clustered_apart(both: Both) -> None:
 def test_a_dataset_that_only_the_other_modality_has_may_be_dropped(
     both: Both, dropped: str, left: dict[str, tuple[str, ...]]
 ) -> None:
-    found = cluster_history(ClusterConfig(drop=(dropped,)), both)
+    found = cluster_history(ClusterConfig(drop_datasets=(dropped,)), both)
 
     assert {each.modality: each.matrix.datasets for each in found} == left
 
@@ -298,7 +304,9 @@ class Older:
 
     def records(self, metric: str) -> list[Record]:
         found = self._history.records(metric)
-        older = [replace(r, version="0", test=0.0) for r in found if r.model in self._older]
+        older = [
+            replace(r, model_version="0", final_score=0.0) for r in found if r.model in self._older
+        ]
         return [*found, *older]
 
     def metrics(self) -> tuple[str, ...]:
@@ -309,7 +317,7 @@ class Older:
 
 
 def test_records_of_an_older_version_are_left_out_and_named(
-    copied: Bench, capsys: pytest.CaptureFixture[str]
+    copied: Services, capsys: pytest.CaptureFixture[str]
 ) -> None:
     members = copied.registry.members()
     recorded = [record.model for record in copied.history.records("accuracy")]
@@ -363,7 +371,7 @@ def test_a_model_that_nobody_described_is_known_by_its_name(tmp_path: Path) -> N
     }
 
 
-def test_the_zoo_is_clustered_by_what_its_registry_says(copied: Bench) -> None:
+def test_the_zoo_is_clustered_by_what_its_registry_says(copied: Services) -> None:
     """Two are described alike, and the other three otherwise."""
     names = [member.name for member in members_of(copied)]
     for i, name in enumerate(names):
@@ -381,7 +389,7 @@ def test_the_zoo_is_clustered_by_what_its_registry_says(copied: Bench) -> None:
 
 
 @pytest.fixture
-def cards(copied: Bench) -> dict[str, str]:
+def cards(copied: Services) -> dict[str, str]:
     """Three cards of one set of words, two of another, in as many orders: no two are equal."""
     names = [member.name for member in members_of(copied)]
     words = [" ".join(WORDS[i % 2 :: 4][shift:] + WORDS[i % 2 :: 4][:shift])
@@ -390,25 +398,25 @@ def cards(copied: Bench) -> dict[str, str]:
 
 
 def test_cards_are_compared_by_a_model_of_the_zoo(
-    store: str, copied: Bench, cards: dict[str, str]
+    store: str, copied: Services, cards: dict[str, str]
 ) -> None:
     """By any of the names that it goes by, or from a folder; one model says the same each time."""
-    bench, _ = bench_of(store, text_zoo(store).namespace)
+    services, _ = services_for(store, text_zoo(store).namespace)
     folder = str(text_zoo(store).folder / "bert-1")
     config = ClusterConfig(clusters=2, similarity="card", encoder="tiny-1")
 
     found = [
         cluster_history(config, copied.history, cards, encode)[0].clustering
         for encode in (
-            encoder_of("tiny-1", bench), encoder_of("text--tiny-1", bench),
-            encoder_of(folder, bench), encoder_in(folder),
+            load_encoder("tiny-1", services), load_encoder("text--tiny-1", services),
+            load_encoder(folder, services), load_encoder_folder(folder),
         )
     ]  # fmt: skip
     plain = cluster_history(config, copied.history, cards)[0].clustering
 
     for clustering in found:
         np.testing.assert_allclose(clustering.distance, found[0].distance, atol=1e-9)
-    vectors = encoder_in(folder)(list(cards.values()))
+    vectors = load_encoder_folder(folder)(list(cards.values()))
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     order = [list(cards).index(name) for name in found[0].models]
     np.testing.assert_allclose(
@@ -418,14 +426,16 @@ def test_cards_are_compared_by_a_model_of_the_zoo(
 
 
 def test_clusterings_by_an_encoder_are_compared(
-    store: str, copied: Bench, cards: dict[str, str]
+    store: str, copied: Services, cards: dict[str, str]
 ) -> None:
-    encode = encoder_in(str(text_zoo(store).folder / "bert-1"))
+    encode = load_encoder_folder(str(text_zoo(store).folder / "bert-1"))
 
-    plain = compare_history(ClusterConfig(clusters=2), copied.history, cards)["text"]
-    encoded = compare_history(ClusterConfig(clusters=2), copied.history, cards, encode)["text"]
+    plain = compare_history_clusterings(ClusterConfig(clusters=2), copied.history, cards)["text"]
+    encoded = compare_history_clusterings(ClusterConfig(clusters=2), copied.history, cards, encode)[
+        "text"
+    ]
 
-    def own(rows: Sequence[Compared], similarity: str) -> list[float]:
+    def own(rows: Sequence[ClusteringComparison], similarity: str) -> list[float]:
         return [row.own_silhouette for row in rows if row.similarity == similarity]
 
     assert own(plain, "performance") == own(encoded, "performance")
@@ -433,47 +443,49 @@ def test_clusterings_by_an_encoder_are_compared(
 
 
 def test_an_encoder_that_is_none_is_answered_with_those_there_are(store: str) -> None:
-    bench, _ = bench_of(store, text_zoo(store).namespace)
+    services, _ = services_for(store, text_zoo(store).namespace)
 
-    with pytest.raises(SettingError, match=r"encoder: expected a folder or one of .*text--tiny-0"):
-        encoder_of("gpt-9", bench)
-    with pytest.raises(SettingError, match=r"expected a folder with config.json, .* got 'tiny-1'"):
-        encoder_in("tiny-1")
+    with pytest.raises(ConfigError, match=r"encoder: expected a folder or one of .*text--tiny-0"):
+        load_encoder("gpt-9", services)
+    with pytest.raises(ConfigError, match=r"expected a folder with config.json, .* got 'tiny-1'"):
+        load_encoder_folder("tiny-1")
 
 
 def test_an_unknown_similarity_is_answered_with_the_known() -> None:
-    with pytest.raises(SettingError, match=r"unknown similarity 'smell': .* card, performance"):
+    with pytest.raises(ConfigError, match=r"unknown similarity 'smell': .* card, performance"):
         ClusterConfig(similarity="smell")
 
 
 def test_clusterings_are_compared_by_modality(both: Both) -> None:
     """Of five models 2 to 4 clusters are counted, of four 2 and 3; and each may be automatic."""
-    compared = compare_history(ClusterConfig(), both)
+    compared = compare_history_clusterings(ClusterConfig(), both)
 
     assert set(compared) == {"image", "text"}
     for modality, counts in (("text", [2, 3, 4]), ("image", [2, 3])):
         rows = compared[modality]
         for similarity in ("performance", "card"):
             for method in ("hierarchical", "kmeans"):
-                asked = [r.asked for r in rows if (r.similarity, r.method) == (similarity, method)]
+                asked = [
+                    r.requested for r in rows if (r.similarity, r.method) == (similarity, method)
+                ]
                 assert asked == [None, *counts]
 
 
 def test_a_comparison_counts_and_cuts_what_is_asked_for(both: Both) -> None:
-    counted = compare_history(ClusterConfig(clusters=2, modality="text"), both)
-    cut = compare_history(ClusterConfig(cut=0.1, modality="text"), both)
+    counted = compare_history_clusterings(ClusterConfig(clusters=2, modality="text"), both)
+    cut = compare_history_clusterings(ClusterConfig(cut=0.1, modality="text"), both)
 
     assert list(counted) == ["text"]
-    assert {row.asked for row in counted["text"]} == {None, 2}
-    assert [row.asked for row in cut["text"] if row.choice == "cut"] == [0.1]
+    assert {row.requested for row in counted["text"]} == {None, 2}
+    assert [row.requested for row in cut["text"] if row.choice == "cut"] == [0.1]
 
 
 def test_a_comparison_tags_nothing_and_logs_no_run(
-    copied: Bench, capsys: pytest.CaptureFixture[str]
+    copied: Services, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def state() -> object:
         uri = copied.client.tracking_uri
-        runs = [run.info.run_id for run in runs_of(uri, copied.namespace, "cluster")]
+        runs = [run.info.run_id for run in find_runs(uri, copied.namespace, "cluster")]
         return runs, {member.name: member.tags for member in copied.registry.members()}
 
     before = state()
@@ -492,7 +504,7 @@ class Anywhere(MlflowRegistry):
     """The registry of an imported zoo, on a machine that has the weights."""
 
     def members(self, on_left_out: Callable[[str], None] | None = None) -> list[Member]:
-        return [replace(member, available=True) for member in super().members(on_left_out)]
+        return [replace(member, is_available=True) for member in super().members(on_left_out)]
 
     def weights(self, member: Member) -> str:
         return "somewhere"
@@ -513,50 +525,50 @@ class Looking:
         yield Probe(labels, rows, None, 0.5)
 
 
-def joined_by_one(store: str, namespace: str, folder: Path) -> tuple[Bench, str]:
+def joined_by_one(store: str, namespace: str, folder: Path) -> tuple[Services, str]:
     """The text zoo with its history in a namespace of its own, and a model registered since."""
     zoo = text_zoo(store)
-    theirs, voice = bench_of(store, zoo.namespace)
-    Portable(zoo.client, zoo.namespace, registry_of(theirs)).export(folder, voice)
+    theirs, reporter = services_for(store, zoo.namespace)
+    HistoryTransfer(zoo.client, zoo.namespace, registry_for(theirs)).export(folder, reporter)
     models = folder / "models.jsonl"  # without the winners of other tests
     told = [line for line in models.read_text().splitlines() if "tiny" in json.loads(line)["title"]]
     models.write_text("".join(f"{line}\n" for line in told))
-    bench, voice = bench_of(store, namespace)
-    Portable(zoo.client, namespace, registry_of(bench)).take_in(folder, voice)
+    services, reporter = services_for(store, namespace)
+    HistoryTransfer(zoo.client, namespace, registry_for(services)).import_history(folder, reporter)
     entry = ZooEntry("hf:/org/new", "text", "tiny-new", arch="transformers/bert", family="tiny")
-    name = registry_of(bench).register(entry).name
-    return replace(bench, registry=Anywhere(bench.client, namespace)), name
+    name = registry_for(services).register(entry).name
+    return replace(services, registry=Anywhere(services.client, namespace)), name
 
 
-def clarity(bench: Bench, newcomer: str) -> dict[str, float]:
+def clarity(services: Services, new_model: str) -> dict[str, float]:
     """As clear as strong, and the newcomer like the strongest."""
-    matrix = cluster_history(ClusterConfig(), bench.history)[0].matrix
-    places = np.argsort(np.argsort(matrix.strength))
+    matrix = cluster_history(ClusterConfig(), services.history)[0].matrix
+    places = np.argsort(np.argsort(matrix.mean_z_score))
     told = {name: 0.5 + float(p) for name, p in zip(matrix.models, places, strict=True)}
-    return {newcomer: max(told.values()), **told}
+    return {new_model: max(told.values()), **told}
 
 
 def test_a_newcomer_is_scored_beside_measured_models_and_a_second_time_nothing_is_computed(
     store: str, namespace: str, tmp_path: Path
 ) -> None:
     """Its scores are those of the strongest, whatever its features say."""
-    bench, name = joined_by_one(store, namespace, tmp_path)
-    clear = clarity(bench, name)
+    services, name = joined_by_one(store, namespace, tmp_path)
+    clear = clarity(services, name)
     looking = Looking(clear)
 
-    cluster_zoo(ClusterConfig(clusters=2, probe_new=2), replace(bench, probe=looking))
+    cluster_zoo(ClusterConfig(clusters=2, probe_new=2), replace(services, probe=looking))
     first, looking.tasks = looking.tasks, []
-    cluster_zoo(ClusterConfig(clusters=2, probe_new=2), replace(bench, probe=looking))
+    cluster_zoo(ClusterConfig(clusters=2, probe_new=2), replace(services, probe=looking))
 
     assert looking.tasks == []
     assert sorted({model for model, _ in first}) == sorted({*clear})
     assert {dataset for _, dataset in first} == {"set-0", "set-1"}
     assert len(first) == 2 * len(clear)
-    told = bench.client.get_registered_model(name).tags
-    assert told[tags.PROVISIONAL] == "true"
-    assert told[tags.PROVISIONAL_FROM] == "features and scores on 2 datasets"
-    assert float(told[tags.EXPECTED]) > 0.5
-    lines = getattr(bench.voice, "lines", [])
+    told = services.client.get_registered_model(name).tags
+    assert told[tags.ESTIMATED] == "true"
+    assert told[tags.ESTIMATED_FROM] == "features and scores on 2 datasets"
+    assert float(told[tags.ESTIMATED_Z_SCORE]) > 0.5
+    lines = getattr(services.reporter, "lines", [])
     assert lines[-1].endswith("by features and scores on 2 datasets")
 
 
@@ -564,49 +576,53 @@ def test_what_scores_said_of_a_newcomer_holds_for_later_commands(
     store: str, namespace: str, tmp_path: Path
 ) -> None:
     """Clustering without a look, and a recommendation, go by the tags."""
-    bench, name = joined_by_one(store, namespace, tmp_path)
-    looking = Looking(clarity(bench, name))
-    cluster_zoo(ClusterConfig(clusters=2, probe_new=2), replace(bench, probe=looking))
-    told = bench.client.get_registered_model(name).tags
+    services, name = joined_by_one(store, namespace, tmp_path)
+    looking = Looking(clarity(services, name))
+    cluster_zoo(ClusterConfig(clusters=2, probe_new=2), replace(services, probe=looking))
+    told = services.client.get_registered_model(name).tags
 
-    cluster_zoo(ClusterConfig(clusters=2), bench)
-    found = recommend_zoo(RecommendConfig(), bench)
+    cluster_zoo(ClusterConfig(clusters=2), services)
+    found = recommend_zoo(RecommendConfig(), services)
 
-    after = bench.client.get_registered_model(name).tags
-    assert {tag: after[tag] for tag in (tags.LIKE, tags.EXPECTED, tags.CLUSTER)} == {
-        tag: told[tag] for tag in (tags.LIKE, tags.EXPECTED, tags.CLUSTER)
+    after = services.client.get_registered_model(name).tags
+    assert {
+        tag: after[tag] for tag in (tags.NEAREST_MODEL, tags.ESTIMATED_Z_SCORE, tags.CLUSTER)
+    } == {tag: told[tag] for tag in (tags.NEAREST_MODEL, tags.ESTIMATED_Z_SCORE, tags.CLUSTER)}
+    assert found.evidence.estimated_z_scores == {
+        name: pytest.approx(float(told[tags.ESTIMATED_Z_SCORE]))
     }
-    assert found.evidence.provisional == {name: pytest.approx(float(told[tags.EXPECTED]))}
 
 
 def test_where_no_dataset_can_be_had_features_alone_speak(
     store: str, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Imported runs do not say where a dataset was, and another machine has no copy."""
-    bench, name = joined_by_one(store, namespace, tmp_path / "export")
+    services, name = joined_by_one(store, namespace, tmp_path / "export")
     monkeypatch.setenv("MLFLOW_RECALL_CACHE", str(tmp_path / "other"))
     looking = Looking({})
 
-    cluster_zoo(ClusterConfig(clusters=2, probe_new=2), replace(bench, probe=looking))
+    cluster_zoo(ClusterConfig(clusters=2, probe_new=2), replace(services, probe=looking))
 
     assert looking.tasks == []
-    told = bench.client.get_registered_model(name).tags
-    assert told[tags.PROVISIONAL_FROM] == "features"
-    (line,) = [line for line in getattr(bench.voice, "lines", []) if "can be had again" in line]
+    told = services.client.get_registered_model(name).tags
+    assert told[tags.ESTIMATED_FROM] == "features"
+    (line,) = [
+        line for line in getattr(services.reporter, "lines", []) if "can be had again" in line
+    ]
     assert line.startswith("note: 0 of 3 recorded datasets can be had again")
     assert "features alone speak: set-0: no prepared copy on this machine" in line
 
 
 def test_a_model_without_a_history_gets_a_provisional_cluster(store: str, tmp_path: Path) -> None:
-    bench, name = joined_by_one(store, "newcomers", tmp_path)
+    services, name = joined_by_one(store, "newcomers", tmp_path)
 
-    cluster_zoo(ClusterConfig(clusters=2), bench)
+    cluster_zoo(ClusterConfig(clusters=2), services)
 
-    told = {member.name: member for member in members_of(bench)}
-    assert told[name].tags[tags.PROVISIONAL] == "true"
+    told = {member.name: member for member in members_of(services)}
+    assert told[name].tags[tags.ESTIMATED] == "true"
     assert told[name].cluster in {m.cluster for m in told.values() if m.name != name}
-    assert not told[name].representative
-    assert {m.tags[tags.PROVISIONAL] for m in told.values() if m.name != name} == {"false"}
-    (line,) = [line for line in getattr(bench.voice, "lines", []) if name in line]
+    assert not told[name].is_representative
+    assert {m.tags[tags.ESTIMATED] for m in told.values() if m.name != name} == {"false"}
+    (line,) = [line for line in getattr(services.reporter, "lines", []) if name in line]
     assert "has no history yet: provisionally in the cluster of" in line
     assert line.endswith("by features")

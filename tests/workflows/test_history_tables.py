@@ -13,16 +13,16 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 
-from mlflow_recall.adapters import tags
-from mlflow_recall.adapters.ledger import Ledger
-from mlflow_recall.adapters.manifests import ZooEntry
-from mlflow_recall.adapters.registry import MlflowRegistry
-from mlflow_recall.adapters.tables import FolderHistory
-from mlflow_recall.adapters.tracking import TrackingHistory
+from mlflow_recall.adapters.manifests.yaml_files import ZooEntry
+from mlflow_recall.adapters.tables.folder_history import FolderHistory
+from mlflow_recall.adapters.tracking import tags
+from mlflow_recall.adapters.tracking.client import TrackingHistory
+from mlflow_recall.adapters.tracking.registry import MlflowRegistry
+from mlflow_recall.adapters.tracking.runs import RunWriter
 from mlflow_recall.cli import main
-from mlflow_recall.core.matrix import PerformanceMatrix
-from mlflow_recall.core.recipes import Recipe
-from mlflow_recall.core.records import Dataset, Record
+from mlflow_recall.core.history.matrix import PerformanceMatrix
+from mlflow_recall.core.history.recipes import Recipe
+from mlflow_recall.core.history.records import Dataset, Record
 from mlflow_recall.ports import StageResult
 
 
@@ -83,12 +83,12 @@ def plain(records: list[Record], namespace: str = "") -> list[Record]:
     return sorted(
         (
             Record(
-                r.model.removeprefix(prefix), r.dataset, r.validation, r.test, r.tested,
-                len(r.validation), modality=r.modality,
+                r.model.removeprefix(prefix), r.dataset, r.validation_scores, r.final_score, r.test_scores,
+                len(r.validation_scores), modality=r.modality,
             )
             for r in records
         ),
-        key=lambda r: (r.model, r.dataset, r.test),
+        key=lambda r: (r.model, r.dataset, r.final_score),
     )  # fmt: skip
 
 
@@ -101,9 +101,9 @@ def zoo(client: MlflowClient, namespace: str) -> str:
     registry = MlflowRegistry(client, namespace)
     for name, modality in (("a", "text"), ("b", "text"), ("p", "image")):
         registry.register(
-            ZooEntry(f"hf:/{name}", modality, family="bert", licence="MIT", parameters=7)
+            ZooEntry(f"hf:/{name}", modality, family="bert", license="MIT", parameters=7)
         )
-    ledger = Ledger(client, f"{namespace}/benchmark")
+    writer = RunWriter(client, f"{namespace}/benchmark")
     for model, name, modality, seed, score in (
         ("a", "x", "text", 0, 1 / 3),
         ("a", "x", "text", 1, 2 / 3),
@@ -120,8 +120,8 @@ def zoo(client: MlflowClient, namespace: str) -> str:
             tags.EPOCHS: "2",
             tags.RECIPE: Recipe(epochs=2, seed=seed).to_json(),
         }
-        run = ledger.open(f"{model} on {name}", "benchmark", told)
-        run.reads(
+        run = writer.open_run(f"{model} on {name}", "benchmark", told)
+        run.log_dataset_input(
             Dataset(name, f"{name}1", modality, ("no", "yes"), {"train": 9}, "d.csv", "/nowhere"),
             "benchmark",
         )
@@ -129,10 +129,10 @@ def zoo(client: MlflowClient, namespace: str) -> str:
             scores = {"accuracy": score / (3 - stage), "log_loss": 1 / stage}
             # a test of every stage for text, of the last for pictures
             test = scores if modality == "text" or stage == 2 else {}
-            run.stage(StageResult(stage, scores, 0.5, test=test))
+            run.log_stage(StageResult(stage, scores, 0.5, test=test))
         run.finish()
-    ledger.open("torn", "benchmark", {tags.MODEL: f"{namespace}--b"}).finish("FAILED", "why")
-    ledger.close()
+    writer.open_run("torn", "benchmark", {tags.MODEL: f"{namespace}--b"}).finish("FAILED", "why")
+    writer.close()
     return namespace
 
 
@@ -160,7 +160,7 @@ def test_exported_tables_tell_of_models_and_datasets(cli: Cli, zoo: str, tmp_pat
     here = FolderHistory(tmp_path)
     models, datasets = here.model_features(), here.dataset_features()
     assert models["parameters"] == {"a": 7.0, "b": 7.0, "p": 7.0}
-    assert models["licence"] == dict.fromkeys("abp", "MIT")
+    assert models["license"] == dict.fromkeys("abp", "MIT")
     assert models["modality"] == {"a": "text", "b": "text", "p": "image"}
     assert datasets["classes"] == {"x": 2.0, "y": 2.0, "z": 2.0}
     assert datasets["samples"] == {"x": 9.0, "y": 9.0, "z": 9.0}
@@ -189,20 +189,20 @@ def test_recipes_that_tables_cannot_tell_apart_are_left_out(
     cli: Cli, client: MlflowClient, zoo: str, tmp_path: Path
 ) -> None:
     """They would be read as repeats, and their difference as noise."""
-    ledger = Ledger(client, f"{zoo}/benchmark")
+    writer = RunWriter(client, f"{zoo}/benchmark")
     told = {
         tags.MODEL: f"{zoo}--a", tags.DATASET: "x", tags.MODALITY: "text", tags.DIGEST: "x1",
         tags.RECIPE: Recipe(learning_rate=1.0).to_json(),
     }  # fmt: skip
-    run = ledger.open("a on x", "benchmark", told)
-    run.stage(StageResult(1, {"accuracy": 0.9}, 1.0, test={"accuracy": 0.9}))
+    run = writer.open_run("a on x", "benchmark", told)
+    run.log_stage(StageResult(1, {"accuracy": 0.9}, 1.0, test={"accuracy": 0.9}))
     run.finish()
-    ledger.close()
+    writer.close()
 
     answer = cli("history", "export", "--to", tmp_path, "--format", "tables", "--namespace", zoo)
 
     assert "note: text accuracy: 1 records of rarer recipes are not used" in answer.err
-    assert 0.9 not in {r.test for r in FolderHistory(tmp_path).records("accuracy")}
+    assert 0.9 not in {r.final_score for r in FolderHistory(tmp_path).records("accuracy")}
 
 
 # --- import --------------------------------------------------------------------------------------
@@ -222,7 +222,7 @@ def test_imported_tables_are_the_history_of_the_tables(
     for metric in ("accuracy", "log_loss"):
         arrived = TrackingHistory(client, there).records(metric)
         assert plain(arrived, there) == plain(FolderHistory(tmp_path / "1").records(metric))
-        assert all(record.complete for record in arrived)
+        assert all(record.is_complete for record in arrived)
     for name in ("matrix", "curves", "datasets", "models"):
         one, two = (sorted((tmp_path / i / f"{name}.csv").read_text().splitlines()) for i in "12")
         assert one == two, name
@@ -240,11 +240,13 @@ def test_metrics_of_the_user_s_own_keep_their_direction(
     history = TrackingHistory(client, namespace)
     assert history.metrics() == ("auc", "rmse")
     for metric in ("auc", "rmse"):
-        matrix = PerformanceMatrix.of(history.records(metric))
-        expected = PerformanceMatrix.of(FolderHistory(tables, minimize=["rmse"]).records(metric))
+        matrix = PerformanceMatrix.from_records(history.records(metric))
+        expected = PerformanceMatrix.from_records(
+            FolderHistory(tables, minimize=["rmse"]).records(metric)
+        )
         assert (
             matrix.values.tobytes()
-            == expected.take(
+            == expected.select_models(
                 m.removeprefix(f"{namespace}--").replace("org--", "org/") for m in matrix.models
             ).values.tobytes()
         )
@@ -373,11 +375,11 @@ def test_models_become_members_that_only_teach(
     )  # fmt: skip
 
     members = {m.name.removeprefix(f"{namespace}--"): m for m in registry.members()}
-    assert [name for name, m in members.items() if m.available] == ["fox"]
+    assert [name for name, m in members.items() if m.is_available] == ["fox"]
     assert members["fox"].family == "real"
     wolf = members["org--wolf"]
     assert (wolf.modality, wolf.family, wolf.parameters) == ("text", "bert", 110_000_000)
-    assert wolf.tags["recall.licence"] == "MIT"
+    assert wolf.tags["recall.license"] == "MIT"
     assert wolf.tags["recall.upstream"] == "wolves"
 
 
@@ -427,9 +429,9 @@ def test_long_curves_arrive_whole(
 
     assert answer.code == 0, answer.err
     for record in TrackingHistory(client, namespace).records("acc"):
-        assert len(record.validation) == 700
-        assert record.validation[-1] == 0.1 + 1 / 9
-        assert record.test == 0.1
+        assert len(record.validation_scores) == 700
+        assert record.validation_scores[-1] == 0.1 + 1 / 9
+        assert record.final_score == 0.1
 
 
 def test_percentages_become_shares_where_they_are_asked_to(
@@ -447,7 +449,10 @@ def test_percentages_become_shares_where_they_are_asked_to(
     assert refused.code == 1
     assert "top1 as accuracy: expected values in [0, 1], got 50 for a on d" in refused.err
     assert taken.code == 0, taken.err
-    assert {r.test for r in TrackingHistory(client, namespace).records("accuracy")} == {0.5, 0.75}
+    assert {r.final_score for r in TrackingHistory(client, namespace).records("accuracy")} == {
+        0.5,
+        0.75,
+    }
 
 
 @pytest.mark.parametrize(

@@ -10,23 +10,23 @@ from typing import Any
 import pandas as pd
 import pytest
 from mlflow import MlflowClient
-from prepared import Zoo, bench_of, registry_of, text_zoo
+from prepared import Zoo, registry_for, services_for, text_zoo
 
-from mlflow_recall.adapters import tags
-from mlflow_recall.adapters.export_history import ExportHistory
-from mlflow_recall.adapters.ledger import Ledger
-from mlflow_recall.adapters.manifests import ZooEntry
-from mlflow_recall.adapters.portable import Portable
-from mlflow_recall.adapters.tables import FolderHistory
+from mlflow_recall.adapters.export.export_history import ExportHistory
+from mlflow_recall.adapters.export.transfer import HistoryTransfer
+from mlflow_recall.adapters.manifests.yaml_files import ZooEntry
+from mlflow_recall.adapters.tables.folder_history import FolderHistory
+from mlflow_recall.adapters.tracking import tags
+from mlflow_recall.adapters.tracking.runs import RunWriter
 from mlflow_recall.cli import main
 from mlflow_recall.config import PlanConfig, RecommendConfig
-from mlflow_recall.core.constraints import Constraints
-from mlflow_recall.core.recipes import Recipe
-from mlflow_recall.core.records import Dataset
-from mlflow_recall.errors import HistoryError, SettingError, ZooError
+from mlflow_recall.core.history.recipes import Recipe
+from mlflow_recall.core.history.records import Dataset
+from mlflow_recall.core.recommend.constraints import Constraints
+from mlflow_recall.errors import ConfigError, HistoryError, ZooError
 from mlflow_recall.ports import StageResult
-from mlflow_recall.workflows.bench import Bench
-from mlflow_recall.workflows.plan import Planned, plan_tables, plan_zoo
+from mlflow_recall.workflows.plan import SelectionPlan, plan_tables, plan_zoo
+from mlflow_recall.workflows.services import Services
 
 #: model -> accuracy on x, y and z
 SCORES: dict[str, tuple[float, ...]] = {
@@ -40,13 +40,13 @@ SECONDS = {"fox": 8.0, "owl": 4.0, "trout": 2.0, "worm": 1.0}
 RECIPE = Recipe(epochs=2, train_samples=100, eval_samples=60)
 
 
-def zoo(uri: str, namespace: str, *, but: Mapping[str, str] | None = None) -> Bench:
+def zoo(uri: str, namespace: str, *, but: Mapping[str, str] | None = None) -> Services:
     """Registered models with runs of two epochs on three datasets, some cells missing."""
-    bench, _ = bench_of(uri, namespace)
-    ledger = Ledger(bench.client, f"{namespace}/benchmark")
+    services, _ = services_for(uri, namespace)
+    writer = RunWriter(services.client, f"{namespace}/benchmark")
     for model, values in SCORES.items():
         entry = ZooEntry(f"hf:/org/{model}", "text", model)
-        name = registry_of(bench).register(entry).name
+        name = registry_for(services).register(entry).name
         for dataset, value in zip("xyz", values, strict=True):
             if (but or {}).get(model) == dataset:
                 continue
@@ -58,13 +58,13 @@ def zoo(uri: str, namespace: str, *, but: Mapping[str, str] | None = None) -> Be
                 tags.EPOCHS: "2",
                 tags.RECIPE: RECIPE.to_json(),
             }
-            run = ledger.open(f"{model} on {dataset}", "benchmark", told)
+            run = writer.open_run(f"{model} on {dataset}", "benchmark", told)
             for stage, share in ((1, 0.8), (2, 1.0)):
                 reached = {"accuracy": share * value}
-                run.stage(StageResult(stage, reached, SECONDS[model], test=reached))
+                run.log_stage(StageResult(stage, reached, SECONDS[model], test=reached))
             run.finish()
-    ledger.close()
-    return bench
+    writer.close()
+    return services
 
 
 def tables(folder: Path, but: tuple[str, str] = ("", "")) -> Path:
@@ -99,21 +99,21 @@ def asked(metric: str = "accuracy", **settings: Any) -> PlanConfig:
     return PlanConfig(RecommendConfig(metric, constraints=where, **mine), **settings)
 
 
-def epochs(planned: Planned) -> dict[str, float]:
+def epochs(planned: SelectionPlan) -> dict[str, float]:
     """Of every strategy, without the probes."""
-    return {each.name: each.epochs - each.probing.epochs for each in planned.strategies}
+    return {each.name: each.epochs - each.probe_cost.epochs for each in planned.strategies}
 
 
 # --- from a zoo ----------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def planned(store: str, namespace: str) -> Planned:
+def planned(store: str, namespace: str) -> SelectionPlan:
     """Two of four models are wished."""
     return plan_zoo(asked(top_k=2), zoo(store, namespace))
 
 
-def test_strategies_by_hand(planned: Planned) -> None:
+def test_strategies_by_hand(planned: SelectionPlan) -> None:
     """Four models, two stages: 8 epochs for all, 4 + 2 with halving; of two, 2 + 1."""
     assert planned.stages == 2
     assert {name: value for name, value in epochs(planned).items() if "price" not in name} == {
@@ -124,22 +124,22 @@ def test_strategies_by_hand(planned: Planned) -> None:
     }
 
 
-def test_hours_are_the_recorded_seconds(planned: Planned) -> None:
+def test_hours_are_the_recorded_seconds(planned: SelectionPlan) -> None:
     """Fifteen seconds an epoch of everyone, twice, one after the other."""
     brute = planned.strategies[0]
 
     assert brute.hours * 3600 == pytest.approx(2 * sum(SECONDS.values()))
-    assert planned.paces is not None
-    assert sorted(planned.paces.seconds.values()) == pytest.approx(sorted(SECONDS.values()))
+    assert planned.epoch_times is not None
+    assert sorted(planned.epoch_times.seconds.values()) == pytest.approx(sorted(SECONDS.values()))
 
 
-def test_brute_force_finds_the_best_that_validation_knows(planned: Planned) -> None:
+def test_brute_force_finds_the_best_that_validation_knows(planned: SelectionPlan) -> None:
     assert planned.strategies[0].regret == pytest.approx(0.0)
     assert planned.strategies[0].p_holds_best == 1.0
 
 
 def test_a_plan_is_a_run_with_its_tables_and_costs(
-    planned: Planned, client: MlflowClient, namespace: str
+    planned: SelectionPlan, client: MlflowClient, namespace: str
 ) -> None:
     run = client.get_run(planned.run_id)
     experiment = client.get_experiment_by_name(f"{namespace}/plan")
@@ -157,37 +157,37 @@ def test_a_plan_is_a_run_with_its_tables_and_costs(
 def test_the_samples_of_the_target_scale_the_hours(store: str) -> None:
     """Five models, three stages; the target has more samples than the recipe uses."""
     prepared: Zoo = text_zoo(store)
-    bench, _ = bench_of(store, prepared.namespace)
+    services, _ = services_for(store, prepared.namespace)
 
-    typical = plan_zoo(asked(models=(prepared.everyone,)), bench)
-    known = plan_zoo(asked(models=(prepared.everyone,), dataset=prepared.target), bench)
+    typical = plan_zoo(asked(models=(prepared.everyone,)), services)
+    known = plan_zoo(asked(models=(prepared.everyone,), dataset=prepared.target), services)
 
     assert known.dataset == "target"
-    assert known.paces is not None
-    assert typical.paces is not None
-    assert known.paces.scaled
-    assert not typical.paces.scaled
+    assert known.epoch_times is not None
+    assert typical.epoch_times is not None
+    assert known.epoch_times.is_scaled
+    assert not typical.epoch_times.is_scaled
     assert [each.epochs for each in known.strategies[:2]] == [15, 5 + 2 + 1]
     assert any("retraining the winner on all" in note for note in known.notes)
 
 
 def test_probes_cost_what_earlier_recalls_measured(store: str, namespace: str) -> None:
     """Three probes were worth 0.6 epochs once, so one is worth 0.2."""
-    bench = zoo(store, namespace)
-    ledger = Ledger(bench.client, f"{namespace}/recall")
-    with ledger.running("recall", "recall") as run:
-        run.log({"recall/epochs": 0.6, "recall/probes": 3})
-    ledger.close()
+    services = zoo(store, namespace)
+    writer = RunWriter(services.client, f"{namespace}/recall")
+    with writer.managed_run("recall", "recall") as run:
+        run.log_metrics({"recall/epochs": 0.6, "recall/probes": 3})
+    writer.close()
 
-    found = plan_zoo(asked(), bench).strategies[-1].probing
+    found = plan_zoo(asked(), services).strategies[-1].probe_cost
 
-    assert found.each == pytest.approx(0.2)
-    assert found.known_by == "as measured in earlier recalls"
+    assert found.epochs_per_model == pytest.approx(0.2)
+    assert found.basis == "as measured in earlier recalls"
 
 
-def test_before_any_recall_probes_cost_their_forward_passes(planned: Planned) -> None:
+def test_before_any_recall_probes_cost_their_forward_passes(planned: SelectionPlan) -> None:
     """Five hundred of them, over three for each of 100 samples and one for each of 60."""
-    assert planned.strategies[-1].probing.each == pytest.approx(500 / 360)
+    assert planned.strategies[-1].probe_cost.epochs_per_model == pytest.approx(500 / 360)
 
 
 def test_the_missing_cell_is_the_one_to_measure(store: str, namespace: str) -> None:
@@ -201,23 +201,23 @@ def test_the_missing_cell_is_the_one_to_measure(store: str, namespace: str) -> N
 def test_a_registered_model_that_was_never_trained_is_measured_first(
     store: str, namespace: str
 ) -> None:
-    bench = zoo(store, namespace, but={"worm": "z"})
-    name = registry_of(bench).register(ZooEntry("hf:/org/new", "text", "new")).name
+    services = zoo(store, namespace, but={"worm": "z"})
+    name = registry_for(services).register(ZooEntry("hf:/org/new", "text", "new")).name
 
-    found = plan_zoo(asked(next_cells=2), bench)
+    found = plan_zoo(asked(next_cells=2), services)
 
     assert found.cells[0].model == name
-    assert found.paces is not None
-    assert name in found.paces.guessed
+    assert found.epoch_times is not None
+    assert name in found.epoch_times.estimated
 
 
 def test_constraints_that_nobody_fulfils_leave_no_run(
     store: str, namespace: str, client: MlflowClient
 ) -> None:
-    bench = zoo(store, namespace)
+    services = zoo(store, namespace)
 
     with pytest.raises(ZooError, match="models of modality text with weights that fulfil"):
-        plan_zoo(asked(constraints=Constraints(where=("family=none",))), bench)
+        plan_zoo(asked(constraints=Constraints(where=("family=none",))), services)
     assert client.get_experiment_by_name(f"{namespace}/plan") is None
 
 
@@ -228,8 +228,8 @@ def test_tables_without_curves_say_that_costs_are_bounds(tmp_path: Path) -> None
     found = plan_tables(asked("acc", top_k=2), FolderHistory(tables(tmp_path)))
 
     assert found.run_id == ""
-    assert found.paces is None
-    assert not any(each.replayed for each in found.strategies)
+    assert found.epoch_times is None
+    assert not any(each.is_replayed for each in found.strategies)
     assert "no seconds are recorded: epochs only" in found.notes
     assert any(note.startswith("no curves are recorded") for note in found.notes)
     assert epochs(found)["brute_force"] == 4 * 5
@@ -241,16 +241,16 @@ def test_tables_with_curves_in_steps_are_replayed(tmp_path: Path) -> None:
     found = plan_tables(asked("acc", stages=3), FolderHistory(folder))
 
     assert found.stages == 3
-    assert all(each.replayed for each in found.strategies)
+    assert all(each.is_replayed for each in found.strategies)
     assert epochs(found)["brute_force"] == 4 * 3
     assert any(note.startswith("with the curves of only") for note in found.notes)
 
 
 def test_an_export_tells_what_its_store_told(store: str, namespace: str, tmp_path: Path) -> None:
-    bench = zoo(store, namespace)
-    own = plan_zoo(asked(top_k=2), bench)
-    _, voice = bench_of(store, namespace)
-    Portable(bench.client, namespace, registry_of(bench)).export(tmp_path, voice)
+    services = zoo(store, namespace)
+    own = plan_zoo(asked(top_k=2), services)
+    _, reporter = services_for(store, namespace)
+    HistoryTransfer(services.client, namespace, registry_for(services)).export(tmp_path, reporter)
 
     found = plan_tables(asked(top_k=2), ExportHistory(tmp_path))
 
@@ -264,9 +264,9 @@ def test_a_dataset_of_an_export_does_not_plan_for_itself(
     store: str, namespace: str, tmp_path: Path
 ) -> None:
     """Its seconds, curves and scores are those of a future that is not known yet."""
-    bench = zoo(store, namespace)
-    _, voice = bench_of(store, namespace)
-    Portable(bench.client, namespace, registry_of(bench)).export(tmp_path, voice)
+    services = zoo(store, namespace)
+    _, reporter = services_for(store, namespace)
+    HistoryTransfer(services.client, namespace, registry_for(services)).export(tmp_path, reporter)
     runs = [json.loads(line) for line in (tmp_path / "runs.jsonl").read_text().splitlines()]
 
     before = plan_tables(asked(next_cells=1), ExportHistory(tmp_path), "y")
@@ -285,9 +285,9 @@ def test_a_dataset_of_an_export_does_not_plan_for_itself(
 def test_a_target_beside_tables_is_known_by_its_samples(
     store: str, namespace: str, tmp_path: Path
 ) -> None:
-    bench = zoo(store, namespace)
-    _, voice = bench_of(store, namespace)
-    Portable(bench.client, namespace, registry_of(bench)).export(tmp_path, voice)
+    services = zoo(store, namespace)
+    _, reporter = services_for(store, namespace)
+    HistoryTransfer(services.client, namespace, registry_for(services)).export(tmp_path, reporter)
     target = Dataset(
         "mine", "0", "text", ("a", "b"), {"train": 50, "validation": 30, "test": 30}, "", ""
     )
@@ -312,9 +312,9 @@ def test_what_fits_stays_within_the_budget(tmp_path: Path, budget: float) -> Non
 
     found = plan_tables(asked("acc", budget_epochs=budget, stages=3), folder)
 
-    assert found.fits is not None
-    assert found.fits.epochs <= budget
-    assert found.fits.models >= 1
+    assert found.best_in_budget is not None
+    assert found.best_in_budget.epochs <= budget
+    assert found.best_in_budget.models >= 1
 
 
 def test_a_budget_that_probes_would_use_up_is_spent_on_training(tmp_path: Path) -> None:
@@ -323,21 +323,21 @@ def test_a_budget_that_probes_would_use_up_is_spent_on_training(tmp_path: Path) 
 
     found = plan_tables(asked("acc", budget_epochs=3, stages=3), folder)
 
-    assert found.fits is not None
-    assert (found.fits.epochs, found.fits.models) == (3, 1)
-    assert not found.fits.probing.models
+    assert found.best_in_budget is not None
+    assert (found.best_in_budget.epochs, found.best_in_budget.models) == (3, 1)
+    assert not found.best_in_budget.probe_cost.models
 
 
 def test_where_nothing_fits_the_cheapest_is_named(tmp_path: Path) -> None:
     found = plan_tables(asked("acc", budget_epochs=1), FolderHistory(tables(tmp_path)))
 
-    assert found.fits is None
+    assert found.best_in_budget is None
     assert found.cheapest is not None
     assert found.cheapest.epochs == 5
 
 
 def test_hours_cannot_be_kept_where_none_are_known(tmp_path: Path) -> None:
-    with pytest.raises(SettingError, match="budget_hours: expected a history that tells"):
+    with pytest.raises(ConfigError, match="budget_hours: expected a history that tells"):
         plan_tables(asked("acc", budget_hours=2.0), FolderHistory(tables(tmp_path)))
 
 
@@ -351,7 +351,7 @@ def test_hours_cannot_be_kept_where_none_are_known(tmp_path: Path) -> None:
     ],
 )
 def test_settings_that_mean_nothing_are_refused(settings: dict[str, Any], named: str) -> None:
-    with pytest.raises(SettingError, match=named):
+    with pytest.raises(ConfigError, match=named):
         asked(**settings)
 
 

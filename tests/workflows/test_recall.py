@@ -12,26 +12,26 @@ import numpy as np
 import pytest
 from fakes import InlineEngine
 from mlflow.artifacts import load_dict
-from prepared import Zoo, bench_of, group, image_zoo, runs_of, text_zoo
+from prepared import Zoo, find_runs, image_zoo, services_for, tag_clusters, text_zoo
 
-from mlflow_recall.adapters import tags
-from mlflow_recall.adapters.registry import MlflowRegistry
+from mlflow_recall.adapters.tracking import tags
+from mlflow_recall.adapters.tracking.registry import MlflowRegistry
 from mlflow_recall.config import RecallConfig
-from mlflow_recall.core.constraints import Constraints
-from mlflow_recall.core.records import Member
+from mlflow_recall.core.history.records import Member
+from mlflow_recall.core.recommend.constraints import Constraints
 from mlflow_recall.core.scores import with_depth
-from mlflow_recall.errors import SettingError, ZooError
+from mlflow_recall.errors import ConfigError, ZooError
 from mlflow_recall.ports import Probe, ProbeTask, Progress
-from mlflow_recall.workflows.bench import Bench
-from mlflow_recall.workflows.prospect import survey
-from mlflow_recall.workflows.recall import Recalled, recall, recall_run
+from mlflow_recall.workflows.context import load_context
+from mlflow_recall.workflows.recall import RecallResult, recall_models, run_recall
+from mlflow_recall.workflows.services import Services
 
 
 class AlteredRegistry(MlflowRegistry):
     """The registry, with other facts about some members; ``None``: its weights are lost."""
 
-    def __init__(self, bench: Bench, alter: Callable[[Member], Member | None]) -> None:
-        super().__init__(bench.client, bench.namespace)
+    def __init__(self, services: Services, alter: Callable[[Member], Member | None]) -> None:
+        super().__init__(services.client, services.namespace)
         self._alter = alter
 
     def members(self, on_left_out: Callable[[str], None] | None = None) -> list[Member]:
@@ -54,7 +54,7 @@ def text(store: str) -> Zoo:
     """Two pairs and a singleton, none with a source head."""
     zoo = text_zoo(store)
     names = zoo.models
-    group(zoo, {"text-1": names[:2], "text-2": names[2:4], "text-3": names[4:]})
+    tag_clusters(zoo, {"text-1": names[:2], "text-2": names[2:4], "text-3": names[4:]})
     return zoo
 
 
@@ -68,8 +68,8 @@ def wish(zoo: Zoo, **settings: object) -> RecallConfig:
     return RecallConfig(zoo.target, models=(zoo.everyone,), **settings)  # type: ignore[arg-type]
 
 
-def recalled_by(bench: Bench, config: RecallConfig) -> Recalled:
-    return recall(config, survey(config, bench), bench)
+def recalled_by(services: Services, config: RecallConfig) -> RecallResult:
+    return recall_models(config, load_context(config, services), services)
 
 
 Prober = Callable[[ProbeTask], Iterator[Probe]]
@@ -95,12 +95,12 @@ def unlike(zoo: Zoo) -> Prober:
 
 
 def test_leep_logme_and_hscore_score_representatives_with_real_source_heads(image: Zoo) -> None:
-    bench, _ = bench_of(image.uri, image.namespace)
+    services, _ = services_for(image.uri, image.namespace)
 
-    found = recalled_by(bench, wish(image))
+    found = recalled_by(services, wish(image))
 
     assert {*found.scores, *found.left_out} == {"leep", "logme", "hscore"}
-    representatives = set(found.prospect.clustering.probes)
+    representatives = set(found.context.clustering.representatives)
     assert all(set(values) == representatives for values in found.scores.values())
     assert set(found.probes) == representatives
     assert len(representatives) == 2
@@ -109,31 +109,35 @@ def test_leep_logme_and_hscore_score_representatives_with_real_source_heads(imag
 
 def test_leep_scores_nobody_where_one_has_no_source_head(image: Zoo) -> None:
     """Two scales are never mixed: LEEP for some and LogME for others cannot be compared."""
-    bench, _ = bench_of(image.uri, image.namespace)
-    (first, *_) = recalled_by(bench, wish(image)).prospect.clustering.probes
+    services, _ = services_for(image.uri, image.namespace)
+    (first, *_) = recalled_by(services, wish(image)).context.clustering.representatives
 
     def headless(member: Member) -> Member:
-        return replace(member, source_head=member.source_head and member.name != first)
+        return replace(member, has_source_head=member.has_source_head and member.name != first)
 
-    found = recalled_by(replace(bench, registry=AlteredRegistry(bench, headless)), wish(image))
+    found = recalled_by(
+        replace(services, registry=AlteredRegistry(services, headless)), wish(image)
+    )
 
     assert {*found.scores, *found.left_out} == {"logme", "hscore"}
     assert len(found.probes) == 2
 
 
 def test_logme_and_hscore_score_encoders_and_only_the_representatives_are_probed(text: Zoo) -> None:
-    bench, _ = bench_of(text.uri, text.namespace)
+    services, _ = services_for(text.uri, text.namespace)
     probed = []
 
     def probe(task: ProbeTask) -> Iterator[Probe]:
         probed.append(task.member.name)
         return unlike(text)(task)
 
-    found = recalled_by(replace(bench, probe=probe), wish(text))
+    found = recalled_by(replace(services, probe=probe), wish(text))
 
     assert tuple(found.scores) == ("logme", "hscore")
-    assert found.by == "blend and portfolio with logme, hscore"
-    assert sorted(probed) == sorted(found.probes) == sorted(found.prospect.clustering.probes)
+    assert found.ranked_by == "blend and portfolio with logme, hscore"
+    assert (
+        sorted(probed) == sorted(found.probes) == sorted(found.context.clustering.representatives)
+    )
     for values in found.scores.values():
         assert sorted(values) == sorted(probed)
     assert len(probed) == 2
@@ -141,59 +145,62 @@ def test_logme_and_hscore_score_encoders_and_only_the_representatives_are_probed
 
 
 def test_the_default_picks_first_whom_it_ranks_first(text: Zoo) -> None:
-    bench, _ = bench_of(text.uri, text.namespace)
+    services, _ = services_for(text.uri, text.namespace)
 
-    found = recalled_by(bench, wish(text, top_k=2))
+    found = recalled_by(services, wish(text, top_k=2))
 
-    assert (found.advice.ranker, found.advice.picker) == ("blend", "portfolio")
-    assert found.chosen[0] == found.advice.ranking.models[0]
-    assert len(set(found.chosen)) == 2
+    assert (found.recommendation.ranker, found.recommendation.set_selector) == (
+        "blend",
+        "portfolio",
+    )
+    assert found.selected[0] == found.recommendation.ranking.models[0]
+    assert len(set(found.selected)) == 2
 
 
 def test_the_first_pick_of_interleaved_is_the_history_s(text: Zoo) -> None:
-    bench = replace(bench_of(text.uri, text.namespace)[0], probe=unlike(text))
+    services = replace(services_for(text.uri, text.namespace)[0], probe=unlike(text))
 
-    interleaved = recalled_by(bench, wish(text, recommender="interleaved"))
-    prior = recalled_by(bench, wish(text, recommender="prior"))
+    interleaved = recalled_by(services, wish(text, recommender="interleaved"))
+    prior = recalled_by(services, wish(text, recommender="prior"))
 
-    assert interleaved.by == "interleaved with logme, hscore"
-    assert interleaved.chosen[0] == prior.chosen[0]
+    assert interleaved.ranked_by == "interleaved with logme, hscore"
+    assert interleaved.selected[0] == prior.selected[0]
 
 
 @pytest.mark.parametrize("recommender", ["prior", "prior_rank"])
 def test_the_history_alone_needs_no_probe(text: Zoo, recommender: str) -> None:
-    bench, voice = bench_of(text.uri, text.namespace)
+    services, reporter = services_for(text.uri, text.namespace)
 
-    found = recalled_by(bench, wish(text, recommender=recommender))
+    found = recalled_by(services, wish(text, recommender=recommender))
 
-    assert (found.by, found.probes, found.scores) == (recommender, (), {})
+    assert (found.ranked_by, found.probes, found.scores) == (recommender, (), {})
     assert found.notes == ()
-    assert not [line for line in voice.lines if "no score" in line]
+    assert not [line for line in reporter.lines if "no score" in line]
 
 
 def test_the_paper_multiplies_mean_and_proxy(text: Zoo) -> None:
     """Eq. 2-4: every rank is explained by its two parts."""
-    bench = replace(bench_of(text.uri, text.namespace)[0], probe=unlike(text))
+    services = replace(services_for(text.uri, text.namespace)[0], probe=unlike(text))
 
-    found = recalled_by(bench, wish(text, recommender="paper"))
+    found = recalled_by(services, wish(text, recommender="paper"))
 
-    parts = found.advice.ranking.parts
-    assert found.advice.ranking.scores == pytest.approx(parts["mean"] * parts["proxy"])
+    parts = found.recommendation.ranking.parts
+    assert found.recommendation.ranking.scores == pytest.approx(parts["mean"] * parts["proxy"])
     assert sorted(parts["proxy"])[-1] == 1
 
 
 def test_leep_is_refused_without_source_heads(text: Zoo) -> None:
-    bench, voice = bench_of(text.uri, text.namespace)
+    services, reporter = services_for(text.uri, text.namespace)
 
-    found = recalled_by(bench, wish(text, score="leep"))
+    found = recalled_by(services, wish(text, score="leep"))
 
     assert found.scores == {}
     why = "not every representative has a real source head"
     assert found.left_out == {"leep": why}
     note = f"no score is usable: ranked by the history alone; leep: {why}"
     assert found.notes == (note,)
-    assert f"note: {note}" in voice.lines
-    assert set(found.advice.ranking.parts) == {"prior"}
+    assert f"note: {note}" in reporter.lines
+    assert set(found.recommendation.ranking.parts) == {"prior"}
 
 
 @pytest.mark.parametrize(
@@ -202,11 +209,11 @@ def test_leep_is_refused_without_source_heads(text: Zoo) -> None:
 def test_leep_is_a_score_where_every_head_is_real(
     text: Zoo, headless: int, names: tuple[str, ...]
 ) -> None:
-    bench, _ = bench_of(text.uri, text.namespace)
-    first, second = survey(wish(text), bench).clustering.probes
+    services, _ = services_for(text.uri, text.namespace)
+    first, second = load_context(wish(text), services).clustering.representatives
     probe = seeing({first: 4.0, second: 1.0}, (first,)[:headless])
 
-    found = recalled_by(replace(bench, probe=probe), wish(text))
+    found = recalled_by(replace(services, probe=probe), wish(text))
 
     assert tuple(found.scores) == names
     assert found.left_out == {}
@@ -215,41 +222,41 @@ def test_leep_is_a_score_where_every_head_is_real(
 
 
 def test_scores_are_those_that_were_named(text: Zoo) -> None:
-    bench, _ = bench_of(text.uri, text.namespace)
-    first, second = survey(wish(text), bench).clustering.probes
+    services, _ = services_for(text.uri, text.namespace)
+    first, second = load_context(wish(text), services).clustering.representatives
 
     found = recalled_by(
-        replace(bench, probe=seeing({first: 4.0, second: 1.0})), wish(text, score="knn, hscore")
+        replace(services, probe=seeing({first: 4.0, second: 1.0})), wish(text, score="knn, hscore")
     )
 
     assert tuple(found.scores) == ("knn", "hscore")
-    assert set(found.advice.ranking.parts) == {"prior", "knn", "hscore"}
+    assert set(found.recommendation.ranking.parts) == {"prior", "knn", "hscore"}
 
 
 def test_a_score_may_have_the_depth_term(text: Zoo) -> None:
     """Each as a score of its own, the second from the first and the layers of the probes."""
-    bench, _ = bench_of(text.uri, text.namespace)
-    first, second = survey(wish(text), bench).clustering.probes
+    services, _ = services_for(text.uri, text.namespace)
+    first, second = load_context(wish(text), services).clustering.representatives
     layers = {first: 37, second: 73}
 
     def probe(task: ProbeTask) -> Iterator[Probe]:
         for seen in seeing({first: 4.0, second: 1.0})(task):
             yield replace(seen, layers=layers[task.member.name])
 
-    found = recalled_by(replace(bench, probe=probe), wish(text, score="hscore, hscore+depth"))
+    found = recalled_by(replace(services, probe=probe), wish(text, score="hscore, hscore+depth"))
 
     deep, plain = found.scores["hscore+depth"], found.scores["hscore"]
     expected = with_depth([*plain.values()], [layers[model] for model in plain])
     assert [*deep.values()] == pytest.approx(expected.tolist())
-    assert set(found.advice.ranking.parts) == {"prior", "hscore", "hscore+depth"}
+    assert set(found.recommendation.ranking.parts) == {"prior", "hscore", "hscore+depth"}
 
 
 def test_a_depth_that_nobody_knows_leaves_its_score_out(text: Zoo) -> None:
-    bench, _ = bench_of(text.uri, text.namespace)
-    first, second = survey(wish(text), bench).clustering.probes
+    services, _ = services_for(text.uri, text.namespace)
+    first, second = load_context(wish(text), services).clustering.representatives
     probe = seeing({first: 4.0, second: 1.0})
 
-    found = recalled_by(replace(bench, probe=probe), wish(text, score="hscore,parc+depth"))
+    found = recalled_by(replace(services, probe=probe), wish(text, score="hscore,parc+depth"))
 
     assert tuple(found.scores) == ("hscore",)
     assert found.left_out == {"parc+depth": f"the number of layers of {first} is unknown"}
@@ -257,11 +264,11 @@ def test_a_depth_that_nobody_knows_leaves_its_score_out(text: Zoo) -> None:
 
 def test_class_names_are_compared_by_an_encoder_where_one_is_named(text: Zoo) -> None:
     """All sets of the zoo and the target have the same three classes: they are at distance 0."""
-    bench, _ = bench_of(text.uri, text.namespace)
+    services, _ = services_for(text.uri, text.namespace)
     settings = {"recommender": "linear", "score": "logme"}
 
-    plain = recalled_by(bench, wish(text, **settings))
-    found = recalled_by(bench, wish(text, **settings, label_encoder="tiny-0"))
+    plain = recalled_by(services, wish(text, **settings))
+    found = recalled_by(services, wish(text, **settings, label_encoder="tiny-0"))
 
     assert plain.evidence.label_distance is None
     apart = found.evidence.label_distance
@@ -271,105 +278,107 @@ def test_class_names_are_compared_by_an_encoder_where_one_is_named(text: Zoo) ->
 
 
 def test_class_names_are_of_no_use_to_a_recommender_that_never_looks_at_them(text: Zoo) -> None:
-    bench, _ = bench_of(text.uri, text.namespace)
+    services, _ = services_for(text.uri, text.namespace)
 
     with pytest.raises(
-        SettingError, match=r"label_encoder: expected .*factorization, linear.*blend"
+        ConfigError, match=r"label_encoder: expected .*factorization, linear.*blend"
     ):
-        recalled_by(bench, wish(text, label_encoder="tiny-0"))
+        recalled_by(services, wish(text, label_encoder="tiny-0"))
 
 
 def test_scores_that_say_nothing_are_left_out_with_the_reason(text: Zoo) -> None:
-    """Of two models that confuse nothing, neighbours cannot tell which is the better."""
-    bench, voice = bench_of(text.uri, text.namespace)
-    first, second = survey(wish(text), bench).clustering.probes
+    """Of two models that confuse nothing, neighbors cannot tell which is the better."""
+    services, reporter = services_for(text.uri, text.namespace)
+    first, second = load_context(wish(text), services).clustering.representatives
     clear = seeing({first: 40.0, second: 12.0})
 
-    found = recalled_by(replace(bench, probe=clear), wish(text, score="knn,logme"))
+    found = recalled_by(replace(services, probe=clear), wish(text, score="knn,logme"))
 
     assert tuple(found.scores) == ("logme",)
     assert found.left_out == {"knn": "it is the same for every model"}
     assert found.notes == ()
 
-    blind = recalled_by(replace(bench, probe=seeing({})), wish(text))
+    blind = recalled_by(replace(services, probe=seeing({})), wish(text))
 
     assert blind.scores == {}
     assert set(blind.left_out) == {"leep", "logme", "hscore"}
     (note,) = blind.notes
     assert note.startswith("no score is usable: ranked by the history alone; leep: ")
-    assert f"note: {note}" in voice.lines
+    assert f"note: {note}" in reporter.lines
 
 
 @pytest.mark.parametrize("usable", [0, 1])
 def test_fewer_than_two_scores_leave_the_history_alone_and_it_is_said(
     text: Zoo, usable: int
 ) -> None:
-    bench, voice = bench_of(text.uri, text.namespace)
-    representatives = survey(wish(text), bench).clustering.probes
+    services, reporter = services_for(text.uri, text.namespace)
+    representatives = load_context(wish(text), services).clustering.representatives
     lost = representatives[usable:]
 
     def alter(member: Member) -> Member | None:
         return None if member.name in lost else member
 
-    found = recalled_by(replace(bench, registry=AlteredRegistry(bench, alter)), wish(text))
+    found = recalled_by(replace(services, registry=AlteredRegistry(services, alter)), wish(text))
 
-    assert found.by == "blend and portfolio"
+    assert found.ranked_by == "blend and portfolio"
     assert (found.scores, len(found.probes)) == ({}, usable)
     assert set(found.left_out) == set(lost)
     (note,) = found.notes
     assert note.startswith("no score is usable: ranked by the history alone; ")
     assert f"{lost[0]}: {lost[0]} version 1: no weights: they are lost" in note
-    assert f"note: {note}" in voice.lines
+    assert f"note: {note}" in reporter.lines
 
 
 def test_who_cannot_rank_without_scores_leaves_it_to_the_history(text: Zoo) -> None:
-    bench, _ = bench_of(text.uri, text.namespace)
+    services, _ = services_for(text.uri, text.namespace)
 
-    found = recalled_by(replace(bench, probe=seeing({})), wish(text, recommender="paper"))
+    found = recalled_by(replace(services, probe=seeing({})), wish(text, recommender="paper"))
 
-    assert found.by == "prior"
+    assert found.ranked_by == "prior"
 
 
 def test_a_wish_for_too_many_is_clipped_and_said(text: Zoo) -> None:
-    bench, voice = bench_of(text.uri, text.namespace)
+    services, reporter = services_for(text.uri, text.namespace)
 
-    found = recalled_by(bench, wish(text, top_k=50))
+    found = recalled_by(services, wish(text, top_k=50))
 
-    assert set(found.chosen) == set(text.models)
-    assert "note: top_k: 50 wished, 5 models are eligible" in voice.lines
+    assert set(found.selected) == set(text.models)
+    assert "note: top_k: 50 wished, 5 models are eligible" in reporter.lines
 
 
 def test_k_keeps_the_best_of_a_ranking_that_was_named(text: Zoo) -> None:
-    bench, _ = bench_of(text.uri, text.namespace)
+    services, _ = services_for(text.uri, text.namespace)
 
-    found = recalled_by(bench, wish(text, top_k=2, recommender="blend"))
+    found = recalled_by(services, wish(text, top_k=2, recommender="blend"))
 
-    assert found.chosen == found.advice.ranking.models[:2]
+    assert found.selected == found.recommendation.ranking.models[:2]
 
 
 def test_models_that_fulfil_no_constraint_are_left_out_and_it_is_said(text: Zoo) -> None:
-    bench, voice = bench_of(text.uri, text.namespace)
+    services, reporter = services_for(text.uri, text.namespace)
     sizes = dict(zip(text.models, (10, 20, 30, 40), strict=False))
-    bench = replace(
-        bench,
-        registry=AlteredRegistry(bench, lambda m: replace(m, parameters=sizes.get(m.name))),
+    services = replace(
+        services,
+        registry=AlteredRegistry(services, lambda m: replace(m, parameters=sizes.get(m.name))),
     )
 
-    found = recalled_by(bench, wish(text, constraints=Constraints(max_parameters=30)))
+    found = recalled_by(services, wish(text, constraints=Constraints(max_parameters=30)))
 
-    assert set(found.advice.ranking.models) == set(text.models[:3]) >= set(found.chosen)
+    assert set(found.recommendation.ranking.models) == set(text.models[:3]) >= set(found.selected)
     assert set(found.probes) <= set(text.models[:3])
     fourth, fifth = text.models[3:]
-    assert f"note: {fourth} is left out: 40 parameters, 30 are allowed" in voice.lines
-    assert any(line.startswith(f"note: {fifth} is left out: its size is") for line in voice.lines)
+    assert f"note: {fourth} is left out: 40 parameters, 30 are allowed" in reporter.lines
+    assert any(
+        line.startswith(f"note: {fifth} is left out: its size is") for line in reporter.lines
+    )
 
 
 def test_constraints_that_nobody_fulfils_are_an_error(text: Zoo) -> None:
-    bench, _ = bench_of(text.uri, text.namespace)
+    services, _ = services_for(text.uri, text.namespace)
     config = wish(text, constraints=Constraints(where=("family=huge",)))
 
-    with pytest.raises(SettingError, match=r"constraints: .*none of 5: .*tiny-0: not family=huge"):
-        survey(config, bench)
+    with pytest.raises(ConfigError, match=r"constraints: .*none of 5: .*tiny-0: not family=huge"):
+        load_context(config, services)
 
 
 # --- probes that are kept ------------------------------------------------------------------------
@@ -395,142 +404,144 @@ def test_a_second_recall_on_the_same_dataset_computes_nothing(
     """Nor does it ask for weights, which may be gone by then."""
     monkeypatch.delenv("MLFLOW_RECALL_PROBES")
     engine = CountingEngine()
-    bench = replace(bench_of(text.uri, text.namespace)[0], engine=engine)
+    services = replace(services_for(text.uri, text.namespace)[0], engine=engine)
     config = wish(text, probe_samples=77)  # which nobody else looks at
 
-    first = recalled_by(bench, config)
+    first = recalled_by(services, config)
     given = len(engine.tasks)
-    gone = AlteredRegistry(bench, lambda _: None)
-    second = recalled_by(replace(bench, registry=gone), config)
+    gone = AlteredRegistry(services, lambda _: None)
+    second = recalled_by(replace(services, registry=gone), config)
 
     assert given == len(first.probes) == 2
     assert len(engine.tasks) == given
     assert second.left_out == {}
     assert second.scores == first.scores
-    assert second.chosen == first.chosen
+    assert second.selected == first.selected
     assert first.epochs > second.epochs == 0
 
-    recalled_by(bench, replace(config, probe_samples=78))
+    recalled_by(services, replace(config, probe_samples=78))
     elsewhere = replace(text.target, path=str(text.folder / "set-0.csv"))
-    recalled_by(bench, replace(config, dataset=elsewhere))
+    recalled_by(services, replace(config, dataset=elsewhere))
 
     assert len(engine.tasks) == 3 * given  # another sample, another dataset
 
 
 def test_the_target_s_own_history_is_not_used(text: Zoo) -> None:
     """It would tell the answer that the selection is asked for."""
-    bench, voice = bench_of(text.uri, text.namespace)
+    services, reporter = services_for(text.uri, text.namespace)
     config = replace(wish(text), dataset=replace(text.target, path=str(text.folder / "set-0.csv")))
 
-    prospect = survey(config, bench)
+    context = load_context(config, services)
 
-    assert prospect.matrix.datasets == ("set-1", "set-2")
-    assert "note: 5 records of the target itself are not used" in voice.lines
+    assert context.matrix.datasets == ("set-1", "set-2")
+    assert "note: 5 records of the target itself are not used" in reporter.lines
 
 
 def test_models_without_a_cluster_by_the_metric_are_clustered_anew(text: Zoo) -> None:
-    bench, voice = bench_of(text.uri, text.namespace)
+    services, reporter = services_for(text.uri, text.namespace)
 
-    prospect = survey(wish(text, metric="f1_macro"), bench)
+    context = load_context(wish(text, metric="f1_macro"), services)
 
-    assert set(prospect.clustering.models) == set(text.models)
-    (note,) = (line for line in voice.lines if "clustered anew" in line)
+    assert set(context.clustering.models) == set(text.models)
+    (note,) = (line for line in reporter.lines if "clustered anew" in line)
     assert note.startswith("note: 5 of 5 models have no cluster by f1_macro")
 
 
 def test_a_recall_is_a_run_with_all_parts(text: Zoo) -> None:
-    bench = replace(bench_of(text.uri, text.namespace)[0], probe=unlike(text))
+    services = replace(services_for(text.uri, text.namespace)[0], probe=unlike(text))
 
-    found, opened = recall_run(wish(text), bench)
+    found, opened = run_recall(wish(text), services)
 
     run = text.client.get_run(opened.run_id)
     assert run.info.status == "FINISHED"
     table = load_dict(f"{run.info.artifact_uri}/recall/ranking.json")
     rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
-    ranking = found.advice.ranking
+    ranking = found.recommendation.ranking
     assert [row["model"] for row in rows] == list(ranking.models)
     assert [row["model"] for row in rows if row["recalled"]] == sorted(
-        found.chosen, key=ranking.models.index
+        found.selected, key=ranking.models.index
     )
     assert set(ranking.parts) == {"prior", "logme", "hscore"}
     for part, values in ranking.parts.items():
         assert [row[part] for row in rows] == pytest.approx(values.tolist(), abs=1e-5)
     told = run.data.tags
-    assert (told["recall.recommender"], told["recall.set_by"]) == ("blend", "portfolio")
+    assert (told["recall.recommender"], told["recall.set_selector"]) == ("blend", "portfolio")
     assert told["recall.score"] == "logme, hscore"
-    assert run.data.metrics["recall/p_holds_best"] == pytest.approx(found.advice.p_holds_best)
-    assert run.data.tags["recall.recalled"] == ", ".join(found.chosen)
+    assert run.data.metrics["recall/p_holds_best"] == pytest.approx(
+        found.recommendation.p_holds_best
+    )
+    assert run.data.tags["recall.recalled"] == ", ".join(found.selected)
     assert run.data.metrics["recall/probes"] == 2
     assert run.data.metrics["recall/epochs"] == pytest.approx(found.epochs)
     assert run.inputs is not None
     (entry,) = run.inputs.dataset_inputs
-    assert entry.dataset.digest == run.data.tags[tags.DIGEST] == found.prospect.dataset.digest
+    assert entry.dataset.digest == run.data.tags[tags.DIGEST] == found.context.dataset.digest
 
 
 def test_a_recall_that_fails_says_why_and_is_closed(text: Zoo) -> None:
-    bench, _ = bench_of(text.uri, text.namespace)
+    services, _ = services_for(text.uri, text.namespace)
 
     def interrupted(task: ProbeTask) -> Iterator[Probe]:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        recall_run(wish(text), replace(bench, probe=interrupted))
+        run_recall(wish(text), replace(services, probe=interrupted))
 
-    run = runs_of(text.uri, text.namespace, "recall")[-1]
+    run = find_runs(text.uri, text.namespace, "recall")[-1]
     assert run.info.status == "KILLED"
     assert run.data.tags[tags.REASON] == "interrupted: KeyboardInterrupt"
 
 
 def test_models_that_have_no_weights_here_still_teach(text: Zoo) -> None:
-    bench, voice = bench_of(text.uri, text.namespace)
+    services, reporter = services_for(text.uri, text.namespace)
 
     def alter(member: Member) -> Member:
-        return replace(member, available=member.name != text.models[0])
+        return replace(member, is_available=member.name != text.models[0])
 
-    prospect = survey(wish(text), replace(bench, registry=AlteredRegistry(bench, alter)))
+    context = load_context(wish(text), replace(services, registry=AlteredRegistry(services, alter)))
 
-    assert set(prospect.members) == set(text.models[1:])
-    assert text.models[0] in {record.model for record in prospect.usable.records}
+    assert set(context.members) == set(text.models[1:])
+    assert text.models[0] in {record.model for record in context.comparable.records}
     note = f"note: 1 models have a history but no weights here: {text.models[0]}"
-    assert note in voice.lines
+    assert note in reporter.lines
 
 
 def test_how_weights_that_are_missing_are_made_again_is_said(text: Zoo) -> None:
     """One of the commands, where there are some."""
-    bench, voice = bench_of(text.uri, text.namespace)
+    services, reporter = services_for(text.uri, text.namespace)
     lost = dict(zip(text.models[1:4], ("make b", "make a", ""), strict=True))
 
     def alter(member: Member) -> Member:
         told = {tags.REBUILD: lost[member.name]} if lost.get(member.name) else {}
-        return replace(member, available=member.name not in lost, tags={**member.tags, **told})
+        return replace(member, is_available=member.name not in lost, tags={**member.tags, **told})
 
-    survey(wish(text), replace(bench, registry=AlteredRegistry(bench, alter)))
+    load_context(wish(text), replace(services, registry=AlteredRegistry(services, alter)))
 
     assert (
         "note: 3 models have a history but no weights here: "
         f"{', '.join(lost)}; made again by e.g. `make a`"
-    ) in voice.lines
+    ) in reporter.lines
 
 
 def test_a_history_of_nobody_who_is_eligible_is_an_error(
     store: str, namespace: str, text: Zoo
 ) -> None:
-    bench, _ = bench_of(text.uri, text.namespace)
+    services, _ = services_for(text.uri, text.namespace)
 
     def stranger(member: Member) -> Member:
         return replace(member, name=f"{member.name}-renamed")
 
-    bench = replace(bench, registry=AlteredRegistry(bench, stranger))
+    services = replace(services, registry=AlteredRegistry(services, stranger))
 
-    with pytest.raises(SettingError, match=r"expected benchmark runs of .*-renamed or another"):
-        survey(replace(wish(text), models=()), bench)
+    with pytest.raises(ConfigError, match=r"expected benchmark runs of .*-renamed or another"):
+        load_context(replace(wish(text), models=()), services)
 
 
 def test_what_is_logged_of_a_recall_is_json(text: Zoo, tmp_path: Path) -> None:
     """NaN is no JSON: a model without history has null."""
-    bench, _ = bench_of(text.uri, text.namespace)
+    services, _ = services_for(text.uri, text.namespace)
 
-    _, opened = recall_run(wish(text), bench)
+    _, opened = run_recall(wish(text), services)
 
     path = text.client.download_artifacts(opened.run_id, "recall/ranking.json", str(tmp_path))
     json.loads(Path(path).read_text(), parse_constant=pytest.fail)

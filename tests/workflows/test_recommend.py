@@ -10,22 +10,22 @@ import pandas as pd
 import pytest
 from mlflow import MlflowClient
 from mlflow.artifacts import load_dict
-from prepared import bench_of, registry_of
+from prepared import registry_for, services_for
 
-from mlflow_recall.adapters import tags
-from mlflow_recall.adapters.export_history import ExportHistory
-from mlflow_recall.adapters.ledger import Ledger
-from mlflow_recall.adapters.manifests import ZooEntry
-from mlflow_recall.adapters.portable import Portable
-from mlflow_recall.adapters.tables import FolderHistory
+from mlflow_recall.adapters.export.export_history import ExportHistory
+from mlflow_recall.adapters.export.transfer import HistoryTransfer
+from mlflow_recall.adapters.manifests.yaml_files import ZooEntry
+from mlflow_recall.adapters.tables.folder_history import FolderHistory
+from mlflow_recall.adapters.tracking import tags
+from mlflow_recall.adapters.tracking.runs import RunWriter
 from mlflow_recall.config import RecommendConfig
-from mlflow_recall.core.constraints import Constraints
-from mlflow_recall.core.recipes import Recipe
-from mlflow_recall.errors import HistoryError, SettingError, ZooError
+from mlflow_recall.core.history.recipes import Recipe
+from mlflow_recall.core.recommend.constraints import Constraints
+from mlflow_recall.errors import ConfigError, HistoryError, ZooError
 from mlflow_recall.ports import StageResult
-from mlflow_recall.workflows.advice import explain
-from mlflow_recall.workflows.bench import Bench
-from mlflow_recall.workflows.recommend import Recommended, recommend_tables, recommend_zoo
+from mlflow_recall.workflows.recommend import RecommendResult, recommend_tables, recommend_zoo
+from mlflow_recall.workflows.recommendation_tables import explain
+from mlflow_recall.workflows.services import Services
 
 #: model -> accuracy on x, y and z
 SCORES: dict[str, tuple[float, ...]] = {
@@ -37,13 +37,15 @@ SCORES: dict[str, tuple[float, ...]] = {
 SIZES = {"fox": 90_000_000, "owl": 20_000_000, "trout": 10_000_000, "worm": 1_000_000}
 
 
-def zoo(uri: str, namespace: str, modality: str, scores: Mapping[str, tuple[float, ...]]) -> Bench:
+def zoo(
+    uri: str, namespace: str, modality: str, scores: Mapping[str, tuple[float, ...]]
+) -> Services:
     """Registered models without weights, and their benchmark runs."""
-    bench, _ = bench_of(uri, namespace)
-    ledger = Ledger(bench.client, f"{namespace}/benchmark")
+    services, _ = services_for(uri, namespace)
+    writer = RunWriter(services.client, f"{namespace}/benchmark")
     for model, values in scores.items():
         entry = ZooEntry(f"hf:/org/{model}", modality, model, parameters=SIZES.get(model, 0))
-        name = registry_of(bench).register(entry).name
+        name = registry_for(services).register(entry).name
         for dataset, value in zip("xyz", values, strict=False):
             told = {
                 tags.MODEL: name,
@@ -53,11 +55,11 @@ def zoo(uri: str, namespace: str, modality: str, scores: Mapping[str, tuple[floa
                 tags.EPOCHS: "1",
                 tags.RECIPE: Recipe(epochs=1).to_json(),
             }
-            run = ledger.open(f"{model} on {dataset}", "benchmark", told)
-            run.stage(StageResult(1, {"accuracy": value}, 1.0, test={"accuracy": value}))
+            run = writer.open_run(f"{model} on {dataset}", "benchmark", told)
+            run.log_stage(StageResult(1, {"accuracy": value}, 1.0, test={"accuracy": value}))
             run.finish()
-    ledger.close()
-    return bench
+    writer.close()
+    return services
 
 
 def tables(folder: Path, rows: Mapping[str, tuple[float, ...]] = SCORES) -> FolderHistory:
@@ -100,15 +102,15 @@ def test_a_recommendation_is_a_run_with_table_picture_and_tags(
     }
     table = load_dict(f"{run.info.artifact_uri}/recommend/ranking.json")
     rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
-    ranking = found.advice.ranking
+    ranking = found.recommendation.ranking
     names = [f"{namespace}--{model}" for model in ("fox", "owl", "trout", "worm")]
     assert [row["model"] for row in rows] == list(ranking.models) == names
     assert [row["prior"] for row in rows] == pytest.approx(ranking.scores.tolist(), abs=1e-5)
     assert [row["recalled"] for row in rows].count("yes") == 2
     told = run.data.tags
     assert (told[tags.KIND], told[tags.MODALITY]) == ("recommend", "text")
-    assert (told["recall.recommender"], told["recall.set_by"]) == ("blend", "portfolio")
-    assert told["recall.recalled"] == ", ".join(found.advice.chosen)
+    assert (told["recall.recommender"], told["recall.set_selector"]) == ("blend", "portfolio")
+    assert told["recall.recalled"] == ", ".join(found.recommendation.selected)
     assert told["mlflow.note.content"].startswith(f"**{names[0]}** would be tried first")
     assert (found.dataset, found.modality, found.left_out) == ("", "text", {})
 
@@ -116,60 +118,62 @@ def test_a_recommendation_is_a_run_with_table_picture_and_tags(
 def test_models_that_break_a_constraint_are_left_out_with_the_reason(
     store: str, namespace: str
 ) -> None:
-    bench = zoo(store, namespace, "text", SCORES)
+    services = zoo(store, namespace, "text", SCORES)
 
     found = recommend_zoo(
-        RecommendConfig(constraints=Constraints(max_parameters=20_000_000)), bench
+        RecommendConfig(constraints=Constraints(max_parameters=20_000_000)), services
     )
 
     fox = f"{namespace}--fox"
     assert found.left_out == {fox: "90,000,000 parameters, 20,000,000 are allowed"}
-    assert fox not in found.advice.ranking.models
-    assert len(found.advice.ranking.models) == 3
+    assert fox not in found.recommendation.ranking.models
+    assert len(found.recommendation.ranking.models) == 3
 
 
 def test_constraints_that_nobody_fulfils_leave_no_run(
     store: str, namespace: str, client: MlflowClient
 ) -> None:
-    bench = zoo(store, namespace, "text", SCORES)
+    services = zoo(store, namespace, "text", SCORES)
 
     with pytest.raises(ZooError, match="that fulfil them, got none of 4"):
-        recommend_zoo(RecommendConfig(constraints=Constraints(licences=("MIT",))), bench)
+        recommend_zoo(RecommendConfig(constraints=Constraints(licenses=("MIT",))), services)
 
     assert client.get_experiment_by_name(f"{namespace}/recommend") is None
 
 
 def test_of_two_modalities_one_must_be_named(store: str, namespace: str) -> None:
-    bench = zoo(store, namespace, "text", SCORES)
+    services = zoo(store, namespace, "text", SCORES)
     zoo(store, namespace, "image", {"eye": (0.5, 0.6), "lens": (0.4, 0.7)})
 
-    with pytest.raises(SettingError, match="modality: the history has image, text: name one"):
-        recommend_zoo(RecommendConfig(), bench)
-    found = recommend_zoo(RecommendConfig(modality="image"), bench)
+    with pytest.raises(ConfigError, match="modality: the history has image, text: name one"):
+        recommend_zoo(RecommendConfig(), services)
+    found = recommend_zoo(RecommendConfig(modality="image"), services)
 
     assert found.modality == "image"
-    assert set(found.advice.ranking.models) == {f"{namespace}--eye", f"{namespace}--lens"}
+    assert set(found.recommendation.ranking.models) == {f"{namespace}--eye", f"{namespace}--lens"}
     assert found.evidence.matrix.datasets == ("x", "y")
 
 
 def test_an_export_is_read_by_modality_too(store: str, namespace: str, tmp_path: Path) -> None:
-    bench = zoo(store, namespace, "text", SCORES)
+    services = zoo(store, namespace, "text", SCORES)
     zoo(store, namespace, "image", {"eye": (0.5, 0.6), "lens": (0.4, 0.7)})
-    Portable(bench.client, namespace, registry_of(bench)).export(tmp_path, bench.voice)
+    HistoryTransfer(services.client, namespace, registry_for(services)).export(
+        tmp_path, services.reporter
+    )
     export = ExportHistory(tmp_path)
 
-    with pytest.raises(SettingError, match="modality: the history has image, text: name one"):
+    with pytest.raises(ConfigError, match="modality: the history has image, text: name one"):
         recommend_tables(RecommendConfig(), export, "")
     found = recommend_tables(RecommendConfig(modality="text"), export, "")
 
-    assert found.advice.ranking.models == ("fox", "owl", "trout", "worm")
+    assert found.recommendation.ranking.models == ("fox", "owl", "trout", "worm")
 
 
 # --- from plain tables ---------------------------------------------------------------------------
 
 
-def ranked(found: Recommended) -> tuple[str, ...]:
-    return found.advice.ranking.models
+def ranked(found: RecommendResult) -> tuple[str, ...]:
+    return found.recommendation.ranking.models
 
 
 def test_without_a_dataset_the_history_speaks_alone(tmp_path: Path) -> None:
@@ -181,7 +185,7 @@ def test_without_a_dataset_the_history_speaks_alone(tmp_path: Path) -> None:
     assert ranked(found) == ("fox", "owl", "trout", "worm")
     assert found.evidence.matrix.datasets == ("x", "y", "z")
     assert found.evidence.scores == {}
-    assert set(found.advice.ranking.parts) == {"prior"}
+    assert set(found.recommendation.ranking.parts) == {"prior"}
     assert found.run_id == ""
 
 
@@ -207,7 +211,7 @@ def test_scores_on_the_dataset_change_the_ranking(tmp_path: Path) -> None:
     with_scores(tmp_path, {**neutral, ("elk", "z"): 0.9})
     elk = recommend_tables(wish(), FolderHistory(tmp_path), "z")
 
-    assert set(owl.advice.ranking.parts) == {"prior", "knn"}
+    assert set(owl.recommendation.ranking.parts) == {"prior", "knn"}
     assert ranked(owl).index("owl") < ranked(owl).index("elk")
     assert ranked(elk).index("elk") < ranked(elk).index("owl")
 
@@ -229,7 +233,7 @@ def test_scores_of_the_past_teach_and_those_of_the_target_do_not(tmp_path: Path)
 
     found = recommend_tables(wish(), folder, "z")
 
-    past = found.evidence.past["knn"]  # on x and y
+    past = found.evidence.recorded_scores["knn"]  # on x and y
     assert past[:, 0].tolist() == [ord("x")] * 4
     assert pd.isna(past[:, 1]).all()
     assert found.evidence.scores["knn"].tolist() == [ord("z")] * 4
@@ -281,50 +285,50 @@ def test_an_unknown_dataset_is_answered_with_the_known_ones(
 
 
 @pytest.fixture
-def found(tmp_path: Path) -> Recommended:
+def found(tmp_path: Path) -> RecommendResult:
     folder = tables(tmp_path)
     with_scores(tmp_path, {(model, "z"): i for i, model in enumerate(SCORES)})
     return recommend_tables(wish(top_k=1), folder, "z")
 
 
 @pytest.mark.parametrize("model", SCORES)
-def test_what_the_parts_add_is_the_score(found: Recommended, model: str) -> None:
-    told = explain(found.advice, found.evidence, model)
+def test_what_the_parts_add_is_the_score(found: RecommendResult, model: str) -> None:
+    told = explain(found.recommendation, found.evidence, model)
 
-    ranking = found.advice.ranking
+    ranking = found.recommendation.ranking
     assert [row["part"] for row in told.parts] == ["prior", "knn"]
     added = [row["adds"] for row in told.parts]
     assert all(isinstance(value, float) for value in added)
     assert sum(map(float, map(str, added))) == pytest.approx(
         ranking.scores[ranking.models.index(model)], abs=1e-5
     )
-    assert (told.model, told.rank, told.of) == (model, ranking.models.index(model) + 1, 4)
-    assert told.chosen == (model in found.advice.chosen)
+    assert (told.model, told.rank, told.out_of) == (model, ranking.models.index(model) + 1, 4)
+    assert told.is_selected == (model in found.recommendation.selected)
 
 
-def test_ranks_by_each_part_are_those_of_the_tables(found: Recommended) -> None:
+def test_ranks_by_each_part_are_those_of_the_tables(found: RecommendResult) -> None:
     """The fox leads by its history and comes last by the score; the worm the other way round."""
-    fox = explain(found.advice, found.evidence, "fox")
-    worm = explain(found.advice, found.evidence, "worm")
+    fox = explain(found.recommendation, found.evidence, "fox")
+    worm = explain(found.recommendation, found.evidence, "worm")
 
     assert [row["rank by it"] for row in fox.parts] == [1, 4]
     assert [row["rank by it"] for row in worm.parts] == [4, 1]
 
 
-def test_gaps_and_ranks_of_the_record_by_hand(found: Recommended) -> None:
+def test_gaps_and_ranks_of_the_record_by_hand(found: RecommendResult) -> None:
     """On x 0.70 where 0.90 is the best, on y 0.85, the best; z is the target."""
-    told = explain(found.advice, found.evidence, "owl")
+    told = explain(found.recommendation, found.evidence, "owl")
 
-    assert told.record == [
+    assert told.recorded == [
         {"dataset": "x", "score": 0.70, "gap": 0.20, "rank": 2},
         {"dataset": "y", "score": 0.85, "gap": 0.0, "rank": 1},
     ]
 
 
-def test_a_model_is_explained_with_its_cluster(found: Recommended) -> None:
-    told = explain(found.advice, found.evidence, "owl")
+def test_a_model_is_explained_with_its_cluster(found: RecommendResult) -> None:
+    told = explain(found.recommendation, found.evidence, "owl")
 
-    group = found.evidence.clustering.of("owl")
+    group = found.evidence.clustering.cluster_of("owl")
     assert group is not None
     assert (told.representative, told.cluster) == (group.representative, group.members)
     assert "owl" in told.cluster
@@ -334,11 +338,11 @@ def test_datasets_without_a_record_of_the_model_are_not_told(tmp_path: Path) -> 
     rows = {**SCORES, "owl": (0.70, float("nan"), 0.80)}
     found = recommend_tables(wish(), tables(tmp_path, rows), "")
 
-    told = explain(found.advice, found.evidence, "owl")
+    told = explain(found.recommendation, found.evidence, "owl")
 
-    assert [row["dataset"] for row in told.record] == ["x", "z"]
+    assert [row["dataset"] for row in told.recorded] == ["x", "z"]
 
 
-def test_an_unknown_model_is_answered_with_the_known_ones(found: Recommended) -> None:
-    with pytest.raises(SettingError, match=r"explain: expected one of .*owl.*, got 'unicorn'"):
-        explain(found.advice, found.evidence, "unicorn")
+def test_an_unknown_model_is_answered_with_the_known_ones(found: RecommendResult) -> None:
+    with pytest.raises(ConfigError, match=r"explain: expected one of .*owl.*, got 'unicorn'"):
+        explain(found.recommendation, found.evidence, "unicorn")

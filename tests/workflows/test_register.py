@@ -8,19 +8,19 @@ from pathlib import Path
 import pytest
 import torch
 from mlflow import MlflowClient
-from prepared import Heard, bench_of, registry_of, write_zoo
+from prepared import RecordingReporter, registry_for, services_for, write_zoo
 from tiny import tiny_bert, tiny_timm
 
-from mlflow_recall.adapters import tags
-from mlflow_recall.adapters.manifests import read_zoo
-from mlflow_recall.adapters.registry import MlflowRegistry, Registered
+from mlflow_recall.adapters.manifests.yaml_files import read_zoo
+from mlflow_recall.adapters.tracking import tags
+from mlflow_recall.adapters.tracking.registry import MlflowRegistry, RegistrationResult
 from mlflow_recall.errors import ZooError
-from mlflow_recall.workflows.register import register
+from mlflow_recall.workflows.register import register_models
 
 
 @pytest.fixture
 def registry(store: str, namespace: str) -> MlflowRegistry:
-    return registry_of(bench_of(store, namespace)[0])
+    return registry_for(services_for(store, namespace)[0])
 
 
 @pytest.fixture
@@ -31,14 +31,14 @@ def zoo_file(tmp_path: Path) -> Path:
     return write_zoo(
         tmp_path / "zoo.yaml",
         [
-            {"source": "bert", "name": "org/bert", "modality": "text", "licence": "MIT"},
+            {"source": "bert", "name": "org/bert", "modality": "text", "license": "MIT"},
             {"source": "resnet", "name": "resnet", "modality": "image", "source_head": True},
         ],
     )
 
 
-def registered(zoo_file: Path, registry: MlflowRegistry) -> list[Registered]:
-    return register(read_zoo(zoo_file), registry, Heard())
+def registered(zoo_file: Path, registry: MlflowRegistry) -> list[RegistrationResult]:
+    return register_models(read_zoo(zoo_file), registry, RecordingReporter())
 
 
 def test_folders_become_members_with_resolvable_weights(
@@ -48,9 +48,13 @@ def test_folders_become_members_with_resolvable_weights(
 
     assert [model.name for model in done] == [f"{namespace}--org--bert", f"{namespace}--resnet"]
     bert, resnet = registry.members()
-    assert (bert.arch, bert.modality, bert.source_head) == ("transformers/bert", "text", False)
-    assert (resnet.arch, resnet.modality, resnet.source_head) == ("timm/test_resnet", "image", True)
-    assert bert.tags["recall.licence"] == "MIT"
+    assert (bert.arch, bert.modality, bert.has_source_head) == ("transformers/bert", "text", False)
+    assert (resnet.arch, resnet.modality, resnet.has_source_head) == (
+        "timm/test_resnet",
+        "image",
+        True,
+    )
+    assert bert.tags["recall.license"] == "MIT"
     for member in (bert, resnet):
         assert (Path(registry.weights(member)) / "model.safetensors").exists()
 
@@ -59,7 +63,7 @@ def test_members_are_measured_where_nobody_wrote_their_size_down(
     zoo_file: Path, registry: MlflowRegistry
 ) -> None:
     """`--max-params` and learned recommendations need sizes, and people do not write them."""
-    zoo_file.write_text(zoo_file.read_text().replace("licence: MIT", "parameters: 7"))
+    zoo_file.write_text(zoo_file.read_text().replace("license: MIT", "parameters: 7"))
 
     registered(zoo_file, registry)
 
@@ -93,7 +97,7 @@ def test_other_facts_update_tags_and_other_weights_make_a_version(
     told = registered(zoo_file, registry)
 
     assert [(m.action, m.version) for m in told] == [("updated", "1"), ("created", "2")]
-    assert client.get_model_version(bert.name, "1").tags["recall.licence"] == "Apache-2.0"
+    assert client.get_model_version(bert.name, "1").tags["recall.license"] == "Apache-2.0"
 
 
 def test_a_pickled_folder_is_said_and_the_rest_is_registered(
@@ -102,12 +106,12 @@ def test_a_pickled_folder_is_said_and_the_rest_is_registered(
     folder = zoo_file.parent / "bert"
     (folder / "model.safetensors").unlink()
     torch.save({"weight": torch.zeros(1)}, folder / "pytorch_model.bin")
-    voice = Heard()
+    reporter = RecordingReporter()
 
-    (resnet,) = register(read_zoo(zoo_file), registry, voice)
+    (resnet,) = register_models(read_zoo(zoo_file), registry, reporter)
 
     assert resnet.name.endswith("resnet")
-    (line,) = voice.lines
+    (line,) = reporter.lines
     assert "expected safetensors, got pytorch_model.bin: nothing here unpickles" in line
     assert client.search_registered_models(f"name = '{registry.name_of('org--bert')}'") == []
 

@@ -20,33 +20,33 @@ from mlflow.entities.model_registry import ModelVersion
 from prepared import (
     EPOCHS,
     TARGET_ROWS,
-    Heard,
+    RecordingReporter,
     Zoo,
-    bench_of,
+    find_runs,
     image_zoo,
-    registry_of,
-    runs_of,
+    registry_for,
+    services_for,
     text_zoo,
 )
 from tiny import CLASSES
 
-from mlflow_recall.adapters import tags
-from mlflow_recall.adapters.defaults import write_defaults
-from mlflow_recall.adapters.registry import MlflowRegistry
-from mlflow_recall.adapters.tracking import search_runs
+from mlflow_recall.adapters.tracking import tags
+from mlflow_recall.adapters.tracking.client import search_runs
+from mlflow_recall.adapters.tracking.registry import MlflowRegistry
+from mlflow_recall.adapters.tracking.stored_defaults import write_defaults
 from mlflow_recall.cache import cache_folder
 from mlflow_recall.config import BenchmarkConfig, RecallConfig, SelectConfig
 from mlflow_recall.core import policies
-from mlflow_recall.core.budget import Budget
 from mlflow_recall.core.defaults import Defaults
-from mlflow_recall.core.records import Member
-from mlflow_recall.core.truth import Truth
-from mlflow_recall.errors import SettingError, ZooError
+from mlflow_recall.core.history.ground_truth import GroundTruth
+from mlflow_recall.core.history.records import Member
+from mlflow_recall.core.policies.budget import Budget
+from mlflow_recall.errors import ConfigError, ZooError
 from mlflow_recall.ports import StageResult, TrainTask
-from mlflow_recall.workflows.bench import Bench
-from mlflow_recall.workflows.benchmark import benchmark
-from mlflow_recall.workflows.select import select
-from mlflow_recall.workflows.selection import Selected, verdict
+from mlflow_recall.workflows.benchmark import run_benchmark
+from mlflow_recall.workflows.select import run_selection
+from mlflow_recall.workflows.selection import SelectionResult, brute_force_comparison
+from mlflow_recall.workflows.services import Services
 
 PICKLES = {".bin", ".pkl", ".pt", ".pth", ".ckpt", ".joblib"}
 
@@ -71,7 +71,7 @@ def text(store: str) -> Zoo:
 
 
 @pytest.fixture(scope="module")
-def page(store: str) -> tuple[Selected, Page]:
+def page(store: str) -> tuple[SelectionResult, Page]:
     """One selection with all defaults."""
     zoo = text_zoo(store)
     selected, _ = selection(zoo)
@@ -85,11 +85,13 @@ def wish(zoo: Zoo, *, top_k: int = 0, **settings: object) -> SelectConfig:
     return SelectConfig(recall, **named)  # type: ignore[arg-type]
 
 
-def selection(zoo: Zoo, *, recommender: str = "auto", **settings: object) -> tuple[Selected, Heard]:
-    bench, voice = bench_of(zoo.uri, zoo.namespace)
+def selection(
+    zoo: Zoo, *, recommender: str = "auto", **settings: object
+) -> tuple[SelectionResult, RecordingReporter]:
+    services, reporter = services_for(zoo.uri, zoo.namespace)
     config = wish(zoo, **settings)  # type: ignore[arg-type]
     config = replace(config, recall=replace(config.recall, recommender=recommender))
-    return select(config, bench, registry_of(bench)), voice
+    return run_selection(config, services, registry_for(services)), reporter
 
 
 def page_of(zoo: Zoo, run_id: str) -> Page:
@@ -117,35 +119,35 @@ def registered(zoo: Zoo, name: str = "") -> list[ModelVersion]:
 
 
 def failing(
-    bench: Bench, broken: Callable[[TrainTask], bool], error: BaseException | None = None
-) -> Bench:
+    services: Services, broken: Callable[[TrainTask], bool], error: BaseException | None = None
+) -> Services:
     """Training that raises for some tasks."""
 
     def train(task: TrainTask) -> Iterator[StageResult]:
         if broken(task):
             raise error or ZooError(f"{task.member.name}: broken on purpose")
-        return bench.train(task)
+        return services.train(task)
 
-    return replace(bench, train=train)
+    return replace(services, train=train)
 
 
 # --- what a selection leaves ---------------------------------------------------------------------
 
 
 def test_a_selection_is_one_parent_and_a_child_for_each_recalled_model(
-    page: tuple[Selected, Page],
+    page: tuple[SelectionResult, Page],
 ) -> None:
     selected, seen = page
 
     assert seen.parent.info.status == "FINISHED"
     assert seen.parent.data.tags[tags.KIND] == "selection"
-    assert [run.data.tags[tags.MODEL] for run in seen.children] == list(selected.recalled.chosen)
+    assert [run.data.tags[tags.MODEL] for run in seen.children] == list(selected.recall.selected)
     assert len(seen.children) == 5
     assert {run.info.experiment_id for run in seen.children} == {seen.parent.info.experiment_id}
 
 
 def test_statuses_reasons_and_rivals_are_those_that_were_decided(
-    page: tuple[Selected, Page],
+    page: tuple[SelectionResult, Page],
 ) -> None:
     """FINISHED for who was trained to the end, KILLED for who was stopped, and why."""
     selected, seen = page
@@ -164,23 +166,25 @@ def test_statuses_reasons_and_rivals_are_those_that_were_decided(
         assert told.get(tags.RIVAL) == candidate.rival
         if stopped:
             assert told[tags.REASON].startswith(f"after stage {candidate.stage}: ")
-            assert candidate.rival in selected.recalled.chosen
+            assert candidate.rival in selected.recall.selected
             assert "Stopped after stage" in told["mlflow.note.content"]
 
 
-def test_nobody_is_trained_after_the_stage_that_stopped_it(page: tuple[Selected, Page]) -> None:
+def test_nobody_is_trained_after_the_stage_that_stopped_it(
+    page: tuple[SelectionResult, Page],
+) -> None:
     selected, seen = page
 
     for candidate in selected.candidates:
         run = seen.child(candidate.name)
-        client = bench_of(mlflow.get_tracking_uri(), "text")[0].client
+        client = services_for(mlflow.get_tracking_uri(), "text")[0].client
         points = client.get_metric_history(run.info.run_id, "val/accuracy")
         assert [point.step for point in points] == list(range(1, candidate.stage + 1))
         assert [point.value for point in points] == candidate.scores
 
 
 def test_stopping_reads_validation_and_the_test_split_is_touched_once(
-    page: tuple[Selected, Page],
+    page: tuple[SelectionResult, Page],
 ) -> None:
     selected, seen = page
 
@@ -191,7 +195,7 @@ def test_stopping_reads_validation_and_the_test_split_is_touched_once(
     assert seen.parent.data.metrics["test/accuracy"] == selected.test["accuracy"]
 
 
-def test_the_winner_is_the_best_finalist_on_validation(page: tuple[Selected, Page]) -> None:
+def test_the_winner_is_the_best_finalist_on_validation(page: tuple[SelectionResult, Page]) -> None:
     selected, _ = page
 
     ends = {c.name: c.scores[-1] for c in selected.candidates if c.stage == EPOCHS}
@@ -199,7 +203,7 @@ def test_the_winner_is_the_best_finalist_on_validation(page: tuple[Selected, Pag
     assert ends[selected.winner.name] == max(ends.values())
 
 
-def test_the_cost_is_counted_in_epochs_and_seconds(page: tuple[Selected, Page]) -> None:
+def test_the_cost_is_counted_in_epochs_and_seconds(page: tuple[SelectionResult, Page]) -> None:
     selected, seen = page
     metrics = seen.parent.data.metrics
 
@@ -212,7 +216,9 @@ def test_the_cost_is_counted_in_epochs_and_seconds(page: tuple[Selected, Page]) 
     assert 0 < metrics["selection/train_seconds"] < metrics["selection/seconds"]
 
 
-def test_the_parent_says_what_was_asked_and_what_came_out(page: tuple[Selected, Page]) -> None:
+def test_the_parent_says_what_was_asked_and_what_came_out(
+    page: tuple[SelectionResult, Page],
+) -> None:
     selected, seen = page
     told = seen.parent.data.tags
 
@@ -229,7 +235,7 @@ def test_the_parent_says_what_was_asked_and_what_came_out(page: tuple[Selected, 
     assert entry.dataset.name == "target"
 
 
-def test_every_run_carries_its_owner_and_a_heartbeat(page: tuple[Selected, Page]) -> None:
+def test_every_run_carries_its_owner_and_a_heartbeat(page: tuple[SelectionResult, Page]) -> None:
     _, seen = page
 
     for run in (seen.parent, *seen.children, *seen.finals):
@@ -237,24 +243,26 @@ def test_every_run_carries_its_owner_and_a_heartbeat(page: tuple[Selected, Page]
         assert float(run.data.tags[tags.HEARTBEAT]) > 0
 
 
-def test_a_foretold_end_is_a_metric_by_stage(page: tuple[Selected, Page]) -> None:
+def test_a_foretold_end_is_a_metric_by_stage(page: tuple[SelectionResult, Page]) -> None:
     selected, seen = page
 
     for candidate in selected.candidates:
         metrics = seen.child(candidate.name).data.metrics
-        if candidate.foretold:
-            assert metrics["selection/foretold"] == pytest.approx(candidate.foretold[-1][1])
-    assert any(candidate.foretold for candidate in selected.candidates)
+        if candidate.predicted:
+            assert metrics["selection/predicted"] == pytest.approx(candidate.predicted[-1][1])
+    assert any(candidate.predicted for candidate in selected.candidates)
 
 
-def test_checkpoints_are_gone_afterwards(page: tuple[Selected, Page]) -> None:
+def test_checkpoints_are_gone_afterwards(page: tuple[SelectionResult, Page]) -> None:
     assert not cache_folder("checkpoints", page[0].run_id).exists()
 
 
 # --- the winner ----------------------------------------------------------------------------------
 
 
-def test_the_winner_is_registered_under_its_alias(page: tuple[Selected, Page], text: Zoo) -> None:
+def test_the_winner_is_registered_under_its_alias(
+    page: tuple[SelectionResult, Page], text: Zoo
+) -> None:
     selected, seen = page
 
     mine = [v for v in registered(text) if v.tags[tags.SELECTION] == selected.run_id]
@@ -271,7 +279,7 @@ def test_the_winner_is_registered_under_its_alias(page: tuple[Selected, Page], t
     assert "winner" in text.client.get_registered_model("text-winner").aliases
 
 
-def test_the_winner_predicts_through_mlflow(page: tuple[Selected, Page]) -> None:
+def test_the_winner_predicts_through_mlflow(page: tuple[SelectionResult, Page]) -> None:
     version = page[0].registered["version"]
 
     model = mlflow.pyfunc.load_model(f"models:/text-winner/{version}")
@@ -281,7 +289,9 @@ def test_the_winner_predicts_through_mlflow(page: tuple[Selected, Page]) -> None
     assert answers["score"].between(1 / len(CLASSES), 1).all()
 
 
-def test_nothing_of_the_winner_is_pickled(page: tuple[Selected, Page], tmp_path: Path) -> None:
+def test_nothing_of_the_winner_is_pickled(
+    page: tuple[SelectionResult, Page], tmp_path: Path
+) -> None:
     version = page[0].registered["version"]
 
     folder = Path(download_artifacts(f"models:/text-winner/{version}", dst_path=str(tmp_path)))
@@ -292,7 +302,7 @@ def test_nothing_of_the_winner_is_pickled(page: tuple[Selected, Page], tmp_path:
 
 
 def test_one_selection_never_registers_twice(
-    page: tuple[Selected, Page], text: Zoo, tmp_path: Path
+    page: tuple[SelectionResult, Page], text: Zoo, tmp_path: Path
 ) -> None:
     """The parent run is the key: a second call finds the first's version."""
     selected, _ = page
@@ -313,7 +323,7 @@ def test_one_selection_never_registers_twice(
 
 
 def test_the_winner_is_retrained_on_all_samples_as_one_more_child(
-    page: tuple[Selected, Page],
+    page: tuple[SelectionResult, Page],
 ) -> None:
     """By default where the target has more samples than the recipe uses."""
     selected, seen = page
@@ -351,53 +361,55 @@ def champion(text: Zoo) -> Iterator[str]:
     selection(text, top_k=1, final="same", recommender="prior", register_as=name)
     yield name
     text.client.delete_registered_model(name)
-    for run in runs_of(text.uri, text.namespace, "benchmark"):
+    for run in find_runs(text.uri, text.namespace, "benchmark"):
         if run.data.tags[tags.MODEL] == name:
             text.client.delete_run(run.info.run_id)
 
 
 def test_a_winner_competes_in_a_later_selection(text: Zoo, champion: str) -> None:
     """Its weights load as a zoo member, before and after it has a history of its own."""
-    bench, _ = bench_of(text.uri, text.namespace)
+    services, _ = services_for(text.uri, text.namespace)
     config = wish(text, policy="halving", final="same")
     competing = replace(config.recall, models=(*text.models[2:4], champion))
     config = replace(config, recall=competing)
     spec = replace(text.target, path=str(text.folder / "set-0.csv"))
 
-    unknown = select(config, bench, registry_of(bench))
-    done = benchmark(BenchmarkConfig((spec,), (champion,), {"epochs": EPOCHS}), bench)
-    known = select(config, bench, registry_of(bench))
+    unknown = run_selection(config, services, registry_for(services))
+    done = run_benchmark(BenchmarkConfig((spec,), (champion,), {"epochs": EPOCHS}), services)
+    known = run_selection(config, services, registry_for(services))
 
-    (new,) = unknown.recalled.prospect.newcomers  # without a history it is like the one that won
-    assert (new.model, new.like in text.models) == (champion, True)
-    assert not known.recalled.prospect.newcomers
-    assert (done.done, done.failed) == ([f"{champion} on set-0"], {})
-    assert champion in known.recalled.prospect.clustering.models
+    (new,) = unknown.recall.context.cold_start  # without a history it is like the one that won
+    assert (new.model, new.nearest_model in text.models) == (champion, True)
+    assert not known.recall.context.cold_start
+    assert (done.completed, done.failed) == ([f"{champion} on set-0"], {})
+    assert champion in known.recall.context.clustering.models
     for selected in (unknown, known):
         (candidate,) = (c for c in selected.candidates if c.name == champion)
         assert candidate.stage >= 1
         assert candidate.status != "failed"
 
 
-# --- the judgement of a recorded brute force -----------------------------------------------------
+# --- the judgment of a recorded brute force -----------------------------------------------------
 
 
 @pytest.fixture(scope="module")
-def judged(store: str) -> tuple[Selected, Page]:
+def judged(store: str) -> tuple[SelectionResult, Page]:
     """A selection for a dataset that the whole zoo was benchmarked on."""
     zoo = text_zoo(store)
-    bench, _ = bench_of(zoo.uri, zoo.namespace)
+    services, _ = services_for(zoo.uri, zoo.namespace)
     config = wish(zoo, top_k=2, final="same", register_as="text-judged")
     target = replace(zoo.target, path=str(zoo.folder / "set-0.csv"))
-    selected = select(
-        replace(config, recall=replace(config.recall, dataset=target)), bench, registry_of(bench)
+    selected = run_selection(
+        replace(config, recall=replace(config.recall, dataset=target)),
+        services,
+        registry_for(services),
     )
     return selected, page_of(zoo, selected.run_id)
 
 
 def recorded(zoo: Zoo, dataset: str) -> dict[str, float]:
     """Model -> final test accuracy, as the benchmark's runs say."""
-    runs = runs_of(zoo.uri, zoo.namespace, "benchmark")
+    runs = find_runs(zoo.uri, zoo.namespace, "benchmark")
     return {
         run.data.tags[tags.MODEL]: run.data.metrics["test/accuracy"]
         for run in runs
@@ -406,80 +418,90 @@ def recorded(zoo: Zoo, dataset: str) -> dict[str, float]:
 
 
 def test_a_recorded_brute_force_is_the_judge_of_a_selection(
-    judged: tuple[Selected, Page], text: Zoo
+    judged: tuple[SelectionResult, Page], text: Zoo
 ) -> None:
     selected, _ = judged
     known = recorded(text, "set-0")
     best = max(known.values())
 
-    assert selected.truth is not None
-    assert set(selected.truth.models) == set(known) == set(text.models)
-    assert known[selected.truth.best] == best
+    assert selected.ground_truth is not None
+    assert set(selected.ground_truth.models) == set(known) == set(text.models)
+    assert known[selected.ground_truth.best] == best
     assert selected.regret == pytest.approx(best - known[selected.winner.name])
     better = sum(score > known[selected.winner.name] for score in known.values())
-    assert selected.truth.rank(selected.winner.name) == 1 + better
+    assert selected.ground_truth.rank(selected.winner.name) == 1 + better
 
 
-def test_the_judgement_is_on_the_page_of_the_run(judged: tuple[Selected, Page]) -> None:
+def test_the_judgment_is_on_the_page_of_the_run(judged: tuple[SelectionResult, Page]) -> None:
     selected, seen = judged
 
     told = seen.parent.data
     assert told.metrics["selection/regret"] == pytest.approx(selected.regret)
-    assert verdict(selected).startswith("Brute force is on record for this dataset: ")
-    assert verdict(selected) in told.tags["mlflow.note.content"]
+    assert brute_force_comparison(selected).startswith(
+        "Brute force is on record for this dataset: "
+    )
+    assert brute_force_comparison(selected) in told.tags["mlflow.note.content"]
 
 
-def test_the_judge_informs_nobody(judged: tuple[Selected, Page]) -> None:
+def test_the_judge_informs_nobody(judged: tuple[SelectionResult, Page]) -> None:
     """The target's records are no part of the history that ranks."""
     selected, _ = judged
 
-    prospect = selected.recalled.prospect
-    assert prospect.matrix.datasets == ("set-1", "set-2")
-    assert {record.dataset for record in prospect.usable.records} == {"set-1", "set-2"}
+    context = selected.recall.context
+    assert context.matrix.datasets == ("set-1", "set-2")
+    assert {record.dataset for record in context.comparable.records} == {"set-1", "set-2"}
 
 
-def test_without_a_recorded_brute_force_nothing_is_said(page: tuple[Selected, Page]) -> None:
+def test_without_a_recorded_brute_force_nothing_is_said(page: tuple[SelectionResult, Page]) -> None:
     selected, seen = page
 
-    assert (selected.truth, selected.regret, verdict(selected)) == (None, None, "")
+    assert (selected.ground_truth, selected.regret, brute_force_comparison(selected)) == (
+        None,
+        None,
+        "",
+    )
     assert "selection/regret" not in seen.parent.data.metrics
     assert "rute force is on record" not in seen.parent.data.tags["mlflow.note.content"]
 
 
-def known_of(selected: Selected, metric: str, scores: dict[str, float]) -> Selected:
+def known_of(selected: SelectionResult, metric: str, scores: dict[str, float]) -> SelectionResult:
     """As if these models had been fine-tuned on the target; higher is better."""
-    truth = Truth(scores)
-    prospect = replace(selected.recalled.prospect, truth=truth)
-    return replace(selected, metric=metric, recalled=replace(selected.recalled, prospect=prospect))
+    truth = GroundTruth(scores)
+    context = replace(selected.recall.context, ground_truth=truth)
+    return replace(selected, metric=metric, recall=replace(selected.recall, context=context))
 
 
-def test_a_verdict_by_hand(page: tuple[Selected, Page]) -> None:
+def test_a_verdict_by_hand(page: tuple[SelectionResult, Page]) -> None:
     """The winner's 0.8 is third after 0.95 and 0.9: a regret of 0.15."""
     winner = page[0].winner.name
     selected = known_of(page[0], "accuracy", {"a": 0.9, winner: 0.8, "b": 0.95, "c": 0.8})
 
     assert selected.regret == pytest.approx(0.15)
-    assert verdict(selected) == (
+    assert brute_force_comparison(selected) == (
         "Brute force is on record for this dataset: the best of 4 models is b with test accuracy "
         "0.950; the winner is number 3, a regret of 0.150."
     )
 
 
-def test_a_loss_is_told_as_it_is_measured(page: tuple[Selected, Page]) -> None:
+def test_a_loss_is_told_as_it_is_measured(page: tuple[SelectionResult, Page]) -> None:
     """Inside, a loss of 0.2 is -0.2."""
     winner = page[0].winner.name
     selected = known_of(page[0], "log_loss", {"a": -0.2, winner: -0.5})
 
     assert selected.regret == pytest.approx(0.3)
-    assert "a with test log_loss 0.200" in verdict(selected)
+    assert "a with test log_loss 0.200" in brute_force_comparison(selected)
 
 
 def test_a_winner_that_brute_force_never_trained_is_not_judged(
-    page: tuple[Selected, Page],
+    page: tuple[SelectionResult, Page],
 ) -> None:
     selected = known_of(page[0], "accuracy", {"a": 0.9, "b": 0.8})
 
-    assert (selected.truth, selected.regret, verdict(selected)) == (None, None, "")
+    assert (selected.ground_truth, selected.regret, brute_force_comparison(selected)) == (
+        None,
+        None,
+        "",
+    )
 
 
 # --- policies ------------------------------------------------------------------------------------
@@ -501,7 +523,11 @@ def test_halving_keeps_the_better_half_of_every_stage(text: Zoo) -> None:
 
     stages = sorted(candidate.stage for candidate in selected.candidates)
     assert stages == [1, 1, 1, 2, 3]
-    assert selected.epochs == selected.cost["halving"] == policies.epochs("halving", 5, EPOCHS)
+    assert (
+        selected.epochs
+        == selected.cost["halving"]
+        == policies.scheduled_epochs("halving", 5, EPOCHS)
+    )
     by_first = sorted((c.scores[0] for c in selected.candidates), reverse=True)
     assert (
         sorted((c.scores[0] for c in selected.candidates if c.stage > 1), reverse=True)
@@ -523,7 +549,7 @@ def test_with_another_recipe_trends_are_off_and_halving_decides(
     text: Zoo, recipe: dict[str, object]
 ) -> None:
     """Trends hold only for the recipe that they were recorded with."""
-    selected, voice = selection(text, top_k=2, final="same", recipe=recipe, recommender="prior")
+    selected, reporter = selection(text, top_k=2, final="same", recipe=recipe, recommender="prior")
 
     parent = page_of(text, selected.run_id).parent
     assert (parent.data.tags["recall.policy"], parent.data.tags["recall.trends"]) == (
@@ -532,19 +558,19 @@ def test_with_another_recipe_trends_are_off_and_halving_decides(
     )
     assert (
         "note: the recipe is another than the history's: trends do not hold, halving decides"
-        in voice.lines
+        in reporter.lines
     )
     stages = int(str(recipe.get("epochs", EPOCHS)))
     assert sorted(c.stage for c in selected.candidates) == [1, stages]
-    assert not any(candidate.foretold for candidate in selected.candidates)
+    assert not any(candidate.predicted for candidate in selected.candidates)
 
 
 def test_a_loss_is_selected_by_its_lowest(text: Zoo) -> None:
-    bench, _ = bench_of(text.uri, text.namespace)
+    services, _ = services_for(text.uri, text.namespace)
     config = wish(text, top_k=2, policy="brute_force", final="same")
     recall = replace(config.recall, metric="log_loss", tolerance=0.05)
 
-    selected = select(replace(config, recall=recall), bench, registry_of(bench))
+    selected = run_selection(replace(config, recall=recall), services, registry_for(services))
 
     seen = page_of(text, selected.run_id)
     losses = {r.data.tags[tags.MODEL]: r.data.metrics["val/log_loss"] for r in seen.children}
@@ -555,33 +581,33 @@ def test_a_loss_is_selected_by_its_lowest(text: Zoo) -> None:
 
 
 def test_a_budget_of_one_fine_tuning_trains_the_first_recalled(text: Zoo) -> None:
-    bench, _ = bench_of(text.uri, text.namespace)
+    services, _ = services_for(text.uri, text.namespace)
     config = wish(text, top_k=4, policy="halving", budget=Budget(epochs=EPOCHS))
 
-    selected = select(config, bench, registry_of(bench))
+    selected = run_selection(config, services, registry_for(services))
 
     seen = page_of(text, selected.run_id)
     assert selected.epochs == EPOCHS
-    assert selected.winner.name == selected.recalled.chosen[0]
-    assert (selected.cut, selected.final.epochs) == ("", 0)  # nothing is trained once more
-    for name in selected.recalled.chosen[1:]:
+    assert selected.winner.name == selected.recall.selected[0]
+    assert (selected.budget_stop, selected.final.epochs) == ("", 0)  # nothing is trained once more
+    for name in selected.recall.selected[1:]:
         run = seen.child(name)
         assert run.info.status == "KILLED"
         assert f"the budget of {EPOCHS} epochs leaves 1 of 4" in run.data.tags[tags.REASON]
 
 
 def test_a_budget_that_ends_early_registers_the_best_so_far_as_cut(text: Zoo) -> None:
-    bench, voice = bench_of(text.uri, text.namespace)
+    services, reporter = services_for(text.uri, text.namespace)
     config = wish(text, top_k=4, policy="halving", budget=Budget(epochs=1))
 
-    selected = select(config, bench, registry_of(bench))
+    selected = run_selection(config, services, registry_for(services))
 
     said = f"the budget of 1 epochs ended after stage 1 of {EPOCHS}"
     seen = page_of(text, selected.run_id)
     version = text.client.get_model_version_by_alias(selected.registered["name"], "winner")
-    assert (selected.epochs, selected.winner.stage, selected.cut) == (1, 1, said)
-    assert f"note: {said}" in voice.lines
-    assert seen.parent.data.tags[tags.CUT] == version.tags[tags.CUT] == said
+    assert (selected.epochs, selected.winner.stage, selected.budget_stop) == (1, 1, said)
+    assert f"note: {said}" in reporter.lines
+    assert seen.parent.data.tags[tags.BUDGET_STOP] == version.tags[tags.BUDGET_STOP] == said
     assert said in seen.parent.data.tags["mlflow.note.content"].lower()
     assert selected.test["accuracy"] == pytest.approx(
         seen.child(selected.winner.name).data.metrics["test/accuracy"]
@@ -590,10 +616,10 @@ def test_a_budget_that_ends_early_registers_the_best_so_far_as_cut(text: Zoo) ->
 
 def test_a_budget_between_stages_keeps_the_best_on_validation(text: Zoo) -> None:
     """Four train the first stage, and what is left pays for one to the end."""
-    bench, _ = bench_of(text.uri, text.namespace)
+    services, _ = services_for(text.uri, text.namespace)
     config = wish(text, top_k=4, policy="brute_force", budget=Budget(epochs=4 + EPOCHS - 1))
 
-    selected = select(config, bench, registry_of(bench))
+    selected = run_selection(config, services, registry_for(services))
 
     first = {c.name: c.scores[0] for c in selected.candidates}
     assert selected.epochs == 4 + EPOCHS - 1
@@ -603,12 +629,14 @@ def test_a_budget_between_stages_keeps_the_best_on_validation(text: Zoo) -> None
 
 def test_price_on_a_thin_history_halves_and_says_so(text: Zoo) -> None:
     """Three recorded datasets foretell nothing: all eligible models start, and halving decides."""
-    bench, voice = bench_of(text.uri, text.namespace)
+    services, reporter = services_for(text.uri, text.namespace)
 
-    selected = select(wish(text, policy="price", final="same"), bench, registry_of(bench))
+    selected = run_selection(
+        wish(text, policy="price", final="same"), services, registry_for(services)
+    )
 
     thin = "with the curves of only 3 datasets no end can be foretold, so halving decides"
-    assert any(thin in line for line in voice.lines)
+    assert any(thin in line for line in reporter.lines)
     seen = page_of(text, selected.run_id)
     stopped = [c for c in selected.candidates if c.status == "stopped"]
     assert sorted(c.stage for c in selected.candidates) == [1, 1, 1, 2, 3][: len(text.models)]
@@ -616,22 +644,22 @@ def test_price_on_a_thin_history_halves_and_says_so(text: Zoo) -> None:
     assert all("too few recorded datasets to foretell ends by" in c.reason for c in stopped)
 
 
-def test_what_a_back_test_favoured_stands_behind_auto(store: str) -> None:
+def test_what_a_back_test_favored_stands_behind_auto(store: str) -> None:
     zoo = text_zoo(store)
-    bench, _ = bench_of(zoo.uri, zoo.namespace)
-    favoured = Defaults("prior", "prior", "brute_force", top_k=2, run_id="r")
-    write_defaults(bench.client, bench.namespace, "text", "accuracy", favoured)
+    services, _ = services_for(zoo.uri, zoo.namespace)
+    favored = Defaults("prior", "prior", "brute_force", top_k=2, run_id="r")
+    write_defaults(services.client, services.namespace, "text", "accuracy", favored)
     config = wish(zoo, final="same")
     config = replace(config, recall=replace(config.recall, recommender="auto"))
     try:
-        selected = select(config, bench, registry_of(bench))
+        selected = run_selection(config, services, registry_for(services))
     finally:
-        write_defaults(bench.client, bench.namespace, "text", "accuracy", Defaults())
+        write_defaults(services.client, services.namespace, "text", "accuracy", Defaults())
 
     seen = page_of(zoo, selected.run_id)
     assert [c.stage for c in selected.candidates] == [EPOCHS, EPOCHS]
     assert seen.parent.data.tags["recall.policy"] == "brute_force"
-    assert not selected.recalled.probes  # nobody asks a score
+    assert not selected.recall.probes  # nobody asks a score
 
 
 # --- what goes wrong -----------------------------------------------------------------------------
@@ -640,7 +668,7 @@ def test_what_a_back_test_favoured_stands_behind_auto(store: str) -> None:
 def test_corrupt_weights_fail_one_candidate_and_never_the_selection(
     text: Zoo, tmp_path: Path
 ) -> None:
-    bench, voice = bench_of(text.uri, text.namespace)
+    services, reporter = services_for(text.uri, text.namespace)
     (tmp_path / "model.safetensors").write_bytes(b"no tensors at all")
     config = wish(text, policy="brute_force", final="same")
     broken = text.models[0]
@@ -649,41 +677,41 @@ def test_corrupt_weights_fail_one_candidate_and_never_the_selection(
         def weights(self, member: Member) -> str:
             return str(tmp_path) if member.name == broken else super().weights(member)
 
-    bench = replace(bench, registry=Torn(bench.client, bench.namespace))
+    services = replace(services, registry=Torn(services.client, services.namespace))
     recall = replace(config.recall, models=text.models[:2])
-    selected = select(replace(config, recall=recall), bench, registry_of(bench))
+    selected = run_selection(replace(config, recall=recall), services, registry_for(services))
 
     run = page_of(text, selected.run_id).child(broken)
     assert (run.info.status, run.data.tags[tags.STATUS]) == ("FAILED", "failed")
     assert f"{broken}: cannot be loaded" in run.data.tags[tags.REASON]
     assert [a.path for a in text.client.list_artifacts(run.info.run_id)] == ["traceback.txt"]
     assert (selected.winner.name, selected.winner.stage) == (text.models[1], EPOCHS)
-    assert any(line.startswith(f"failed: {broken}: ") for line in voice.lines)
+    assert any(line.startswith(f"failed: {broken}: ") for line in reporter.lines)
 
 
 def test_a_diverged_candidate_fails_and_never_wins(text: Zoo) -> None:
     """It trains first and would stay ahead: nothing is above what is no number."""
-    bench, voice = bench_of(text.uri, text.namespace)
+    services, reporter = services_for(text.uri, text.namespace)
     config, diverging = wish(text, policy="brute_force", final="same"), text.models[0]
 
     def train(task: TrainTask) -> Iterator[StageResult]:
-        for result in bench.train(task):
+        for result in services.train(task):
             broken = task.member.name == diverging and result.stage == EPOCHS
             yield replace(result, validation={"accuracy": math.nan}) if broken else result
 
     recall = replace(config.recall, models=text.models[:2])
-    there = replace(bench, train=train)
-    selected = select(replace(config, recall=recall), there, registry_of(bench))
+    there = replace(services, train=train)
+    selected = run_selection(replace(config, recall=recall), there, registry_for(services))
 
     run = page_of(text, selected.run_id).child(diverging)
     why = f"diverged: validation accuracy is nan after stage {EPOCHS}"
     assert (run.info.status, run.data.tags[tags.REASON]) == ("FAILED", why)
     assert selected.winner.name == text.models[1]
-    assert f"failed: {diverging}: {why}" in voice.lines
+    assert f"failed: {diverging}: {why}" in reporter.lines
 
 
 def test_lost_weights_fail_one_candidate_before_the_first_stage(text: Zoo) -> None:
-    bench, _ = bench_of(text.uri, text.namespace)
+    services, _ = services_for(text.uri, text.namespace)
     lost = text.models[1]
 
     class Lost(MlflowRegistry):
@@ -692,10 +720,10 @@ def test_lost_weights_fail_one_candidate_before_the_first_stage(text: Zoo) -> No
                 raise ZooError(f"{lost} version 1: no weights: they are lost")
             return super().weights(member)
 
-    bench = replace(bench, registry=Lost(bench.client, bench.namespace))
+    services = replace(services, registry=Lost(services.client, services.namespace))
     config = wish(text, final="same")
     config = replace(config, recall=replace(config.recall, models=text.models[:2]))
-    selected = select(config, bench, registry_of(bench))
+    selected = run_selection(config, services, registry_for(services))
 
     run = page_of(text, selected.run_id).child(lost)
     assert run.info.status == "FAILED"
@@ -704,7 +732,7 @@ def test_lost_weights_fail_one_candidate_before_the_first_stage(text: Zoo) -> No
 
 
 def test_when_all_survivors_fail_the_best_of_the_stopped_goes_on(text: Zoo) -> None:
-    bench, voice = bench_of(text.uri, text.namespace)
+    services, reporter = services_for(text.uri, text.namespace)
     failed: list[str] = []
 
     def second_stage_of_two(task: TrainTask) -> bool:
@@ -714,7 +742,7 @@ def test_when_all_survivors_fail_the_best_of_the_stopped_goes_on(text: Zoo) -> N
         return False
 
     config = wish(text, top_k=4, policy="halving", final="same")
-    selected = select(config, failing(bench, second_stage_of_two), registry_of(bench))
+    selected = run_selection(config, failing(services, second_stage_of_two), registry_for(services))
 
     assert len(failed) == 2
     found = {c.name: c for c in selected.candidates}
@@ -723,7 +751,7 @@ def test_when_all_survivors_fail_the_best_of_the_stopped_goes_on(text: Zoo) -> N
     assert selected.winner.stage == EPOCHS
     assert all(selected.winner.scores[0] >= c.scores[0] for c in stopped)
     note = f"note: {selected.winner.name} is taken up again, since all others failed"
-    assert note in voice.lines
+    assert note in reporter.lines
     seen = page_of(text, selected.run_id)
     assert Counter(run.info.status for run in seen.children) == {
         "FAILED": 2,
@@ -737,11 +765,13 @@ def test_when_all_survivors_fail_the_best_of_the_stopped_goes_on(text: Zoo) -> N
 
 
 def test_when_everyone_fails_it_is_said_of_each_and_nothing_is_registered(text: Zoo) -> None:
-    bench, _ = bench_of(text.uri, text.namespace)
+    services, _ = services_for(text.uri, text.namespace)
     before = len(registered(text))
 
-    with pytest.raises(SettingError, match=r"expected one model that trains, all failed: .*broken"):
-        select(wish(text, top_k=2), failing(bench, lambda _: True), registry_of(bench))
+    with pytest.raises(ConfigError, match=r"expected one model that trains, all failed: .*broken"):
+        run_selection(
+            wish(text, top_k=2), failing(services, lambda _: True), registry_for(services)
+        )
 
     seen = latest(text)
     assert seen.parent.info.status == "FAILED"
@@ -751,11 +781,11 @@ def test_when_everyone_fails_it_is_said_of_each_and_nothing_is_registered(text: 
 
 
 def test_an_interrupt_closes_every_run_as_killed(text: Zoo) -> None:
-    bench, _ = bench_of(text.uri, text.namespace)
-    bench = failing(bench, lambda task: task.first == 2, KeyboardInterrupt())
+    services, _ = services_for(text.uri, text.namespace)
+    services = failing(services, lambda task: task.first == 2, KeyboardInterrupt())
 
     with pytest.raises(KeyboardInterrupt):
-        select(wish(text, top_k=3, policy="brute_force"), bench, registry_of(bench))
+        run_selection(wish(text, top_k=3, policy="brute_force"), services, registry_for(services))
 
     seen = latest(text)
     assert seen.parent.info.status == "KILLED"
@@ -767,15 +797,17 @@ def test_an_interrupt_closes_every_run_as_killed(text: Zoo) -> None:
 
 def test_a_bug_in_the_middle_closes_every_run_as_failed(text: Zoo) -> None:
     """A bug keeps its traceback, but leaves nothing RUNNING."""
-    bench, _ = bench_of(text.uri, text.namespace)
+    services, _ = services_for(text.uri, text.namespace)
 
-    class Faulty(Heard):
+    class Faulty(RecordingReporter):
         def advance(self, steps: int = 1, now: str = "") -> None:
             if "stage 1" in now:
                 raise ZeroDivisionError("a bug")
 
     with pytest.raises(ZeroDivisionError, match="a bug"):
-        select(wish(text, top_k=2), replace(bench, voice=Faulty()), registry_of(bench))
+        run_selection(
+            wish(text, top_k=2), replace(services, reporter=Faulty()), registry_for(services)
+        )
 
     seen = latest(text)
     assert {run.info.status for run in (seen.parent, *seen.children)} == {"FAILED"}
@@ -785,7 +817,7 @@ def test_a_bug_in_the_middle_closes_every_run_as_failed(text: Zoo) -> None:
 
 
 def test_a_registry_that_refuses_leaves_no_run_open(text: Zoo) -> None:
-    bench, _ = bench_of(text.uri, text.namespace)
+    services, _ = services_for(text.uri, text.namespace)
     before = len(registered(text))
 
     class Full(MlflowRegistry):
@@ -793,7 +825,9 @@ def test_a_registry_that_refuses_leaves_no_run_open(text: Zoo) -> None:
             raise ZooError("registry: expected room, got none")
 
     with pytest.raises(ZooError, match="expected room"):
-        select(wish(text, top_k=1, final="same"), bench, Full(bench.client, bench.namespace))
+        run_selection(
+            wish(text, top_k=1, final="same"), services, Full(services.client, services.namespace)
+        )
 
     seen = latest(text)
     assert seen.parent.info.status == "FAILED"
@@ -803,13 +837,13 @@ def test_a_registry_that_refuses_leaves_no_run_open(text: Zoo) -> None:
 
 
 def test_what_is_wrong_before_training_writes_no_run(text: Zoo) -> None:
-    bench, _ = bench_of(text.uri, text.namespace)
+    services, _ = services_for(text.uri, text.namespace)
     before = latest(text).parent.info.run_id
     config = wish(text)
     config = replace(config, recall=replace(config.recall, models=("nobody-*",)))
 
-    with pytest.raises(SettingError, match=r"models: expected names or patterns of .*'nobody-\*'"):
-        select(config, bench, registry_of(bench))
+    with pytest.raises(ConfigError, match=r"models: expected names or patterns of .*'nobody-\*'"):
+        run_selection(config, services, registry_for(services))
 
     assert latest(text).parent.info.run_id == before
 
@@ -822,7 +856,7 @@ def test_images_are_selected_for_and_served_too(store: str) -> None:
 
     selected, _ = selection(zoo, final="same")
 
-    assert "leep" in {*selected.recalled.scores, *selected.recalled.left_out}  # heads are real
+    assert "leep" in {*selected.recall.scores, *selected.recall.left_out}  # heads are real
     assert len(selected.candidates) == 4
     assert all(c.status != "failed" for c in selected.candidates)
     picture = next((zoo.folder / "target").rglob("*.png")).read_bytes()

@@ -11,22 +11,22 @@ from importlib.metadata import entry_points
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
-from mlflow_recall.errors import ZooError, unknown
+from mlflow_recall.errors import ZooError, unknown_name
 from mlflow_recall.ports import Probe, ProbeTask, StageResult, TrainTask
 
 if TYPE_CHECKING:
     from mlflow_recall.adapters.zoo.network import Network
     from mlflow_recall.core.arrays import FloatArray
-    from mlflow_recall.core.recipes import Recipe
-    from mlflow_recall.core.records import Dataset, Member
+    from mlflow_recall.core.history.recipes import Recipe
+    from mlflow_recall.core.history.records import Dataset, Member
 
     Load = Callable[[Member, str, Dataset, Recipe, bool], Network]
 
 #: library -> module with ``load``; the entry-point group ``mlflow_recall.zoo`` adds to it
 LIBRARIES: Mapping[str, str] = MappingProxyType(
     {
-        "timm": "mlflow_recall.adapters.zoo.timm",
-        "transformers": "mlflow_recall.adapters.zoo.huggingface",
+        "timm": "mlflow_recall.adapters.zoo.timm_models",
+        "transformers": "mlflow_recall.adapters.zoo.transformers_models",
     }
 )
 
@@ -48,9 +48,9 @@ def probe(task: ProbeTask) -> Iterator[Probe]:
     Raises:
         ZooError: the weights cannot be loaded.
     """
-    from mlflow_recall.adapters.zoo.probing import look_at
+    from mlflow_recall.adapters.zoo.embedding import run_probe
 
-    return look_at(task, _loader(task.member))
+    return run_probe(task, _loader(task.member))
 
 
 def embed(member: Member, weights: str, texts: Sequence[str]) -> FloatArray:
@@ -59,9 +59,9 @@ def embed(member: Member, weights: str, texts: Sequence[str]) -> FloatArray:
     Raises:
         ZooError: the weights cannot be loaded.
     """
-    from mlflow_recall.adapters.zoo.probing import embeddings_of
+    from mlflow_recall.adapters.zoo.embedding import embed_texts
 
-    return embeddings_of(member, weights, texts, _loader(member))
+    return embed_texts(member, weights, texts, _loader(member))
 
 
 def _loader(member: Member) -> Load:
@@ -71,5 +71,7 @@ def _loader(member: Member) -> Load:
         return load
     installed = {entry.name: entry for entry in entry_points(group="mlflow_recall.zoo")}
     if library not in installed:
-        raise ZooError(f"{member.name}: {unknown('library', library, {*LIBRARIES, *installed})}")
+        raise ZooError(
+            f"{member.name}: {unknown_name('library', library, {*LIBRARIES, *installed})}"
+        )
     return cast("Load", installed[library].load())

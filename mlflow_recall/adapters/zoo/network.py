@@ -17,13 +17,13 @@ class Network(Protocol):
 
     module: nn.Module
     #: names of parameters that are new and learn at the head's rate
-    new: frozenset[str]
+    head_parameters: frozenset[str]
 
-    def encode(self, rows: Any) -> list[Any]:
+    def preprocess(self, rows: Any) -> list[Any]:
         """All rows of a split, made ready once (tokens, or pictures as they are)."""
         ...
 
-    def batch(self, encoded: list[Any]) -> Batch:
+    def collate(self, encoded: list[Any]) -> Batch:
         """Some encoded rows as tensors."""
         ...
 
@@ -35,7 +35,7 @@ class Network(Protocol):
         """(b, d) pooled features of the backbone."""
         ...
 
-    def frozen(self, what: str) -> list[str]:
+    def frozen_parameters(self, what: str) -> list[str]:
         """Names of the parameters that a recipe's ``freeze`` keeps as they are."""
         ...
 

@@ -12,7 +12,7 @@ import pandas as pd
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 
-from mlflow_recall.core.records import Dataset, Member
+from mlflow_recall.core.history.records import Dataset, Member
 
 with warnings.catch_warnings():
     # MLflow warns of a type hint of its own when this is first imported
@@ -72,5 +72,5 @@ def _example(modality: str) -> pd.DataFrame:
     from PIL import Image
 
     file = io.BytesIO()
-    Image.new("RGB", (32, 32), "grey").save(file, "PNG")
+    Image.new("RGB", (32, 32), "gray").save(file, "PNG")
     return pd.DataFrame({"image": [base64.b64encode(file.getvalue()).decode()]})

@@ -15,10 +15,10 @@ from accelerate.utils import set_seed
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from mlflow_recall.adapters.datasets import split_of
+from mlflow_recall.adapters.data.preparation import load_split
 from mlflow_recall.adapters.zoo.network import Network
 from mlflow_recall.core.arrays import AnyArray, FloatArray, IntArray
-from mlflow_recall.core.metrics import METRICS, evaluate
+from mlflow_recall.core.history.metrics import METRICS, compute_metrics
 from mlflow_recall.errors import ZooError
 from mlflow_recall.ports import StageResult, TrainTask
 
@@ -40,8 +40,8 @@ def fine_tune(task: TrainTask, load: Callable[..., Network]) -> Iterator[StageRe
         tested = _test_set(network, task).scores(accelerator)
         yield StageResult(task.last, {}, time.perf_counter() - started, task.checkpoint, tested)
         return
-    train = split_of(dataset, "train", recipe.train_samples, recipe.seed)
-    rows, labels = network.encode(train), torch.tensor(train["label"])
+    train = load_split(dataset, "train", recipe.train_samples, recipe.seed)
+    rows, labels = network.preprocess(train), torch.tensor(train["label"])
     lengths = np.array([_length(row) for row in rows])
     steps = math.ceil(len(rows) / recipe.batch_size)
     optimizer = _optimizer(network, task)
@@ -49,7 +49,7 @@ def fine_tune(task: TrainTask, load: Callable[..., Network]) -> Iterator[StageRe
     network.module = module
     if task.checkpoint:
         _restore(optimizer.optimizer, Path(task.checkpoint))
-    validation = _Evaluation(network, split_of(dataset, "validation", recipe.eval_samples, 0))
+    validation = _Evaluation(network, load_split(dataset, "validation", recipe.eval_samples, 0))
     test = _test_set(network, task) if task.test == "each" else None
 
     for stage in range(task.first, task.last + 1):
@@ -63,7 +63,7 @@ def fine_tune(task: TrainTask, load: Callable[..., Network]) -> Iterator[StageRe
                 group["lr"] = group["initial_lr"] * share
             batch = {
                 key: value.to(accelerator.device)
-                for key, value in network.batch([rows[i] for i in chosen]).items()
+                for key, value in network.collate([rows[i] for i in chosen]).items()
             }
             target = labels[torch.from_numpy(chosen)].to(accelerator.device)
             loss = nn.functional.cross_entropy(network.logits(batch), target)
@@ -93,14 +93,14 @@ class _Evaluation:
     def __init__(self, network: Network, rows: Any) -> None:
         self._network = network
         self._labels = np.array(rows["label"])
-        self._encoded = network.encode(rows)
+        self._encoded = network.preprocess(rows)
 
     def scores(self, accelerator: Accelerator) -> dict[str, float]:
         """Every metric; NaN where the network answers with something that is no number."""
         probabilities = self._probabilities(accelerator)
         if not np.isfinite(probabilities).all():
             return dict.fromkeys(METRICS, math.nan)
-        return evaluate(self._labels, probabilities)
+        return compute_metrics(self._labels, probabilities)
 
     def _probabilities(self, accelerator: Accelerator) -> FloatArray:
         return forward(self._network, self._encoded, accelerator.device, _softmax)
@@ -126,7 +126,7 @@ def forward(
     with torch.inference_mode():
         for start in range(0, len(order), _EVAL_BATCH):
             rows = [encoded[i] for i in order[start : start + _EVAL_BATCH]]
-            batch = {key: value.to(device) for key, value in network.batch(rows).items()}
+            batch = {key: value.to(device) for key, value in network.collate(rows).items()}
             parts.append(function(network, batch).float().cpu().numpy())
     return np.concatenate(parts)[np.argsort(order)]
 
@@ -136,7 +136,7 @@ def _length(row: Any) -> int:
 
 
 def _test_set(network: Network, task: TrainTask) -> _Evaluation:
-    return _Evaluation(network, split_of(task.dataset, "test", task.recipe.eval_samples, 0))
+    return _Evaluation(network, load_split(task.dataset, "test", task.recipe.eval_samples, 0))
 
 
 def _batches(lengths: IntArray, size: int, rng: np.random.Generator) -> list[IntArray]:
@@ -173,12 +173,16 @@ def _train_mode(module: nn.Module, freeze_batchnorm: bool) -> None:
 def _optimizer(network: Network, task: TrainTask) -> torch.optim.AdamW:
     """New parameters at the head's rate; biases and norms without decay."""
     recipe = task.recipe
-    still = set(network.frozen(recipe.freeze))
+    still = set(network.frozen_parameters(recipe.freeze))
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.module.named_parameters():
         parameter.requires_grad_(name not in still)
         if name not in still:
-            rate = recipe.head_learning_rate if name in network.new else recipe.learning_rate
+            rate = (
+                recipe.head_learning_rate
+                if name in network.head_parameters
+                else recipe.learning_rate
+            )
             decay = recipe.weight_decay if parameter.ndim > 1 else 0.0
             groups.setdefault((rate, decay), []).append(parameter)
     return torch.optim.AdamW(

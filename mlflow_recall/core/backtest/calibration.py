@@ -7,11 +7,20 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mlflow_recall.core.arrays import FloatArray, frozen, is_within, means
-from mlflow_recall.core.backtest.cases import Case
-from mlflow_recall.core.backtest.recommenders import Estimate, correlation, told
-from mlflow_recall.core.recommend import held_out, predicted_gaps, recommender, smallest_set
-from mlflow_recall.errors import SettingError
+from mlflow_recall.core.arrays import FloatArray, is_within, nan_mean, read_only
+from mlflow_recall.core.backtest.holdout import Case
+from mlflow_recall.core.backtest.recommender_comparison import (
+    Estimate,
+    correlation,
+    visible_evidence,
+)
+from mlflow_recall.core.recommend import (
+    find_smallest_set,
+    get_recommender,
+    predict_gaps,
+    rank_held_out,
+)
+from mlflow_recall.errors import ConfigError
 
 #: what is checked of a target, in the order of ``_checked``
 _CHECKED = (
@@ -46,33 +55,33 @@ class Calibration:
     covered: FloatArray  # (d,) share of the models' gaps inside their intervals
     #: (d,) mean width of the intervals, in the unit of the metric; NaN: they have no upper end
     width: FloatArray
-    said: FloatArray  # (d,) mean P(within tolerance) of the models
-    was: FloatArray  # (d,) share of the models within it
+    predicted: FloatArray  # (d,) mean P(within tolerance) of the models
+    observed: FloatArray  # (d,) share of the models within it
     brier: FloatArray  # (d,) mean squared error of P(within tolerance), in [0, 1]
-    said_first: FloatArray  # (d,) P(first five hold a model within tolerance)
-    held_first: FloatArray  # (d,) 1 where they did, else 0
-    size: FloatArray  # (d,) models of the smallest set
-    said_smallest: FloatArray  # (d,) P(smallest set holds a model within tolerance)
-    held_smallest: FloatArray  # (d,) 1 where it did, else 0
+    predicted_first: FloatArray  # (d,) P(first five hold a model within tolerance)
+    observed_first: FloatArray  # (d,) 1 where they did, else 0
+    set_size: FloatArray  # (d,) models of the smallest set
+    predicted_smallest: FloatArray  # (d,) P(smallest set holds a model within tolerance)
+    observed_smallest: FloatArray  # (d,) 1 where it did, else 0
     pearson: FloatArray  # (d,) of predicted and true gaps
 
     @property
     def summary(self) -> dict[str, Estimate]:
         """Every array over the targets."""
         return {
-            name: Estimate.of(values)
+            name: Estimate.from_values(values)
             for name, values in vars(self).items()
             if isinstance(values, np.ndarray)
         }
 
     @property
-    def nominal(self) -> bool:
+    def is_nominal(self) -> bool:
         """Whether coverage is what was promised, within two standard errors."""
-        covered = Estimate.of(self.covered)
-        return abs(covered.mean - self.promised) <= 2.0 * covered.error
+        covered = Estimate.from_values(self.covered)
+        return abs(covered.mean - self.promised) <= 2.0 * covered.standard_error
 
 
-def calibration(
+def check_calibration(
     given: Sequence[Case], name: str, *, tolerance: float = 0.01, coverage: float = 0.8
 ) -> Calibration:
     """Predict every target's gaps from the others, as ``recall`` would, and look.
@@ -91,22 +100,22 @@ def calibration(
     checked = {case.dataset: _checked(case, name, tolerance, coverage) for case in given}
     rows = {dataset: row for dataset, row in checked.items() if row is not None}
     columns = np.array(list(rows.values()), dtype=np.float64).reshape(len(rows), len(_CHECKED)).T
-    arrays = {field: frozen(column) for field, column in zip(_CHECKED, columns, strict=True)}
+    arrays = {field: read_only(column) for field, column in zip(_CHECKED, columns, strict=True)}
     return Calibration(name, tuple(rows), coverage, tolerance, **arrays)
 
 
 def _checked(case: Case, name: str, tolerance: float, coverage: float) -> list[float] | None:
     """One target's row of ``_CHECKED``; None where nothing can be said of it."""
-    recommend, evidence = recommender(name), told(name, case.evidence)
+    recommend, evidence = get_recommender(name), visible_evidence(name, case.evidence)
     try:
         ranking = recommend(evidence)
-    except SettingError:
+    except ConfigError:
         return None
-    past = held_out(evidence, recommend)
+    past = rank_held_out(evidence, recommend)
     if not past.datasets:
         return None
-    said = predicted_gaps(ranking, evidence.matrix, past, tolerance=tolerance, coverage=coverage)
-    chosen = smallest_set(ranking, past, tolerance=tolerance)
+    said = predict_gaps(ranking, evidence.matrix, past, tolerance=tolerance, coverage=coverage)
+    chosen = find_smallest_set(ranking, past, tolerance=tolerance)
     gap = case.truth.max() - case.truth
     inside = (gap >= said.low) & (gap <= np.nan_to_num(said.high, nan=np.inf))
     near = is_within(gap, tolerance)
@@ -115,9 +124,9 @@ def _checked(case: Case, name: str, tolerance: float, coverage: float) -> list[f
     return [
         float(inside.mean()),
         float(np.mean(said.high - said.low)),
-        float(means(said.within, axis=0)),
+        float(nan_mean(said.p_within, axis=0)),
         float(near.mean()),
-        float(means((said.within - near) ** 2, axis=0)),
+        float(nan_mean((said.p_within - near) ** 2, axis=0)),
         said.p_holds_best(first),
         float(any(of[model] for model in first)),
         float(len(chosen.models)),

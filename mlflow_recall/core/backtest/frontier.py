@@ -7,11 +7,11 @@ from functools import cached_property
 
 import numpy as np
 
-from mlflow_recall.core.arrays import FloatArray, IntArray, frozen
+from mlflow_recall.core.arrays import FloatArray, IntArray, read_only
 from mlflow_recall.errors import HistoryError
 
 #: settings a policy may be given: with more, the best of them flatters
-MOST_SETTINGS = 12
+MAX_SETTINGS = 12
 #: costs at which the frontier is read, evenly spaced in the logarithm
 _COSTS = 41
 #: largest cost, in times what one model costs that is trained to the end
@@ -38,17 +38,17 @@ class Frontier:
                 f"frontier: expected epochs and regrets of settings x {len(self.datasets)} "
                 f"datasets, got {shape} and {self.regrets.shape}"
             )
-        if not 1 <= shape[0] <= MOST_SETTINGS:
+        if not 1 <= shape[0] <= MAX_SETTINGS:
             raise HistoryError(
-                f"frontier: expected 1 to {MOST_SETTINGS} settings fixed beforehand, got {shape[0]}"
+                f"frontier: expected 1 to {MAX_SETTINGS} settings fixed beforehand, got {shape[0]}"
             )
         if (self.epochs[0] != self.stages).any():
             raise HistoryError(
                 f"frontier: expected a first setting that trains one model for {self.stages} "
                 f"epochs, got one that costs {self.epochs[0].mean():g}"
             )
-        object.__setattr__(self, "epochs", frozen(self.epochs))
-        object.__setattr__(self, "regrets", frozen(self.regrets))
+        object.__setattr__(self, "epochs", read_only(self.epochs))
+        object.__setattr__(self, "regrets", read_only(self.regrets))
 
     @property
     def points(self) -> list[tuple[float, float]]:

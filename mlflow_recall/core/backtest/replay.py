@@ -6,24 +6,27 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mlflow_recall.core.policies import Past, Policy, Settings
+from mlflow_recall.core.policies import Decide, PolicyHistory, PolicyOptions
 from mlflow_recall.errors import HistoryError
 
 
 @dataclass(frozen=True)
-class Outcome:
+class ReplayOutcome:
     """How one replayed selection ended."""
 
     winner: str
     #: stages that were trained, over all candidates
     epochs: int
     #: model -> the stage after which it was stopped; the last one for finalists
-    stopped: Mapping[str, int]
+    last_stage: Mapping[str, int]
 
 
 def replay(
-    policy: Policy, curves: Mapping[str, Sequence[float]], past: Past | None, settings: Settings
-) -> Outcome:
+    policy: Decide,
+    curves: Mapping[str, Sequence[float]],
+    past: PolicyHistory | None,
+    settings: PolicyOptions,
+) -> ReplayOutcome:
     """Train the candidates on paper, stage by stage, stopping whom the policy stops.
 
     Args:
@@ -49,7 +52,7 @@ def replay(
         verdicts = policy({model: curves[model][:stage] for model in alive}, past, settings)
         stopped |= {model: stage for model in alive if verdicts[model].stop}
         alive = [model for model in alive if not verdicts[model].stop]
-    return Outcome(max(alive, key=lambda model: curves[model][-1]), epochs, stopped)
+    return ReplayOutcome(max(alive, key=lambda model: curves[model][-1]), epochs, stopped)
 
 
 def _check(curves: Mapping[str, Sequence[float]], stages: int) -> None:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mlflow_recall.core.arrays import FloatArray, IntArray, frozen, means
-from mlflow_recall.core.matrix import PerformanceMatrix
-from mlflow_recall.core.recommend.standard import neutral
+from mlflow_recall.core.arrays import FloatArray, IntArray, nan_mean, read_only
+from mlflow_recall.core.history.matrix import PerformanceMatrix
+from mlflow_recall.core.recommend.standardize import fill_zero
 from mlflow_recall.errors import HistoryError
 
 #: measured datasets that weigh as much as the supposition that models are unrelated
@@ -27,8 +27,8 @@ class Belief:
     mean: FloatArray  # (m,)
     covariance: FloatArray  # (m, m) of the strengths
     #: (m, m) of what models deviate by on one dataset, noise included
-    deviation: FloatArray
-    known: NDArray[np.bool_]  # (m, d) measured
+    residual_covariance: FloatArray
+    is_measured: NDArray[np.bool_]  # (m, d) measured
 
     @property
     def uncertainty(self) -> float:
@@ -36,7 +36,7 @@ class Belief:
         return _uncertainty(self.covariance)
 
 
-def believe(matrix: PerformanceMatrix, noise: float = 0.0) -> Belief:
+def fit_belief(matrix: PerformanceMatrix, noise: float = 0.0) -> Belief:
     """Strength of every model as a normal belief.
 
     A score is the dataset's level, plus its spread times the model's strength and a deviation.
@@ -64,12 +64,12 @@ def believe(matrix: PerformanceMatrix, noise: float = 0.0) -> Belief:
     spread = _spreads(matrix.values - level)
     scaled = matrix.values / spread
     strength, level = _additive(scaled)
-    residual = neutral(scaled - level - strength[:, None])
+    residual = fill_zero(scaled - level - strength[:, None])
     freedom = max(1, int(known.sum() - known.any(axis=1).sum() - known.any(axis=0).sum() + 1))
     variance = max(float((residual**2).sum()) / freedom, 1e-12)
     deviation = _shrunk(residual, count, variance)
     deviation += max(_NUGGET * variance, noise**2 / float(np.mean(spread**2))) * np.eye(len(count))
-    raw = means(scaled - level, axis=1)[count > 0]
+    raw = nan_mean(scaled - level, axis=1)[count > 0]
     beyond = float(np.var(raw) - np.mean(variance / count[count > 0]))
     mean, covariance = _posterior(scaled, deviation, max(0.1 * variance, beyond))
     return Belief(mean, covariance, deviation, known)
@@ -80,15 +80,15 @@ def _additive(values: FloatArray, rounds: int = 30) -> tuple[FloatArray, FloatAr
     count = (~np.isnan(values)).sum(axis=1)
     effect = np.zeros(len(values))
     for _ in range(rounds):
-        level = means(values - effect[:, None], axis=0)
-        effect = neutral(means(values - level, axis=1)) * count / (count + 0.5)
+        level = nan_mean(values - effect[:, None], axis=0)
+        effect = fill_zero(nan_mean(values - level, axis=1)) * count / (count + 0.5)
     return effect, level
 
 
-def _spreads(centred: FloatArray) -> FloatArray:
+def _spreads(centerd: FloatArray) -> FloatArray:
     """(d,) standard deviation between models, drawn to that of all datasets."""
-    count = (~np.isnan(centred)).sum(axis=0)
-    squares = neutral(centred**2).sum(axis=0)
+    count = (~np.isnan(centerd)).sum(axis=0)
+    squares = fill_zero(centerd**2).sum(axis=0)
     pooled = float(squares.sum() / max(1, count.sum()))
     spreads: FloatArray = np.sqrt(
         np.maximum((squares + _SPREAD * pooled) / (count + _SPREAD), 1e-24)
@@ -120,7 +120,7 @@ def _posterior(
         precision[np.ix_(there, there)] += inverse
         told[there] += inverse @ column[there]
     covariance = np.linalg.inv(precision)
-    return frozen(covariance @ told), frozen(covariance)
+    return read_only(covariance @ told), read_only(covariance)
 
 
 def _uncertainty(covariance: FloatArray) -> float:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mlflow_recall.core.arrays import FloatArray, IntArray
-from mlflow_recall.core.matrix import PerformanceMatrix
-from mlflow_recall.core.planning.belief import believe
+from mlflow_recall.core.history.matrix import PerformanceMatrix
+from mlflow_recall.core.planning.belief import fit_belief
 
 #: share by which two cells must differ to be told apart
 _ROUNDING = 1e-9
@@ -26,7 +26,7 @@ class NextCell:
     model: str
     dataset: str
     #: share of the uncertainty about the models that it removes, in [0, 1]
-    value: float
+    uncertainty_removed: float
 
 
 def next_cells(
@@ -50,11 +50,12 @@ def next_cells(
         noise: see ``believe``.
         available: models that can be trained; None: all.
     """
-    belief = believe(matrix, noise)
+    belief = fit_belief(matrix, noise)
     able = np.array([available is None or model in available for model in matrix.models])
-    known, covariance = belief.known.copy(), np.array(belief.covariance)
+    known, covariance = belief.is_measured.copy(), np.array(belief.covariance)
     missing = [
-        _Open(belief.deviation, known[:, j], able, covariance) for j in range(known.shape[1])
+        _Open(belief.residual_covariance, known[:, j], able, covariance)
+        for j in range(known.shape[1])
     ]
     total, chosen = belief.uncertainty, list[NextCell]()
     while len(chosen) < count and any(len(each.rows) for each in missing):
@@ -72,7 +73,7 @@ def next_cells(
         known[missing[j].rows[best], j] = True
         for each in missing:
             each.learn(update)
-        missing[j] = _Open(belief.deviation, known[:, j], able, covariance)
+        missing[j] = _Open(belief.residual_covariance, known[:, j], able, covariance)
     return chosen
 
 

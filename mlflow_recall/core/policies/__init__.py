@@ -11,35 +11,35 @@ from importlib.metadata import entry_points
 from types import MappingProxyType
 
 from mlflow_recall.core.policies.brute_force import brute_force
+from mlflow_recall.core.policies.cost_aware import cost_aware, initial_candidates
+from mlflow_recall.core.policies.cost_aware import data_warning as price_caveat
 from mlflow_recall.core.policies.fine_selection import fine_selection
 from mlflow_recall.core.policies.halving import halving
-from mlflow_recall.core.policies.past import Past
-from mlflow_recall.core.policies.price import caveat as price_caveat
-from mlflow_recall.core.policies.price import first, price
-from mlflow_recall.core.policies.verdict import Policy, Settings, Verdict
-from mlflow_recall.errors import SettingError, unknown
+from mlflow_recall.core.policies.policy_history import PolicyHistory
+from mlflow_recall.core.policies.spec import Decide, PolicyOptions, Verdict
+from mlflow_recall.errors import ConfigError, unknown_name
 
 #: built-in policies by name; the entry-point group ``mlflow_recall.policies`` adds to them
-POLICIES: Mapping[str, Policy] = MappingProxyType(
+POLICIES: Mapping[str, Decide] = MappingProxyType(
     {
         "brute_force": brute_force,
         "fine_selection": fine_selection,
         "halving": halving,
-        "price": price,
+        "price": cost_aware,
     }
 )
 
 #: policies that need a past; without one, halving decides in their place
 LEARNED = frozenset({"fine_selection", "price"})
 #: policies that say themselves whom to start with: (ranking, past, settings) -> candidates
-STARTERS: Mapping[str, Callable[[Sequence[str], Past, Settings], tuple[str, ...]]] = (
-    MappingProxyType({"price": first})
+STARTERS: Mapping[str, Callable[[Sequence[str], PolicyHistory, PolicyOptions], tuple[str, ...]]] = (
+    MappingProxyType({"price": initial_candidates})
 )
 #: what too few recorded datasets cannot tell a policy, by how many have curves
 _CAVEATS: Mapping[str, Callable[[int], str]] = MappingProxyType({"price": price_caveat})
 
 
-def policy(name: str) -> Policy:
+def get_policy(name: str) -> Decide:
     """The policy of that name, built in or installed.
 
     Raises:
@@ -49,12 +49,12 @@ def policy(name: str) -> Policy:
         return POLICIES[name]
     installed = {entry.name: entry for entry in entry_points(group="mlflow_recall.policies")}
     if name not in installed:
-        raise SettingError(unknown("policy", name, {*POLICIES, *installed}))
-    loaded: Policy = installed[name].load()
+        raise ConfigError(unknown_name("policy", name, {*POLICIES, *installed}))
+    loaded: Decide = installed[name].load()
     return loaded
 
 
-def caveat(name: str, datasets: int) -> str:
+def data_warning(name: str, datasets: int) -> str:
     """A line for people about a policy that has the curves of so many datasets beside the target.
 
     Empty where these are enough, or the policy needs none.
@@ -62,7 +62,7 @@ def caveat(name: str, datasets: int) -> str:
     return _CAVEATS[name](datasets) if name in _CAVEATS else ""
 
 
-def epochs(name: str, models: int, stages: int) -> int:
+def scheduled_epochs(name: str, models: int, stages: int) -> int:
     """Epochs that a policy spends on ``models`` candidates in ``stages`` stages, without trends.
 
     Exact for ``halving`` and ``brute_force``; an upper bound for policies that stop earlier. Of
@@ -71,7 +71,7 @@ def epochs(name: str, models: int, stages: int) -> int:
     Raises:
         SettingError: no such policy.
     """
-    policy(name)
+    get_policy(name)
     if name == "brute_force":
         return models * stages
     return sum(max(1, models >> stage) for stage in range(stages)) if models else 0
@@ -81,11 +81,11 @@ __all__ = [
     "LEARNED",
     "POLICIES",
     "STARTERS",
-    "Past",
-    "Policy",
-    "Settings",
+    "Decide",
+    "PolicyHistory",
+    "PolicyOptions",
     "Verdict",
-    "caveat",
-    "epochs",
-    "policy",
+    "data_warning",
+    "get_policy",
+    "scheduled_epochs",
 ]

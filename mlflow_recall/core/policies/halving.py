@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from mlflow_recall.core.policies.past import Past
-from mlflow_recall.core.policies.verdict import Cohort, Settings, Verdict, by_score, stage_of
+from mlflow_recall.core.policies.policy_history import PolicyHistory
+from mlflow_recall.core.policies.spec import (
+    Cohort,
+    PolicyOptions,
+    Verdict,
+    current_stage,
+    rank_by_score,
+)
 
 
 def halving(
     cohort: Cohort,
-    past: Past | None,  # noqa: ARG001 - the signature of every policy
-    settings: Settings,
+    past: PolicyHistory | None,  # noqa: ARG001 - the signature of every policy
+    settings: PolicyOptions,
 ) -> dict[str, Verdict]:
     """Keep the floor(n / 2) best of n, at least one; nobody is stopped after the last stage."""
-    if stage_of(cohort) >= settings.stages:
+    if current_stage(cohort) >= settings.stages:
         return {model: Verdict(False, "trained to the last stage") for model in cohort}
-    return keep_half(cohort, by_score(cohort), {})
+    return keep_half(cohort, rank_by_score(cohort), {})
 
 
 def keep_half(cohort: Cohort, ranked: list[str], stopped: dict[str, Verdict]) -> dict[str, Verdict]:

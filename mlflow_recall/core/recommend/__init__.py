@@ -15,19 +15,19 @@ from mlflow_recall.core.recommend.blend import blend
 from mlflow_recall.core.recommend.evidence import Evidence, Ranking, Recommender
 from mlflow_recall.core.recommend.factorization import factorization
 from mlflow_recall.core.recommend.gaps import (
-    Chosen,
-    Gaps,
-    gaps_to_best,
-    predicted_gaps,
-    smallest_set,
+    PredictedGaps,
+    SmallestSet,
+    empirical_gaps,
+    find_smallest_set,
+    predict_gaps,
 )
-from mlflow_recall.core.recommend.held_out import HeldOut, held_out
+from mlflow_recall.core.recommend.held_out_rankings import HeldOutRankings, rank_held_out
 from mlflow_recall.core.recommend.interleaved import interleaved
 from mlflow_recall.core.recommend.linear import linear
 from mlflow_recall.core.recommend.paper import paper, paper_code
 from mlflow_recall.core.recommend.portfolio import portfolio
 from mlflow_recall.core.recommend.prior import prior, prior_rank
-from mlflow_recall.errors import SettingError, unknown
+from mlflow_recall.errors import ConfigError, unknown_name
 
 #: built-in recommenders by name; the entry-point group ``mlflow_recall.recommenders`` adds to them
 RECOMMENDERS: Mapping[str, Recommender] = MappingProxyType(
@@ -45,7 +45,7 @@ RECOMMENDERS: Mapping[str, Recommender] = MappingProxyType(
 )
 
 
-def recommender(name: str) -> Recommender:
+def get_recommender(name: str) -> Recommender:
     """The recommender of that name, built in or installed.
 
     Raises:
@@ -55,22 +55,22 @@ def recommender(name: str) -> Recommender:
         return RECOMMENDERS[name]
     installed = {entry.name: entry for entry in entry_points(group="mlflow_recall.recommenders")}
     if name not in installed:
-        raise SettingError(unknown("recommender", name, {*RECOMMENDERS, *installed}))
+        raise ConfigError(unknown_name("recommender", name, {*RECOMMENDERS, *installed}))
     loaded: Recommender = installed[name].load()
     return loaded
 
 
 __all__ = [
     "RECOMMENDERS",
-    "Chosen",
     "Evidence",
-    "Gaps",
-    "HeldOut",
+    "HeldOutRankings",
+    "PredictedGaps",
     "Ranking",
     "Recommender",
-    "gaps_to_best",
-    "held_out",
-    "predicted_gaps",
-    "recommender",
-    "smallest_set",
+    "SmallestSet",
+    "empirical_gaps",
+    "find_smallest_set",
+    "get_recommender",
+    "predict_gaps",
+    "rank_held_out",
 ]

@@ -1,4 +1,4 @@
-"""A factorisation machine: the linear prediction and products of features."""
+"""A factorization machine: the linear prediction and products of features."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 from scipy.optimize import minimize
 
 from mlflow_recall.core.arrays import FloatArray
-from mlflow_recall.core.recommend.cells import cells_of
 from mlflow_recall.core.recommend.evidence import Evidence, Ranking
 from mlflow_recall.core.recommend.linear import ridge
+from mlflow_recall.core.recommend.regression_data import regression_data
 
 _RANK = 3
 _PENALTY = 0.02
@@ -19,24 +19,33 @@ _FOLDS = 3
 
 
 def factorization(evidence: Evidence, *, seed: int = 0) -> Ranking:
-    """Rank by a second-order factorisation machine (Rendle 2010; Li et al. 2023, CVPR).
+    """Rank by a second-order factorization machine (Rendle 2010; Li et al. 2023, CVPR).
 
     To the linear prediction it adds Σ_{a<b} ⟨v_a, v_b⟩ x_a x_b over features of model and dataset,
     history and scores, with factors v of rank 3 fitted to what the linear prediction leaves. That
     second part is shrunk by how well it predicts recorded datasets it was not fitted on, down to
     nothing: with few datasets this is ``linear``.
     """
-    cells = cells_of(evidence)
+    cells = regression_data(evidence)
     weights = ridge(cells)
-    first = cells.target @ weights
-    left = [y - x @ weights for x, y in zip(cells.recorded, cells.outcomes, strict=True)]
-    inputs = [_with_task(x, task) for x, task in zip(cells.recorded, cells.tasks, strict=True)]
-    width = cells.target.shape[1] + len(cells.task)
+    first = cells.target_rows @ weights
+    left = [y - x @ weights for x, y in zip(cells.recorded_rows, cells.outcomes, strict=True)]
+    inputs = [
+        _with_task(x, task)
+        for x, task in zip(cells.recorded_rows, cells.dataset_features, strict=True)
+    ]
+    width = cells.target_rows.shape[1] + len(cells.target_features)
     trust, factors = _fit(inputs, left, width, seed)
-    centred = cells.target - cells.target.mean(axis=0) if len(cells.target) else cells.target
-    second = trust * products(_with_task(centred, cells.task), factors)
-    scores = np.where(cells.known > 0, first + second, np.nan)
-    return Ranking.by(evidence.matrix.models, scores, {"linear": first, "products": second})
+    centerd = (
+        cells.target_rows - cells.target_rows.mean(axis=0)
+        if len(cells.target_rows)
+        else cells.target_rows
+    )
+    second = trust * products(_with_task(centerd, cells.target_features), factors)
+    scores = np.where(cells.is_known > 0, first + second, np.nan)
+    return Ranking.from_scores(
+        evidence.matrix.models, scores, {"linear": first, "products": second}
+    )
 
 
 def products(x: FloatArray, factors: FloatArray) -> FloatArray:
@@ -75,7 +84,7 @@ def _fit(
 
 
 def _factors(inputs: Sequence[FloatArray], left: Sequence[FloatArray], seed: int) -> FloatArray:
-    """(k, r) factors of least penalised squares, every dataset weighing the same."""
+    """(k, r) factors of least penalized squares, every dataset weighing the same."""
     x = np.vstack(inputs)
     y = np.concatenate(left)
     weight = np.concatenate([np.full(len(part), 1.0 / len(part)) for part in left]) / len(left)

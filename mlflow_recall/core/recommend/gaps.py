@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from mlflow_recall.core.arrays import FloatArray, IntArray, is_within, means
-from mlflow_recall.core.matrix import PerformanceMatrix, positions
+from mlflow_recall.core.arrays import FloatArray, IntArray, is_within, nan_mean
+from mlflow_recall.core.history.matrix import PerformanceMatrix, indices_of
 from mlflow_recall.core.recommend.evidence import Ranking
-from mlflow_recall.core.recommend.held_out import HeldOut
-from mlflow_recall.errors import SettingError
+from mlflow_recall.core.recommend.held_out_rankings import HeldOutRankings
+from mlflow_recall.errors import ConfigError
 
 #: shares are counts of datasets: equal ones may differ in their last digits
 _ROUNDING = 1e-9
@@ -21,8 +21,8 @@ _CHANGE = 5.0
 
 
 @dataclass(frozen=True, eq=False)
-class Gaps:
-    """Gap to the best model, summarised over datasets; NaN: nothing is known."""
+class PredictedGaps:
+    """Gap to the best model, summarized over datasets; NaN: nothing is known."""
 
     models: tuple[str, ...]
     mean: FloatArray  # (m,)
@@ -30,15 +30,15 @@ class Gaps:
     high: FloatArray  # (m,) upper end; NaN where too few datasets were recorded to promise one
     #: (m,) mean score, dominated by how hard the datasets were
     predicted: FloatArray
-    within: FloatArray  # (m,) probability that the gap is within the tolerance
-    gaps: FloatArray  # (m, d) one joint outcome a recorded dataset
+    p_within: FloatArray  # (m,) probability that the gap is within the tolerance
+    joint_gaps: FloatArray  # (m, d) one joint outcome a recorded dataset
     tolerance: float
     #: hits and misses supposed before any was counted: a few datasets are no certainty
-    supposed: float = 0.0
+    prior_count: float = 0.0
     #: of the recorded datasets, which had no part in it, as of the target: the columns of
     datasets: tuple[str, ...] = ()
     #: (m, d) mean gap that was expected there; None: nobody was asked
-    before: FloatArray | None = None
+    held_out_expected: FloatArray | None = None
 
     def p_holds_best(self, chosen: Sequence[str]) -> float:
         """Probability that the *set* holds a model within the tolerance of the best.
@@ -46,28 +46,28 @@ class Gaps:
         Joint: the best member is taken dataset by dataset. NaN without a common dataset.
         """
         rows = [i for i, model in enumerate(self.models) if model in chosen]
-        if not rows or not self.gaps.shape[1]:
+        if not rows or not self.joint_gaps.shape[1]:
             return float("nan")
-        gaps = self.gaps[rows]
+        gaps = self.joint_gaps[rows]
         known = ~np.isnan(gaps).all(axis=0)
         if not known.any():
             return float("nan")
         hits = is_within(np.nanmin(gaps[:, known], axis=0), self.tolerance)
-        return float((hits.sum() + self.supposed) / (len(hits) + 2.0 * self.supposed))
+        return float((hits.sum() + self.prior_count) / (len(hits) + 2.0 * self.prior_count))
 
 
 @dataclass(frozen=True)
-class Chosen:
+class SmallestSet:
     """The first of a ranking that are to be trained."""
 
     models: tuple[str, ...]
     #: probability that they hold a model within the tolerance, as far as the history can tell
     p_holds_best: float
     #: whether enough datasets are recorded to promise the confidence that was asked for
-    promised: bool
+    is_promised: bool
 
 
-def gaps_to_best(matrix: PerformanceMatrix, tolerance: float = 0.01) -> Gaps:
+def empirical_gaps(matrix: PerformanceMatrix, tolerance: float = 0.01) -> PredictedGaps:
     """Empirical gaps of every model to the best of each recorded dataset.
 
     The interval is that between the 10 % and the 90 % quantile over the recorded datasets.
@@ -83,18 +83,20 @@ def gaps_to_best(matrix: PerformanceMatrix, tolerance: float = 0.01) -> Gaps:
     measured = ~np.isnan(gaps).all(axis=1) if gaps.size else np.zeros(len(gaps), dtype=bool)
     if measured.any():
         low[measured], high[measured] = np.nanquantile(gaps[measured], [0.1, 0.9], axis=1)
-    within = means(np.where(np.isnan(gaps), np.nan, is_within(gaps, tolerance)), axis=1)
-    return Gaps(matrix.models, means(gaps, axis=1), low, high, matrix.mean, within, gaps, tolerance)
+    within = nan_mean(np.where(np.isnan(gaps), np.nan, is_within(gaps, tolerance)), axis=1)
+    return PredictedGaps(
+        matrix.models, nan_mean(gaps, axis=1), low, high, matrix.mean_score, within, gaps, tolerance
+    )
 
 
-def predicted_gaps(
+def predict_gaps(
     ranking: Ranking,
     matrix: PerformanceMatrix,
-    past: HeldOut,
+    past: HeldOutRankings,
     *,
     tolerance: float = 0.01,
     coverage: float = 0.8,
-) -> Gaps:
+) -> PredictedGaps:
     """Gaps on the target, predicted from a model's place in the ranking, with intervals.
 
     The mean gap at each place is an increasing function (isotonic regression) of what the same
@@ -116,29 +118,31 @@ def predicted_gaps(
         coverage: share of gaps that the interval shall hold, in (0, 1).
     """
     if not 0 < coverage < 1:
-        raise SettingError(f"coverage: expected a share between 0 and 1, got {coverage:g}")
+        raise ConfigError(f"coverage: expected a share between 0 and 1, got {coverage:g}")
     models = matrix.models
     places = _places(ranking, models)
     nothing = np.full(len(models), np.nan)
     count = len(past.datasets)
     if not count:
         none = np.empty((len(models), 0))
-        return Gaps(models, nothing, nothing, nothing, nothing, nothing, none, tolerance, 0.5)
-    expected = np.full(past.places.shape, np.nan)
-    scale = np.full(past.places.shape, np.nan)
+        return PredictedGaps(
+            models, nothing, nothing, nothing, nothing, nothing, none, tolerance, 0.5
+        )
+    expected = np.full(past.rank_shares.shape, np.nan)
+    scale = np.full(past.rank_shares.shape, np.nan)
     points = _Points.of(past)
     for left in range(count):
         without = left if count > 1 else -1  # the only one has no other to be judged by
-        expected[:, left], scale[:, left] = points.curve(past.places[:, left], without)
+        expected[:, left], scale[:, left] = points.curve(past.rank_shares[:, left], without)
     errors = past.gaps - expected
     mean, usual = points.curve(places)
     reach = _conformal(np.abs(errors) / scale, coverage) * usual
     # a joint outcome: a dataset's gaps, as much larger as each model is now expected further off
     floor = 1e-3 * float(np.nanmean(past.gaps)) + 1e-12
-    rows = positions(past.models, models)
+    rows = indices_of(past.models, models)
     change = (mean[:, None] + floor) / (expected[rows] + floor)
     joint = past.gaps[rows] * np.clip(change, 1.0 / _CHANGE, _CHANGE)
-    hits = means(np.where(np.isnan(joint), np.nan, is_within(joint, tolerance)), axis=1)
+    hits = nan_mean(np.where(np.isnan(joint), np.nan, is_within(joint, tolerance)), axis=1)
     known = (~np.isnan(joint)).sum(axis=1)
     within = np.where(
         known > 0, (np.where(known > 0, hits, 0.0) * known + 0.5) / (known + 1), np.nan
@@ -147,7 +151,7 @@ def predicted_gaps(
     predicted = (top[np.isfinite(top)].mean() if np.isfinite(top).any() else np.nan) - mean
     high = np.where(np.isfinite(reach), mean + reach, np.nan)
     low = np.where(np.isnan(mean), np.nan, np.maximum(0.0, mean - reach))
-    return Gaps(
+    return PredictedGaps(
         models,
         mean,
         low,
@@ -162,13 +166,13 @@ def predicted_gaps(
     )
 
 
-def smallest_set(
+def find_smallest_set(
     ranking: Ranking,
-    past: HeldOut,
+    past: HeldOutRankings,
     *,
     tolerance: float = 0.01,
     confidence: float = 0.9,
-) -> Chosen:
+) -> SmallestSet:
     """The fewest of the ranking's first that hold a near-best model with ``confidence``.
 
     Conformal: on each recorded dataset, which had no part in its ranking, so and so many were
@@ -183,16 +187,16 @@ def smallest_set(
         confidence: probability in (0, 1).
     """
     if not 0 < confidence < 1:
-        raise SettingError(f"confidence: expected a share between 0 and 1, got {confidence:g}")
+        raise ConfigError(f"confidence: expected a share between 0 and 1, got {confidence:g}")
     ranked = [m for m, s in zip(ranking.models, ranking.scores, strict=True) if not np.isnan(s)]
-    counts = np.sort(past.first_within(tolerance))
+    counts = np.sort(past.count_needed(tolerance))
     d = len(counts)
     if not d:
-        return Chosen(tuple(ranked), float("nan"), False)
+        return SmallestSet(tuple(ranked), float("nan"), False)
     wanted = int(np.ceil((d + 1) * confidence - _ROUNDING))
     size = int(counts[min(wanted, d) - 1])
     held = float((counts <= size).sum() / (d + 1))
-    return Chosen(tuple(ranked[:size]), held, wanted <= d)
+    return SmallestSet(tuple(ranked[:size]), held, wanted <= d)
 
 
 def _places(ranking: Ranking, models: tuple[str, ...]) -> FloatArray:
@@ -213,9 +217,9 @@ class _Points:
     weight: FloatArray  # (n,)
 
     @classmethod
-    def of(cls, past: HeldOut) -> _Points:
-        known = ~np.isnan(past.places)
-        levels, level = np.unique(past.places[known], return_inverse=True)
+    def of(cls, past: HeldOutRankings) -> _Points:
+        known = ~np.isnan(past.rank_shares)
+        levels, level = np.unique(past.rank_shares[known], return_inverse=True)
         dataset = np.nonzero(known)[1]
         weight = 1.0 / np.maximum(known.sum(axis=0), 1)[dataset]
         return cls(levels, level.astype(np.intp), dataset, past.gaps[known], weight)
@@ -237,7 +241,7 @@ class _Points:
         return found, spread
 
     def _increasing(self, level: IntArray, values: FloatArray, weight: FloatArray) -> FloatArray:
-        """(u,) isotonic regression; levels without a point lie between their neighbours."""
+        """(u,) isotonic regression; levels without a point lie between their neighbors."""
         total = np.bincount(level, weights=weight, minlength=len(self.levels))
         sums = np.bincount(level, weights=weight * values, minlength=len(self.levels))
         some = total > 0

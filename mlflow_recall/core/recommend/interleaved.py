@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from mlflow_recall.core.arrays import FloatArray, means
+from mlflow_recall.core.arrays import FloatArray, nan_mean
 from mlflow_recall.core.recommend.evidence import Evidence, Ranking
 from mlflow_recall.core.recommend.prior import prior
-from mlflow_recall.core.recommend.standard import normal_scores
+from mlflow_recall.core.recommend.standardize import normal_scores
 
 
 def interleaved(evidence: Evidence) -> Ranking:
@@ -39,9 +39,13 @@ def interleaved(evidence: Evidence) -> Ranking:
 
 
 def _proxy(evidence: Evidence) -> FloatArray:
-    signals = evidence.signals() if evidence.scores and not evidence.proxies else {}
+    signals = (
+        evidence.propagated_scores()
+        if evidence.scores and not evidence.representative_scores
+        else {}
+    )
     if len(signals) == 1:
         return next(iter(signals.values()))
     if signals:
-        return means(np.array([normal_scores(values) for values in signals.values()]), axis=0)
-    return evidence.propagated()
+        return nan_mean(np.array([normal_scores(values) for values in signals.values()]), axis=0)
+    return evidence.propagated_representative_scores()

@@ -5,8 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from mlflow_recall.core.arrays import FloatArray
-from mlflow_recall.core.recommend.cells import HISTORY, Cells, cells_of
 from mlflow_recall.core.recommend.evidence import Evidence, Ranking
+from mlflow_recall.core.recommend.regression_data import (
+    HISTORY_COLUMNS,
+    RegressionData,
+    regression_data,
+)
 
 _PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
 
@@ -22,27 +26,29 @@ def linear(evidence: Evidence) -> Ranking:
     ranking; ``factorization`` has their products. Models and datasets without any history get a
     prediction from their features and scores; a model of which nothing is known comes last.
     """
-    cells = cells_of(evidence)
+    cells = regression_data(evidence)
     weights = ridge(cells)
-    scores = cells.target @ weights
-    first = len(HISTORY)
-    last = first + sum(name.startswith(("score ", "place by ")) for name in cells.names)
+    scores = cells.target_rows @ weights
+    first = len(HISTORY_COLUMNS)
+    last = first + sum(name.startswith(("score ", "place by ")) for name in cells.column_names)
     groups = {"history": slice(first), "scores": slice(first, last), "features": slice(last, None)}
     parts = {
-        name: cells.target[:, columns] @ weights[columns]
+        name: cells.target_rows[:, columns] @ weights[columns]
         for name, columns in groups.items()
         if len(weights[columns])
     }
-    return Ranking.by(evidence.matrix.models, np.where(cells.known > 0, scores, np.nan), parts)
+    return Ranking.from_scores(
+        evidence.matrix.models, np.where(cells.is_known > 0, scores, np.nan), parts
+    )
 
 
-def ridge(cells: Cells) -> FloatArray:
+def ridge(cells: RegressionData) -> FloatArray:
     """(k,) weights; the default ones where nothing was recorded."""
-    if not cells.recorded:
-        return cells.default
-    grams = np.array([x.T @ x / len(x) for x in cells.recorded])
+    if not cells.recorded_rows:
+        return cells.default_weights
+    grams = np.array([x.T @ x / len(x) for x in cells.recorded_rows])
     sides = np.array(
-        [x.T @ y / len(x) for x, y in zip(cells.recorded, cells.outcomes, strict=True)]
+        [x.T @ y / len(x) for x, y in zip(cells.recorded_rows, cells.outcomes, strict=True)]
     )
     gram, side, count = grams.sum(axis=0), sides.sum(axis=0), len(grams)
     pulls = np.array(_PENALTIES)[:, None, None] * np.diag(
@@ -51,14 +57,14 @@ def ridge(cells: Cells) -> FloatArray:
 
     def solve(total: FloatArray, right: FloatArray, n: int) -> FloatArray:
         """(p, k) weights by penalty."""
-        right = right / n + pulls @ cells.default
+        right = right / n + pulls @ cells.default_weights
         found: FloatArray = np.linalg.solve(total / n + pulls, right[..., None])[..., 0]
         return found
 
     best = len(_PENALTIES) - 1
     if count > 1:
         errors = np.zeros(len(_PENALTIES))
-        for x, y, g, s in zip(cells.recorded, cells.outcomes, grams, sides, strict=True):
+        for x, y, g, s in zip(cells.recorded_rows, cells.outcomes, grams, sides, strict=True):
             weights = solve(gram - g, side - s, count - 1)
             errors += np.mean((y[:, None] - x @ weights.T) ** 2, axis=0)
         best = int(np.argmin(errors))

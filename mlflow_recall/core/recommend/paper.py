@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from mlflow_recall.core.arrays import FloatArray
-from mlflow_recall.core.matrix import positions
+from mlflow_recall.core.history.matrix import indices_of
 from mlflow_recall.core.recommend.evidence import Evidence, Ranking
-from mlflow_recall.errors import SettingError
+from mlflow_recall.errors import ConfigError
 
 
 def paper(
@@ -17,9 +17,9 @@ def paper(
     cosine_decay: bool = False,
     exponential: bool = False,
 ) -> Ranking:
-    """Mean benchmark score times normalised proxy (Cui et al. 2024, eq. 2-4).
+    """Mean benchmark score times normalized proxy (Cui et al. 2024, eq. 2-4).
 
-    The proxies p of the c non-singleton clusters' representatives are normalised to [0, 1]. With
+    The proxies p of the c non-singleton clusters' representatives are normalized to [0, 1]. With
     acc the mean benchmark score of a model, a member of cluster k scores acc · p_k (eq. 2 and 3);
     a singleton scores acc · mean_k(sim(model, representative_k) · p_k), with the similarity of
     eq. 1 (eq. 4).
@@ -30,28 +30,28 @@ def paper(
             representative's (eq. 3).
         cosine_decay: singletons decay by the cosine of two models' benchmark scores (their code)
             in place of eq. 1.
-        exponential: proxies become exp(p) (their code) in place of being normalised to [0, 1].
+        exponential: proxies become exp(p) (their code) in place of being normalized to [0, 1].
 
     Raises:
-        SettingError: fewer than two proxies, which cannot be normalised, or a negative mean score,
+        SettingError: fewer than two proxies, which cannot be normalized, or a negative mean score,
             which a higher proxy would make worse.
     """
-    known = evidence.usable
-    if own_scores and not evidence.proxies and evidence.scores:
+    known = evidence.usable_representative_scores
+    if own_scores and not evidence.representative_scores and evidence.scores:
         first = next(iter(evidence.scores.values()))
         known = {m: float(v) for m, v in zip(evidence.matrix.models, first, strict=True)}
         known = {m: v for m, v in known.items() if np.isfinite(v)}
-    probed = evidence.clustering.probes
+    probed = evidence.clustering.representatives
     names = [name for name in known if name in probed] if own_scores else list(known)
     if len(names) < 2:
-        raise SettingError(
+        raise ConfigError(
             f"recommender paper: expected scores of two clusters or more, got {len(names)}: "
             "use --recommender prior, blend or portfolio, which need none, or cut the tree into "
             "more clusters"
         )
-    accuracy = evidence.matrix.mean
+    accuracy = evidence.matrix.mean_score
     if (accuracy < 0).any():
-        raise SettingError(
+        raise ConfigError(
             "recommender paper: expected a metric that is not negative, since eq. 2 multiplies by "
             f"its mean, got {np.nanmin(accuracy):.3f}: use --recommender prior, blend or portfolio"
         )
@@ -61,18 +61,18 @@ def paper(
         proxy = np.exp(raw)
     else:
         proxy = (raw - raw.min()) / span if span > 0 else np.ones_like(raw)
-    normalised = dict(zip(known, proxy.tolist(), strict=True))
-    of_names = np.array([normalised[name] for name in names])
+    normalized = dict(zip(known, proxy.tolist(), strict=True))
+    of_names = np.array([normalized[name] for name in names])
     similarity = _cosine(evidence, names) if cosine_decay else evidence.similarity(names)
     carried = similarity @ of_names / len(names)  # eq. 4
     for i, model in enumerate(evidence.matrix.models):
-        cluster = evidence.clustering.of(model)
+        cluster = evidence.clustering.cluster_of(model)
         if cluster is not None and cluster.representative in names:
-            carried[i] = normalised[cluster.representative]  # eq. 3
+            carried[i] = normalized[cluster.representative]  # eq. 3
             if own_scores:
-                carried[i] = normalised.get(model, carried[i])
+                carried[i] = normalized.get(model, carried[i])
     parts = {"mean": accuracy, "proxy": carried}
-    return Ranking.by(evidence.matrix.models, accuracy * carried, parts)
+    return Ranking.from_scores(evidence.matrix.models, accuracy * carried, parts)
 
 
 def paper_code(evidence: Evidence) -> Ranking:
@@ -87,7 +87,7 @@ def _cosine(evidence: Evidence, others: list[str]) -> FloatArray:
     """(m, k) cosine of score vectors over the datasets that both were measured on."""
     values = np.where(np.isnan(evidence.matrix.values), 0.0, evidence.matrix.values)
     measured = (~np.isnan(evidence.matrix.values)).astype(np.float64)
-    rows = positions(evidence.matrix.models, others)
+    rows = indices_of(evidence.matrix.models, others)
     product = values @ values[rows].T
     size = np.sqrt((values**2 @ measured[rows].T) * (measured @ (values[rows] ** 2).T))
     cosine: FloatArray = np.divide(product, size, out=np.zeros_like(product), where=size > 0)

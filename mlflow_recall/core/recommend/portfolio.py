@@ -5,9 +5,14 @@ from __future__ import annotations
 import numpy as np
 
 from mlflow_recall.core.arrays import FloatArray, IntArray
-from mlflow_recall.core.recommend.blend import Lesson, blended, lessons, parts_of
+from mlflow_recall.core.recommend.blend import (
+    DatasetFit,
+    blend_with_fits,
+    fit_datasets,
+    standardized_components,
+)
 from mlflow_recall.core.recommend.evidence import Evidence, Ranking
-from mlflow_recall.core.recommend.standard import neutral
+from mlflow_recall.core.recommend.standardize import fill_zero
 
 #: (3, 2) weights of history and scores where one, both or the other is right about a target
 _SCENARIOS = np.array([[0.7, 0.0], [0.5, 0.5], [0.0, 0.7]])
@@ -32,16 +37,16 @@ def portfolio(evidence: Evidence, *, seed: int = 0) -> Ranking:
     are chosen greedily. The score of a place is its reciprocal, the part ``raises`` is by how much
     the expected best grew, in standard deviations between models.
     """
-    learned = lessons(evidence)
-    ranked = blended(evidence, learned)
+    fits = fit_datasets(evidence)
+    ranked = blend_with_fits(evidence, fits)
     names = np.array(ranked.models, dtype=object)
     if not len(names):
         return Ranking(ranked.models, ranked.scores, {**ranked.parts, "raises": ranked.scores})
     # the ranking's order: draws must not depend on the order in which candidates were given
     place = {model: i for i, model in enumerate(evidence.matrix.models)}
     rows = np.array([place[name] for name in names], dtype=np.intp)
-    columns = parts_of(evidence).columns[rows]
-    draws = outcomes(columns, learned, rows, np.random.default_rng(seed))
+    columns = standardized_components(evidence).as_columns[rows]
+    draws = sample_outcomes(columns, fits, rows, np.random.default_rng(seed))
     draws = draws[~np.isnan(ranked.scores)]
     chosen, raised = greedy(draws, min(_PLACES, len(draws)), first=0)
     order = [*chosen, *(i for i in range(len(names)) if i not in set(chosen))]
@@ -54,13 +59,13 @@ def portfolio(evidence: Evidence, *, seed: int = 0) -> Ranking:
     )
 
 
-def outcomes(
-    columns: FloatArray, learned: list[Lesson], rows: IntArray, rng: np.random.Generator
+def sample_outcomes(
+    columns: FloatArray, fits: list[DatasetFit], rows: IntArray, rng: np.random.Generator
 ) -> FloatArray:
     """(m, n) joint draws of what m candidates reach on the target, as normal scores.
 
     Args:
-        columns: (m, 2) standardised history and scores.
+        columns: (m, 2) standardized history and scores.
         learned: lessons of the recorded datasets.
         rows: (m,) which of a lesson's residuals is whose.
         rng: of the draws.
@@ -68,13 +73,13 @@ def outcomes(
     scenarios = _SCENARIOS if columns[:, 1].any() else _HISTORY
     unit = scenarios / np.linalg.norm(scenarios, axis=1, keepdims=True)
     votes = np.ones(len(scenarios))
-    for lesson in learned:
-        if lesson.weights is not None:
-            votes[np.argmax(unit @ lesson.weights)] += 1.0 / len(scenarios)
+    for fit in fits:
+        if fit.weights is not None:
+            votes[np.argmax(unit @ fit.weights)] += 1.0 / len(scenarios)
     supposed = rng.choice(len(scenarios), size=_DRAWS, p=votes / votes.sum())
     errors = np.zeros((len(columns), 1))
-    if learned:
-        errors = neutral(np.column_stack([lesson.residuals[rows] for lesson in learned]))
+    if fits:
+        errors = fill_zero(np.column_stack([fit.residuals[rows] for fit in fits]))
     spread = np.sqrt(np.mean(errors**2)) or 1.0
     shared = errors[:, rng.integers(errors.shape[1], size=_DRAWS)]
     own = spread * rng.standard_normal(shared.shape)

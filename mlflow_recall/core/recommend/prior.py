@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from mlflow_recall.core.arrays import FloatArray, means
+from mlflow_recall.core.arrays import FloatArray, nan_mean
 from mlflow_recall.core.recommend.evidence import Evidence, Ranking
-from mlflow_recall.core.recommend.standard import mean_places
+from mlflow_recall.core.recommend.standardize import mean_ranks
 
 
 def prior(evidence: Evidence) -> Ranking:
     """Rank by mean z-score over the benchmark datasets; models without history come last."""
-    strength = evidence.strength
-    return Ranking.by(evidence.matrix.models, strength, {"prior": strength})
+    strength = evidence.mean_z_score
+    return Ranking.from_scores(evidence.matrix.models, strength, {"prior": strength})
 
 
 def prior_rank(evidence: Evidence) -> Ranking:
@@ -22,13 +22,15 @@ def prior_rank(evidence: Evidence) -> Ranking:
     ``prior`` no single collapse counts for much, and neither does a lead.
     """
     values = evidence.matrix.values
-    mean = means(np.array([_places(column) for column in values.T]).reshape(values.T.shape), axis=0)
-    return Ranking.by(evidence.matrix.models, mean, {"prior": mean})
+    mean = nan_mean(
+        np.array([_places(column) for column in values.T]).reshape(values.T.shape), axis=0
+    )
+    return Ranking.from_scores(evidence.matrix.models, mean, {"prior": mean})
 
 
 def _places(column: FloatArray) -> FloatArray:
     places = np.full(column.shape, np.nan)
     known = ~np.isnan(column)
     if known.any():
-        places[known] = (mean_places(column[known]) - 0.5) / known.sum()
+        places[known] = (mean_ranks(column[known]) - 0.5) / known.sum()
     return places

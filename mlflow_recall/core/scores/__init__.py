@@ -8,15 +8,15 @@ each needs, its range and its cost; the entry-point group ``mlflow_recall.scores
 
 from __future__ import annotations
 
-from mlflow_recall.core.scores.degenerate import Examined, degenerate, examine
 from mlflow_recall.core.scores.depth import base_of, with_depth
+from mlflow_recall.core.scores.diagnostics import ScoreDiagnostics, diagnose, uninformative
 from mlflow_recall.core.scores.gbc import gbc
 from mlflow_recall.core.scores.hscore import hscore
 from mlflow_recall.core.scores.inputs import label_entropy
 from mlflow_recall.core.scores.knn import knn
 from mlflow_recall.core.scores.leep import leep
 from mlflow_recall.core.scores.lfc import lfc
-from mlflow_recall.core.scores.linear import linear
+from mlflow_recall.core.scores.linear_probe import linear_probe
 from mlflow_recall.core.scores.logme import logme, logme_regression
 from mlflow_recall.core.scores.nce import nce
 from mlflow_recall.core.scores.nleep import nleep
@@ -33,14 +33,13 @@ from mlflow_recall.core.scores.transrate import transrate
 
 __all__ = [
     "SCORES",
-    "Examined",
     "ForwardPass",
     "Score",
+    "ScoreDiagnostics",
     "Scored",
     "base_of",
     "compute_all",
-    "degenerate",
-    "examine",
+    "diagnose",
     "gbc",
     "hscore",
     "knn",
@@ -48,12 +47,13 @@ __all__ = [
     "label_entropy",
     "leep",
     "lfc",
-    "linear",
+    "linear_probe",
     "logme",
     "logme_regression",
     "nce",
     "nleep",
     "parc",
     "transrate",
+    "uninformative",
     "with_depth",
 ]

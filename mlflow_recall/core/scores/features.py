@@ -28,23 +28,23 @@ class Space:
     directions whose singular value is under 3e-7 of the largest, which counts as zero.
     """
 
-    #: (n, d), centred unless built otherwise
+    #: (n, d), centerd unless built otherwise
     rows: FloatArray
     #: the smaller Gram matrix where it is known already
-    known: FloatArray | None = None
-    _made: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+    known_gram: FloatArray | None = None
+    _cache: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
-    def of(cls, rows: FloatArray, *, centre: bool = True) -> Space:
+    def from_rows(cls, rows: FloatArray, *, center: bool = True) -> Space:
         """The space of float64 rows; a constant column becomes exactly zero."""
-        if not centre:
+        if not center:
             return cls(rows)
-        centred = rows - rows.mean(axis=0)
-        centred[:, np.ptp(rows, axis=0) == 0] = 0.0  # rounding is no feature
-        return cls(centred)
+        centerd = rows - rows.mean(axis=0)
+        centerd[:, np.ptp(rows, axis=0) == 0] = 0.0  # rounding is no feature
+        return cls(centerd)
 
     @property
-    def wide(self) -> bool:
+    def is_wide(self) -> bool:
         """Are there fewer samples than dimensions?"""
         n, d = self.rows.shape
         return bool(n < d)
@@ -52,9 +52,9 @@ class Space:
     @cached_property
     def gram(self) -> FloatArray:
         """F Fᵀ (n, n) where there are fewer samples than dimensions, else Fᵀ F (d, d)."""
-        if self.known is not None:
-            return self.known
-        product: FloatArray = self.rows @ self.rows.T if self.wide else self.rows.T @ self.rows
+        if self.known_gram is not None:
+            return self.known_gram
+        product: FloatArray = self.rows @ self.rows.T if self.is_wide else self.rows.T @ self.rows
         return product
 
     @cached_property
@@ -72,12 +72,12 @@ class Space:
     def left(self) -> FloatArray:
         """(n, k) orthonormal columns U."""
         vectors = self._eigen[1]
-        return vectors if self.wide else self.rows @ (vectors / np.sqrt(self.values))
+        return vectors if self.is_wide else self.rows @ (vectors / np.sqrt(self.values))
 
     def class_projection(self, labels: IntArray) -> FloatArray:
         """(k, c) Uᵀ Y of the one-hot labels Y, without making U."""
         vectors = self._eigen[1]
-        if self.wide:
+        if self.is_wide:
             return class_sums(vectors, labels).T
         product: FloatArray = (vectors / np.sqrt(self.values)).T @ class_sums(self.rows, labels).T
         return product
@@ -85,24 +85,24 @@ class Space:
     def components(self, count: int) -> FloatArray:
         """(n, <= count) first principal components; the largest loading of each is positive."""
         loadings = self._eigen[1][:, :count]
-        if self.wide:
+        if self.is_wide:
             loadings = self.rows.T @ (loadings / np.sqrt(self.values[:count]))
         largest = np.abs(loadings).argmax(axis=0)
         signs = np.sign(loadings[largest, np.arange(loadings.shape[1])])
         product: FloatArray = self.rows @ (loadings * signs)
         return product
 
-    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+    def cached(self, key: Hashable, make: Callable[[], T]) -> T:
         """What ``make`` returned the first time ``key`` was asked for; it must not see labels."""
-        if key not in self._made:
-            self._made[key] = make()
-        made: T = self._made[key]
+        if key not in self._cache:
+            self._cache[key] = make()
+        made: T = self._cache[key]
         return made
 
-    def take(self, index: IntArray) -> Space:
-        """The centred space of some samples; where the Gram matrix is n x n it is reused."""
-        space = Space.of(self.rows[index])
-        if not self.wide:
+    def select_rows(self, index: IntArray) -> Space:
+        """The centerd space of some samples; where the Gram matrix is n x n it is reused."""
+        space = Space.from_rows(self.rows[index])
+        if not self.is_wide:
             return space
         part = self.gram[np.ix_(index, index)]
         means = part.mean(axis=0)
@@ -111,28 +111,28 @@ class Space:
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Labelled embeddings: what every feature score is computed on."""
+    """Labeled embeddings: what every feature score is computed on."""
 
     space: Space
     #: (n,) 0 .. c-1, each of them at least once
     labels: IntArray
 
     @classmethod
-    def of(
+    def from_embeddings(
         cls,
         embeddings: ArrayLike,
         labels: ArrayLike,
         *,
-        centre: bool = True,
-        normalise: bool = False,
+        center: bool = True,
+        normalize: bool = False,
     ) -> Features:
-        """Checked, float64, centred.
+        """Checked, float64, centerd.
 
         Args:
             embeddings: (n, d) features of n target samples.
             labels: (n,) target classes; any integers or strings, gaps allowed.
-            centre: subtract the mean.
-            normalise: bring each row to length one first; rows of zeros stay.
+            center: subtract the mean.
+            normalize: bring each row to length one first; rows of zeros stay.
 
         Raises:
             ScoreInputError: shapes differ, a value is not finite, one class only, or no class
@@ -140,9 +140,9 @@ class Features:
         """
         rows, y = check_samples("embeddings", embeddings, labels)
         check_repeated(y)
-        if normalise:
+        if normalize:
             rows = unit_rows(rows)
-        return cls(Space.of(rows, centre=centre), y)
+        return cls(Space.from_rows(rows, center=center), y)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -159,14 +159,14 @@ class Features:
         """(k, c) Uᵀ Y, the one-hot labels in the basis of the features."""
         return self.space.class_projection(self.labels)
 
-    def relabelled(self, labels: IntArray) -> Features:
+    def with_labels(self, labels: IntArray) -> Features:
         """The same embeddings, and all that is known of them, under other labels."""
         return Features(self.space, np.unique(labels, return_inverse=True)[1])
 
-    def take(self, index: IntArray) -> Features:
+    def select_rows(self, index: IntArray) -> Features:
         """Some of the samples."""
         return Features(
-            self.space.take(index), np.unique(self.labels[index], return_inverse=True)[1]
+            self.space.select_rows(index), np.unique(self.labels[index], return_inverse=True)[1]
         )
 
 
@@ -176,7 +176,7 @@ def unit_rows(rows: FloatArray) -> FloatArray:
     return rows / np.where(lengths > 0, lengths, 1.0)
 
 
-def some_of(n: int, most: int, seed: int) -> IntArray:
+def sample_indices(n: int, most: int, seed: int) -> IntArray:
     """All n indices, or ``most`` of them, drawn by ``seed`` without a look at the labels."""
     if n <= most:
         return np.arange(n)

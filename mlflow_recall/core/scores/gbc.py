@@ -32,7 +32,7 @@ def gbc(embeddings: ArrayLike, labels: ArrayLike) -> float:
         ScoreInputError: shapes differ, a value is not finite, one class only, or no class has a
             second sample.
     """
-    return gbc_of(Features.of(embeddings, labels))
+    return gbc_of(Features.from_embeddings(embeddings, labels))
 
 
 def gbc_of(features: Features) -> float:
@@ -40,7 +40,7 @@ def gbc_of(features: Features) -> float:
     space, counts, c = features.space, features.counts, len(features.counts)
     if not space.values.size:
         return float(-c * (c - 1))
-    rows = space.once("gbc", lambda: space.components(_COMPONENTS))  # (n, k)
+    rows = space.cached("gbc", lambda: space.components(_COMPONENTS))  # (n, k)
     k = rows.shape[1]
     means = class_sums(rows, features.labels) / counts[:, None]  # (c, k)
     off = ((rows - means[features.labels]) ** 2).sum(axis=1)

@@ -1,4 +1,4 @@
-"""Regularised H-score."""
+"""Regularized H-score."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from mlflow_recall.core.scores.features import Features
 
 
 def hscore(embeddings: ArrayLike, labels: ArrayLike) -> float:
-    """Regularised H-score (Bao et al. 2019; Ibrahim et al. 2021, arXiv:2110.06893).
+    """Regularized H-score (Bao et al. 2019; Ibrahim et al. 2021, arXiv:2110.06893).
 
     tr(Σ_α⁻¹ (1 - α) Σ_B), with Σ_B the covariance of the class means and
     Σ_α = (1 - α) Σ + α tr(Σ) / d I the covariance of the embeddings, shrunk by Ledoit and Wolf's
@@ -27,7 +27,7 @@ def hscore(embeddings: ArrayLike, labels: ArrayLike) -> float:
         ScoreInputError: shapes differ, a value is not finite, one class only, or no class has a
             second sample.
     """
-    return hscore_of(Features.of(embeddings, labels))
+    return hscore_of(Features.from_embeddings(embeddings, labels))
 
 
 def hscore_of(features: Features) -> float:

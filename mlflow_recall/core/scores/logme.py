@@ -16,7 +16,7 @@ _HALVINGS = 24
 _TINY = np.finfo(np.float64).tiny
 
 
-def logme(embeddings: ArrayLike, labels: ArrayLike, *, centre: bool = True) -> float:
+def logme(embeddings: ArrayLike, labels: ArrayLike, *, center: bool = True) -> float:
     """Log of maximum evidence (You et al. 2021, arXiv:2102.11005, eq. 2 and algorithm 1).
 
     For each class the indicator y of that class is regressed on the embeddings F by a Bayesian
@@ -25,14 +25,14 @@ def logme(embeddings: ArrayLike, labels: ArrayLike, *, centre: bool = True) -> f
 
         2 log p = n log β + d log α - n log 2π - β |Fm - y|² - α |m|² - log |A|,
 
-    maximised over α and β; the score is its mean per sample and class. log |A| runs over all d
+    maximized over α and β; the score is its mean per sample and class. log |A| runs over all d
     dimensions, also where samples are fewer: the missing eigenvalues of FᵀF are zeros, and each
     contributes log α.
 
     Args:
         embeddings: (n, d) features of n target samples.
         labels: (n,) target classes; any integers or strings, gaps allowed.
-        centre: subtract the mean of embeddings and indicators first, since the model has no
+        center: subtract the mean of embeddings and indicators first, since the model has no
             intercept; False is the letter of the paper, which then depends on the features' origin.
 
     Returns:
@@ -42,8 +42,8 @@ def logme(embeddings: ArrayLike, labels: ArrayLike, *, centre: bool = True) -> f
         ScoreInputError: shapes differ, a value is not finite, one class only, or no class has a
             second sample.
     """
-    features = Features.of(embeddings, labels, centre=centre)
-    if centre:
+    features = Features.from_embeddings(embeddings, labels, center=center)
+    if center:
         return logme_of(features)
     counts, n = features.counts, len(features.labels)
     return float(_log_evidence(features.space.values, features.projection, counts, n).mean())
@@ -58,16 +58,16 @@ def logme_of(features: Features) -> float:
     return float(evidence.mean())
 
 
-def logme_regression(embeddings: ArrayLike, targets: ArrayLike, *, centre: bool = True) -> float:
+def logme_regression(embeddings: ArrayLike, targets: ArrayLike, *, center: bool = True) -> float:
     """LogME of real-valued targets: ``logme`` with targets in place of the classes' indicators.
 
-    Each target is brought to mean square one first (variance one, if centred): otherwise the
+    Each target is brought to mean square one first (variance one, if centerd): otherwise the
     evidence, a density of the targets, would change with their unit.
 
     Args:
         embeddings: (n, d) features of n target samples.
         targets: (n,) or (n, t) numbers.
-        centre: subtract the mean of embeddings and targets first.
+        center: subtract the mean of embeddings and targets first.
 
     Returns:
         Mean log evidence in nats per sample; higher transfers better.
@@ -86,12 +86,12 @@ def logme_regression(embeddings: ArrayLike, targets: ArrayLike, *, centre: bool 
     constant = np.flatnonzero(np.ptp(y, axis=0) == 0)
     if constant.size:
         raise ScoreInputError(f"target {int(constant[0])} is constant: nothing to regress")
-    if centre:
+    if center:
         y = y - y.mean(axis=0)
     y = y / np.sqrt((y**2).mean(axis=0))
-    space = Space.of(rows, centre=centre)
+    space = Space.from_rows(rows, center=center)
     total = (y**2).sum(axis=0)
-    return float(_log_evidence(space.values, space.left.T @ y, total, len(y) - centre).mean())
+    return float(_log_evidence(space.values, space.left.T @ y, total, len(y) - center).mean())
 
 
 def _log_evidence(

@@ -43,7 +43,7 @@ def nleep(embeddings: ArrayLike, labels: ArrayLike, *, seed: int = 0) -> float:
         ScoreInputError: shapes differ, a value is not finite, one class only, or fewer than four
             samples.
     """
-    return nleep_of(Features.of(embeddings, labels), seed=seed)
+    return nleep_of(Features.from_embeddings(embeddings, labels), seed=seed)
 
 
 def nleep_of(features: Features, *, seed: int = 0) -> float:
@@ -52,7 +52,7 @@ def nleep_of(features: Features, *, seed: int = 0) -> float:
     if n < 4:
         raise ScoreInputError(f"expected four samples or more, two to each half, got {n}")
     count = max(2, min(_A_CLASS * len(shares), n // 2 // _SAMPLES))
-    halves = features.space.once(
+    halves = features.space.cached(
         ("nleep", count, seed), lambda: _cross_fitted(features.space, count, seed)
     )
     total = 0.0

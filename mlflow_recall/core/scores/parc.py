@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mlflow_recall.core.arrays import AnyArray, FloatArray, IntArray
-from mlflow_recall.core.scores.features import Features, Space, some_of
+from mlflow_recall.core.scores.features import Features, Space, sample_indices
 from mlflow_recall.errors import ScoreInputError
 
 _COMPONENTS = 32
@@ -37,15 +37,15 @@ def parc(
         ScoreInputError: shapes differ, a value is not finite, one class only, or no two compared
             samples are of one class.
     """
-    return parc_of(Features.of(embeddings, labels), max_samples=max_samples, seed=seed)
+    return parc_of(Features.from_embeddings(embeddings, labels), max_samples=max_samples, seed=seed)
 
 
 def parc_of(features: Features, *, max_samples: int = 2000, seed: int = 0) -> float:
     """``parc`` on a shared decomposition; ranks are kept, they do not depend on labels."""
     if max_samples < 3:
         raise ScoreInputError(f"max_samples: expected at least 3, got {max_samples}")
-    chosen = some_of(len(features.labels), max_samples, seed)
-    ranks = features.space.once(
+    chosen = sample_indices(len(features.labels), max_samples, seed)
+    ranks = features.space.cached(
         ("parc", max_samples, seed), lambda: _ranks(features.space, chosen)
     )  # (pairs,)
     y = features.labels[chosen]

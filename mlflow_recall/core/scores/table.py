@@ -19,13 +19,13 @@ from mlflow_recall.core.scores.hscore import hscore, hscore_of
 from mlflow_recall.core.scores.knn import knn, knn_of
 from mlflow_recall.core.scores.leep import leep
 from mlflow_recall.core.scores.lfc import lfc, lfc_of
-from mlflow_recall.core.scores.linear import linear, linear_of
+from mlflow_recall.core.scores.linear_probe import linear_probe, linear_probe_of
 from mlflow_recall.core.scores.logme import logme, logme_of
 from mlflow_recall.core.scores.nce import nce
 from mlflow_recall.core.scores.nleep import nleep, nleep_of
 from mlflow_recall.core.scores.parc import parc, parc_of
 from mlflow_recall.core.scores.transrate import transrate, transrate_of
-from mlflow_recall.errors import ScoreInputError, unknown
+from mlflow_recall.errors import ScoreInputError, unknown_name
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Score:
     high: float
     #: order of the time for n samples, d dimensions, z source classes and c target classes
     cost: str
-    #: the same on labelled embeddings that share a decomposition with other scores
+    #: the same on labeled embeddings that share a decomposition with other scores
     shared: Callable[[Features], float] | None = None
     #: it sees embeddings at length one: models are ranked better so (docs/reference.md)
     unit: bool = False
@@ -70,7 +70,9 @@ SCORES: Mapping[str, Score] = MappingProxyType(
         ),
         "lfc": Score(lfc, "embeddings", 0.0, 1.0, "O(n d min(n, d))", lfc_of),
         "knn": Score(knn, "embeddings", 0.0, 1.0, "O(n d m), m = min(n, 2000)", knn_of, unit=True),
-        "linear": Score(linear, "embeddings", 0.0, 1.0, "O(n (d + c) min(n, d))", linear_of),
+        "linear": Score(
+            linear_probe, "embeddings", 0.0, 1.0, "O(n (d + c) min(n, d))", linear_probe_of
+        ),
         "transrate": Score(
             transrate, "embeddings", 0.0, inf, "O(n d min(n, d))", transrate_of, unit=True
         ),
@@ -96,12 +98,12 @@ class ForwardPass:
     #: (n, z) of a real source head
     probabilities: FloatArray | None = None
     #: scores see embeddings at length one, or as they are; None: as the table says of each
-    normalise: bool | None = None
+    normalize: bool | None = None
     _derived: Callable[[bool], Features] | None = field(default=None, repr=False)
 
     @cached_property
     def plain(self) -> Features:
-        """The embeddings as they are, checked and centred, decomposed at most once."""
+        """The embeddings as they are, checked and centerd, decomposed at most once."""
         return self._features(unit=False)
 
     @cached_property
@@ -111,31 +113,31 @@ class ForwardPass:
 
     def features(self, *, unit: bool) -> Features:
         """What a score sees that asks for length one, or does not."""
-        return self.unit if (unit if self.normalise is None else self.normalise) else self.plain
+        return self.unit if (unit if self.normalize is None else self.normalize) else self.plain
 
     def _features(self, *, unit: bool) -> Features:
         if self._derived is not None:
             return self._derived(unit)
         if self.embeddings is None:
             raise ScoreInputError("expected embeddings, got none")
-        return Features.of(self.embeddings, self.labels, normalise=unit)
+        return Features.from_embeddings(self.embeddings, self.labels, normalize=unit)
 
-    def take(self, index: IntArray) -> ForwardPass:
+    def select_rows(self, index: IntArray) -> ForwardPass:
         """Some of the samples; what is known of all is reused where it can be."""
         return ForwardPass(
             np.asarray(self.labels)[index],
             None if self.embeddings is None else self.embeddings[index],
             None if self.probabilities is None else self.probabilities[index],
-            self.normalise,
-            lambda unit: (self.unit if unit else self.plain).take(index),
+            self.normalize,
+            lambda unit: (self.unit if unit else self.plain).select_rows(index),
         )
 
-    def relabelled(self, labels: AnyArray) -> ForwardPass:
+    def with_labels(self, labels: AnyArray) -> ForwardPass:
         """The same samples under other labels; all that does not depend on labels is reused."""
         return replace(
             self,
             labels=labels,
-            _derived=lambda unit: (self.unit if unit else self.plain).relabelled(labels),
+            _derived=lambda unit: (self.unit if unit else self.plain).with_labels(labels),
         )
 
 
@@ -164,7 +166,7 @@ def compute_all(
     left_out: dict[str, str] = {}
     for name in names:
         if name not in table:
-            raise ScoreInputError(unknown("score", name, table))
+            raise ScoreInputError(unknown_name("score", name, table))
         try:
             value = _compute(table[name], seen)
         except ScoreInputError as error:

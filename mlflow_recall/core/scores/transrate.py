@@ -13,14 +13,14 @@ from mlflow_recall.errors import ScoreInputError
 def transrate(embeddings: ArrayLike, labels: ArrayLike, *, distortion: float = 1e-4) -> float:
     """TransRate (Huang et al. 2022, arXiv:2106.09362).
 
-    R(F) - Σ_c n_c / n R(F_c), with F the centred embeddings, F_c those of class c and the coding
+    R(F) - Σ_c n_c / n R(F_c), with F the centerd embeddings, F_c those of class c and the coding
     rate R(F) = ½ log |I + FᵀF / (n ε)|. Classes count by their size.
 
     Args:
         embeddings: (n, d) features of n target samples.
         labels: (n,) target classes; any integers or strings, gaps allowed.
         distortion: ε, in the squared unit of the features. The score depends on that unit: compare
-            models on l2-normalised features.
+            models on l2-normalized features.
 
     Returns:
         Nats, at least 0; higher transfers better.
@@ -29,7 +29,7 @@ def transrate(embeddings: ArrayLike, labels: ArrayLike, *, distortion: float = 1
         ScoreInputError: shapes differ, a value is not finite, one class only, no class has a
             second sample, or a distortion that is not positive.
     """
-    return transrate_of(Features.of(embeddings, labels), distortion=distortion)
+    return transrate_of(Features.from_embeddings(embeddings, labels), distortion=distortion)
 
 
 def transrate_of(features: Features, *, distortion: float = 1e-4) -> float:
@@ -43,7 +43,7 @@ def transrate_of(features: Features, *, distortion: float = 1e-4) -> float:
     )
     for members in by_class:
         size = len(members)
-        if space.wide:
+        if space.is_wide:
             gram = space.gram[np.ix_(members, members)]
         else:
             rows = space.rows[members]

@@ -25,11 +25,11 @@ from PIL import Image
 from tiny import tiny_bert, tiny_images, tiny_texts, tiny_timm
 
 from mlflow_recall.adapters import zoo
-from mlflow_recall.adapters.dataset_spec import DatasetSpec
-from mlflow_recall.adapters.datasets import prepare, split_of
-from mlflow_recall.adapters.zoo import huggingface, serving, timm
-from mlflow_recall.core.recipes import Recipe
-from mlflow_recall.core.records import Dataset, Member
+from mlflow_recall.adapters.data.preparation import load_split, prepare
+from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
+from mlflow_recall.adapters.zoo import serving, timm_models, transformers_models
+from mlflow_recall.core.history.recipes import Recipe
+from mlflow_recall.core.history.records import Dataset, Member
 from mlflow_recall.ports import TrainTask
 
 RECIPE = Recipe(epochs=1, learning_rate=5e-3, head_learning_rate=5e-2, freeze_batchnorm=False)
@@ -56,7 +56,7 @@ def _served(
     serving.save_servable(place / "model", Path(stage.checkpoint), member, dataset)
     network = library.load(member, stage.checkpoint, dataset, recipe, False)
     network.module.eval()
-    rows = split_of(dataset, "test")
+    rows = load_split(dataset, "test")
     with torch.inference_mode():
         logits = network.logits(network.batch(network.encode(rows)))
     inputs = [_png(row) if member.modality == "image" else row for row in rows[member.modality]]
@@ -75,8 +75,8 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Served:
     place = tmp_path_factory.mktemp("text")
     dataset = prepare(DatasetSpec(str(tiny_texts(place / "rows.csv", 120))))
     member = Member("tiny-bert", "1", "text", "transformers/bert")
-    recipe = RECIPE.altered({"input_size": 7}, "test")  # cuts some texts, pads others
-    return _served(place, member, tiny_bert(place / "bert"), dataset, recipe, huggingface)
+    recipe = RECIPE.with_changes({"input_size": 7}, "test")  # cuts some texts, pads others
+    return _served(place, member, tiny_bert(place / "bert"), dataset, recipe, transformers_models)
 
 
 @pytest.fixture(scope="module")
@@ -84,8 +84,8 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Served:
     place = tmp_path_factory.mktemp("image")
     dataset = prepare(DatasetSpec(str(tiny_images(place / "rows", 60))))
     member = Member("tiny-resnet", "1", "image", "timm/test_resnet")
-    recipe = RECIPE.altered({"input_size": 32}, "test")
-    return _served(place, member, tiny_timm(place / "resnet"), dataset, recipe, timm)
+    recipe = RECIPE.with_changes({"input_size": 32}, "test")
+    return _served(place, member, tiny_timm(place / "resnet"), dataset, recipe, timm_models)
 
 
 @pytest.fixture(scope="module", params=["text", "image"])
@@ -206,8 +206,8 @@ def test_a_model_holds_code_and_safetensors_only(served: Served) -> None:
     assert ".safetensors" in kinds
     others = [file for file in files if file.suffix != ".safetensors"]
     assert not [file.name for file in others if file.read_bytes()[:1] == b"\x80"]  # pickle's mark
-    flavour = yaml.safe_load((served.folder / "MLmodel").read_text())["flavors"]["python_function"]
-    assert flavour["loader_module"] == "mlflow.pyfunc.loaders.code_model"
+    flavor = yaml.safe_load((served.folder / "MLmodel").read_text())["flavors"]["python_function"]
+    assert flavor["loader_module"] == "mlflow.pyfunc.loaders.code_model"
 
 
 def test_a_model_says_what_it_takes_and_needs(served: Served) -> None:
@@ -251,9 +251,9 @@ def test_an_image_model_of_transformers_is_served_too(
     ViTModel(config, add_pooling_layer=False).save_pretrained(tmp_path / "vit")
     ViTImageProcessor(size={"height": 16, "width": 16}).save_pretrained(tmp_path / "vit")
     member = Member("tiny-vit", "1", "image", "transformers/vit")
-    recipe = RECIPE.altered({"input_size": 32}, "test")
+    recipe = RECIPE.with_changes({"input_size": 32}, "test")
 
-    served = _served(tmp_path, member, tmp_path / "vit", image.dataset, recipe, huggingface)
+    served = _served(tmp_path, member, tmp_path / "vit", image.dataset, recipe, transformers_models)
 
     model = mlflow.pyfunc.load_model(str(served.folder))
     _check(model.predict(pd.DataFrame({"image": served.inputs})), served)

@@ -17,12 +17,12 @@ from safetensors.torch import load_file, save_file
 from tiny import CLASSES, tiny_bert, tiny_images, tiny_texts, tiny_timm
 
 from mlflow_recall.adapters import zoo
-from mlflow_recall.adapters.dataset_spec import DatasetSpec
-from mlflow_recall.adapters.datasets import prepare, split_of
+from mlflow_recall.adapters.data.preparation import load_split, prepare
+from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
 from mlflow_recall.adapters.zoo import training
-from mlflow_recall.core.metrics import METRICS
-from mlflow_recall.core.recipes import Recipe
-from mlflow_recall.core.records import Dataset, Member
+from mlflow_recall.core.history.metrics import METRICS
+from mlflow_recall.core.history.recipes import Recipe
+from mlflow_recall.core.history.records import Dataset, Member
 from mlflow_recall.errors import ZooError
 from mlflow_recall.ports import Probe, ProbeTask, StageResult, TrainTask
 
@@ -348,9 +348,9 @@ def test_a_probe_is_one_row_a_sample_and_the_same_each_time(case: Case) -> None:
 
 
 def test_embeddings_of_texts_are_what_a_probe_sees_of_them(text: Case) -> None:
-    """Whatever their order and their neighbours: rows of like length share a batch."""
+    """Whatever their order and their neighbors: rows of like length share a batch."""
     probe = text.probe()
-    texts = list(split_of(text.dataset, "train")["text"])
+    texts = list(load_split(text.dataset, "train")["text"])
 
     embeddings = zoo.embed(text.member, str(text.weights), texts[::-1])
 
@@ -369,17 +369,19 @@ def test_a_probe_counts_the_weight_layers_of_the_backbone(text: Case, image: Cas
 def test_a_probe_looks_at_the_training_split_alone(text: Case) -> None:
     """What it sees of validation or test would leak into the ranking."""
     assert len(text.probe().labels) == text.dataset.sizes["train"]
-    labels = split_of(text.dataset, "train", 9, RECIPE.seed)["label"]
+    labels = load_split(text.dataset, "train", 9, RECIPE.seed)["label"]
     assert text.probe(samples=9).labels.tolist() == list(labels)
 
 
 def test_texts_are_embedded_alone_as_in_a_batch(text: Case) -> None:
     """Padding must not count: a text's embedding is its own."""
-    from mlflow_recall.adapters.zoo import huggingface
+    from mlflow_recall.adapters.zoo import transformers_models
 
-    network: Any = huggingface.load(text.member, str(text.weights), text.dataset, RECIPE, False)
+    network: Any = transformers_models.load(
+        text.member, str(text.weights), text.dataset, RECIPE, False
+    )
     network.module.eval()
-    encoded = network.encode(split_of(text.dataset, "train"))
+    encoded = network.encode(load_split(text.dataset, "train"))
     assert len({len(row["input_ids"]) for row in encoded}) > 1
     with torch.inference_mode():
         together = network.embeddings(network.batch(encoded))
@@ -400,7 +402,7 @@ def test_a_real_source_head_gives_distributions_over_its_own_classes(
         "image": tiny_timm(tmp_path / "resnet", classes=source),
     }
     for case in (text, image):
-        member = replace(case.member, source_head=True)
+        member = replace(case.member, has_source_head=True)
         with_head = Case(member, heads[member.modality], case.dataset)
 
         probe = with_head.probe(recipe=sized(case), samples=9)
@@ -418,7 +420,7 @@ def test_a_fine_tuned_network_is_a_source_head_for_the_next_target(
 ) -> None:
     """A winner is itself a zoo member, and LEEP may look through its head."""
     *_, last = run(case.task(sized(case), workspace=str(tmp_path / "work")))
-    member = replace(case.member, source_head=True)
+    member = replace(case.member, has_source_head=True)
     names = ("one", "two")
     if case.member.modality == "text":
         path = str(tiny_texts(tmp_path / "next.csv", 30, names))
@@ -450,7 +452,7 @@ def test_fewer_layers_are_loaded_where_the_member_asks_for_them(text: Case, tmp_
     assert len(run(shallow.task(checkpoint=result.checkpoint, first=2, last=2))) == 1
 
 
-def test_the_folder_of_mlflows_transformers_flavour_loads(text: Case, tmp_path: Path) -> None:
+def test_the_folder_of_mlflows_transformers_flavor_loads(text: Case, tmp_path: Path) -> None:
     """`model/` and `components/tokenizer/`, beside an MLmodel file."""
     (tmp_path / "components" / "tokenizer").mkdir(parents=True)
     (tmp_path / "model").mkdir()
@@ -463,17 +465,17 @@ def test_the_folder_of_mlflows_transformers_flavour_loads(text: Case, tmp_path: 
         )
         shutil.copy(file, tmp_path / own)
 
-    flavour = replace(text, weights=tmp_path)
+    flavor = replace(text, weights=tmp_path)
 
-    assert [r.validation for r in run(flavour.task())] == [r.validation for r in run(text.task())]
-    assert np.array_equal(flavour.probe().embeddings, text.probe().embeddings)
+    assert [r.validation for r in run(flavor.task())] == [r.validation for r in run(text.task())]
+    assert np.array_equal(flavor.probe().embeddings, text.probe().embeddings)
 
 
-@pytest.mark.parametrize("layout", ["plain", "flavour"])
+@pytest.mark.parametrize("layout", ["plain", "flavor"])
 def test_pickled_transformers_weights_are_refused(text: Case, tmp_path: Path, layout: str) -> None:
     folder = tmp_path if layout == "plain" else tmp_path / "model"
     shutil.copytree(text.weights, folder, dirs_exist_ok=True)
-    if layout == "flavour":
+    if layout == "flavor":
         (tmp_path / "MLmodel").touch()
     torch.save(load_file(folder / "model.safetensors"), folder / "pytorch_model.bin")
     (folder / "model.safetensors").unlink()
@@ -539,4 +541,4 @@ def test_answers_that_are_no_numbers_have_no_score(
     (result,) = zoo.train(text.task(Recipe(epochs=1, batch_size=8)))
 
     assert set(map(str, result.validation.values())) == {"nan"}
-    assert result.diverged().startswith("diverged: validation ")
+    assert result.divergence().startswith("diverged: validation ")

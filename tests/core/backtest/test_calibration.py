@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlflow_recall.adapters.tables import FolderHistory
-from mlflow_recall.core.backtest.calibration import calibration
-from mlflow_recall.core.backtest.cases import cases
-from mlflow_recall.core.matrix import PerformanceMatrix
-from mlflow_recall.core.recommend import held_out, predicted_gaps
+from mlflow_recall.adapters.tables.folder_history import FolderHistory
+from mlflow_recall.core.backtest.calibration import check_calibration
+from mlflow_recall.core.backtest.holdout import hold_out_each
+from mlflow_recall.core.history.matrix import PerformanceMatrix
+from mlflow_recall.core.recommend import predict_gaps, rank_held_out
 from mlflow_recall.core.recommend.blend import blend
 
 RECORDS = Path(os.environ.get("RECALL_RECORDS", Path(__file__).parents[4] / "shared" / "data"))
@@ -28,56 +28,59 @@ def world(m: int = 12, d: int = 24, seed: int = 0) -> PerformanceMatrix:
 
 
 def test_one_target_by_hand() -> None:
-    given = cases(world(d=8))
+    given = hold_out_each(world(d=8))
     case = given[3]
-    said = predicted_gaps(
-        blend(case.evidence), case.evidence.matrix, held_out(case.evidence, blend), tolerance=0.4
+    said = predict_gaps(
+        blend(case.evidence),
+        case.evidence.matrix,
+        rank_held_out(case.evidence, blend),
+        tolerance=0.4,
     )
     gap = case.truth.max() - case.truth
 
-    got = calibration(given, "blend", tolerance=0.4)
+    got = check_calibration(given, "blend", tolerance=0.4)
 
     assert got.datasets == tuple(c.dataset for c in given)
     assert got.covered[3] == np.mean((said.low <= gap) & (gap <= said.high))
     assert got.width[3] == pytest.approx(np.mean(said.high - said.low))
-    assert got.brier[3] == pytest.approx(np.mean((said.within - (gap <= 0.4)) ** 2))
-    assert got.was[3] == np.mean(gap <= 0.4)
-    assert got.said_first[3] == said.p_holds_best(blend(case.evidence).models[:5])
-    assert set(got.held_first) | set(got.held_smallest) <= {0.0, 1.0}
+    assert got.brier[3] == pytest.approx(np.mean((said.p_within - (gap <= 0.4)) ** 2))
+    assert got.observed[3] == np.mean(gap <= 0.4)
+    assert got.predicted_first[3] == said.p_holds_best(blend(case.evidence).models[:5])
+    assert set(got.observed_first) | set(got.observed_smallest) <= {0.0, 1.0}
 
 
 def test_what_is_said_is_what_is_on_data_like_the_recorded() -> None:
-    got = calibration(cases(world()), "blend", tolerance=0.4)
+    got = check_calibration(hold_out_each(world()), "blend", tolerance=0.4)
 
-    assert got.nominal
+    assert got.is_nominal
     s = got.summary
     assert s["said"].mean == pytest.approx(s["was"].mean, abs=0.1)
     assert s["brier"].mean < s["was"].mean * (1 - s["was"].mean)  # better than the base rate
-    assert s["covered"].error == pytest.approx(got.covered.std(ddof=1) / math.sqrt(24))
+    assert s["covered"].standard_error == pytest.approx(got.covered.std(ddof=1) / math.sqrt(24))
 
 
 def test_a_narrower_promise_makes_narrower_intervals() -> None:
-    given = cases(world())
+    given = hold_out_each(world())
 
-    half, most = (calibration(given, "prior", coverage=c).summary for c in (0.5, 0.9))
+    half, most = (check_calibration(given, "prior", coverage=c).summary for c in (0.5, 0.9))
 
     assert half["covered"].mean < most["covered"].mean
     assert half["width"].mean < most["width"].mean
 
 
 def test_few_datasets_have_no_upper_end_and_so_no_width() -> None:
-    got = calibration(cases(world(d=4)), "prior")
+    got = check_calibration(hold_out_each(world(d=4)), "prior")
 
     assert np.isnan(got.width).all()
     assert got.summary["width"].count == 0
 
 
 def test_who_cannot_rank_is_calibrated_on_nothing() -> None:
-    got = calibration(cases(world(d=4)), "paper")
+    got = check_calibration(hold_out_each(world(d=4)), "paper")
 
     assert got.datasets == ()
     assert math.isnan(got.summary["covered"].mean)
-    assert not got.nominal
+    assert not got.is_nominal
 
 
 @pytest.mark.parametrize(
@@ -93,9 +96,9 @@ def test_coverage_is_nominal_on_real_records(folder: str, metric: str, tolerance
     if not (RECORDS / folder).exists():
         pytest.skip("needs the records in RECALL_RECORDS")
     history = FolderHistory(RECORDS / folder)
-    matrix = PerformanceMatrix.of(history.records(metric))
+    matrix = PerformanceMatrix.from_records(history.records(metric))
 
-    got = calibration(cases(matrix), "blend", tolerance=tolerance)
+    got = check_calibration(hold_out_each(matrix), "blend", tolerance=tolerance)
 
     assert len(got.datasets) >= 10
-    assert got.nominal
+    assert got.is_nominal

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mlflow_recall.core.arrays import FloatArray
-from mlflow_recall.core.backtest.frontier import MOST_SETTINGS, Frontier, paired
+from mlflow_recall.core.backtest.frontier import MAX_SETTINGS, Frontier, paired
 from mlflow_recall.errors import HistoryError
 
 T = 5
@@ -47,7 +47,7 @@ def slow_area(epochs: FloatArray, regrets: FloatArray, nested: bool) -> float:
     return total
 
 
-@given(s=st.integers(1, MOST_SETTINGS), d=st.integers(2, 7), seed=st.integers(0, 99))
+@given(s=st.integers(1, MAX_SETTINGS), d=st.integers(2, 7), seed=st.integers(0, 99))
 @settings(max_examples=25, deadline=None)
 def test_areas_are_those_of_the_definition(s: int, d: int, seed: int) -> None:
     got = drawn(s, d, seed)

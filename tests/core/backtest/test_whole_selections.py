@@ -11,16 +11,16 @@ import pytest
 
 from mlflow_recall.core import policies
 from mlflow_recall.core.arrays import FloatArray
-from mlflow_recall.core.backtest import ways
-from mlflow_recall.core.backtest.cases import Case, cases
-from mlflow_recall.core.backtest.end_to_end import end_to_end
-from mlflow_recall.core.backtest.target import held_out_targets
-from mlflow_recall.core.backtest.ways import Replayed
-from mlflow_recall.core.clustering import cluster
-from mlflow_recall.core.curves import Curves
+from mlflow_recall.core.backtest import strategies
+from mlflow_recall.core.backtest.held_out_target import held_out_targets
+from mlflow_recall.core.backtest.holdout import Case, hold_out_each
+from mlflow_recall.core.backtest.strategies import ReplayResult
+from mlflow_recall.core.backtest.whole_selections import replay_selections
+from mlflow_recall.core.clusters.clustering import cluster_models
 from mlflow_recall.core.defaults import Defaults
-from mlflow_recall.core.matrix import PerformanceMatrix
-from mlflow_recall.core.policies import STARTERS, Past, Settings
+from mlflow_recall.core.history.curves import Curves
+from mlflow_recall.core.history.matrix import PerformanceMatrix
+from mlflow_recall.core.policies import STARTERS, PolicyHistory, PolicyOptions
 
 DATASETS = 6
 
@@ -38,20 +38,20 @@ def zoo(families: int, each: int, stages: int, seed: int = 0) -> Curves:
 
 
 def matrix(curves: Curves) -> PerformanceMatrix:
-    return PerformanceMatrix(curves.models, curves.datasets, curves.ends)
+    return PerformanceMatrix(curves.models, curves.datasets, curves.final_scores)
 
 
 def helpful(curves: Curves, seed: int = 0) -> dict[str, FloatArray]:
     """A score that goes with the ends."""
     rng = np.random.default_rng(seed)
-    return {"logme": curves.ends + 0.02 * rng.normal(size=curves.ends.shape)}
+    return {"logme": curves.final_scores + 0.02 * rng.normal(size=curves.final_scores.shape)}
 
 
 def replay(
     curves: Curves, scores: Mapping[str, FloatArray] | None = None, **settings: Any
-) -> dict[str, Replayed]:
-    given, targets = cases(matrix(curves), scores), list(held_out_targets(curves))
-    return end_to_end(given, targets, stages=0, defaults=Defaults(**settings))
+) -> dict[str, ReplayResult]:
+    given, targets = hold_out_each(matrix(curves), scores), list(held_out_targets(curves))
+    return replay_selections(given, targets, stages=0, defaults=Defaults(**settings))
 
 
 @pytest.mark.parametrize(
@@ -70,12 +70,12 @@ def test_the_papers_setting(
 
     got = replay(curves, helpful(curves), top_k=10)
 
-    assert set(got["brute_force"].total()) == {brute}
-    assert set(got["halving"].total()) == {halving}
+    assert set(got["brute_force"].total_epochs()) == {brute}
+    assert set(got["halving"].total_epochs()) == {halving}
     assert set(got["recall + halving"].epochs) == {ten}
-    assert set(got["recall + halving"].total()) == {ten + 0.5 * families}
+    assert set(got["recall + halving"].total_epochs()) == {ten + 0.5 * families}
     assert set(got["paper + fine_selection"].candidates) == {10}
-    assert (got["paper + fine_selection"].total() <= ten + 0.5 * families).all()
+    assert (got["paper + fine_selection"].total_epochs() <= ten + 0.5 * families).all()
 
 
 def test_the_first_recommended_is_the_strongest_elsewhere() -> None:
@@ -83,10 +83,10 @@ def test_the_first_recommended_is_the_strongest_elsewhere() -> None:
     curves = zoo(4, 3, 3)
     expected = []
     for j in range(DATASETS):
-        others = np.delete(curves.ends, j, axis=1)
+        others = np.delete(curves.final_scores, j, axis=1)
         z = (others - others.mean(axis=0)) / others.std(axis=0)
         winner = int(np.argmax(z.mean(axis=1)))
-        expected.append(curves.ends[:, j].max() - curves.ends[winner, j])
+        expected.append(curves.final_scores[:, j].max() - curves.final_scores[winner, j])
 
     got = replay(curves, top_k=1)["recall + fine_selection"]
 
@@ -97,7 +97,7 @@ def test_the_first_recommended_is_the_strongest_elsewhere() -> None:
 def others_turned(case: Case) -> Case:
     """The scores of everyone who speaks for nobody, turned upside down."""
     evidence = case.evidence
-    speaks = np.isin(evidence.matrix.models, cluster(evidence.matrix).probes)
+    speaks = np.isin(evidence.matrix.models, cluster_models(evidence.matrix).representatives)
     scores = {name: np.where(speaks, v, -v) for name, v in evidence.scores.items()}
     return replace(case, evidence=replace(evidence, scores=scores))
 
@@ -105,10 +105,10 @@ def others_turned(case: Case) -> Case:
 def test_only_the_representatives_scores_are_known() -> None:
     """What was computed of anybody else on the dataset changes nothing."""
     curves = zoo(4, 4, 3)
-    given, targets = cases(matrix(curves), helpful(curves)), list(held_out_targets(curves))
+    given, targets = hold_out_each(matrix(curves), helpful(curves)), list(held_out_targets(curves))
 
-    straight = end_to_end(given, targets, stages=0)
-    turned = end_to_end([others_turned(case) for case in given], targets, stages=0)
+    straight = replay_selections(given, targets, stages=0)
+    turned = replay_selections([others_turned(case) for case in given], targets, stages=0)
 
     for name, each in straight.items():
         assert each.regrets.tolist() == turned[name].regrets.tolist()
@@ -140,7 +140,7 @@ def test_without_scores_the_paper_cannot_recall() -> None:
 def test_all_ways_choose_from_the_same_models() -> None:
     """One without a curve on a dataset is no candidate there, of whatever way."""
     curves = zoo(3, 4, 3)
-    scores, ends = np.array(curves.scores), np.array(curves.ends)
+    scores, ends = np.array(curves.scores), np.array(curves.final_scores)
     best = int(ends[:, 0].argmax())
     scores[best, 0], ends[best, 0] = np.nan, np.nan
 
@@ -154,36 +154,42 @@ def test_all_ways_choose_from_the_same_models() -> None:
 def test_without_curves_the_best_of_the_recalled_wins() -> None:
     curves = zoo(4, 3, 3)
 
-    got = end_to_end(cases(matrix(curves), helpful(curves)), stages=5)
+    got = replay_selections(hold_out_each(matrix(curves), helpful(curves)), stages=5)
 
     assert "recall + price" not in got
-    assert not any(each.on_curves for each in got.values())
+    assert not any(each.from_curves for each in got.values())
     assert set(got["brute_force"].regrets) == {0.0}
-    assert set(got["paper + fine_selection"].epochs) == {policies.epochs("halving", 10, 5)}
-    assert set(got["recall + halving"].epochs) == {policies.epochs("halving", 5, 5)}
+    assert set(got["paper + fine_selection"].epochs) == {
+        policies.scheduled_epochs("halving", 10, 5)
+    }
+    assert set(got["recall + halving"].epochs) == {policies.scheduled_epochs("halving", 5, 5)}
 
 
 def test_the_price_hears_what_the_recommender_foretells(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where scores tell of the target, and only there: else every dataset is foretold alike."""
-    curves, heard = zoo(4, 3, 3), set[bool]()
+    curves, reporter = zoo(4, 3, 3), set[bool]()
     listen = STARTERS["price"]
 
-    def first(ranking: Sequence[str], past: Past, settings: Settings) -> tuple[str, ...]:
-        heard.add(past.farther(ranking) is not None)
+    def first(
+        ranking: Sequence[str], past: PolicyHistory, settings: PolicyOptions
+    ) -> tuple[str, ...]:
+        reporter.add(past.gap_shift(ranking) is not None)
         return listen(ranking, past, settings)
 
-    monkeypatch.setattr(ways, "STARTERS", {"price": first})
+    monkeypatch.setattr(strategies, "STARTERS", {"price": first})
 
     replay(curves)
-    assert heard == {False}
-    heard.clear()
+    assert reporter == {False}
+    reporter.clear()
     replay(curves, helpful(curves))
-    assert heard == {True}
+    assert reporter == {True}
 
 
 def test_every_dataset_is_announced_once() -> None:
     curves, told = zoo(3, 3, 3), list[str]()
 
-    end_to_end(cases(matrix(curves)), list(held_out_targets(curves)), stages=0, done=told.append)
+    replay_selections(
+        hold_out_each(matrix(curves)), list(held_out_targets(curves)), stages=0, done=told.append
+    )
 
     assert told == list(curves.datasets)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from mlflow_recall.core.arrays import FloatArray
-from mlflow_recall.core.backtest.target import Target
-from mlflow_recall.core.clustering import unclustered
-from mlflow_recall.core.curves import Curves
-from mlflow_recall.core.matrix import PerformanceMatrix
-from mlflow_recall.core.planning.rehearsal import recorded_targets
-from mlflow_recall.core.recommend import Evidence, recommender
+from mlflow_recall.core.backtest.held_out_target import Target
+from mlflow_recall.core.clusters.clustering import no_clusters
+from mlflow_recall.core.history.curves import Curves
+from mlflow_recall.core.history.matrix import PerformanceMatrix
+from mlflow_recall.core.planning.simulate import recorded_targets
+from mlflow_recall.core.recommend import Evidence, get_recommender
 
 NAN = float("nan")
 
@@ -45,8 +45,10 @@ def converging(seed: int = 0, models: int = 8, datasets: int = 6, stages: int = 
 
 
 def evidence(curves: Curves) -> Evidence:
-    return Evidence(PerformanceMatrix(curves.models, curves.datasets, curves.ends), unclustered())
+    return Evidence(
+        PerformanceMatrix(curves.models, curves.datasets, curves.final_scores), no_clusters()
+    )
 
 
 def recorded(curves: Curves) -> list[Target]:
-    return recorded_targets(evidence(curves), recommender("prior"), curves)
+    return recorded_targets(evidence(curves), get_recommender("prior"), curves)

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from histories import NAN, matrix
 
-from mlflow_recall.core.planning.belief import believe
+from mlflow_recall.core.planning.belief import fit_belief
 from mlflow_recall.errors import HistoryError
 
 
 def test_a_belief_needs_two_models_on_one_dataset() -> None:
     with pytest.raises(HistoryError, match="next: expected a dataset with at least two measured"):
-        believe(matrix([[1.0, NAN], [NAN, 2.0]]))
+        fit_belief(matrix([[1.0, NAN], [NAN, 2.0]]))
 
 
 def test_a_belief_of_whole_records_orders_models_as_their_mean() -> None:
@@ -20,6 +20,6 @@ def test_a_belief_of_whole_records_orders_models_as_their_mean() -> None:
     rng = np.random.default_rng(0)
     values = np.arange(6.0)[:, None] + 0.1 * rng.normal(size=(6, 40))
 
-    belief = believe(matrix(values))
+    belief = fit_belief(matrix(values))
 
     assert np.argsort(belief.mean).tolist() == list(range(6))

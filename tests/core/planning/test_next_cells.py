@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from mlflow_recall.adapters.tables import FolderHistory
-from mlflow_recall.core.matrix import PerformanceMatrix
-from mlflow_recall.core.planning.belief import Belief, believe
+from mlflow_recall.adapters.tables.folder_history import FolderHistory
+from mlflow_recall.core.history.matrix import PerformanceMatrix
+from mlflow_recall.core.planning.belief import Belief, fit_belief
 from mlflow_recall.core.planning.next_cells import next_cells
 
 RECORDS = Path(os.environ.get("RECALL_RECORDS", Path(__file__).parents[4] / "shared" / "data"))
@@ -26,10 +26,10 @@ def uncertainty_by_conditioning(belief: Belief, known: object) -> float:
     datasets = there.shape[1]
     # what the belief held before any cell: its covariance, with the measured ones taken out
     precision = np.linalg.inv(belief.covariance)
-    level = 1e4 * float(np.mean(np.diag(belief.deviation)))
-    total = belief.deviation + level
+    level = 1e4 * float(np.mean(np.diag(belief.residual_covariance)))
+    total = belief.residual_covariance + level
     for j in range(datasets):
-        rows = np.flatnonzero(belief.known[:, j])
+        rows = np.flatnonzero(belief.is_measured[:, j])
         if len(rows) > 1:
             precision[np.ix_(rows, rows)] -= np.linalg.inv(total[np.ix_(rows, rows)])
     prior = np.linalg.inv(precision)
@@ -46,11 +46,11 @@ def uncertainty_by_conditioning(belief: Belief, known: object) -> float:
 def test_the_first_cell_is_the_best_of_all_by_conditioning_on_each(seed: int) -> None:
     """The closed form is the posterior of the joint normal vector, cell by cell."""
     history = matrix(world(seed))
-    belief = believe(history)
-    now = uncertainty_by_conditioning(belief, belief.known)
+    belief = fit_belief(history)
+    now = uncertainty_by_conditioning(belief, belief.is_measured)
     slow = {}
-    for i, j in np.argwhere(~belief.known):
-        known = belief.known.copy()
+    for i, j in np.argwhere(~belief.is_measured):
+        known = belief.is_measured.copy()
         known[i, j] = True
         after = uncertainty_by_conditioning(belief, known)
         slow[history.models[i], history.datasets[j]] = 1.0 - after / now
@@ -58,22 +58,22 @@ def test_the_first_cell_is_the_best_of_all_by_conditioning_on_each(seed: int) ->
     (first,) = next_cells(history, 1)
 
     assert now == pytest.approx(belief.uncertainty, rel=1e-3)
-    assert first.value == pytest.approx(max(slow.values()), rel=5e-3)
+    assert first.uncertainty_removed == pytest.approx(max(slow.values()), rel=5e-3)
     assert slow[first.model, first.dataset] == pytest.approx(max(slow.values()), rel=5e-3)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_values_of_several_cells_add_up_to_what_all_of_them_remove(seed: int) -> None:
     history = matrix(world(seed))
-    belief = believe(history)
+    belief = fit_belief(history)
     cells = next_cells(history, 5)
-    known = belief.known.copy()
+    known = belief.is_measured.copy()
     for cell in cells:
         known[history.models.index(cell.model), history.datasets.index(cell.dataset)] = True
 
     left = uncertainty_by_conditioning(belief, known) / belief.uncertainty
 
-    assert sum(cell.value for cell in cells) == pytest.approx(1.0 - left, rel=5e-3)
+    assert sum(cell.uncertainty_removed for cell in cells) == pytest.approx(1.0 - left, rel=5e-3)
 
 
 @settings(deadline=None, max_examples=25)
@@ -88,8 +88,8 @@ def test_only_missing_cells_are_named_and_none_twice(seed: int, count: int) -> N
     named = [(cell.model, cell.dataset) for cell in cells]
     assert len(named) == len(set(named)) == min(count, len(missing))
     assert set(named) <= missing
-    assert all(cell.value > 0 for cell in cells)
-    assert sum(cell.value for cell in cells) < 1
+    assert all(cell.uncertainty_removed > 0 for cell in cells)
+    assert sum(cell.uncertainty_removed for cell in cells) < 1
 
 
 @settings(deadline=None, max_examples=20)
@@ -107,7 +107,9 @@ def test_neither_order_nor_the_metrics_scale_matter(seed: int) -> None:
 
     one, other = next_cells(history, 4), next_cells(moved, 4)
     assert [(c.model, c.dataset) for c in one] == [(c.model, c.dataset) for c in other]
-    assert [c.value for c in one] == pytest.approx([c.value for c in other])
+    assert [c.uncertainty_removed for c in one] == pytest.approx(
+        [c.uncertainty_removed for c in other]
+    )
 
 
 def test_a_new_model_comes_first_and_on_several_datasets() -> None:
@@ -119,7 +121,9 @@ def test_a_new_model_comes_first_and_on_several_datasets() -> None:
 
     assert {cell.model for cell in cells} == {"m05"}
     assert len({cell.dataset for cell in cells}) == 3
-    assert [c.value for c in cells] == sorted((c.value for c in cells), reverse=True)
+    assert [c.uncertainty_removed for c in cells] == sorted(
+        (c.uncertainty_removed for c in cells), reverse=True
+    )
 
 
 def test_a_model_is_told_most_about_where_the_others_are_known() -> None:
@@ -154,14 +158,16 @@ def test_repeats_that_differ_make_cells_worth_less() -> None:
 
     sure, unsure = next_cells(history, 1), next_cells(history, 1, noise=3.0)
 
-    assert unsure[0].value < sure[0].value
+    assert unsure[0].uncertainty_removed < sure[0].uncertainty_removed
 
 
 @pytest.mark.skipif(not RECORDS.exists(), reason=f"no records at {RECORDS}")
 def test_on_real_records_the_named_cells_teach_more_than_cells_at_random() -> None:
     """Sixty masks of medmnist_transfer: correlation with the ranking by all cells."""
     metric, count, found = "test_auc_paper", 10, []
-    whole = PerformanceMatrix.of(FolderHistory(RECORDS / "medmnist_transfer").records(metric))
+    whole = PerformanceMatrix.from_records(
+        FolderHistory(RECORDS / "medmnist_transfer").records(metric)
+    )
     for seed in range(60):
         rng = np.random.default_rng(seed)
         some = np.where(rng.random(whole.values.shape) < 0.3, whole.values, NAN)
@@ -177,8 +183,8 @@ def test_on_real_records_the_named_cells_teach_more_than_cells_at_random() -> No
             more = some.copy()
             for i, j in cells:
                 more[i, j] = whole.values[i, j] if known[i, j] else NAN
-            strength = PerformanceMatrix(whole.models, whole.datasets, more).strength
-            pair.append(spearmanr(np.nan_to_num(strength), whole.strength).statistic)
+            strength = PerformanceMatrix(whole.models, whole.datasets, more).mean_z_score
+            pair.append(spearmanr(np.nan_to_num(strength), whole.mean_z_score).statistic)
         found.append(pair[0] - pair[1])
 
     assert np.mean(found) > 2 * np.std(found) / np.sqrt(len(found))

@@ -7,12 +7,12 @@ import math
 import numpy as np
 import pytest
 
-from mlflow_recall.core.arrays import FloatArray, frozen
-from mlflow_recall.core.curves import Curves
-from mlflow_recall.core.policies.fine_selection import by_trends, fine_selection
+from mlflow_recall.core.arrays import FloatArray, read_only
+from mlflow_recall.core.history.curves import Curves
+from mlflow_recall.core.policies.fine_selection import decide_by_trends, fine_selection
 from mlflow_recall.core.policies.halving import halving
-from mlflow_recall.core.policies.verdict import Settings
-from mlflow_recall.core.trends import Trends, mine_trends
+from mlflow_recall.core.policies.spec import PolicyOptions
+from mlflow_recall.core.policies.trends import Trends, mine_trends
 
 NAN = math.nan
 STAGES = 3
@@ -28,7 +28,7 @@ def slow_end(trends: Trends, model: str, stage: int, score: float) -> float | No
     for k in range(trends.centers.shape[2]):
         away = abs(trends.centers[row, stage - 1, k] - score)
         if away < nearest:  # NaN is never nearer
-            nearest, end = away, float(trends.ends[row, stage - 1, k])
+            nearest, end = away, float(trends.final_scores[row, stage - 1, k])
     return end
 
 
@@ -52,7 +52,7 @@ def random_trends(rng: np.random.Generator, models: int) -> Trends:
     """Sixteenths, so that ties abound and thresholds are met exactly; some models have none."""
 
     def sixteenths() -> FloatArray:
-        return frozen(rng.integers(-4, 17, (models, STAGES, 3)) / 16)
+        return read_only(rng.integers(-4, 17, (models, STAGES, 3)) / 16)
 
     centers = np.sort(sixteenths(), axis=2)
     unused = rng.random(centers.shape) < 0.3
@@ -61,14 +61,14 @@ def random_trends(rng: np.random.Generator, models: int) -> Trends:
     return Trends(tuple(f"m{i}" for i in range(models)), centers, ends, ends - 0.1, ends + 0.1)
 
 
-def random_cohort(rng: np.random.Generator) -> tuple[Scores, Trends, Settings]:
+def random_cohort(rng: np.random.Generator) -> tuple[Scores, Trends, PolicyOptions]:
     n = int(rng.integers(1, 12))
     stage = int(rng.integers(1, STAGES + 1))
     scores = rng.integers(0, int(rng.choice([2, 5, 17])), (n, stage)) / 16
     names = rng.permutation([f"m{i}" for i in range(n)])
     cohort = dict(zip(map(str, names), scores.tolist(), strict=True))
     threshold = float(rng.choice([0.0, 1 / 8, 1 / 2, 2.0]))
-    return cohort, random_trends(rng, max(1, n - 1)), Settings(STAGES + 1, threshold)
+    return cohort, random_trends(rng, max(1, n - 1)), PolicyOptions(STAGES + 1, threshold)
 
 
 def test_it_is_algorithm_1_on_thousands_of_cohorts() -> None:
@@ -77,7 +77,7 @@ def test_it_is_algorithm_1_on_thousands_of_cohorts() -> None:
     for _ in range(3000):
         cohort, trends, settings = random_cohort(rng)
         stage = len(next(iter(cohort.values())))
-        verdicts = by_trends(cohort, trends, settings)
+        verdicts = decide_by_trends(cohort, trends, settings)
         left = [model for model, v in verdicts.items() if not v.stop]
         halved = [model for model, v in halving(cohort, None, settings).items() if not v.stop]
         top = max(s[stage - 1] for s in cohort.values())
@@ -99,7 +99,7 @@ def test_trends_mined_from_curves_decide_alike() -> None:
         trends = mine_trends(Curves(models, datasets, scores, rng.random((8, 6))))
         cohort = {m: rng.random(2).tolist() for m in models}
 
-        verdicts = by_trends(cohort, trends, Settings(STAGES))
+        verdicts = decide_by_trends(cohort, trends, PolicyOptions(STAGES))
 
         left = [m for m, v in verdicts.items() if not v.stop]
         assert sorted(left) == sorted(algorithm_1(cohort, trends, 2, 0.0))
@@ -109,9 +109,9 @@ def test_nobody_is_stopped_after_the_last_stage() -> None:
     rng = np.random.default_rng(2)
     for _ in range(200):
         cohort, trends, _ = random_cohort(rng)
-        last = Settings(len(next(iter(cohort.values()))))
+        last = PolicyOptions(len(next(iter(cohort.values()))))
 
-        assert not any(v.stop for v in by_trends(cohort, trends, last).values())
+        assert not any(v.stop for v in decide_by_trends(cohort, trends, last).values())
 
 
 def test_without_trends_it_is_halving() -> None:
@@ -125,22 +125,22 @@ def test_without_trends_it_is_halving() -> None:
 def test_a_diverged_candidate_neither_survives_nor_stops_the_best() -> None:
     trends = flat_trends(a=0.9, b=0.5)
 
-    verdicts = by_trends({"a": [NAN], "b": [0.4]}, trends, Settings(2))
+    verdicts = decide_by_trends({"a": [NAN], "b": [0.4]}, trends, PolicyOptions(2))
 
     assert (verdicts["a"].stop, verdicts["b"].stop) == (True, False)
 
 
 def flat_trends(**ends: float) -> Trends:
     """One trend for each model: whatever it scores, it ends here, give or take 0.1."""
-    end = frozen(np.array([*ends.values()])[:, None, None])
-    return Trends(tuple(ends), frozen(np.zeros_like(end)), end, end - 0.1, end + 0.1)
+    end = read_only(np.array([*ends.values()])[:, None, None])
+    return Trends(tuple(ends), read_only(np.zeros_like(end)), end, end - 0.1, end + 0.1)
 
 
 def test_a_verdict_tells_what_was_foretold_and_by_whom_it_was_beaten() -> None:
     """Four trail a: b and c are foretold less, d more, and e has no history."""
     cohort = {"a": [0.8], "b": [0.7], "c": [0.6], "d": [0.5], "e": [0.4]}
 
-    got = by_trends(cohort, flat_trends(a=0.6, b=0.5, c=0.59, d=0.9), Settings(2, 0.1))
+    got = decide_by_trends(cohort, flat_trends(a=0.6, b=0.5, c=0.59, d=0.9), PolicyOptions(2, 0.1))
 
     assert [m for m, v in got.items() if not v.stop] == ["a", "c"]
     assert (got["b"].predicted, got["b"].low, got["b"].high) == pytest.approx((0.5, 0.4, 0.6))
@@ -155,6 +155,6 @@ def test_the_rank_told_is_the_rank_on_validation() -> None:
     """C stands third on validation, whoever the trends stopped before it."""
     cohort = {"a": [0.8], "b": [0.7], "c": [0.6], "d": [0.5]}
 
-    got = by_trends(cohort, flat_trends(a=0.6, b=0.5, c=0.6, d=0.1), Settings(2))
+    got = decide_by_trends(cohort, flat_trends(a=0.6, b=0.5, c=0.6, d=0.1), PolicyOptions(2))
 
     assert got["c"].reason == "rank 3 of 4 on validation"

@@ -7,15 +7,15 @@ import math
 import numpy as np
 import pytest
 
-from mlflow_recall.core.policies import POLICIES, Settings, epochs, policy
+from mlflow_recall.core.policies import POLICIES, PolicyOptions, get_policy, scheduled_epochs
 from mlflow_recall.core.policies.halving import halving
-from mlflow_recall.errors import SettingError, Undecided
+from mlflow_recall.errors import ConfigError, StageIncomplete
 
 NAN = math.nan
-THREE = Settings(stages=3)
+THREE = PolicyOptions(stages=3)
 
 
-def kept(cohort: dict[str, list[float]], settings: Settings = THREE) -> list[str]:
+def kept(cohort: dict[str, list[float]], settings: PolicyOptions = THREE) -> list[str]:
     return [model for model, v in halving(cohort, None, settings).items() if not v.stop]
 
 
@@ -29,19 +29,19 @@ def test_the_papers_epochs_are_spent_and_foretold(models: int, stages: int, spen
     alive, used = list(curves), 0
     for stage in range(1, stages + 1):
         used += len(alive)
-        alive = kept({m: curves[m][:stage] for m in alive}, Settings(stages))
+        alive = kept({m: curves[m][:stage] for m in alive}, PolicyOptions(stages))
 
     assert (
         used
-        == epochs("halving", models, stages)
-        == epochs("fine_selection", models, stages)
+        == scheduled_epochs("halving", models, stages)
+        == scheduled_epochs("fine_selection", models, stages)
         == spent
     )
-    assert epochs("brute_force", models, stages) == models * stages
+    assert scheduled_epochs("brute_force", models, stages) == models * stages
 
 
 def test_nobody_costs_nothing() -> None:
-    assert epochs("halving", 0, 5) == epochs("brute_force", 0, 5) == 0
+    assert scheduled_epochs("halving", 0, 5) == scheduled_epochs("brute_force", 0, 5) == 0
 
 
 @pytest.mark.parametrize("n", range(1, 12))
@@ -84,7 +84,7 @@ def test_a_lonely_candidate_goes_on_and_nobody_is_no_problem(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["fine_selection", "halving"])
 def test_before_the_first_stage_nothing_is_decided(name: str) -> None:
-    with pytest.raises(Undecided, match="b has not reported"):
+    with pytest.raises(StageIncomplete, match="b has not reported"):
         POLICIES[name]({"a": [0.1], "b": []}, None, THREE)
 
 
@@ -104,9 +104,9 @@ def test_brute_force_stops_nobody() -> None:
 
 
 def test_an_unknown_policy_names_the_known_ones() -> None:
-    assert policy("halving") is halving
+    assert get_policy("halving") is halving
     with pytest.raises(
-        SettingError,
+        ConfigError,
         match=r"unknown policy 'luck': expected one of brute_force, fine_selection, halving, price",
     ):
-        policy("luck")
+        get_policy("luck")

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from worlds import evidence
 
-from mlflow_recall.core.clustering import cluster
-from mlflow_recall.core.matrix import PerformanceMatrix
+from mlflow_recall.core.clusters.clustering import cluster_models
+from mlflow_recall.core.history.matrix import PerformanceMatrix
 from mlflow_recall.core.recommend import Evidence
-from mlflow_recall.core.recommend.blend import DEFAULT, blend, lessons, weights
+from mlflow_recall.core.recommend.blend import DEFAULT_WEIGHTS, blend, blend_weights, fit_datasets
 from mlflow_recall.core.recommend.prior import prior
-from mlflow_recall.core.recommend.standard import normal_scores
-from mlflow_recall.errors import SettingError
+from mlflow_recall.core.recommend.standardize import normal_scores
+from mlflow_recall.errors import ConfigError
 
 NAN = math.nan
 
@@ -23,13 +23,15 @@ NAN = math.nan
 def test_without_past_scores_the_default_weighs_two_to_one() -> None:
     values = np.array([[0.9, 0.8], [0.5, 0.6], [0.1, 0.2]])
     matrix = PerformanceMatrix(tuple("abc"), ("x", "y"), values)
-    given = Evidence(matrix, cluster(matrix, count=3), scores={"s": np.array([1.0, 2.0, 3.0])})
+    given = Evidence(
+        matrix, cluster_models(matrix, count=3), scores={"s": np.array([1.0, 2.0, 3.0])}
+    )
     quantile = float(normal_scores(np.array([1.0, 2.0, 3.0]))[2])
 
     got = blend(given)
 
     assert got.models == ("a", "b", "c")
-    assert DEFAULT[0] == 2 * DEFAULT[1]
+    assert DEFAULT_WEIGHTS[0] == 2 * DEFAULT_WEIGHTS[1]
     np.testing.assert_allclose(got.parts["prior"], 0.6 * quantile * np.array([1, 0, -1]), atol=1e-9)
     np.testing.assert_allclose(got.parts["s"], 0.3 * quantile * np.array([-1, 0, 1]), atol=1e-9)
 
@@ -58,17 +60,17 @@ def test_without_scores_it_is_the_priors_order() -> None:
 
 def test_weights_move_from_the_default_as_the_history_grows() -> None:
     """Sixteen datasets weigh as much as the default."""
-    assert weights([]) == pytest.approx(DEFAULT)
-    assert weights([None, None]) == pytest.approx(DEFAULT)
-    assert weights([np.array([0.0, 0.9])] * 16) == pytest.approx((0.3, 0.6))
-    assert weights([np.array([-9.0, 0.3])] * 16) == pytest.approx((0.0, 0.3))
+    assert blend_weights([]) == pytest.approx(DEFAULT_WEIGHTS)
+    assert blend_weights([None, None]) == pytest.approx(DEFAULT_WEIGHTS)
+    assert blend_weights([np.array([0.0, 0.9])] * 16) == pytest.approx((0.3, 0.6))
+    assert blend_weights([np.array([-9.0, 0.3])] * 16) == pytest.approx((0.0, 0.3))
 
 
 def test_a_telling_score_of_the_past_earns_weight_and_a_random_one_loses_it() -> None:
-    telling = [lesson.weights for lesson in lessons(evidence(noise=0.1))]
-    random = [lesson.weights for lesson in lessons(evidence(noise=30.0))]
+    telling = [fit.weights for fit in fit_datasets(evidence(noise=0.1))]
+    random = [fit.weights for fit in fit_datasets(evidence(noise=30.0))]
 
-    assert weights(telling)[1] > weights(random)[1]
+    assert blend_weights(telling)[1] > blend_weights(random)[1]
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -85,7 +87,7 @@ def test_the_order_of_candidates_and_the_difficulty_of_datasets_do_not_matter(se
         easier,
         first.clustering,
         scores={"s": 7 + 2 * first.scores["s"][order]},
-        past={"s": first.past["s"][order]},
+        recorded_scores={"s": first.recorded_scores["s"][order]},
     )
 
     assert blend(moved).models == blend(first).models
@@ -100,7 +102,7 @@ def test_a_model_without_history_is_ranked_by_its_score_and_else_comes_last() ->
     score[0], score[1] = 99.0, NAN
     matrix = PerformanceMatrix(first.matrix.models, first.matrix.datasets, values)
 
-    got = blend(Evidence(matrix, cluster(matrix, count=10), scores={"s": score}))
+    got = blend(Evidence(matrix, cluster_models(matrix, count=10), scores={"s": score}))
 
     assert got.models[-1] == "m01"
     assert math.isnan(got.scores[-1])
@@ -110,9 +112,11 @@ def test_a_model_without_history_is_ranked_by_its_score_and_else_comes_last() ->
 def test_representatives_speak_for_their_cluster() -> None:
     values = np.array([[0.901, 0.501], [0.9, 0.5], [0.101, 0.401], [0.1, 0.4]])
     matrix = PerformanceMatrix(tuple("abcd"), ("x", "y"), values)
-    given = Evidence(matrix, cluster(matrix, count=2), scores={"s": np.array([1, NAN, 2, NAN])})
+    given = Evidence(
+        matrix, cluster_models(matrix, count=2), scores={"s": np.array([1, NAN, 2, NAN])}
+    )
 
-    np.testing.assert_array_equal(given.signals()["s"], [1, 1, 2, 2])
+    np.testing.assert_array_equal(given.propagated_scores()["s"], [1, 1, 2, 2])
 
 
 def test_a_score_that_is_the_same_for_all_says_nothing() -> None:
@@ -128,26 +132,28 @@ def test_little_or_nothing_is_ranked_without_complaint(shape: tuple[int, int]) -
         tuple("abc"[: shape[0]]), tuple("xyz"[: shape[1]]), np.full(shape, 0.5)
     )
 
-    assert sorted(blend(Evidence(matrix, cluster(matrix))).models) == sorted(matrix.models)
+    assert sorted(blend(Evidence(matrix, cluster_models(matrix))).models) == sorted(matrix.models)
 
 
 def test_misshapen_scores_are_named() -> None:
     first = evidence()
 
-    with pytest.raises(SettingError, match=r"scores: expected s with shape \(12,\), got \(3,\)"):
+    with pytest.raises(ConfigError, match=r"scores: expected s with shape \(12,\), got \(3,\)"):
         Evidence(first.matrix, first.clustering, scores={"s": np.zeros(3)})
-    with pytest.raises(SettingError, match=r"past: expected s with shape \(12, 6\), got \(12, 5\)"):
-        Evidence(first.matrix, first.clustering, past={"s": np.zeros((12, 5))})
+    with pytest.raises(ConfigError, match=r"past: expected s with shape \(12, 6\), got \(12, 5\)"):
+        Evidence(first.matrix, first.clustering, recorded_scores={"s": np.zeros((12, 5))})
 
 
 def test_leaving_a_dataset_makes_it_the_target() -> None:
     first = evidence()
 
-    before = first.leaving(2)
+    before = first.hold_out(2)
 
     assert before.matrix.datasets == ("d0", "d1", "d3", "d4", "d5")
-    np.testing.assert_array_equal(before.scores["s"], first.past["s"][:, 2])
-    np.testing.assert_array_equal(before.past["s"], np.delete(first.past["s"], 2, axis=1))
+    np.testing.assert_array_equal(before.scores["s"], first.recorded_scores["s"][:, 2])
+    np.testing.assert_array_equal(
+        before.recorded_scores["s"], np.delete(first.recorded_scores["s"], 2, axis=1)
+    )
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.4])
@@ -159,9 +165,11 @@ def test_lessons_of_the_history_alone_are_the_same_all_at_once(missing: float) -
     values[0] = NAN  # a newcomer, of whom something is expected
     values[1, 1:] = NAN  # known from the first dataset alone
     matrix = PerformanceMatrix(given.matrix.models, given.matrix.datasets, values)
-    fast = replace(given, matrix=matrix, scores={}, past={}, provisional={"m00": 0.3})
-    slow = replace(fast, past={"s": np.full(values.shape, NAN)})
+    fast = replace(
+        given, matrix=matrix, scores={}, recorded_scores={}, estimated_z_scores={"m00": 0.3}
+    )
+    slow = replace(fast, recorded_scores={"s": np.full(values.shape, NAN)})
 
-    for one, other in zip(lessons(fast), lessons(slow), strict=True):
+    for one, other in zip(fit_datasets(fast), fit_datasets(slow), strict=True):
         assert one.weights is other.weights is None
         np.testing.assert_allclose(one.residuals, other.residuals, atol=1e-9)

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from mlflow_recall.core.clustering import cluster
-from mlflow_recall.core.matrix import PerformanceMatrix
+from mlflow_recall.core.clusters.clustering import cluster_models
+from mlflow_recall.core.history.matrix import PerformanceMatrix
 from mlflow_recall.core.recommend import Evidence, Ranking
 
 NAN = math.nan
@@ -16,7 +16,7 @@ NAN = math.nan
 VALUES = np.array([0.9, 0.8, 0.5, 0.1, NAN])[:, None] + np.zeros(3)
 MATRIX = PerformanceMatrix(tuple("abcde"), tuple("xyz"), VALUES)
 #: {a, b} led by a, c and d alone
-CLUSTERS = cluster(MATRIX, cut=0.15)
+CLUSTERS = cluster_models(MATRIX, cut=0.15)
 
 
 def test_similarity_is_one_minus_the_mean_difference() -> None:
@@ -28,20 +28,20 @@ def test_similarity_is_one_minus_the_mean_difference() -> None:
 def test_a_difference_above_one_is_no_similarity_at_all() -> None:
     matrix = PerformanceMatrix(("a", "b"), ("x",), np.array([[0.0], [3.0]]))
 
-    got = Evidence(matrix, cluster(matrix)).similarity(["a"])
+    got = Evidence(matrix, cluster_models(matrix)).similarity(["a"])
 
     np.testing.assert_array_equal(got, [[1.0], [0.0]])
 
 
 def test_members_have_their_representatives_proxy_and_others_the_weighted_mean() -> None:
     """C is as near to a as to d: the mean of 3 and 7. Without history there is nothing to carry."""
-    got = Evidence(MATRIX, CLUSTERS, {"a": 3.0, "d": 7.0}).propagated()
+    got = Evidence(MATRIX, CLUSTERS, {"a": 3.0, "d": 7.0}).propagated_representative_scores()
 
     np.testing.assert_allclose(got, [3, 3, 5, 7, NAN])
 
 
 def test_one_proxy_is_carried_to_everyone_with_history() -> None:
-    got = Evidence(MATRIX, CLUSTERS, {"a": -2.0}).propagated()
+    got = Evidence(MATRIX, CLUSTERS, {"a": -2.0}).propagated_representative_scores()
 
     np.testing.assert_allclose(got, [-2, -2, -2, -2, NAN])
 
@@ -49,12 +49,14 @@ def test_one_proxy_is_carried_to_everyone_with_history() -> None:
 @pytest.mark.parametrize("proxies", [{}, {"nobody": 1.0}, {"e": 1.0}, {"a": NAN}])
 def test_without_a_usable_proxy_nothing_is_known(proxies: dict[str, float]) -> None:
     """Usable is a finite proxy of a model that similarities are known to."""
-    assert np.isnan(Evidence(MATRIX, CLUSTERS, proxies).propagated()).all()
+    assert np.isnan(Evidence(MATRIX, CLUSTERS, proxies).propagated_representative_scores()).all()
 
 
 @pytest.mark.parametrize("useless", [{"nobody": 9.0}, {"e": 9.0}, {"c": NAN}])
 def test_an_unusable_proxy_does_not_spoil_the_others(useless: dict[str, float]) -> None:
-    got = Evidence(MATRIX, CLUSTERS, {"a": 3.0, "d": 7.0, **useless}).propagated()
+    got = Evidence(
+        MATRIX, CLUSTERS, {"a": 3.0, "d": 7.0, **useless}
+    ).propagated_representative_scores()
 
     np.testing.assert_allclose(got, [3, 3, 5, 7, NAN])
 
@@ -62,7 +64,9 @@ def test_an_unusable_proxy_does_not_spoil_the_others(useless: dict[str, float]) 
 @pytest.mark.parametrize("wanted", ["edcba", "dca", "acd", "c"])
 def test_distances_follow_the_names_not_the_places(wanted: str) -> None:
     """Candidates may be filtered or sorted otherwise than the models that were clustered."""
-    got = Evidence(MATRIX.take(wanted), CLUSTERS, {"a": 3.0, "d": 7.0}).propagated()
+    got = Evidence(
+        MATRIX.select_models(wanted), CLUSTERS, {"a": 3.0, "d": 7.0}
+    ).propagated_representative_scores()
 
     expected = dict(zip("abcde", [3, 3, 5, 7, NAN], strict=True))
     np.testing.assert_allclose(got, [expected[name] for name in wanted])
@@ -71,7 +75,7 @@ def test_distances_follow_the_names_not_the_places(wanted: str) -> None:
 def test_a_model_measured_after_the_clustering_has_no_similarity() -> None:
     grown = PerformanceMatrix(tuple("abcdef"), tuple("xyz"), np.vstack([VALUES, np.ones(3)]))
 
-    got = Evidence(grown, CLUSTERS, {"a": 3.0, "d": 7.0}).propagated()
+    got = Evidence(grown, CLUSTERS, {"a": 3.0, "d": 7.0}).propagated_representative_scores()
 
     np.testing.assert_allclose(got, [3, 3, 5, 7, NAN, NAN])
 
@@ -79,7 +83,7 @@ def test_a_model_measured_after_the_clustering_has_no_similarity() -> None:
 def test_rankings_sort_from_high_to_low_nan_last_ties_by_name() -> None:
     scores = np.array([NAN, 0.1, 0.7, 0.1, NAN])
 
-    got = Ranking.by(tuple("edcba"), scores, {"part": np.arange(5.0)})
+    got = Ranking.from_scores(tuple("edcba"), scores, {"part": np.arange(5.0)})
 
     assert got.models == tuple("cbdae")
     np.testing.assert_array_equal(got.scores, [0.7, 0.1, 0.1, NAN, NAN])
@@ -87,4 +91,4 @@ def test_rankings_sort_from_high_to_low_nan_last_ties_by_name() -> None:
 
 
 def test_nobody_is_ranked_without_complaint() -> None:
-    assert Ranking.by((), np.empty(0), {"part": np.empty(0)}).models == ()
+    assert Ranking.from_scores((), np.empty(0), {"part": np.empty(0)}).models == ()

@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlflow_recall.core.matrix import PerformanceMatrix
-from mlflow_recall.core.recommend import gaps_to_best
-from mlflow_recall.core.recommend.gaps import Gaps
+from mlflow_recall.core.history.matrix import PerformanceMatrix
+from mlflow_recall.core.recommend import empirical_gaps
+from mlflow_recall.core.recommend.gaps import PredictedGaps
 
 NAN = math.nan
 
 
-def gaps(values: object, tolerance: float = 0.01) -> Gaps:
+def gaps(values: object, tolerance: float = 0.01) -> PredictedGaps:
     array = np.array(values, dtype=np.float64)
     models, datasets = array.shape
     matrix = PerformanceMatrix(tuple("abcdef"[:models]), tuple("uvwxyz"[:datasets]), array)
-    return gaps_to_best(matrix, tolerance)
+    return empirical_gaps(matrix, tolerance)
 
 
 #: best is 0.9 (a), 0.8 (b) and 0.7 (a and c)
@@ -31,11 +31,11 @@ def test_gaps_by_hand() -> None:
     got = gaps(EXAMPLE, tolerance=0.1)
 
     np.testing.assert_allclose(
-        got.gaps, [[0, 0.2, 0], [0.4, 0, NAN], [NAN, 0.05, 0], [NAN, NAN, NAN]], atol=1e-12
+        got.joint_gaps, [[0, 0.2, 0], [0.4, 0, NAN], [NAN, 0.05, 0], [NAN, NAN, NAN]], atol=1e-12
     )
     np.testing.assert_allclose(got.mean, [0.2 / 3, 0.2, 0.025, NAN])
     np.testing.assert_allclose(got.predicted, [2.2 / 3, 0.65, 0.725, NAN])
-    np.testing.assert_allclose(got.within, [2 / 3, 1 / 2, 1, NAN])
+    np.testing.assert_allclose(got.p_within, [2 / 3, 1 / 2, 1, NAN])
     np.testing.assert_allclose(got.low, [0, 0.04, 0.005, NAN], atol=1e-12)
     np.testing.assert_allclose(got.high, [0.16, 0.36, 0.045, NAN], atol=1e-12)
 
@@ -63,7 +63,7 @@ def test_a_gap_of_exactly_the_tolerance_is_within_it(best: float) -> None:
     """One point is one point, though 0.9 - 0.89 is 0.010000000000000009 in binary."""
     got = gaps([[best], [round(best - 0.01, 2)]])
 
-    assert got.within.tolist() == [1.0, 1.0]
+    assert got.p_within.tolist() == [1.0, 1.0]
     assert got.p_holds_best(["b"]) == 1.0
 
 
@@ -78,12 +78,14 @@ def test_a_larger_set_holds_the_best_at_least_as_often(seed: int) -> None:
 
     assert shares == sorted(shares)
     assert shares[-1] == 1.0
-    np.testing.assert_allclose(gaps(values + rng.random(6), 0.1).gaps, first.gaps, atol=1e-12)
+    np.testing.assert_allclose(
+        gaps(values + rng.random(6), 0.1).joint_gaps, first.joint_gaps, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (0, 3), (2, 0), (2, 3)])
 def test_nothing_measured_says_nothing(shape: tuple[int, int]) -> None:
     got = gaps(np.full(shape, NAN))
 
-    assert np.isnan([got.mean, got.low, got.high, got.predicted, got.within]).all()
+    assert np.isnan([got.mean, got.low, got.high, got.predicted, got.p_within]).all()
     assert math.isnan(got.p_holds_best(["a"]))

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlflow_recall.core.clustering import cluster
-from mlflow_recall.core.matrix import PerformanceMatrix
+from mlflow_recall.core.clusters.clustering import cluster_models
+from mlflow_recall.core.history.matrix import PerformanceMatrix
 from mlflow_recall.core.recommend import Evidence
 from mlflow_recall.core.recommend.interleaved import interleaved
 from mlflow_recall.core.recommend.prior import prior
@@ -25,16 +25,16 @@ def evidence(seed: int, new: int = 2) -> Evidence:
     values[rng.random(values.shape) < 0.2] = NAN
     values[10 - new :] = NAN
     matrix = PerformanceMatrix(tuple("jihgfedcba"), tuple("uvwxyz"), values)
-    clustering = cluster(matrix, cut=0.1)
+    clustering = cluster_models(matrix, cut=0.1)
     return Evidence(
-        matrix, clustering, {name: float(rng.integers(0, 3)) for name in clustering.probes}
+        matrix, clustering, {name: float(rng.integers(0, 3)) for name in clustering.representatives}
     )
 
 
 def slow_turns(given: Evidence) -> list[str]:
     """Place by place: the prior's, then the scores', whoever is not yet chosen."""
     history = list(prior(given).models)
-    proxy = dict(zip(given.matrix.models, given.propagated(), strict=True))
+    proxy = dict(zip(given.matrix.models, given.propagated_representative_scores(), strict=True))
     scored = sorted(
         (m for m in history if not math.isnan(proxy[m])),
         key=lambda m: (-proxy[m], history.index(m)),
@@ -52,7 +52,7 @@ def slow_turns(given: Evidence) -> list[str]:
 def test_the_two_rankings_take_turns(seed: int, new: int) -> None:
     known = evidence(seed, new)
     history = prior(known).models
-    fresh = {m for m in known.matrix.models if known.clustering.of(m) is None}
+    fresh = {m for m in known.matrix.models if known.clustering.cluster_of(m) is None}
 
     got = interleaved(known)
 
@@ -84,7 +84,7 @@ def test_rankings_that_disagree_alternate_strictly() -> None:
     matrix = PerformanceMatrix(tuple("abcd"), ("x", "y"), values)
     proxies = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0}
 
-    got = interleaved(Evidence(matrix, cluster(matrix, count=4), proxies))
+    got = interleaved(Evidence(matrix, cluster_models(matrix, count=4), proxies))
 
     assert got.models == ("a", "d", "b", "c")
     assert got.scores == pytest.approx([1, 1 / 2, 1 / 3, 1 / 4])
@@ -110,7 +110,7 @@ def test_models_of_one_cluster_stay_in_the_priors_order() -> None:
 def test_an_empty_zoo_has_an_empty_ranking() -> None:
     matrix = PerformanceMatrix((), ("x",), np.empty((0, 1)))
 
-    assert interleaved(Evidence(matrix, cluster(matrix))).models == ()
+    assert interleaved(Evidence(matrix, cluster_models(matrix))).models == ()
 
 
 def test_several_scores_count_as_their_mean_place() -> None:
@@ -118,7 +118,7 @@ def test_several_scores_count_as_their_mean_place() -> None:
     values = np.array([40.0, 30.0, 20.0, 10.0])[:, None] + np.zeros(2)
     matrix = PerformanceMatrix(tuple("abcd"), ("x", "y"), values)
     score = np.array([1.0, 2.0, 3.0, 4.0])
-    groups = cluster(matrix, count=4)
+    groups = cluster_models(matrix, count=4)
 
     one = interleaved(Evidence(matrix, groups, scores={"s": score}))
     two = interleaved(Evidence(matrix, groups, scores={"s": score, "t": 1e6 * score}))

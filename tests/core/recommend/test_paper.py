@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mlflow_recall.core.clustering import cluster
-from mlflow_recall.core.matrix import PerformanceMatrix
+from mlflow_recall.core.clusters.clustering import cluster_models
+from mlflow_recall.core.history.matrix import PerformanceMatrix
 from mlflow_recall.core.recommend import Evidence
 from mlflow_recall.core.recommend.paper import paper, paper_code
-from mlflow_recall.errors import SettingError
+from mlflow_recall.errors import ConfigError
 
 NAN = math.nan
 
@@ -26,14 +26,16 @@ def random_evidence(seed: int) -> Evidence:
     values[rng.random(values.shape) < 0.1] = NAN
     values = rng.permutation(np.vstack([values, np.full(9, NAN)]))
     matrix = PerformanceMatrix(tuple("abcdefghij"), tuple(map(str, range(9))), values)
-    clustering = cluster(matrix, cut=0.1)
-    return Evidence(matrix, clustering, {name: float(rng.normal()) for name in clustering.probes})
+    clustering = cluster_models(matrix, cut=0.1)
+    return Evidence(
+        matrix, clustering, {name: float(rng.normal()) for name in clustering.representatives}
+    )
 
 
 def slow_paper(evidence: Evidence) -> dict[str, float]:
     """Equations 1 to 4, model by model; NaN without history, unlike where 4 of 9 are shared."""
     matrix = evidence.matrix
-    raw = evidence.proxies
+    raw = evidence.representative_scores
     low, high = min(raw.values()), max(raw.values())
     p = {name: (value - low) / (high - low) for name, value in raw.items()}
     scores = {}
@@ -71,9 +73,9 @@ def test_scores_equal_equations_2_to_4(seed: int) -> None:
 
 
 def test_the_unit_and_origin_of_the_proxy_do_not_matter() -> None:
-    """Equation 2 normalises it to [0, 1]."""
+    """Equation 2 normalizes it to [0, 1]."""
     first = random_evidence(5)
-    moved = {name: 1e3 * value - 7 for name, value in first.proxies.items()}
+    moved = {name: 1e3 * value - 7 for name, value in first.representative_scores.items()}
 
     got = paper(Evidence(first.matrix, first.clustering, moved))
 
@@ -83,12 +85,16 @@ def test_the_unit_and_origin_of_the_proxy_do_not_matter() -> None:
 
 def test_equal_proxies_leave_the_mean_accuracy_among_members() -> None:
     first = random_evidence(6)
-    same = Evidence(first.matrix, first.clustering, dict.fromkeys(first.proxies, -0.7))
+    same = Evidence(
+        first.matrix, first.clustering, dict.fromkeys(first.representative_scores, -0.7)
+    )
 
     got = paper(same)
 
     members = [
-        i for i, m in enumerate(got.models) if (c := first.clustering.of(m)) and not c.singleton
+        i
+        for i, m in enumerate(got.models)
+        if (c := first.clustering.cluster_of(m)) and not c.is_singleton
     ]
     np.testing.assert_allclose(got.scores[members], got.parts["mean"][members])
 
@@ -96,7 +102,7 @@ def test_equal_proxies_leave_the_mean_accuracy_among_members() -> None:
 def test_models_without_history_come_last() -> None:
     for seed in range(5):
         evidence = random_evidence(seed)
-        (new,) = (m for m in evidence.matrix.models if evidence.clustering.of(m) is None)
+        (new,) = (m for m in evidence.matrix.models if evidence.clustering.cluster_of(m) is None)
 
         assert paper(evidence).models[-1] == new
 
@@ -105,11 +111,15 @@ def test_the_order_of_candidates_is_not_that_of_the_clustering() -> None:
     """Candidates are filtered and sorted after clustering; distances must follow the names."""
     first = random_evidence(7)
     names = sorted(first.matrix.models, reverse=True)
-    some = [name for name in names if name in first.proxies or name in "aceg"]
+    some = [name for name in names if name in first.representative_scores or name in "aceg"]
     expected = dict(zip(paper(first).models, paper(first).scores, strict=True))
 
     for wanted in (names, some):
-        got = paper(Evidence(first.matrix.take(wanted), first.clustering, first.proxies))
+        got = paper(
+            Evidence(
+                first.matrix.select_models(wanted), first.clustering, first.representative_scores
+            )
+        )
 
         assert sorted(got.models) == sorted(wanted)
         np.testing.assert_allclose(got.scores, [expected[m] for m in got.models])
@@ -117,21 +127,23 @@ def test_the_order_of_candidates_is_not_that_of_the_clustering() -> None:
 
 def test_a_proxy_of_someone_without_history_or_without_value_is_left_out() -> None:
     first = random_evidence(8)
-    (new,) = (m for m in first.matrix.models if first.clustering.of(m) is None)
-    loner = next(c.representative for c in first.clustering.clusters if c.singleton)
+    (new,) = (m for m in first.matrix.models if first.clustering.cluster_of(m) is None)
+    loner = next(c.representative for c in first.clustering.clusters if c.is_singleton)
     useless = {new: 9.0, "nobody": 9.0, loner: NAN}
 
-    got = paper(Evidence(first.matrix, first.clustering, {**first.proxies, **useless}))
+    got = paper(
+        Evidence(first.matrix, first.clustering, {**first.representative_scores, **useless})
+    )
 
     np.testing.assert_allclose(got.scores, paper(first).scores)
 
 
 @pytest.mark.parametrize("count", [0, 1])
-def test_fewer_than_two_proxies_cannot_be_normalised(count: int) -> None:
+def test_fewer_than_two_proxies_cannot_be_normalized(count: int) -> None:
     first = random_evidence(9)
-    few = dict(list(first.proxies.items())[:count])
+    few = dict(list(first.representative_scores.items())[:count])
 
-    with pytest.raises(SettingError, match=f"two clusters or more, got {count}: use --recommender"):
+    with pytest.raises(ConfigError, match=f"two clusters or more, got {count}: use --recommender"):
         paper(Evidence(first.matrix, first.clustering, few))
 
 
@@ -139,9 +151,9 @@ def test_the_released_code_deviates_in_three_places() -> None:
     """Own exp(LEEP) for a member of a cluster; cosine decay for a singleton."""
     values = np.array([[0.9, 0.8], [0.9, 0.7], [0.2, 0.4], [0.2, 0.3], [0.1, 0.9]])
     matrix = PerformanceMatrix(tuple("abcde"), ("x", "y"), values)
-    clustering = cluster(matrix, count=3)
+    clustering = cluster_models(matrix, count=3)
     leep = np.array([-0.1, -0.2, -0.3, -0.4, -0.5])
-    assert clustering.probes == ("a", "c")
+    assert clustering.representatives == ("a", "c")
 
     got = paper_code(Evidence(matrix, clustering, scores={"leep": leep}))
 
@@ -158,7 +170,7 @@ def test_the_released_code_deviates_in_three_places() -> None:
 
 def test_a_score_of_everyone_is_used_of_the_representatives_only() -> None:
     first = random_evidence(5)
-    everyone = np.array([first.proxies.get(m, 99.0) for m in first.matrix.models])
+    everyone = np.array([first.representative_scores.get(m, 99.0) for m in first.matrix.models])
 
     got = paper(Evidence(first.matrix, first.clustering, scores={"leep": everyone}))
 

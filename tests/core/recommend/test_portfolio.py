@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from worlds import evidence
 
-from mlflow_recall.core.clustering import cluster
-from mlflow_recall.core.matrix import PerformanceMatrix
+from mlflow_recall.core.clusters.clustering import cluster_models
+from mlflow_recall.core.history.matrix import PerformanceMatrix
 from mlflow_recall.core.recommend import Evidence
 from mlflow_recall.core.recommend.blend import blend
 from mlflow_recall.core.recommend.portfolio import greedy, portfolio
@@ -67,10 +67,10 @@ def test_the_first_pick_is_the_blends(seed: int) -> None:
 
 
 def test_history_and_scores_that_disagree_are_both_among_the_first() -> None:
-    """Two suppositions, two favourites."""
+    """Two suppositions, two favorites."""
     values = np.linspace(1, 0, 12)[:, None] + np.zeros(4)
     matrix = PerformanceMatrix(tuple("abcdefghijkl"), tuple("wxyz"), values)
-    given = Evidence(matrix, cluster(matrix, count=12), scores={"s": np.linspace(0, 1, 12)})
+    given = Evidence(matrix, cluster_models(matrix, count=12), scores={"s": np.linspace(0, 1, 12)})
 
     assert {"a", "l"} <= set(portfolio(given).models[:2])
 
@@ -79,10 +79,10 @@ def test_the_same_evidence_gives_the_same_set_in_any_order() -> None:
     first = evidence(3)
     order = np.random.default_rng(1).permutation(12)
     moved = Evidence(
-        first.matrix.take(np.array(first.matrix.models, dtype=object)[order]),
+        first.matrix.select_models(np.array(first.matrix.models, dtype=object)[order]),
         first.clustering,
         scores={"s": first.scores["s"][order]},
-        past={"s": first.past["s"][order]},
+        recorded_scores={"s": first.recorded_scores["s"][order]},
     )
 
     assert portfolio(moved).models == portfolio(first).models == portfolio(first).models
@@ -94,7 +94,7 @@ def test_models_of_which_nothing_is_known_come_last() -> None:
     values[[3, 7]] = np.nan
     matrix = PerformanceMatrix(first.matrix.models, first.matrix.datasets, values)
 
-    got = portfolio(Evidence(matrix, cluster(matrix, count=10)))
+    got = portfolio(Evidence(matrix, cluster_models(matrix, count=10)))
 
     assert set(got.models[-2:]) == {"m03", "m07"}
 
@@ -105,4 +105,6 @@ def test_little_or_nothing_is_ranked_without_complaint(shape: tuple[int, int]) -
         tuple("abc"[: shape[0]]), tuple("uvxyz"[: shape[1]]), np.full(shape, 0.5)
     )
 
-    assert sorted(portfolio(Evidence(matrix, cluster(matrix))).models) == sorted(matrix.models)
+    assert sorted(portfolio(Evidence(matrix, cluster_models(matrix))).models) == sorted(
+        matrix.models
+    )

@@ -7,11 +7,11 @@ import math
 import numpy as np
 import pytest
 
-from mlflow_recall.core.clustering import cluster
-from mlflow_recall.core.matrix import PerformanceMatrix
-from mlflow_recall.core.recommend import RECOMMENDERS, Evidence, recommender
+from mlflow_recall.core.clusters.clustering import cluster_models
+from mlflow_recall.core.history.matrix import PerformanceMatrix
+from mlflow_recall.core.recommend import RECOMMENDERS, Evidence, get_recommender
 from mlflow_recall.core.recommend.prior import prior, prior_rank
-from mlflow_recall.errors import SettingError
+from mlflow_recall.errors import ConfigError
 
 NAN = math.nan
 
@@ -19,7 +19,7 @@ NAN = math.nan
 def evidence(values: object, names: str) -> Evidence:
     array = np.array(values, dtype=np.float64)
     matrix = PerformanceMatrix(tuple(names), tuple(map(str, range(array.shape[1]))), array)
-    return Evidence(matrix, cluster(matrix))
+    return Evidence(matrix, cluster_models(matrix))
 
 
 def test_models_are_ranked_by_mean_z_score() -> None:
@@ -68,9 +68,9 @@ def test_mean_places_by_hand() -> None:
 
 
 def test_an_unknown_recommender_names_the_known_ones() -> None:
-    assert recommender("prior") is RECOMMENDERS["prior"] is prior
+    assert get_recommender("prior") is RECOMMENDERS["prior"] is prior
     with pytest.raises(
-        SettingError,
+        ConfigError,
         match="unknown recommender 'luck': expected one of blend, factorization, interleaved, ",
     ):
-        recommender("luck")
+        get_recommender("luck")

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mlflow_recall.adapters.tables import FolderHistory
+from mlflow_recall.adapters.tables.folder_history import FolderHistory
 from mlflow_recall.core.arrays import FloatArray
-from mlflow_recall.core.clustering import cluster
-from mlflow_recall.core.matrix import PerformanceMatrix
+from mlflow_recall.core.clusters.clustering import cluster_models
+from mlflow_recall.core.history.matrix import PerformanceMatrix
 from mlflow_recall.core.recommend import (
     RECOMMENDERS,
     Evidence,
-    held_out,
-    predicted_gaps,
-    smallest_set,
+    find_smallest_set,
+    predict_gaps,
+    rank_held_out,
 )
 
 RECORDS = Path(os.environ.get("RECALL_RECORDS", Path(__file__).parents[4] / "shared" / "data"))
@@ -30,7 +30,7 @@ LORA = "eval_accuracy_lora"
 def cases(folder: Path, metric: str) -> list[tuple[Evidence, FloatArray]]:
     """Every dataset with scores, left out."""
     history = FolderHistory(folder)
-    matrix = PerformanceMatrix.of(history.records(metric))
+    matrix = PerformanceMatrix.from_records(history.records(metric))
     scores = {
         name: np.array(
             [[cells.get((m, d), math.nan) for d in matrix.datasets] for m in matrix.models]
@@ -43,12 +43,14 @@ def cases(folder: Path, metric: str) -> list[tuple[Evidence, FloatArray]]:
         if not all((~np.isnan(values[keep, j])).sum() > 5 for values in scores.values()):
             continue
         models = [m for m, kept in zip(matrix.models, keep, strict=True) if kept]
-        known = matrix.without(dataset).take(models)
+        known = matrix.without_dataset(dataset).select_models(models)
         evidence = Evidence(
             known,
-            cluster(known, count=20),
+            cluster_models(known, count=20),
             scores={name: values[keep, j] for name, values in scores.items()},
-            past={name: np.delete(values, j, axis=1)[keep] for name, values in scores.items()},
+            recorded_scores={
+                name: np.delete(values, j, axis=1)[keep] for name, values in scores.items()
+            },
         )
         found.append((evidence, matrix.values[keep, j]))
     return found
@@ -97,12 +99,12 @@ def test_intervals_and_sets_hold_what_they_promise(
     inside, held = [], []
     for evidence, truth in lora[::2]:
         blend = RECOMMENDERS["portfolio"]
-        ranking, past = blend(evidence), held_out(evidence, blend)
-        said = predicted_gaps(ranking, evidence.matrix, past)
+        ranking, past = blend(evidence), rank_held_out(evidence, blend)
+        said = predict_gaps(ranking, evidence.matrix, past)
         gap = truth.max() - truth
         inside.append(np.mean((gap >= said.low) & (gap <= np.nan_to_num(said.high, nan=np.inf))))
         of = dict(zip(evidence.matrix.models, gap, strict=True))
-        held.append(min(of[m] for m in smallest_set(ranking, past).models) <= 0.01)
+        held.append(min(of[m] for m in find_smallest_set(ranking, past).models) <= 0.01)
 
     assert np.mean(inside) >= 0.7
     assert sum(held) >= 3

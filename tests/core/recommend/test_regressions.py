@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from worlds import evidence
 
-from mlflow_recall.core.clustering import cluster
-from mlflow_recall.core.matrix import PerformanceMatrix
+from mlflow_recall.core.clusters.clustering import cluster_models
+from mlflow_recall.core.history.matrix import PerformanceMatrix
 from mlflow_recall.core.recommend import Evidence, Recommender
-from mlflow_recall.core.recommend.cells import cells_of, encode
 from mlflow_recall.core.recommend.factorization import factorization, products
 from mlflow_recall.core.recommend.linear import linear
-from mlflow_recall.errors import SettingError
+from mlflow_recall.core.recommend.regression_data import encode_features, regression_data
+from mlflow_recall.errors import ConfigError
 
 NAN = math.nan
 BOTH = pytest.mark.parametrize("recommend", [linear, factorization])
@@ -28,12 +28,12 @@ def families(new: int = 0) -> Evidence:
     values = strength[:, None] + 0.1 * rng.normal(size=(20, 6))
     values[:new] = NAN
     matrix = PerformanceMatrix(tuple(f"m{i:02d}" for i in range(20)), tuple("abcdef"), values)
-    return Evidence(matrix, cluster(matrix, count=5), model_features={"family": family})
+    return Evidence(matrix, cluster_models(matrix, count=5), model_features={"family": family})
 
 
 def test_features_by_hand() -> None:
-    """Labels become centred columns, wide numbers logarithms; unknown is the mean."""
-    got, names = encode({"kind": ["a", "b", "a", ""], "size": [1.0, 1000.0, NAN, 1.0]}, 4)
+    """Labels become centerd columns, wide numbers logarithms; unknown is the mean."""
+    got, names = encode_features({"kind": ["a", "b", "a", ""], "size": [1.0, 1000.0, NAN, 1.0]}, 4)
 
     assert names == ["kind=a", "size"]
     np.testing.assert_allclose(got[:, 0], [0.5, -0.5, 0.5, -0.5])
@@ -41,7 +41,7 @@ def test_features_by_hand() -> None:
 
 
 def test_columns_without_difference_are_left_out() -> None:
-    got, names = encode({"kind": ["a", "a"], "size": [3.0, 3.0], "none": [NAN, NAN]}, 2)
+    got, names = encode_features({"kind": ["a", "a"], "size": [3.0, 3.0], "none": [NAN, NAN]}, 2)
 
     assert (got.shape, names) == ((2, 0), [])
 
@@ -60,7 +60,7 @@ def test_one_recorded_dataset_is_enough_to_predict_another(recommend: Recommende
     first = families()
     one = PerformanceMatrix(first.matrix.models, ("a",), first.matrix.values[:, :1])
 
-    got = recommend(Evidence(one, cluster(one), model_features=first.model_features))
+    got = recommend(Evidence(one, cluster_models(one), model_features=first.model_features))
 
     assert {int(model[1:]) % 2 for model in got.models[:10]} == {1}
 
@@ -121,7 +121,9 @@ def test_little_or_nothing_is_ranked_without_complaint(
         tuple("abc"[: shape[0]]), tuple("uvxyz"[: shape[1]]), np.full(shape, 0.5)
     )
 
-    assert sorted(recommend(Evidence(matrix, cluster(matrix))).models) == sorted(matrix.models)
+    assert sorted(recommend(Evidence(matrix, cluster_models(matrix))).models) == sorted(
+        matrix.models
+    )
 
 
 def test_parts_of_the_linear_prediction_add_up() -> None:
@@ -141,7 +143,9 @@ def test_history_counts_its_own_dataset_never() -> None:
         model_features=first.model_features,
     )
 
-    np.testing.assert_allclose(cells_of(first).recorded[2], cells_of(other).recorded[2])
+    np.testing.assert_allclose(
+        regression_data(first).recorded_rows[2], regression_data(other).recorded_rows[2]
+    )
 
 
 def test_products_are_those_of_all_pairs() -> None:
@@ -165,7 +169,7 @@ def test_products_are_found_where_there_are_any() -> None:
     )
     given = Evidence(
         matrix,
-        cluster(matrix, count=2),
+        cluster_models(matrix, count=2),
         model_features={"kind": [float(s) for s in sign]},
         dataset_features={"size": [float(s) for s in size]},
         target_features={"size": -1.0},
@@ -178,7 +182,7 @@ def test_products_are_found_where_there_are_any() -> None:
 
 
 def two_kinds(*, named: bool = True) -> Evidence:
-    """Ten models good on animals, ten on colours; the target is called as animals are."""
+    """Ten models good on animals, ten on colors; the target is called as animals are."""
     rng = np.random.default_rng(1)
     animals = np.array([1.0, 0, 1, 0, 1, 0, 1, 0])
     good = np.arange(20) < 10
@@ -186,7 +190,9 @@ def two_kinds(*, named: bool = True) -> Evidence:
     matrix = PerformanceMatrix(tuple(f"m{i:02d}" for i in range(20)), tuple("abcdefgh"), values)
     kind = np.append(animals, 1.0)
     apart = np.where(kind[:, None] == kind, 0.1, 0.9)
-    return Evidence(matrix, cluster(matrix, count=5), label_distance=apart if named else None)
+    return Evidence(
+        matrix, cluster_models(matrix, count=5), label_distance=apart if named else None
+    )
 
 
 @BOTH
@@ -201,13 +207,13 @@ def test_datasets_that_are_called_alike_teach_more(recommend: Recommender) -> No
 
 def test_history_by_labels_is_the_mean_over_datasets_by_how_alike_they_are_called() -> None:
     given = two_kinds()
-    cells = cells_of(given)
+    cells = regression_data(given)
     z = (given.matrix.values - given.matrix.values.mean(0)) / given.matrix.values.std(0)
     near = 1 - given.label_distance[-1, :-1]  # type: ignore[index]
 
-    assert cells.names[-1] == "history by labels"
-    np.testing.assert_allclose(cells.target[:, -1], z @ near / near.sum())
-    assert len(cells.names) == cells.target.shape[1] == cells.recorded[0].shape[1]
+    assert cells.column_names[-1] == "history by labels"
+    np.testing.assert_allclose(cells.target_rows[:, -1], z @ near / near.sum())
+    assert len(cells.column_names) == cells.target_rows.shape[1] == cells.recorded_rows[0].shape[1]
 
 
 def test_unknown_class_names_say_nothing() -> None:
@@ -215,7 +221,7 @@ def test_unknown_class_names_say_nothing() -> None:
     blind = two_kinds(named=False)
     unknown = Evidence(blind.matrix, blind.clustering, label_distance=np.full((9, 9), NAN))
 
-    np.testing.assert_allclose(cells_of(unknown).target[:, -1], 0.0)
+    np.testing.assert_allclose(regression_data(unknown).target_rows[:, -1], 0.0)
     assert linear(unknown).models == linear(blind).models
 
 
@@ -224,7 +230,7 @@ def test_a_dataset_that_is_left_out_is_the_target_of_the_distances() -> None:
     blind = two_kinds(named=False)
     given = Evidence(blind.matrix, blind.clustering, label_distance=apart)
 
-    left = given.leaving(3).label_distance
+    left = given.hold_out(3).label_distance
 
     order = [0, 1, 2, 4, 5, 6, 7, 3]
     np.testing.assert_array_equal(left, apart[np.ix_(order, order)])
@@ -233,7 +239,5 @@ def test_a_dataset_that_is_left_out_is_the_target_of_the_distances() -> None:
 def test_distances_of_another_shape_are_refused() -> None:
     blind = two_kinds(named=False)
 
-    with pytest.raises(
-        SettingError, match=r"label_distance: expected shape \(9, 9\), got \(8, 8\)"
-    ):
+    with pytest.raises(ConfigError, match=r"label_distance: expected shape \(9, 9\), got \(8, 8\)"):
         Evidence(blind.matrix, blind.clustering, label_distance=np.zeros((8, 8)))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mlflow_recall.core.clustering import cluster
-from mlflow_recall.core.matrix import PerformanceMatrix
+from mlflow_recall.core.clusters.clustering import cluster_models
+from mlflow_recall.core.history.matrix import PerformanceMatrix
 from mlflow_recall.core.recommend import Evidence
 
 
@@ -21,7 +21,7 @@ def evidence(seed: int = 0, models: int = 12, datasets: int = 6, noise: float = 
     )
     return Evidence(
         matrix,
-        cluster(matrix, count=models),
+        cluster_models(matrix, count=models),
         scores={"s": score[:, datasets]},
-        past={"s": score[:, :datasets]},
+        recorded_scores={"s": score[:, :datasets]},
     )

@@ -8,17 +8,17 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-from labelled import sample
+from labeled import sample
 
 from mlflow_recall.core.scores import SCORES, ForwardPass, compute_all
 from mlflow_recall.core.scores.features import unit_rows
 from mlflow_recall.errors import ScoreInputError
 
 
-def seen(n: int = 60, d: int = 8, *, normalise: bool | None = None) -> ForwardPass:
+def seen(n: int = 60, d: int = 8, *, normalize: bool | None = None) -> ForwardPass:
     features, labels = sample(n, d)
     theta = np.random.default_rng(0).dirichlet(np.ones(5), n)
-    return ForwardPass(labels, features, theta, normalise)
+    return ForwardPass(labels, features, theta, normalize)
 
 
 @pytest.mark.parametrize(("n", "d"), [(60, 8), (30, 45)])
@@ -35,12 +35,12 @@ def test_together_they_are_what_they_are_alone(n: int, d: int) -> None:
     assert got == {n: score.compute(rows[n], one.labels) for n, score in SCORES.items()}
 
 
-@pytest.mark.parametrize(("normalise", "times"), [(None, 2), (True, 1), (False, 1)])
+@pytest.mark.parametrize(("normalize", "times"), [(None, 2), (True, 1), (False, 1)])
 def test_the_embeddings_are_decomposed_once_as_they_are_and_once_at_length_one(
-    normalise: bool | None, times: int
+    normalize: bool | None, times: int
 ) -> None:
     with patch("numpy.linalg.eigh", wraps=np.linalg.eigh) as eigh:
-        compute_all(SCORES, seen(normalise=normalise))
+        compute_all(SCORES, seen(normalize=normalize))
 
     assert eigh.call_count == times
 
@@ -55,12 +55,12 @@ def test_transrate_sees_length_one_unless_told_otherwise() -> None:
         return compute_all(["transrate"], given).values["transrate"]
 
     assert transrate(shorter) == pytest.approx(transrate(one))
-    plain = transrate(replace(one, normalise=False))
-    assert transrate(replace(shorter, normalise=False)) < plain / 2
+    plain = transrate(replace(one, normalize=False))
+    assert transrate(replace(shorter, normalize=False)) < plain / 2
 
 
 def test_rows_can_be_brought_to_length_one() -> None:
-    one = seen(normalise=True)
+    one = seen(normalize=True)
     assert one.embeddings is not None
     unit = one.embeddings / np.linalg.norm(one.embeddings, axis=1, keepdims=True)
 
@@ -82,10 +82,10 @@ def test_samples_and_labels_can_be_exchanged() -> None:
         other = ForwardPass(labels, one.embeddings, one.probabilities)
         names = [name for name in SCORES if name != "nleep"]
 
-        assert compute_all(names, one.take(index)).values == pytest.approx(
+        assert compute_all(names, one.select_rows(index)).values == pytest.approx(
             compute_all(names, fewer).values, rel=1e-8
         )
-        assert compute_all(SCORES, one.relabelled(labels)) == compute_all(SCORES, other)
+        assert compute_all(SCORES, one.with_labels(labels)) == compute_all(SCORES, other)
 
 
 def test_what_is_missing_has_a_reason() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from labelled import sample, unequal
+from labeled import sample, unequal
 from scipy.stats import ortho_group
 
 import mlflow_recall.core.scores as scores

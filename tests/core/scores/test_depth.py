@@ -16,7 +16,7 @@ VALUES = st.lists(
 
 
 def slowly(scores: list[float], layers: list[int], weight: float) -> list[float]:
-    """Bolya et al. 2021, section 5: standardised scores, plus layers over the deepest."""
+    """Bolya et al. 2021, section 5: standardized scores, plus layers over the deepest."""
     mean = sum(scores) / len(scores)
     deviation = (sum((s - mean) ** 2 for s in scores) / len(scores)) ** 0.5
     deepest = max(layers)

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from labelled import sample, unequal
+from labeled import sample, unequal
 from sklearn.decomposition import PCA
 
 from mlflow_recall.core.arrays import AnyArray, FloatArray

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from labelled import sample, unequal
+from labeled import sample, unequal
 
 from mlflow_recall.core.arrays import AnyArray, FloatArray
 from mlflow_recall.core.scores import knn
@@ -26,29 +26,29 @@ def slow_knn(features: FloatArray, labels: AnyArray, k: int) -> float:
 @pytest.mark.parametrize("k", [1, 2, 5])
 def test_the_score_is_its_definition(n: int, d: int, k: int) -> None:
     for features, labels in (sample(n, d), unequal(n, d)):
-        assert knn(features, labels, neighbours=k) == slow_knn(features, labels, k)
+        assert knn(features, labels, neighbors=k) == slow_knn(features, labels, k)
 
 
-def test_a_sample_is_not_its_own_neighbour_but_its_duplicate_is() -> None:
+def test_a_sample_is_not_its_own_neighbor_but_its_duplicate_is() -> None:
     features, labels = sample(40, 3, apart=0.0)
     twice = np.tile(features, (2, 1)) + 100.0
 
-    assert knn(features, labels, neighbours=1) < 0.7
-    assert knn(twice, np.tile(labels, 2), neighbours=1) == 1.0
-    assert knn(twice, np.r_[labels, (labels + 1) % 3], neighbours=1) == 0.0
+    assert knn(features, labels, neighbors=1) < 0.7
+    assert knn(twice, np.tile(labels, 2), neighbors=1) == 1.0
+    assert knn(twice, np.r_[labels, (labels + 1) % 3], neighbors=1) == 0.0
 
 
 def test_sorted_labels_gain_nothing_from_equal_distances() -> None:
-    """Neighbours at one distance are not taken in the order of the samples."""
+    """Neighbors at one distance are not taken in the order of the samples."""
     labels = np.repeat([0, 1, 2], 100)
 
     assert knn(np.zeros((300, 2)), labels) < 0.5
 
 
-def test_more_neighbours_than_samples_are_all_the_others() -> None:
+def test_more_neighbors_than_samples_are_all_the_others() -> None:
     features, labels = sample(9, 2)
 
-    assert knn(features, labels, neighbours=50) == knn(features, labels, neighbours=8)
+    assert knn(features, labels, neighbors=50) == knn(features, labels, neighbors=8)
 
 
 def test_samples_beyond_the_cap_are_drawn_by_seed() -> None:
@@ -59,7 +59,7 @@ def test_samples_beyond_the_cap_are_drawn_by_seed() -> None:
     assert knn(features, labels, max_samples=300, seed=3) == pytest.approx(whole, abs=0.08)
 
 
-@pytest.mark.parametrize("wrong", [{"neighbours": 0}, {"max_samples": 0}])
+@pytest.mark.parametrize("wrong", [{"neighbors": 0}, {"max_samples": 0}])
 def test_what_it_is_not_defined_for_is_refused(wrong: dict[str, int]) -> None:
-    with pytest.raises(ScoreInputError, match="neighbours and max_samples: expected at least 1"):
+    with pytest.raises(ScoreInputError, match="neighbors and max_samples: expected at least 1"):
         knn(*sample(20, 3), **wrong)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from labelled import sample, unequal
+from labeled import sample, unequal
 
 from mlflow_recall.core.arrays import AnyArray, FloatArray
 from mlflow_recall.core.scores import lfc
@@ -34,7 +34,7 @@ def test_features_that_are_the_labels_score_one() -> None:
 
 
 def test_a_long_row_does_not_decide() -> None:
-    """Once centred, a row tells by its direction only."""
+    """Once centerd, a row tells by its direction only."""
     features, labels = sample(200, 10, apart=1.0)
     base = lfc(features, labels)
     features[np.flatnonzero(labels == 0)[0]] *= 50

@@ -91,7 +91,7 @@ def test_the_score_is_the_fixed_point_of_algorithm_1(n: int, d: int) -> None:
 
     expected = np.mean([fixed_point(features, column) for column in np.eye(3)[labels].T])
 
-    assert logme(features, labels, centre=False) == pytest.approx(expected, rel=1e-6)
+    assert logme(features, labels, center=False) == pytest.approx(expected, rel=1e-6)
 
 
 def test_500_samples_of_a_768_wide_encoder() -> None:
@@ -102,7 +102,7 @@ def test_500_samples_of_a_768_wide_encoder() -> None:
     dense = [evidence(features, column, alpha, beta) for column, _, alpha, beta in peaks]
 
     assert dense == pytest.approx([value for _, value, _, _ in peaks], rel=1e-9)
-    assert logme(features, labels, centre=False) == pytest.approx(np.mean(dense), rel=1e-6)
+    assert logme(features, labels, center=False) == pytest.approx(np.mean(dense), rel=1e-6)
 
 
 @pytest.mark.parametrize(("n", "d"), [(60, 8), (50, 76), (20, 19)])
@@ -131,13 +131,13 @@ def test_no_other_prior_and_noise_have_more_evidence(seed: int) -> None:
 
     expected = np.mean([highest(features, column)[0] for column in np.eye(2)[labels].T])
 
-    assert logme(features, labels, centre=False) == pytest.approx(expected, abs=1e-5)
+    assert logme(features, labels, center=False) == pytest.approx(expected, abs=1e-5)
 
 
 @given(seed=st.integers(0, 2**32 - 1), shape=st.sampled_from([(40, 6), (15, 25)]))
 @settings(max_examples=20, deadline=None)
 def test_names_order_rotation_and_origin_do_not_matter(seed: int, shape: tuple[int, int]) -> None:
-    """The prior is isotropic, and centred features have no origin."""
+    """The prior is isotropic, and centerd features have no origin."""
     n, d = shape
     rng = np.random.default_rng(seed)
     features, labels = sample(n, d, classes=3, seed=seed)
@@ -153,16 +153,16 @@ def test_names_order_rotation_and_origin_do_not_matter(seed: int, shape: tuple[i
 
 
 @pytest.mark.parametrize("factor", [1e-6, 1e-2, 1e2, 1e6])
-@pytest.mark.parametrize("centre", [True, False])
+@pytest.mark.parametrize("center", [True, False])
 @pytest.mark.parametrize(("n", "d"), [(60, 8), (50, 76)])
 def test_the_unit_of_the_features_does_not_matter(
-    n: int, d: int, centre: bool, factor: float
+    n: int, d: int, center: bool, factor: float
 ) -> None:
     """Features times s are undone by alpha times s²."""
     features, labels = sample(n, d)
 
-    assert logme(factor * features, labels, centre=centre) == pytest.approx(
-        logme(features, labels, centre=centre), rel=1e-5
+    assert logme(factor * features, labels, center=center) == pytest.approx(
+        logme(features, labels, center=center), rel=1e-5
     )
 
 
@@ -180,7 +180,7 @@ def test_zero_features_leave_the_labels_own_variance() -> None:
     labels = [0, 0, 0, 1]
     expected = np.mean([-(math.log(2 * math.pi * square) + 1) / 2 for square in (0.75, 0.25)])
 
-    assert logme(np.zeros((4, 3)), labels, centre=False) == pytest.approx(expected)
+    assert logme(np.zeros((4, 3)), labels, center=False) == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("value", [0.0, 0.1, 1e5])
@@ -207,7 +207,7 @@ def test_one_sample_in_a_class_and_an_absent_class_id_are_fine() -> None:
     features, _ = sample(12, 3)
     labels = np.r_[np.zeros(6), np.full(5, 2), 9].astype(int)
 
-    got = logme(features, labels, centre=False)
+    got = logme(features, labels, center=False)
 
     columns = [labels == c for c in (0, 2, 9)]
     assert got == pytest.approx(np.mean([highest(features, 1.0 * c)[0] for c in columns]), abs=1e-6)
@@ -261,7 +261,7 @@ def test_regression_is_the_evidence_of_the_targets(n: int, d: int) -> None:
 
     expected = np.mean([highest(features, column)[0] for column in unit.T])
 
-    assert logme_regression(features, targets, centre=False) == pytest.approx(expected, abs=1e-7)
+    assert logme_regression(features, targets, center=False) == pytest.approx(expected, abs=1e-7)
 
 
 def test_regression_knows_no_unit_and_no_origin() -> None:

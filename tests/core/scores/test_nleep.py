@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from labelled import sample
+from labeled import sample
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 

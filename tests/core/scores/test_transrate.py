@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from labelled import sample, unequal
+from labeled import sample, unequal
 
 from mlflow_recall.core.arrays import AnyArray, FloatArray
 from mlflow_recall.core.scores import transrate
@@ -13,14 +13,14 @@ from mlflow_recall.errors import ScoreInputError
 
 def slow_transrate(features: FloatArray, labels: AnyArray, distortion: float) -> float:
     """Definition with d x d determinants, class by class."""
-    centred = features - features.mean(axis=0)
+    centerd = features - features.mean(axis=0)
 
     def rate(rows: FloatArray) -> float:
         n, d = rows.shape
         return float(np.linalg.slogdet(np.eye(d) + rows.T @ rows / (n * distortion))[1]) / 2
 
-    classes = [centred[labels == c] for c in set(labels.tolist())]
-    return rate(centred) - sum(len(rows) / len(labels) * rate(rows) for rows in classes)
+    classes = [centerd[labels == c] for c in set(labels.tolist())]
+    return rate(centerd) - sum(len(rows) / len(labels) * rate(rows) for rows in classes)
 
 
 @pytest.mark.parametrize(("n", "d"), [(60, 8), (30, 45), (60, 40)])

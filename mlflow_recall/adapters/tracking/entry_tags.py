@@ -1,0 +1,95 @@
+"""An entry of a zoo file -> the tags of a registered version."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from mlflow_recall.adapters.manifests.yaml_files import ZooEntry
+from mlflow_recall.adapters.tracking import tags
+from mlflow_recall.errors import ZooError
+
+#: endings of files that only pickle can read, which nothing here does
+PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
+
+
+def entry_tags(entry: ZooEntry, namespace: str) -> dict[str, str]:
+    """What a version of the entry is tagged with.
+
+    Raises:
+        ZooError: its folder has no safetensors.
+    """
+    digest = {tags.WEIGHTS_DIGEST: _digest(entry.folder)} if entry.folder else {}
+    told = {
+        tags.ARCH: entry_arch(entry),
+        tags.MODALITY: entry.modality,
+        tags.FAMILY: entry.family,
+        tags.SOURCE: entry.source,
+        tags.SOURCE_HEAD: str(entry.source_head).lower(),
+        tags.NAMESPACE: namespace,
+        "recall.upstream": entry.upstream,
+        "recall.license": entry.license,
+        tags.WEIGHTS: "present" if entry.rebuild else "",  # an import said absent
+        tags.REBUILD: entry.rebuild,
+        tags.PARAMETERS: str(entry.parameters or ""),
+        tags.GMACS: f"{entry.gmacs:.4g}" if entry.gmacs else "",
+        tags.INPUT_SIZE: str(entry.input_size or ""),
+        tags.CONFIG: json.dumps(dict(entry.config), sort_keys=True),
+        tags.RECIPE: json.dumps(dict(entry.recipe), sort_keys=True),
+        **digest,
+    }
+    return {key: value for key, value in told.items() if value not in ("", "{}")}
+
+
+def entry_arch(entry: ZooEntry) -> str:
+    """Library and architecture, as far as the entry says it without a look at the weights."""
+    if entry.arch:
+        return entry.arch
+    scheme, _, rest = entry.source.partition(":/")
+    if scheme == "timm":
+        return f"timm/{rest.partition('@')[0].partition('.')[0]}"
+    if entry.folder is not None and (entry.folder / "config.json").exists():
+        described = json.loads((entry.folder / "config.json").read_text())
+        if "architecture" in described:
+            return f"timm/{described['architecture']}"
+        return f"transformers/{described.get('model_type', 'auto')}"
+    if entry.folder is not None:
+        raise ZooError(
+            f"{entry.title}: expected config.json in {entry.folder}, or the key arch "
+            "(timm/<architecture>) in the zoo file"
+        )
+    return f"transformers/{entry.family or 'auto'}"
+
+
+def _digest(folder: Path) -> str:
+    """Sixteen characters over config and weights of a local folder.
+
+    Raises:
+        ZooError: no such folder, or nothing but pickles in it.
+    """
+    if not folder.is_dir():
+        raise ZooError(
+            f"{folder}: expected a folder with safetensors, there is none; a hub model is written "
+            "hf:/org/name"
+        )
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        pickled = _first_pickled(folder.iterdir())
+        raise ZooError(
+            f"{folder}: expected safetensors, got {pickled}: nothing here unpickles; save it with "
+            "save_pretrained(folder, safe_serialization=True)"
+        )
+    state = hashlib.sha256()
+    for file in [*files, folder / "config.json"]:
+        if file.exists():
+            state.update(file.name.encode())
+            with file.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    state.update(block)
+    return state.hexdigest()[:16]
+
+
+def _first_pickled(files: Iterable[Path]) -> str:
+    return next((f.name for f in sorted(files) if f.suffix in PICKLE_SUFFIXES), "no weights")

@@ -1,0 +1,115 @@
+"""A registered version, by its tags or by MLflow's flavors -> a member of the zoo."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+import mlflow.artifacts
+from mlflow import MlflowClient
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.models import Model
+
+from mlflow_recall.adapters.manifests.yaml_files import MODALITIES
+from mlflow_recall.adapters.tracking import tags
+from mlflow_recall.adapters.tracking.entry_tags import PICKLE_SUFFIXES
+from mlflow_recall.core.history.recipes import Recipe
+from mlflow_recall.core.history.records import Member
+from mlflow_recall.errors import ConfigError, ZooError
+
+
+def read_member(client: MlflowClient, version: ModelVersion, told: Mapping[str, str]) -> Member:
+    """A version as a member, by its tags or by what MLflow's flavor says.
+
+    Args:
+        client: of the tracking server that keeps the registry.
+        version: of a registered model.
+        told: tags of the version and of its model.
+
+    Raises:
+        ZooError: it is no member; the message says why.
+    """
+    arch, modality = told.get(tags.ARCH, ""), told.get(tags.MODALITY, "")
+    if not arch:
+        arch, modality = _flavor(client, version)
+    label = f"{version.name} version {version.version}"
+    if modality not in MODALITIES:
+        raise ZooError(
+            f"{label}: expected the tag {tags.MODALITY} (text or image) beside recall.arch, "
+            f"got {modality or 'none'!r}"
+        )
+    recipe = _object(told, tags.RECIPE, label)
+    try:
+        Recipe().with_changes(recipe, f"{label}: tag {tags.RECIPE}")
+    except ConfigError as error:
+        raise ZooError(str(error)) from error
+    return Member(
+        name=version.name,
+        version=str(version.version),
+        modality=modality,
+        arch=arch,
+        family=told.get(tags.FAMILY, ""),
+        parameters=_number(told.get(tags.PARAMETERS, "")),
+        is_available=told.get(tags.WEIGHTS) != "absent",
+        has_source_head=told.get(tags.SOURCE_HEAD) == "true",
+        config=_object(told, tags.CONFIG, label),
+        recipe=recipe,
+        cluster=told.get(tags.CLUSTER, ""),
+        is_representative=told.get(tags.REPRESENTATIVE) == "true",
+        tags=dict(told),
+        identity=f"{version.creation_timestamp}:{version.source}",
+    )
+
+
+def _flavor(client: MlflowClient, version: ModelVersion) -> tuple[str, str]:
+    """Architecture and modality of a model that MLflow's transformers flavor logged."""
+    label = f"{version.name} version {version.version}"
+    uri = f"models:/{version.name}/{version.version}"
+    try:
+        source = client.get_model_version_download_uri(version.name, version.version)
+        folder = mlflow.artifacts.download_artifacts(
+            artifact_uri=f"{source.rstrip('/')}/MLmodel", tracking_uri=client.tracking_uri
+        )
+        flavors = Model.load(folder).flavors
+    except Exception as error:
+        raise ZooError(
+            f"{label}: expected the tag recall.arch or an MLmodel file, found neither"
+        ) from error
+    flavor = flavors.get("transformers")
+    if flavor is None:
+        kinds = ", ".join(sorted(set(flavors) - {"python_function"})) or "python_function"
+        raise ZooError(
+            f"{label}: expected safetensors of the transformers flavor, got {kinds}: "
+            "nothing here unpickles; tag a version with recall.arch and log safetensors"
+        )
+    files = [
+        file.path
+        for file in mlflow.artifacts.list_artifacts(
+            artifact_uri=f"{source.rstrip('/')}/model", tracking_uri=client.tracking_uri
+        )
+    ]
+    if not any(file.endswith(".safetensors") for file in files):
+        pickled = next((f for f in files if f.endswith(PICKLE_SUFFIXES)), "no weights")
+        raise ZooError(f"{label}: expected safetensors in {uri}, got {pickled}")
+    kind = flavor.get("pipeline_model_type") or flavor.get("instance_type") or "auto"
+    image = "image_processor" in str(flavor.get("components", "")) or "image" in str(
+        flavor.get("task", "")
+    )
+    return f"transformers/{kind}", "image" if image else "text"
+
+
+def _number(text: str) -> int | None:
+    """A tag that holds a number; tags are anybody's to write."""
+    return int(text) if text.isdigit() else None
+
+
+def _object(told: Mapping[str, str], tag: str, label: str) -> dict[str, object]:
+    """A tag that holds a JSON object; tags are anybody's to write."""
+    text = told.get(tag, "{}")
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise ZooError(f"{label}: tag {tag}: expected a JSON object, got {text!r}")
+    return value

@@ -1,0 +1,74 @@
+"""Names that this package writes into MLflow, each in one place."""
+
+from __future__ import annotations
+
+PREFIX = "recall."
+
+# of every run
+KIND = "recall.kind"  # benchmark | selection | candidate | cluster | recall | final
+OWNER = "recall.owner"  # host, process and its start time of whoever writes to a RUNNING run
+HEARTBEAT = "recall.heartbeat"  # unix seconds
+STAGE = "recall.stage"  # last finished stage
+REASON = "recall.reason"
+RIVAL = "recall.rival"
+STATUS = "recall.status"  # winner | finalist | stopped | failed
+
+# of the experiment with the history
+DEFAULTS = "recall.defaults"  # .<modality>.<metric>: what a back-test favored, as JSON
+
+# of a benchmark run
+CELL = "recall.cell"
+MODEL = "recall.model"
+MODEL_VERSION = "recall.model_version"
+DATASET = "recall.dataset"
+DIGEST = "recall.dataset_digest"
+CLASSES = "recall.dataset_classes"  # their names as JSON, where they are not too many
+SPEC = "recall.dataset_spec"  # how the dataset can be prepared again on this machine, as JSON
+MODALITY = "recall.modality"
+RECIPE = "recall.recipe"
+EPOCHS = "recall.epochs"
+CURVE = "recall.curve"
+
+# of a run of somebody else's that is history, beside model, dataset, modality and curve
+ADOPTED = "recall.adopted"  # namespace whose history it is
+SOURCES = "recall.adopted_metrics"  # metric -> where the run keeps it, as JSON
+ORIGIN = "recall.adopted_experiment"  # name of its experiment in the store it was exported from
+
+# of a run that was imported
+IMPORTED = "recall.imported"  # id of the run in the store it was exported from
+TABLE_ROWS = (
+    "recall.table"  # which fine-tuning of its cell, and metric -> digest of its rows, as JSON
+)
+STEPS = "recall.steps"  # the steps of its curves, as JSON, where they are not 1, 2, ...
+
+# of the experiment NAMESPACE/benchmark
+ADOPTED_FROM = "recall.adopted_from"  # ids of experiments, and when it last changed, as JSON
+
+# of a registered model or its version
+ARCH = "recall.arch"
+FAMILY = "recall.family"
+CONFIG = "recall.config"
+SOURCE = "recall.source"
+PARAMETERS = "recall.parameters"  # of the backbone
+GMACS = "recall.gmacs"  # 10⁹ multiply-adds of its forward pass over one sample
+INPUT_SIZE = "recall.input_size"  # of that sample: tokens, or the side of a picture
+SOURCE_HEAD = "recall.source_head"
+WEIGHTS = "recall.weights"  # absent: it only teaches by its history
+REBUILD = "recall.rebuild"  # the command that makes absent weights again
+WEIGHTS_DIGEST = "recall.weights_digest"
+NAMESPACE = "recall.namespace"
+CLUSTER = "recall.cluster"
+ESTIMATED = "recall.estimated"  # true: no history put it into its cluster
+ESTIMATED_FROM = "recall.estimated_from"  # features, or features and scores on N datasets
+NEAREST_MODEL = (
+    "recall.nearest_model"  # the measured model that a provisional one is taken to be like
+)
+ESTIMATED_Z_SCORE = "recall.estimated_z_score"  # of a provisional one: mean z-score in the history
+REPRESENTATIVE = "recall.representative"
+CLUSTERED_BY = "recall.clustered_by"
+CLUSTER_METRIC = "recall.cluster_metric"
+BUDGET_STOP = "recall.budget_stop"  # why a winner was not trained to the last stage
+SELECTION = "recall.selection"  # the run whose winner a version is
+
+#: longest value of a run tag that a tracking server keeps whole
+MAX_LENGTH = 8000

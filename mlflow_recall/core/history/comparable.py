@@ -1,0 +1,123 @@
+"""Which recorded fine-tunings may be compared, and how each model was trained in them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+from mlflow_recall.core.history.recipes import Recipe
+from mlflow_recall.core.history.records import Member, Record
+from mlflow_recall.errors import HistoryError
+
+#: models that a note names
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class ComparableRecords:
+    """Records that belong together, and what was left out of them, for people."""
+
+    records: tuple[Record, ...]
+    #: model -> the recipe that all its records were trained with
+    recipes: Mapping[str, Recipe]
+    notes: tuple[str, ...] = ()
+
+
+def select_comparable(
+    records: Sequence[Record],
+    modality: str = "",
+    *,
+    members: Iterable[Member] = (),
+    target: str = "",
+) -> ComparableRecords:
+    """The complete records of one modality that may stand in one matrix.
+
+    Of every model, only the records of its present version and of its most frequent recipe are
+    kept; recipes that differ in the seed alone are one. The target's own records, which would tell
+    the answer, are left out.
+
+    Args:
+        records: as a ``History`` returned them.
+        modality: ``text`` or ``image``; empty: whatever there is.
+        members: the zoo as it stands, for the versions; unknown models keep all of theirs.
+        target: digest of the dataset that is selected for.
+
+    Raises:
+        HistoryError: nothing of that modality is left.
+    """
+    kept = [r for r in records if r.is_complete and (not modality or r.modality == modality)]
+    notes = []
+    if partial := sum(not r.is_complete for r in records):
+        notes.append(f"{partial} partial curves are not used")
+    if target and any(r.dataset_digest == target for r in kept):
+        known = [r for r in kept if r.dataset_digest == target]
+        kept = [r for r in kept if r.dataset_digest != target]
+        notes.append(f"{len(known)} records of the target itself are not used")
+    version = {member.name: member.version for member in members}
+    present = [
+        r
+        for r in kept
+        if not r.model_version or version.get(r.model, r.model_version) == r.model_version
+    ]
+    if count := len(kept) - len(present):
+        older = Counter(r.model for r in kept) - Counter(r.model for r in present)
+        notes.append(f"{count} records of other model versions are not used: {_counts(older)}")
+    kept = present
+    if not kept:
+        there = sorted({r.modality for r in records if r.is_complete and r.modality})
+        raise HistoryError(
+            f"history: expected finished benchmark runs of modality {modality or 'any'!r}, "
+            f"got {'; '.join(notes) or 'those of ' + (', '.join(there) or 'none')}: run "
+            f"`mlflow-recall benchmark` on {modality or 'some'} datasets first"
+        )
+    main = _most_frequent((r.model, recipe_without_seed(r)) for r in kept)
+    same = [r for r in kept if recipe_without_seed(r) == main[r.model]]
+    if rare := minority_recipes(kept):
+        notes.append(rare)
+    texts = _most_frequent((r.model, r.recipe) for r in same)
+    recipes = {model: Recipe.from_json(text) for model, text in texts.items() if text}
+    return ComparableRecords(tuple(same), recipes, tuple(notes))
+
+
+def minority_recipes(records: Iterable[Record]) -> str:
+    """Which models have records of a rarer recipe, and how many, as one line; empty: none has.
+
+    What one model reached by two recipes does not compare, and neither do our own records of a
+    model and adopted ones, whose recipe nobody knows: ``usable`` keeps the more frequent.
+    """
+    pairs = [(record.model, recipe_without_seed(record)) for record in records]
+    main, total = _most_frequent(pairs), Counter(model for model, _ in pairs)
+    rare = Counter(model for model, method in pairs if method != main[model])
+    if not rare:
+        return ""
+    return f"{rare.total()} records of rarer recipes are not used: {_counts(rare, total)}"
+
+
+def _counts(some: Counter[str], total: Mapping[str, int] | None = None) -> str:
+    """How many of each model, those with the most first."""
+    told = [
+        f"{model} {count}" + (f" of {total[model]}" if total else "")
+        for model, count in some.most_common(_NAMED)
+    ]
+    more = f" and {len(some) - _NAMED} more models" if len(some) > _NAMED else ""
+    return f"{', '.join(told)}{more}"
+
+
+def recipe_without_seed(record: Record) -> str:
+    """The recipe of a record without its seed, as JSON; empty where none is known."""
+    return _without_seed(record.recipe)
+
+
+@lru_cache(maxsize=4096)
+def _without_seed(recipe: str) -> str:
+    return Recipe.from_json(recipe).without_seed.to_json() if recipe else ""
+
+
+def _most_frequent(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Of every first its most frequent second; of equals the first in order."""
+    counts: dict[str, Counter[str]] = {}
+    for first, second in pairs:
+        counts.setdefault(first, Counter())[second] += 1
+    return {first: max(sorted(c), key=c.__getitem__) for first, c in counts.items()}

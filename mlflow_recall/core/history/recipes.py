@@ -1,0 +1,182 @@
+"""How a model is fine-tuned: part of the key of every benchmark run."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
+
+from mlflow_recall.errors import ConfigError
+
+_FREEZE = ("nothing", "embeddings", "backbone")
+_BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
+_LEAST = {
+    **dict.fromkeys(("batch_size", "epochs"), 1),
+    **dict.fromkeys(("weight_decay", "warmup", "train_samples", "eval_samples", "input_size"), 0),
+    "seed": 0,
+}
+#: stages seed with a thousand times it, in 32 bits
+_LARGEST_SEED = 4_000_000
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Hyper-parameters of one fine-tuning. Trends hold only for the recipe they come from."""
+
+    learning_rate: float = 5e-5
+    #: of the new classification head
+    head_learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    #: share of all steps over which the learning rate rises, before it falls along a cosine
+    warmup: float = 0.1
+    batch_size: int = 16
+    epochs: int = 5
+    #: stratified sample of the training split; 0: all of it
+    train_samples: int = 1000
+    #: stratified samples of the validation and of the test split; 0: all of each
+    eval_samples: int = 1000
+    #: ``nothing``, ``embeddings`` or ``backbone`` (a linear probe, trained as a network)
+    freeze: str = "nothing"
+    #: keep the running statistics of batch normalization as they were pre-trained
+    freeze_batchnorm: bool = True
+    #: longest text in tokens, or side of the square image in pixels; 0: the model's own
+    input_size: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "head_learning_rate", "weight_decay", "warmup"):
+            object.__setattr__(self, name, float(getattr(self, name)))  # 1 and 1.0 are one digest
+        for name in ("learning_rate", "head_learning_rate"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ConfigError(f"{name}: expected above 0, got {getattr(self, name)}")
+        for name, min_models in _LEAST.items():
+            if not getattr(self, name) >= min_models:
+                raise ConfigError(
+                    f"{name}: expected at least {min_models}, got {getattr(self, name)}"
+                )
+        if self.seed > _LARGEST_SEED:
+            raise ConfigError(f"seed: expected at most {_LARGEST_SEED}, got {self.seed}")
+        if self.warmup > 1:
+            raise ConfigError(f"warmup: expected at most 1, got {self.warmup}")
+        if self.freeze not in _FREEZE:
+            raise ConfigError(f"freeze: expected one of {', '.join(_FREEZE)}, got {self.freeze!r}")
+
+    @property
+    def digest(self) -> str:
+        """Eight characters that change when any field does."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:8]
+
+    @property
+    def without_seed(self) -> Recipe:
+        """The recipe whatever its seed: runs that differ in the seed alone are repeats."""
+        return replace(self, seed=0)
+
+    def to_json(self) -> str:
+        """All fields, keys sorted."""
+        return json.dumps(asdict(self), sort_keys=True)
+
+    def with_changes(self, changes: Mapping[str, Any], where: str) -> Recipe:
+        """A copy with other fields, read from a zoo file, a tag or an option.
+
+        Raises:
+            SettingError: an unknown field, or a value of the wrong type.
+        """
+        known = {field.name: type(getattr(self, field.name)) for field in fields(self)}
+        converted = {}
+        for name, value in changes.items():
+            if name not in known:
+                raise ConfigError(
+                    f"{where}: unknown field {name!r} of a recipe: "
+                    f"expected one of {', '.join(sorted(known))}"
+                )
+            try:
+                converted[name] = _converted(value, known[name])
+            except (TypeError, ValueError, OverflowError):
+                raise ConfigError(
+                    f"{where}: {name}: expected {known[name].__name__}, got {value!r}"
+                ) from None
+        return replace(self, **converted)
+
+    @classmethod
+    @lru_cache(maxsize=4096)  # thousands of runs share a few recipes
+    def from_json(cls, text: str) -> Recipe:
+        """The inverse of ``to_json``; fields that are missing keep their default."""
+        try:
+            changes = json.loads(text)
+        except json.JSONDecodeError:
+            changes = None
+        if not isinstance(changes, dict):
+            raise ConfigError(f"recorded recipe: expected a JSON object, got {text!r}")
+        return cls().with_changes(changes, "recorded recipe")
+
+
+def most_common_epochs(recipes: Mapping[str, Recipe]) -> int:
+    """The most frequent number of epochs of the recipes of models; 0 where none is known."""
+    counts = Counter(recipe.epochs for recipe in recipes.values())
+    return counts.most_common(1)[0][0] if counts else 0
+
+
+def _converted(value: Any, kind: type) -> Any:
+    """``value`` as ``kind``; unlike its constructor, without truncating or taking text for true."""
+    if kind is bool:
+        if str(value).lower() not in _BOOLEANS:
+            raise ValueError(value)
+        return _BOOLEANS[str(value).lower()]
+    converted = kind(value)
+    if kind is int and not isinstance(value, str) and converted != value:
+        raise ValueError(value)
+    return converted
+
+
+_TEXT = Recipe(learning_rate=5e-5, batch_size=16, input_size=128)
+_IMAGE = Recipe(learning_rate=3e-4, head_learning_rate=2e-3, batch_size=32, input_size=224)
+
+# small sentence encoders: little data moves them too little at the rates of base models
+_MINILM = {"learning_rate": 1e-4, "head_learning_rate": 2e-3, "freeze": "embeddings"}
+
+#: start of a family's or model type's name -> what differs from the default of its modality
+FAMILY_RECIPES: Mapping[str, Mapping[str, object]] = MappingProxyType(
+    {
+        "minilm": _MINILM,
+        "paraphrase-minilm": _MINILM,
+        "sre-minilm": _MINILM,
+        "e5": {"learning_rate": 3e-4, "head_learning_rate": 3e-3, "freeze": "embeddings"},
+        "distilbert": {"learning_rate": 5e-5},
+        "bert": {"learning_rate": 3e-5},
+        "roberta": {"learning_rate": 2e-5},
+        "xlm": {"learning_rate": 2e-5},
+        "electra": {"learning_rate": 5e-5},
+        "deberta": {"learning_rate": 2e-5},
+        "albert": {"learning_rate": 2e-5},
+        # transformers of images need smaller steps than convolutions
+        "vit": {"learning_rate": 1e-4},
+        "deit": {"learning_rate": 1e-4},
+        "beit": {"learning_rate": 1e-4},
+        "swin": {"learning_rate": 1e-4},
+        "convnext": {"learning_rate": 2e-4},
+        "scratch": {"learning_rate": 3e-3, "freeze_batchnorm": False},
+    }
+)
+
+
+def default_recipe(modality: str, *names: str) -> Recipe:
+    """The recipe of a model: its modality's, altered by the first name that is in ``FAMILIES``.
+
+    Args:
+        modality: ``text`` or ``image``.
+        names: family, then architecture; the longest matching beginning of each decides.
+    """
+    base = _TEXT if modality == "text" else _IMAGE
+    for name in names:
+        name = name.lower().rpartition("/")[2]  # an architecture names its library first
+        matching = [start for start in FAMILY_RECIPES if name.startswith(start)]
+        if matching:
+            start = max(matching, key=len)
+            return base.with_changes(FAMILY_RECIPES[start], f"family {start}")
+    return base

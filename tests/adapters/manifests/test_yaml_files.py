@@ -1,0 +1,141 @@
+"""YAML files that people write: what is read, and the line that says what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from mlflow_recall.adapters.manifests.yaml_files import ZooEntry, read_benchmarks, read_zoo
+from mlflow_recall.errors import ConfigError, DatasetError
+
+
+def zoo(folder: Path, text: str) -> Path:
+    path = folder / "zoo.yaml"
+    path.write_text(text)
+    return path
+
+
+def test_a_zoo_file_lists_models_by_source(tmp_path: Path) -> None:
+    entries = read_zoo(
+        zoo(
+            tmp_path,
+            """
+models:
+  - source: hf:/org/base@v1
+    modality: text
+    family: bert
+    source_head: true
+    config: {num_hidden_layers: 4}
+    recipe: {epochs: 3}
+  - source: weights
+    modality: image
+    arch: timm/test_vit
+    name: mine
+    rebuild: make mine --again
+""",
+        )
+    )
+
+    assert entries == [
+        ZooEntry(
+            "hf:/org/base@v1",
+            "text",
+            family="bert",
+            source_head=True,
+            config={"num_hidden_layers": 4},
+            recipe={"epochs": 3},
+        ),
+        ZooEntry(
+            str(tmp_path / "weights"),
+            "image",
+            name="mine",
+            arch="timm/test_vit",
+            rebuild="make mine --again",
+        ),
+    ]
+    assert entries[0].rebuild == ""
+
+
+@pytest.mark.parametrize(
+    ("entry", "title"),
+    [
+        (ZooEntry("hf:/org/name@rev", "text"), "org--name"),
+        (ZooEntry("timm:/resnet18.a1_in1k", "image"), "resnet18.a1_in1k"),
+        (ZooEntry("hf:/org/name", "text", name="a/b:c"), "a--b--c"),
+        (ZooEntry("/some/folder/", "text"), "some--folder"),
+    ],
+)
+def test_a_title_has_no_slash_and_no_colon(entry: ZooEntry, title: str) -> None:
+    assert entry.title == title
+
+
+def test_only_a_source_without_a_scheme_is_a_folder() -> None:
+    assert ZooEntry("hf:/org/name", "text").folder is None
+    assert ZooEntry("/weights", "text").folder == Path("/weights")
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        ("- {source: a, modality: text, color: red}", r"models\[1\]: unknown key 'color': expec"),
+        ("- {modality: text}", r"models\[1\]: expected a source such as hf:/org/name, got none"),
+        ("- {source: a, modality: sound}", "modality: expected one of image, text, got 'sound'"),
+        ("- {source: a}", "modality: expected one of image, text, got None"),
+        (
+            "- {source: a, modality: text}\n  - {source: a, modality: text}",
+            "expected every model once, got '.*a' twice",
+        ),
+        (
+            "- {source: a, modality: text, recipe: {lr: 1}}",
+            r"models\[1\]: unknown field 'lr' of a recipe",
+        ),
+        (
+            "- {source: a, modality: text, recipe: {epochs: many}}",
+            r"models\[1\]: epochs: expected int, got 'many'",
+        ),
+        ("- {source: a, modality: text, recipe: 3}", r"models\[1\]: recipe: expected a mapping"),
+        ("- {source: a, modality: text, config: [1]}", r"models\[1\]: config: expected a mapping"),
+    ],
+)
+def test_a_wrong_entry_is_named_by_its_place(tmp_path: Path, models: str, message: str) -> None:
+    path = zoo(tmp_path, f"models:\n  {models}\n")
+
+    with pytest.raises(ConfigError, match=message) as error:
+        read_zoo(path)
+    assert str(path) in str(error.value)
+
+
+@pytest.mark.parametrize("text", ["", "models:", "models: []", "models: [a]", "- a", "3", "a: 1"])
+def test_a_file_without_a_list_of_models_is_refused(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match="expected a list 'models' of mappings at the top, got"):
+        read_zoo(zoo(tmp_path, text))
+
+
+def test_a_file_that_is_no_yaml_or_not_there_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"zoo\.yaml: cannot be read as YAML: ") as error:
+        read_zoo(zoo(tmp_path, "models: [{\n  a: b: c"))
+    assert "\n" not in str(error.value)
+    with pytest.raises(ConfigError, match=r"none\.yaml: expected a YAML file with a list 'models'"):
+        read_zoo(tmp_path / "none.yaml")
+    with pytest.raises(ConfigError, match="cannot be read as YAML"):
+        read_zoo(tmp_path)
+
+
+def test_a_benchmark_file_lists_datasets_relative_to_itself(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").touch()
+    path = tmp_path / "benchmarks.yaml"
+    path.write_text("datasets:\n  - path: a.csv\n  - {path: glue, config: sst2, name: sst2}\n")
+
+    first, second = read_benchmarks(path)
+
+    assert first.path == str(tmp_path / "a.csv")
+    assert (second.path, second.config, second.title) == ("glue", "sst2", "sst2")
+
+
+def test_a_wrong_dataset_entry_is_named_by_its_place(tmp_path: Path) -> None:
+    path = tmp_path / "benchmarks.yaml"
+    path.write_text("datasets:\n  - path: a.csv\n  - {path: b.csv, lable: x}\n")
+
+    with pytest.raises(DatasetError, match=r"benchmarks\.yaml: datasets\[2\]: unknown key 'lable'"):
+        read_benchmarks(path)

@@ -1,0 +1,340 @@
+"""The pruner translates: Algorithm 1 by way of Optuna, whatever the order of events."""
+
+from __future__ import annotations
+
+import copy
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
+from optuna.study import Study, StudyDirection
+from optuna.trial import Trial, TrialState
+
+from mlflow_recall.adapters.optuna.pruner import COHORT, MODEL, CohortPruner, wait_for_verdict
+from mlflow_recall.core.arrays import read_only
+from mlflow_recall.core.policies import PolicyHistory, PolicyOptions, Verdict, get_policy
+from mlflow_recall.core.policies.fine_selection import decide_by_trends
+from mlflow_recall.core.policies.spec import Cohort
+from mlflow_recall.core.policies.trends import Trends
+from mlflow_recall.errors import ConfigError, StageIncomplete
+
+STAGES = 4
+NEVER = STAGES + 1
+
+
+@pytest.fixture(autouse=True)
+def quiet() -> None:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+
+# --- Algorithm 1 once more, as slowly as it is written -------------------------------------------
+
+
+@dataclass(frozen=True)
+class Race:
+    """What is going to happen to K candidates, whoever asks when."""
+
+    scores: list[list[float]]  # (K, STAGES), higher is better
+    #: stage that a candidate fails in, NEVER for the healthy; ``late``: after its report
+    fails: list[int]
+    late: list[bool]
+    trends: Trends
+    threshold: float
+
+    def reports(self, i: int, stage: int) -> bool:
+        return stage < self.fails[i] or (stage == self.fails[i] and self.late[i])
+
+
+def random_race(rng: np.random.Generator) -> Race:
+    """Scores are sixteenths, so that ties abound and thresholds are met exactly."""
+    models = int(rng.integers(1, 9))
+    shape = models, STAGES, 3
+    unused = rng.random(shape) < 0.3
+    unused[rng.random(models) < 0.2] = True  # a model without history
+    centers = np.where(unused, math.nan, np.sort(rng.integers(0, 17, shape) / 16, axis=2))
+    ends = np.where(unused, math.nan, rng.integers(0, 17, shape) / 16)
+    fails = np.where(rng.random(models) < 0.15, rng.integers(1, NEVER, models), NEVER)
+    return Race(
+        (rng.integers(0, 17, (models, STAGES)) / 16).tolist(),
+        fails.tolist(),
+        (rng.random(models) < 0.5).tolist(),
+        Trends(tuple(f"m{i}" for i in range(models)), *map(read_only, (centers, ends, ends, ends))),
+        float(rng.choice([0.0, 1 / 16, 0.25])),
+    )
+
+
+def foretold(trends: Trends, i: int, stage: int, score: float) -> float | None:
+    nearest, end = math.inf, None
+    for center, its_end in zip(
+        trends.centers[i, stage - 1], trends.final_scores[i, stage - 1], strict=True
+    ):
+        if abs(center - score) < nearest:
+            nearest, end = abs(center - score), float(its_end)
+    return end
+
+
+def algorithm_1(race: Race) -> dict[int, int]:
+    """Stage after which every candidate is stopped; those that are not stopped are not in it."""
+    stopped: dict[int, int] = {}
+    racing = list(range(len(race.scores)))
+    for stage in range(1, STAGES):
+        here = [i for i in racing if race.reports(i, stage)]
+        now = {i: race.scores[i][stage - 1] for i in here}
+        end = {i: foretold(race.trends, i, stage, now[i]) for i in here}
+        racing = []
+        for i in here:
+            rivals = [e for r in here if now[r] > now[i] and (e := end[r]) is not None]
+            mine, best = end[i], max(rivals, default=None)
+            if mine is None or best is None or best - mine <= race.threshold * abs(best):
+                racing.append(i)
+        racing.sort(key=lambda i: (-now[i], i))
+        racing = racing[: max(1, len(here) // 2)]
+        stopped.update({i: stage for i in here if i not in racing})
+    return stopped
+
+
+# --- the same race through Optuna ----------------------------------------------------------------
+
+
+def cohort_study(race: Race, sign: float = 1.0, storage: Any = None) -> tuple[Study, list[Trial]]:
+    def decide(
+        cohort: Cohort, past: PolicyHistory | None, settings: PolicyOptions
+    ) -> dict[str, Verdict]:
+        return decide_by_trends(cohort, race.trends, settings)
+
+    pruner = CohortPruner(decide, PolicyOptions(STAGES, race.threshold))
+    direction = StudyDirection.MAXIMIZE if sign > 0 else StudyDirection.MINIMIZE
+    study = optuna.create_study(direction=direction, pruner=pruner, storage=storage)
+    trials = [study.ask() for _ in race.scores]
+    for i, trial in enumerate(trials):
+        trial.set_user_attr(MODEL, f"m{i}")
+    study.set_user_attr(COHORT, [trial.number for trial in trials])
+    return study, trials
+
+
+def run(race: Race, rng: np.random.Generator, storage: Any = None) -> dict[int, int]:
+    """Candidates report, ask, fail and are told about in a random order.
+
+    Refused is who asks while somebody who races in that stage has not reported it, nobody else.
+    """
+    sign = float(rng.choice([-1.0, 1.0]))
+    tell_at_once = bool(rng.random() < 0.5)
+    study, trials = cohort_study(race, sign, storage)
+    reported = [0] * len(trials)
+    stopped: dict[int, int] = {}
+    last = algorithm_1(race)  # stage that a candidate races in at all
+    asking: set[int] = set()
+    done: set[int] = set()
+    failed: set[int] = set()
+
+    def leave(i: int, state: TrialState) -> None:
+        done.add(i)
+        asking.discard(i)
+        if state == TrialState.FAIL:
+            failed.add(i)
+        if state == TrialState.FAIL or tell_at_once:
+            study.tell(trials[i], state=state)
+
+    while len(done) < len(trials):
+        i = int(rng.choice([i for i in range(len(trials)) if i not in done]))
+        if i in asking:
+            missing = [
+                j
+                for j in range(len(trials))
+                if reported[j] < reported[i] <= last.get(j, STAGES) and j not in failed
+            ]
+            try:
+                prune = trials[i].should_prune()
+            except StageIncomplete:
+                assert missing, "refused without need"
+                continue
+            assert not missing, "answered without knowing"
+            asking.discard(i)
+            if prune:
+                stopped[i] = reported[i]
+            if prune or reported[i] == STAGES:
+                leave(i, TrialState.PRUNED)
+        elif race.reports(i, reported[i] + 1):
+            reported[i] += 1
+            trials[i].report(sign * race.scores[i][reported[i] - 1], reported[i])
+            asking.add(i)
+            if race.fails[i] == reported[i]:
+                leave(i, TrialState.FAIL)
+        else:
+            leave(i, TrialState.FAIL)
+    return stopped
+
+
+@pytest.mark.slow
+def test_decides_as_algorithm_1_on_thousands_of_cohorts_in_any_order() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(2000):
+        race = random_race(rng)
+        wanted = algorithm_1(race)
+        for i, stage in list(wanted.items()):
+            if race.fails[i] == stage:
+                del wanted[i]  # it failed before it could ask, and is never told
+
+        assert run(race, rng) == wanted, race
+
+
+def test_a_journal_file_gives_the_same_decisions_as_memory(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    for i in range(5):
+        race = random_race(rng)
+        seed = int(rng.integers(1 << 30))
+        storage = JournalStorage(JournalFileBackend(str(tmp_path / f"{i}.log")))
+
+        journal = run(race, np.random.default_rng(seed), storage)
+
+        assert journal == run(race, np.random.default_rng(seed))
+
+
+# --- what the cohort is, and when nobody may know ------------------------------------------------
+
+RISING = Race(
+    scores=[[0.1 * i] * STAGES for i in range(1, 5)],
+    fails=[NEVER] * 4,
+    late=[False] * 4,
+    trends=Trends((), *(read_only(np.zeros((0, STAGES, 1))) for _ in range(4))),
+    threshold=0.0,
+)
+
+
+def test_an_incomplete_stage_is_undecided_for_everyone_who_asks() -> None:
+    study, trials = cohort_study(RISING)
+    for trial in trials[1:]:
+        trial.report(0.5, 1)
+
+    for trial in trials[1:]:
+        with pytest.raises(StageIncomplete, match=r"stage 1: trials \[0\] have not reported"):
+            trial.should_prune()
+    study.tell(trials[0], state=TrialState.FAIL)
+    assert [trial.should_prune() for trial in trials[1:]] == [False, True, True]
+
+
+def test_a_candidate_that_was_told_as_stopped_still_counts_in_its_stage() -> None:
+    """Otherwise the halves of a stage would shrink while it is being told about."""
+    study, trials = cohort_study(RISING)
+    for trial, scores in zip(trials, RISING.scores, strict=True):
+        trial.report(scores[0], 1)
+
+    verdicts = []
+    for trial in trials:
+        verdicts.append(trial.should_prune())
+        if verdicts[-1]:
+            study.tell(trial, state=TrialState.PRUNED)
+
+    assert verdicts == [True, True, False, False]
+
+
+def test_asking_writes_nothing_to_the_study() -> None:
+    study, trials = cohort_study(RISING)
+    for trial, scores in zip(trials, RISING.scores, strict=True):
+        trial.report(scores[0], 1)
+
+    def everything() -> Any:
+        told = [vars(t) for t in study.get_trials(deepcopy=True)]
+        return copy.deepcopy((study.user_attrs, study._storage.get_study_system_attrs(0), told))
+
+    before = everything()
+    for trial in trials:
+        trial.should_prune()
+
+    assert everything() == before
+
+
+def test_a_trial_that_has_not_reported_goes_on() -> None:
+    _, trials = cohort_study(RISING)
+
+    assert not trials[0].should_prune()
+
+
+def test_a_study_without_a_cohort_says_how_to_name_it() -> None:
+    study = optuna.create_study(pruner=CohortPruner(get_policy("halving"), PolicyOptions(STAGES)))
+    trial = study.ask()
+    trial.report(0.5, 1)
+
+    with pytest.raises(ConfigError, match=r"study\.user_attrs\['recall\.cohort'\]"):
+        trial.should_prune()
+
+
+def test_a_trial_outside_the_cohort_is_an_error() -> None:
+    study, trials = cohort_study(RISING)
+    for trial in [*trials, stranger := study.ask()]:
+        trial.report(0.5, 1)
+
+    with pytest.raises(ConfigError, match="trial 4 reports stage 1, but is not of the cohort"):
+        stranger.should_prune()
+
+
+def test_two_trials_of_one_model_are_an_error() -> None:
+    """A policy knows candidates by name: one verdict would silently stand for both."""
+    _, trials = cohort_study(RISING)
+    trials[0].set_user_attr(MODEL, "m1")
+    for trial in trials:
+        trial.report(0.5, 1)
+
+    with pytest.raises(ConfigError, match="every model once, got 'm1' twice"):
+        trials[0].should_prune()
+
+
+# --- study.optimize ------------------------------------------------------------------------------
+
+
+def optimize(objective: Any, jobs: int = 1, enqueue: bool = False) -> Study:
+    pruner = CohortPruner(get_policy("halving"), PolicyOptions(STAGES))
+    study = optuna.create_study(direction="maximize", pruner=pruner)
+    study.set_user_attr(COHORT, [0, 1, 2, 3])
+    for _ in range(4 if enqueue else 0):
+        study.enqueue_trial({})
+    study.optimize(objective, n_trials=4, n_jobs=jobs)
+    return study
+
+
+@pytest.mark.parametrize("enqueue", [False, True])
+def test_plain_sequential_optimize_is_refused_at_the_first_report(enqueue: bool) -> None:
+    """It would train one trial to its end before the next begins: no stage is ever complete."""
+    reports = []
+
+    def objective(trial: Trial) -> float:
+        reports.append(trial.number)
+        trial.report(0.5, 1)
+        if trial.should_prune():
+            raise optuna.TrialPruned
+        return 0.5
+
+    with pytest.raises(StageIncomplete, match="wait_for_verdict with a worker for each trial"):
+        optimize(objective, enqueue=enqueue)
+    assert reports == [0]
+
+
+def patient(timeout: float) -> Any:
+    def objective(trial: Trial) -> float:
+        for stage in range(1, STAGES + 1):
+            trial.report(trial.number / 4, stage)
+            if wait_for_verdict(trial, timeout=timeout, poll=0.01):
+                raise optuna.TrialPruned
+        return trial.number / 4
+
+    return objective
+
+
+def test_a_worker_for_each_trial_halves_as_it_should() -> None:
+    study = optimize(patient(30.0), jobs=4)
+
+    stages = [len(trial.intermediate_values) for trial in study.trials]
+    assert stages == [1, 1, 2, STAGES]
+    states = [trial.state for trial in study.trials]
+    assert states == [TrialState.PRUNED] * 3 + [TrialState.COMPLETE]
+
+
+def test_fewer_workers_than_trials_time_out() -> None:
+    with pytest.raises(StageIncomplete, match=r"have not reported yet; .* gave up after 0\.2 s"):
+        optimize(patient(0.2), jobs=2)

@@ -1,0 +1,109 @@
+"""Facts of ``adapters.probes``: what is kept, found again, and let go."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlflow_recall.adapters.probe_cache import ProbeCache
+from mlflow_recall.core.history.recipes import Recipe
+from mlflow_recall.core.history.records import Dataset, Member
+from mlflow_recall.ports import Probe, ProbeTask
+
+MEMBER = Member("a", "1", "text", "transformers/bert", identity="1:here")
+DATASET = Dataset("d", "abc", "text", ("no", "yes"), {}, "", "")
+TASK = ProbeTask(MEMBER, "", DATASET, Recipe(), 10)
+
+
+def probe(value: float = 0.0, *, head: bool = True, rows: int = 10) -> Probe:
+    probabilities = np.full((rows, 2), 0.5) if head else None
+    return Probe(np.arange(rows) % 2, np.full((rows, 4), value), probabilities, 1.5, layers=37)
+
+
+@pytest.mark.parametrize("head", [True, False])
+def test_what_was_put_is_found_and_costs_nothing(tmp_path: Path, head: bool) -> None:
+    kept = probe(0.25, head=head)
+    ProbeCache(tmp_path).put(TASK, kept)
+
+    found = ProbeCache(tmp_path).get(TASK)
+
+    assert found is not None
+    assert (found.seconds, found.layers) == (0.0, 37)
+    np.testing.assert_array_equal(found.embeddings, kept.embeddings)
+    np.testing.assert_array_equal(found.labels, kept.labels)
+    assert (found.probabilities is not None) == head
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        replace(TASK, samples=11),
+        replace(TASK, dataset=replace(DATASET, digest="abd")),
+        replace(TASK, recipe=Recipe(input_size=64)),
+        replace(TASK, recipe=Recipe(seed=1)),
+        replace(TASK, member=replace(MEMBER, version="2")),
+        replace(TASK, member=replace(MEMBER, identity="2:there")),
+        replace(TASK, member=replace(MEMBER, config={"num_hidden_layers": 1})),
+    ],
+)
+def test_another_look_is_another_probe(tmp_path: Path, other: ProbeTask) -> None:
+    cache = ProbeCache(tmp_path)
+    cache.put(TASK, probe())
+
+    assert cache.get(other) is None
+
+
+def test_the_learning_rate_is_none_of_its_business(tmp_path: Path) -> None:
+    cache = ProbeCache(tmp_path)
+    cache.put(TASK, probe())
+
+    assert cache.get(replace(TASK, recipe=Recipe(learning_rate=1.0), weights="/elsewhere"))
+
+
+def test_a_broken_file_is_no_probe_and_is_replaced(tmp_path: Path) -> None:
+    cache = ProbeCache(tmp_path)
+    cache.put(TASK, probe())
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:40])
+
+    assert cache.get(TASK) is None
+    cache.put(TASK, probe(0.5))
+    assert cache.get(TASK) is not None
+
+
+def test_the_one_read_longest_ago_goes_first(tmp_path: Path) -> None:
+    cache = ProbeCache(tmp_path)
+    tasks = [replace(TASK, samples=10 + i) for i in range(3)]
+    for task in tasks[:2]:
+        cache.put(task, probe(rows=1000))
+    size = sum(file.stat().st_size for file in tmp_path.iterdir())
+    cache.get(tasks[0])
+
+    ProbeCache(tmp_path, limit=size).put(tasks[2], probe(rows=1000))
+
+    assert [cache.get(task) is not None for task in tasks] == [True, False, True]
+
+
+def test_many_writers_leave_whole_files(tmp_path: Path) -> None:
+    cache = ProbeCache(tmp_path)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda i: cache.put(TASK, probe(i, rows=500)), range(32)))
+
+    found = cache.get(TASK)
+
+    assert found is not None
+    assert len(np.unique(found.embeddings)) == 1
+    assert [file.suffix for file in tmp_path.iterdir()] == [".safetensors"]
+
+
+def test_the_limit_can_be_set_from_outside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_RECALL_PROBES", "0")
+    cache = ProbeCache(tmp_path)
+
+    cache.put(TASK, probe())
+
+    assert cache.get(TASK) is None

@@ -1,0 +1,249 @@
+"""Runs of the dead are closed, those of the living and of others are left alone."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any, cast
+
+import psutil
+import pytest
+from mlflow import MlflowClient
+from mlflow.entities import LifecycleStage, Run, RunData, RunInfo, RunTag
+from mlflow.exceptions import MlflowException
+
+from mlflow_recall.adapters.tracking import ownership, tags
+from mlflow_recall.adapters.tracking.ownership import (
+    MAX_HEARTBEAT_AGE,
+    Heartbeat,
+    close_stale_runs,
+    owner_tag,
+    stale_reason,
+)
+from mlflow_recall.adapters.tracking.runs import RunWriter
+
+NOW = 1_800_000_000.0
+HOST = socket.gethostname()
+
+
+def run_of(who: object, beat: float | None = NOW) -> Run:
+    """A RUNNING run with this owner, as a search finds it."""
+    told = {} if who is None else {tags.OWNER: who if isinstance(who, str) else json.dumps(who)}
+    if beat is not None:
+        told[tags.HEARTBEAT] = f"{beat:.0f}"
+    info = RunInfo("1", "0", "me", "RUNNING", 0, None, LifecycleStage.ACTIVE)
+    return Run(info, RunData(tags=[RunTag(key, value) for key, value in told.items()]))
+
+
+def here(process: int, started: float) -> dict[str, object]:
+    return {"host": HOST, "process": process, "started": started}
+
+
+def elsewhere() -> dict[str, object]:
+    """The same process number on another machine: it says nothing about ours."""
+    return {"host": "another", "process": os.getpid(), "started": 1.0}
+
+
+def test_the_run_of_this_very_process_lives_however_old_its_heartbeat() -> None:
+    """A machine that slept has old heartbeats; on the same host the process itself is asked."""
+    assert stale_reason(run_of(owner_tag(), beat=NOW - 10 * MAX_HEARTBEAT_AGE), NOW) is None
+
+
+def test_a_process_number_used_again_is_not_the_owner() -> None:
+    started = psutil.Process().create_time()
+
+    assert stale_reason(run_of(here(os.getpid(), started)), NOW) is None
+    assert stale_reason(run_of(here(os.getpid(), started - 60)), NOW) == (
+        f"its process {os.getpid()} on {HOST} is gone"
+    )
+
+
+def test_a_process_that_is_gone_is_dead_whatever_its_heartbeat() -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    started = psutil.Process(process.pid).create_time()
+    process.wait()
+
+    assert stale_reason(run_of(here(process.pid, started)), NOW) == (
+        f"its process {process.pid} on {HOST} is gone"
+    )
+
+
+def test_a_killed_process_that_nobody_waited_for_is_dead() -> None:
+    """A zombie keeps its number and its start time until its parent looks."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        found = psutil.Process(process.pid)
+        run = run_of(here(process.pid, found.create_time()))
+        assert stale_reason(run, NOW) is None
+        process.send_signal(signal.SIGKILL)
+        while found.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.01)
+
+        assert stale_reason(run, NOW) is not None
+
+
+def test_another_host_lives_while_its_heartbeat_is_not_five_minutes_old() -> None:
+    assert stale_reason(run_of(elsewhere(), beat=NOW - MAX_HEARTBEAT_AGE), NOW) is None
+    assert stale_reason(run_of(elsewhere(), beat=NOW - MAX_HEARTBEAT_AGE - 1), NOW) == (
+        f"no heartbeat of process {os.getpid()} on another for 301 s"
+    )
+
+
+def test_another_host_that_never_beat_is_dead() -> None:
+    assert stale_reason(run_of(elsewhere(), beat=None), NOW) is not None
+
+
+def test_a_run_without_our_owner_is_not_ours_to_judge() -> None:
+    assert stale_reason(run_of(None, beat=0), NOW) is None
+
+
+@pytest.mark.parametrize("who", ["", "?", "[]", "3", '{"host": "a"}'])
+def test_an_owner_that_cannot_be_read_is_judged_by_the_heartbeat(who: str) -> None:
+    assert stale_reason(run_of(who, beat=NOW), NOW) is None
+    assert "an unknown host" in str(stale_reason(run_of(who, beat=0), NOW))
+
+
+def test_a_heartbeat_that_cannot_be_read_is_none() -> None:
+    run = run_of(elsewhere())
+    run.data.tags[tags.HEARTBEAT] = "soon"
+
+    assert stale_reason(run, NOW) is not None
+
+
+# --- on a store ----------------------------------------------------------------------------------
+
+OPENS = """
+import sys, time
+from mlflow_recall.adapters.ledger import Ledger
+from mlflow_recall.adapters.tracking import connect
+run = Ledger(connect(sys.argv[1]), sys.argv[2]).open("cell", "benchmark")
+print(run.run_id, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def two_workers(store: str, namespace: str) -> Iterator[list[subprocess.Popen[str]]]:
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-W", "ignore", "-c", OPENS, store, f"{namespace}/benchmark"],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    yield workers
+    for worker in workers:
+        worker.kill()
+        worker.communicate()
+
+
+@pytest.mark.slow
+def test_a_sweep_closes_what_a_killed_process_left_and_spares_the_living(
+    client: MlflowClient, two_workers: list[subprocess.Popen[str]]
+) -> None:
+    killed, living = two_workers
+    ids = [cast("Any", worker.stdout).readline().strip() for worker in two_workers]
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+
+    lines = close_stale_runs(client)
+
+    assert [line for line in lines if ids[0] in line] == [
+        f"closed cell ({ids[0]}): its process {killed.pid} on {HOST} is gone"
+    ]
+    dead, spared = (client.get_run(run_id) for run_id in ids)
+    assert (dead.info.status, spared.info.status) == ("FAILED", "RUNNING")
+    assert dead.data.tags[tags.REASON] == f"its process {killed.pid} on {HOST} is gone"
+    assert dead.info.end_time
+    assert living.poll() is None
+    assert not [line for line in close_stale_runs(client) if any(run_id in line for run_id in ids)]
+
+
+def test_a_sweep_goes_by_the_heartbeat_of_other_hosts_and_spares_runs_of_others(
+    client: MlflowClient, namespace: str
+) -> None:
+    """At a time by which only the last beat of the second is too old."""
+    experiment = client.create_experiment(namespace)
+    now = time.time()
+    told = json.dumps(elsewhere())
+    ids = [
+        client.create_run(experiment, tags=each).info.run_id
+        for each in (
+            {tags.OWNER: told, tags.HEARTBEAT: f"{now - 200:.0f}"},
+            {tags.OWNER: told, tags.HEARTBEAT: f"{now - 400:.0f}"},
+            {"mlflow.source.name": "theirs.py"},
+        )
+    ]
+
+    close_stale_runs(client)
+
+    statuses = [client.get_run(run_id).info.status for run_id in ids]
+    for run_id in ids:
+        client.set_terminated(run_id)
+    assert statuses == ["RUNNING", "FAILED", "RUNNING"]
+
+
+def eventually(what: Any) -> bool:
+    deadline = time.monotonic() + 10
+    while not what() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return bool(what())
+
+
+def test_the_heartbeat_beats_until_the_run_is_finished(
+    client: MlflowClient, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ownership, "BEAT", 0.02)
+    writer = RunWriter(client, namespace)
+    run = writer.open_run("cell", "benchmark")
+
+    def beat() -> str:
+        return str(client.get_run(run.run_id).data.tags[tags.HEARTBEAT])
+
+    assert abs(float(beat()) - time.time()) < 30
+    client.set_tag(run.run_id, tags.HEARTBEAT, "0")
+    assert eventually(lambda: beat() != "0")
+    run.finish()
+    time.sleep(0.1)
+    client.set_tag(run.run_id, tags.HEARTBEAT, "0")
+    time.sleep(0.1)
+    assert beat() == "0"
+    writer.close()
+
+
+class Moody:
+    """A server that is away for its first call."""
+
+    def __init__(self) -> None:
+        self.beats: list[str] = []
+        self.calls = 0
+
+    def set_tag(self, run_id: str, key: str, value: str) -> None:
+        self.calls += 1
+        if self.calls == 1:
+            raise MlflowException("away")
+        if self.calls == 2:
+            raise ConnectionError("away")
+        self.beats.append(run_id)
+
+
+def test_the_heartbeat_outlives_a_server_that_is_away_and_ends_when_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ownership, "BEAT", 0.01)
+    moody = Moody()
+    heartbeat = Heartbeat(cast("MlflowClient", moody))
+    heartbeat.watch("a")
+
+    assert eventually(lambda: moody.beats)
+    heartbeat.stop()
+    thread = heartbeat._thread
+    assert thread is not None
+    thread.join(5)
+    assert not thread.is_alive()

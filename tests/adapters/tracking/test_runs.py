@@ -1,0 +1,301 @@
+"""Runs as they are written: explicit ids, an owner, a curve as a tag, an end with a reason."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow import MlflowClient
+
+from mlflow_recall.adapters.tracking import tags
+from mlflow_recall.adapters.tracking.client import TrackingHistory
+from mlflow_recall.adapters.tracking.ownership import owner_tag, stale_reason
+from mlflow_recall.adapters.tracking.runs import RunWriter, is_finished, is_running, non_default
+from mlflow_recall.core.history.records import Dataset
+from mlflow_recall.ports import StageResult
+
+DATASET = Dataset("reviews", "abcd", "text", ("no", "yes"), {"train": 9}, "reviews.csv", "/tmp")  # noqa: S108
+
+
+@pytest.fixture
+def ledger(client: MlflowClient, namespace: str) -> Iterator[RunWriter]:
+    made = RunWriter(client, f"{namespace}/benchmark")
+    yield made
+    made.close()
+
+
+def test_an_open_run_is_running_and_says_whose_it_is(
+    client: MlflowClient, ledger: RunWriter
+) -> None:
+    opened = ledger.open_run("m on d", "benchmark", {tags.CELL: "c1"})
+
+    run = client.get_run(opened.run_id)
+    assert is_running(run)
+    assert run.info.run_name == "m on d"
+    assert run.data.tags[tags.KIND] == "benchmark"
+    assert run.data.tags[tags.CELL] == "c1"
+    assert run.data.tags[tags.OWNER] == owner_tag()
+    assert stale_reason(run, 0.0) is None
+    assert mlflow.active_run() is None  # nothing hidden was started
+    opened.finish()
+
+
+def test_a_child_is_in_its_parents_experiment(
+    client: MlflowClient, ledger: RunWriter, namespace: str
+) -> None:
+    """`mlflow run` opens the parent wherever its user wished."""
+    other = RunWriter(client, f"{namespace}/elsewhere")
+    parent = other.open_run("parent", "selection")
+
+    child = ledger.open_run("child", "candidate", parent=parent)
+
+    run = client.get_run(child.run_id)
+    assert run.info.experiment_id == parent.experiment_id
+    assert run.data.tags["mlflow.parentRunId"] == parent.run_id
+    for opened in (child, parent):
+        opened.finish()
+    other.close()
+
+
+def test_the_run_that_mlflow_run_opened_is_adopted(
+    client: MlflowClient, ledger: RunWriter, namespace: str
+) -> None:
+    theirs = client.create_run(client.create_experiment(namespace), tags={"theirs": "kept"})
+
+    opened = ledger.start("select reviews", "selection", theirs.info.run_id)
+
+    run = client.get_run(theirs.info.run_id)
+    assert opened.run_id == theirs.info.run_id
+    assert run.info.run_name == "select reviews"
+    assert run.data.tags["theirs"] == "kept"
+    assert run.data.tags[tags.OWNER] == owner_tag()
+    assert client.get_experiment_by_name(f"{namespace}/benchmark") is None
+    opened.finish()
+
+
+def test_without_a_run_to_adopt_a_new_one_is_opened(
+    client: MlflowClient, ledger: RunWriter
+) -> None:
+    opened = ledger.start("select reviews", "selection")
+
+    assert client.get_run(opened.run_id).data.tags[tags.KIND] == "selection"
+    opened.finish()
+
+
+def test_stages_are_metrics_by_epoch_and_one_tag_that_agrees(
+    client: MlflowClient, ledger: RunWriter, namespace: str
+) -> None:
+    run = ledger.open_run("m on d", "benchmark", {tags.MODEL: "m", tags.EPOCHS: "2"})
+    run.log_stage(StageResult(1, {"accuracy": 0.25, "log_loss": 0.9}, 1.5))
+    run.log_stage(StageResult(2, {"accuracy": 1 / 3, "log_loss": 0.8}, 1.25))
+    run.log_metrics({"test/accuracy": 0.3})
+    run.finish()
+
+    points = client.get_metric_history(run.run_id, "val/accuracy")
+    assert [(point.step, point.value) for point in points] == [(1, 0.25), (2, 1 / 3)]
+    told = client.get_run(run.run_id).data.tags
+    assert told[tags.STAGE] == "2"
+    assert json.loads(told[tags.CURVE]) == {
+        "val/accuracy": [0.25, 1 / 3],
+        "val/log_loss": [0.9, 0.8],
+        "seconds": [1.5, 1.25],
+    }
+    (record,) = TrackingHistory(client, namespace).records("accuracy")
+    assert (record.validation_scores, record.seconds) == ((0.25, 1 / 3), (1.5, 1.25))
+    assert record.is_complete
+
+
+def test_stages_that_are_tested_have_the_test_at_their_step_and_in_the_tag(
+    client: MlflowClient, ledger: RunWriter, namespace: str
+) -> None:
+    run = ledger.open_run("m on d", "benchmark", {tags.MODEL: "m", tags.EPOCHS: "2"})
+    run.log_stage(StageResult(1, {"log_loss": 0.9}, 1.0, test={"log_loss": 0.8}))
+    run.log_stage(StageResult(2, {"log_loss": 0.7}, 1.0, test={"log_loss": 1 / 3}))
+    run.finish()
+
+    points = client.get_metric_history(run.run_id, "test/log_loss")
+    assert [(point.step, point.value) for point in points] == [(1, 0.8), (2, 1 / 3)]
+    told = client.get_run(run.run_id).data.tags
+    assert json.loads(told[tags.CURVE])["test/log_loss"] == [0.8, 1 / 3]
+    (record,) = TrackingHistory(client, namespace).records("log_loss")
+    assert (record.test_scores, record.final_score) == ((-0.8, -1 / 3), -1 / 3)
+
+
+def test_a_run_that_is_tested_at_its_end_alone_has_no_curve_of_tests(
+    client: MlflowClient, ledger: RunWriter, namespace: str
+) -> None:
+    """One point is no curve: a back-test must not take it for the first epoch's."""
+    run = ledger.open_run("m on d", "benchmark", {tags.MODEL: "m", tags.EPOCHS: "2"})
+    run.log_stage(StageResult(1, {"accuracy": 0.2}, 1.0))
+    run.log_stage(StageResult(2, {"accuracy": 0.4}, 1.0, test={"accuracy": 0.5}))
+    run.finish()
+
+    points = client.get_metric_history(run.run_id, "test/accuracy")
+    assert [(point.step, point.value) for point in points] == [(2, 0.5)]
+    (record,) = TrackingHistory(client, namespace).records("accuracy")
+    assert (record.test_scores, record.final_score, record.is_complete) == ((), 0.5, True)
+
+
+def test_a_curve_too_long_for_a_tag_is_left_to_the_metrics(
+    client: MlflowClient, ledger: RunWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tag that a server cuts off would be no JSON any more."""
+    monkeypatch.setattr(tags, "LONGEST", 60)
+    run = ledger.open_run("m on d", "benchmark")
+    run.log_stage(StageResult(1, {"accuracy": 0.25}, 1.0))
+    run.log_stage(StageResult(2, {"accuracy": 0.123456789012345}, 1.0))
+    run.finish()
+
+    told = client.get_run(run.run_id).data.tags
+    assert told[tags.STAGE] == "2"
+    assert json.loads(told[tags.CURVE])["val/accuracy"] == [0.25]
+
+
+def test_a_finished_run_has_an_end_a_status_and_a_reason(
+    client: MlflowClient, ledger: RunWriter
+) -> None:
+    opened = ledger.open_run("m on d", "benchmark")
+    before = opened.is_closed
+    opened.finish("KILLED", "behind x")
+
+    run = client.get_run(opened.run_id)
+    assert (before, opened.is_closed) == (False, True)
+    assert (run.info.status, run.data.tags[tags.REASON]) == ("KILLED", "behind x")
+    assert run.info.end_time >= run.info.start_time
+    assert not is_finished(run)
+    assert not is_running(run)
+
+
+def test_a_run_that_is_taken_up_again_runs(client: MlflowClient, ledger: RunWriter) -> None:
+    opened = ledger.open_run("m on d", "benchmark")
+    opened.finish("KILLED", "interrupted")
+    opened.reopen()
+
+    assert not opened.is_closed
+    assert is_running(client.get_run(opened.run_id))
+    opened.finish()
+    assert is_finished(client.get_run(opened.run_id))
+
+
+def test_a_run_reads_a_dataset_and_keeps_params_texts_and_tables(
+    client: MlflowClient, ledger: RunWriter, tmp_path: Path
+) -> None:
+    run = ledger.open_run("m on d", "benchmark")
+    run.log_dataset_input(DATASET, "benchmark")
+    run.log_params({"epochs": 3, "freeze": "nothing"}, "recipe.")
+    run.set_description("# What happened")
+    run.log_text("a trace", "traceback.txt")
+    run.log_table([{"model": "a", "score": 0.5}], "ranking.json")
+    run.log_table([], "nothing.json")
+    run.finish()
+
+    kept = client.get_run(run.run_id)
+    assert kept.inputs is not None
+    (entry,) = kept.inputs.dataset_inputs
+    assert (entry.dataset.name, entry.dataset.digest) == ("reviews", "abcd")
+    assert "reviews.csv" in entry.dataset.source
+    assert [tag.value for tag in entry.tags] == ["benchmark"]
+    assert kept.data.params == {"recipe.epochs": "3", "recipe.freeze": "nothing"}
+    assert kept.data.tags["mlflow.note.content"] == "# What happened"
+    files = {file.path for file in client.list_artifacts(run.run_id)}
+    assert files == {"traceback.txt", "ranking.json"}
+
+
+def test_a_tag_is_cut_where_servers_would_refuse_it(
+    client: MlflowClient, ledger: RunWriter
+) -> None:
+    run = ledger.open_run("m on d", "benchmark")
+    run.finish("FAILED", "x" * 10_000)
+
+    assert client.get_run(run.run_id).data.tags[tags.REASON] == "x" * tags.MAX_LENGTH
+
+
+# --- cells ---------------------------------------------------------------------------------------
+
+
+def test_cells_list_their_runs_oldest_first(client: MlflowClient, ledger: RunWriter) -> None:
+    assert ledger.runs_by_cell() == {}
+    first = ledger.open_run("1", "benchmark", {tags.CELL: "c1"})
+    first.finish("FAILED")
+    second = ledger.open_run("2", "benchmark", {tags.CELL: "c1"})
+    second.finish()
+    other = ledger.open_run("3", "benchmark", {tags.CELL: "c2"})
+    ledger.open_run("4", "cluster").finish()
+
+    cells = {
+        cell: [run.info.run_id for run in runs] for cell, runs in ledger.runs_by_cell().items()
+    }
+
+    assert cells == {"c1": [first.run_id, second.run_id], "c2": [other.run_id]}
+    other.finish()
+
+
+def test_of_two_claims_the_older_stands_and_the_other_is_withdrawn(
+    client: MlflowClient, ledger: RunWriter
+) -> None:
+    """Two workers that started at once both see an empty cell: only one may pay for it."""
+    failed = ledger.open_run("0", "benchmark", {tags.CELL: "c1"})
+    failed.finish("FAILED")
+    first, second = (ledger.open_run(name, "benchmark", {tags.CELL: "c1"}) for name in "12")
+    oldest = min((first, second), key=lambda run: (_started(client, run.run_id), run.run_id))
+
+    assert ledger.oldest_claim("c1") == oldest.run_id
+    ledger.withdraw(second if oldest is first else first)
+    assert [run.info.run_id for run in ledger.runs_by_cell()["c1"]] == [
+        failed.run_id,
+        oldest.run_id,
+    ]
+    oldest.finish()
+    assert ledger.oldest_claim("c1") == ""
+
+
+def _started(client: MlflowClient, run_id: str) -> int:
+    return int(client.get_run(run_id).info.start_time)
+
+
+def test_settings_that_nobody_set_are_no_parameters() -> None:
+    assert non_default({"a": None, "b": "", "c": (), "d": {}, "e": 0, "f": False}) == {
+        "e": 0,
+        "f": False,
+    }
+
+
+def test_what_is_no_finite_number_is_not_logged_as_one(
+    client: MlflowClient, ledger: RunWriter
+) -> None:
+    """A store would keep an infinite value as the largest number there is."""
+    opened = ledger.open_run("m on d", "benchmark")
+
+    opened.log_metrics({"known": 0.5, "unknown": math.nan, "endless": math.inf})
+    opened.log_metrics({"unknown": -math.inf})
+    opened.finish()
+
+    assert client.get_run(opened.run_id).data.metrics == {"known": 0.5}
+
+
+def test_a_diverged_stage_keeps_its_place_and_says_so(
+    client: MlflowClient, ledger: RunWriter, namespace: str
+) -> None:
+    opened = ledger.open_run("m on d", "benchmark", {tags.MODEL: "m", tags.DATASET: "d"})
+
+    for stage, value in ((1, 0.5), (2, math.inf), (3, 0.75)):
+        opened.log_stage(StageResult(stage, {"accuracy": value}, 1.0, test={"accuracy": 0.5}))
+    opened.finish()
+
+    run = client.get_run(opened.run_id)
+    assert run.data.tags[tags.REASON] == "diverged: validation accuracy is inf after stage 2"
+    (record,) = TrackingHistory(client, namespace).records("accuracy")
+    assert [str(value) for value in record.validation_scores] == ["0.5", "nan", "0.75"]
+    assert record.test_scores == (0.5, 0.5, 0.5)
+
+
+def test_a_score_of_somebody_elses_metric_may_be_undefined() -> None:
+    """As the area under a curve where the split has one class."""
+    told = StageResult(1, {"accuracy": 0.5, "auc": math.nan}, 1.0)
+
+    assert told.divergence() == ""
+    assert told.divergence(("auc",)) == "diverged: validation auc is nan after stage 1"

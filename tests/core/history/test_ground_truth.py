@@ -1,0 +1,48 @@
+"""Facts of ``core.truth``: the recorded brute force on a dataset."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from mlflow_recall.core.history.ground_truth import ground_truth
+from mlflow_recall.core.history.recipes import Recipe
+from mlflow_recall.core.history.records import Member, Record
+
+ZOO = [Member(name, "2", "text", "transformers/bert") for name in "abc"]
+
+
+def record(
+    model: str, test: float, *, digest: str = "d", version: str = "2", seed: int = 0
+) -> Record:
+    recipe = Recipe(seed=seed).to_json()
+    return Record(
+        model, "t", (0.5,), test, (), 1, dataset_digest=digest, model_version=version, recipe=recipe
+    )
+
+
+def test_the_best_model_has_no_regret_and_equals_share_a_rank() -> None:
+    known = ground_truth([record("a", 0.7), record("b", 0.9), record("c", 0.7)], "d", ZOO)
+
+    assert known is not None
+    assert known.best == "b"
+    assert [known.regret(name) for name in "abc"] == pytest.approx([0.2, 0.0, 0.2])
+    assert [known.rank(name) for name in "abc"] == [2, 1, 2]
+    assert math.isnan(known.score("stranger"))
+
+
+def test_repeats_are_averaged() -> None:
+    known = ground_truth([record("a", 0.7), record("a", 0.9, seed=1), record("b", 0.75)], "d", ZOO)
+
+    assert known is not None
+    assert known.score("a") == pytest.approx(0.8)
+
+
+def test_other_datasets_and_other_versions_are_not_the_truth() -> None:
+    others = [record("b", 0.9, digest="e"), record("c", 0.99, version="1")]
+
+    assert ground_truth([record("a", 0.7), *others], "d", ZOO) is None  # one model decides nothing
+    known = ground_truth([record("a", 0.7), record("b", 0.6), *others], "d", ZOO)
+    assert known is not None
+    assert known.models == ("a", "b")

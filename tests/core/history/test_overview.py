@@ -1,0 +1,244 @@
+"""Facts of ``core.overview``: coverage and the noise floor, worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from mlflow_recall.core.arrays import read_only
+from mlflow_recall.core.history.matrix import PerformanceMatrix
+from mlflow_recall.core.history.overview import coverage_map, noise_floor, summarize_history
+from mlflow_recall.core.history.recipes import Recipe
+from mlflow_recall.core.history.records import Record
+
+
+def record(
+    model: str = "a",
+    dataset: str = "x",
+    test: float = 0.5,
+    seed: int = 0,
+    modality: str = "text",
+) -> Record:
+    """A complete one, of version 1 of the model."""
+    return Record(
+        model,
+        dataset,
+        (0.1,),
+        test,
+        epochs=1,
+        modality=modality,
+        dataset_digest=f"{dataset}1",
+        model_version="1",
+        recipe=Recipe(seed=seed).to_json(),
+    )
+
+
+# --- how complete --------------------------------------------------------------------------------
+
+
+def test_coverage_is_the_share_of_cells_that_were_measured_and_the_others_are_named() -> None:
+    (found,) = summarize_history([record("a", "x"), record("a", "y"), record("b", "y")], "accuracy")
+
+    assert (found.modality, found.metric, found.cells) == ("text", "accuracy", 3)
+    assert (found.matrix.models, found.matrix.datasets) == (("a", "b"), ("x", "y"))
+    assert found.matrix.coverage == 0.75
+    assert found.missing == [("b", "x")]
+
+
+def test_missing_cells_are_listed_model_by_model() -> None:
+    (found,) = summarize_history(
+        [record(model, name) for model, name in ("ax", "by", "cz")], "accuracy"
+    )
+
+    assert found.missing == [
+        ("a", "y"), ("a", "z"), ("b", "x"), ("b", "z"), ("c", "x"), ("c", "y"),
+    ]  # fmt: skip
+
+
+def test_repeats_are_one_cell_with_their_mean() -> None:
+    (found,) = summarize_history([record(test=0.25), record(test=0.75, seed=1)], "accuracy")
+
+    assert (found.cells, found.missing, found.matrix.coverage) == (1, [], 1.0)
+    assert found.matrix.values.tolist() == [[0.5]]
+    assert (found.noise.cells, found.noise.runs) == (1, 2)
+
+
+def test_modalities_are_apart() -> None:
+    """No text model will ever be measured on pictures: such cells are not missing."""
+    records = [
+        record("a", "x"),
+        record("b", "p", 0.25, modality="image"),
+        record("b", "p", 0.75, seed=1, modality="image"),
+        record("c", "z", modality=""),
+    ]
+
+    found = summarize_history(records, "accuracy")
+
+    assert [each.modality for each in found] == ["", "image", "text"]
+    assert [each.matrix.models for each in found] == [("c",), ("b",), ("a",)]
+    assert [each.matrix.coverage for each in found] == [1.0, 1.0, 1.0]
+    assert [each.noise.cells for each in found] == [0, 1, 0]
+
+
+@pytest.mark.parametrize("partial", [{"test": math.nan}, {"epochs": 2}])
+def test_partial_records_are_no_cells(partial: dict[str, float]) -> None:
+    """Neither one that was never tested, nor one that ended before its last epoch."""
+    half = replace(record("b", "y"), **partial)  # type: ignore[arg-type]
+
+    (found,) = summarize_history([record(), half], "accuracy")
+
+    assert (found.matrix.models, found.matrix.datasets) == (("a",), ("x",))
+    assert summarize_history([half], "accuracy") == []
+
+
+def test_no_records_are_no_overview() -> None:
+    assert summarize_history([], "accuracy") == []
+
+
+# --- noise ---------------------------------------------------------------------------------------
+
+
+def test_the_noise_floor_is_the_pooled_deviation_of_repeats() -> None:
+    """Squares around each cell's mean, over the degrees of freedom of all cells.
+
+    (0.50, 0.54): mean 0.52, squares 2 x 0.02^2 = 0.0008, 1 degree of freedom;
+    (0.70, 0.73, 0.76): mean 0.73, squares 2 x 0.03^2 = 0.0018, 2 degrees;
+    so sqrt(0.0026 / 3). The cell that was trained once says nothing.
+    """
+    records = [
+        *(record("a", "x", test, seed) for seed, test in enumerate((0.50, 0.54))),
+        *(record("b", "x", test, seed) for seed, test in enumerate((0.70, 0.73, 0.76))),
+        record("b", "y", 0.9),
+    ]
+
+    noise = noise_floor(records)
+
+    assert noise.std == pytest.approx(math.sqrt(0.0026 / 3))
+    assert (noise.cells, noise.runs) == (2, 5)
+
+
+def test_the_same_score_twice_is_no_noise() -> None:
+    assert noise_floor([record(seed=0), record(seed=1)]).std == 0.0
+
+
+def test_repeats_with_the_same_seed_count() -> None:
+    """Two processes that trained one cell at once, or a machine that is not deterministic."""
+    assert noise_floor([record(test=0.4), record(test=0.6)]).std == pytest.approx(
+        math.sqrt(2 * 0.1**2)
+    )
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"version": "2"},
+        {"digest": "x2"},
+        {"recipe": Recipe(learning_rate=0.5).to_json()},
+        {"recipe": ""},
+        {"dataset": "y"},
+        {"model": "b"},
+        {"test": math.nan},
+        {"epochs": 2},
+    ],
+    ids=lambda other: next(iter(other)),
+)
+def test_what_differs_in_more_than_the_seed_is_no_repeat(other: dict[str, object]) -> None:
+    """Nor is a partial record: how far it got is not how far scores scatter."""
+    different = replace(record(test=0.9), **other)  # type: ignore[arg-type]
+
+    noise = noise_floor([record(), different])
+
+    assert math.isnan(noise.std)
+    assert (noise.cells, noise.runs) == (0, 0)
+
+
+def test_without_records_the_noise_is_unknown() -> None:
+    assert math.isnan(noise_floor([]).std)
+
+
+# --- what is missing, and what cannot be learnt --------------------------------------------------
+
+
+def matrix(measured: np.ndarray) -> PerformanceMatrix:
+    """Models ``m0``, ... and datasets ``d0``, ... with a score where measured."""
+    rows, columns = measured.shape
+    return PerformanceMatrix(
+        tuple(f"m{i}" for i in range(rows)),
+        tuple(f"d{j}" for j in range(columns)),
+        read_only(np.where(measured, 0.5, np.nan)),
+    )
+
+
+def test_a_small_map_is_the_matrix_with_the_gaps_in_the_corner() -> None:
+    """Rows and columns by how much is measured; models that lack nothing are one row."""
+    found = coverage_map(matrix(np.array([[0, 1, 0], [1, 1, 1], [0, 1, 1], [1, 1, 1]], bool)))
+
+    assert found.rows == (("m1", "m3"), ("m2",), ("m0",))
+    assert found.columns == (("d1",), ("d2",), ("d0",))
+    assert found.shares.tolist() == [[1, 1, 1], [1, 1, 0], [1, 0, 0]]
+
+
+def test_a_large_map_has_every_name_once_and_the_same_coverage() -> None:
+    """Blocks differ in size, so their shares count by their cells."""
+    measured = np.random.default_rng(0).random((100, 37)) < 0.7
+    measured[::5] = True
+
+    found = coverage_map(matrix(measured), rows=7, columns=10)
+
+    assert found.shares.shape == (7, 10)
+    assert sorted(name for row in found.rows for name in row) == sorted(f"m{i}" for i in range(100))
+    assert sorted(name for some in found.columns for name in some) == sorted(
+        f"d{j}" for j in range(37)
+    )
+    sizes = np.outer([len(row) for row in found.rows], [len(some) for some in found.columns])
+    assert (found.shares * sizes).sum() == pytest.approx(measured.sum())
+    assert (found.shares[0] == 1).all()
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_a_map_of_nothing_and_of_everything(share: float) -> None:
+    found = coverage_map(matrix(np.full((3, 2), bool(share))))
+
+    assert (found.shares == share).all()
+
+
+def test_a_history_that_can_teach_has_no_weakness() -> None:
+    (found,) = summarize_history([record(m, d) for m in "ab" for d in "xy"], "accuracy")
+
+    assert found.weaknesses == []
+
+
+def test_weaknesses_are_named() -> None:
+    def told(*cells: str) -> str:
+        (found,) = summarize_history([record(*cell) for cell in cells], "accuracy")
+        return "; ".join(found.weaknesses)
+
+    assert "a is the only model" in told("ax", "ay")
+    assert "x is the only dataset" in told("ax", "bx")
+    assert told("ax", "bx", "by", "cz") == (
+        "c share no dataset with any other model: they cannot be compared"
+    )
+
+
+def test_a_loss_is_known_by_its_name_unless_told() -> None:
+    told = [
+        summarize_history([record()], *argv)[0].is_loss for argv in (("log_loss",), ("f1_macro",))
+    ]
+
+    assert told == [True, False]
+    assert summarize_history([record()], "rmse", True)[0].is_loss
+
+
+def test_records_that_no_analysis_compares_are_named() -> None:
+    """Two recipes of one model stand in the overview, and in no matrix."""
+    rare = replace(record("a", "z"), recipe=Recipe(learning_rate=0.5).to_json())
+
+    (found,) = summarize_history(
+        [record("a", "x"), record("a", "y"), record("b", "x"), rare], "accuracy"
+    )
+
+    assert found.notes[-1] == "1 records of rarer recipes are not used: a 1 of 3"
+    assert found.weaknesses == []

@@ -1,0 +1,136 @@
+"""Which scores say nothing about the models at hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from labeled import sample
+
+from mlflow_recall.core.arrays import AnyArray, FloatArray
+from mlflow_recall.core.scores import SCORES, ForwardPass, diagnose, uninformative
+from mlflow_recall.errors import ScoreInputError
+
+NAMES = ("logme", "hscore", "lfc", "linear", "knn")
+
+
+def zoo(qualities: list[float], n: int = 150, d: int = 20, seed: int = 0) -> dict[str, ForwardPass]:
+    """Models whose classes are as far apart as their quality; the same samples for all."""
+    labels = np.arange(n) % 3
+    rng = np.random.default_rng(seed)
+    means = rng.normal(size=(3, d))
+    return {
+        f"m{i}": ForwardPass(labels, rng.normal(size=(n, d)) + quality * means[labels])
+        for i, quality in enumerate(qualities)
+    }
+
+
+@pytest.mark.parametrize("d", [20, 300])
+def test_models_of_unlike_quality_are_told_apart(d: int) -> None:
+    assert uninformative(NAMES, zoo([0.1, 0.3, 0.6, 1.0], d=d)) == {}
+
+
+@pytest.mark.parametrize("d", [20, 300])
+def test_models_that_know_nothing_are_found_out(d: int) -> None:
+    """By either test: spread within the noise, or no better than permuted labels."""
+    found = uninformative(NAMES, zoo([0.0] * 5, d=d))
+
+    assert set(found) == set(NAMES)
+    assert all("noise" in why or "permuted labels" in why for why in found.values())
+
+
+def test_differences_that_are_all_noise_are_found_out() -> None:
+    """Good models, all alike: each beats permuted labels, and still none is better."""
+    flagged = [uninformative(("logme",), zoo([0.4] * 8, seed=seed)) for seed in range(6)]
+
+    assert sum("below its noise" in found.get("logme", "") for found in flagged) >= 2
+
+
+def test_one_model_that_knows_something_saves_the_score() -> None:
+    found = diagnose(("linear",), zoo([0.0, 0.0, 0.0, 1.0]))["linear"]
+
+    assert found.reason == ""
+    assert found.spread > found.noise > 0
+    assert found.chance_scores["m3"] == pytest.approx(1 / 3, abs=0.1)
+
+
+def test_a_score_that_is_the_same_for_all_says_so() -> None:
+    rng = np.random.default_rng(0)
+    head = rng.dirichlet(np.ones(4), 60)
+    passes = {m: ForwardPass(np.arange(60) % 3, probabilities=head) for m in "ab"}
+
+    assert uninformative(("leep",), passes) == {"leep": "it is the same for every model"}
+
+
+def test_a_random_source_head_is_found_out() -> None:
+    """Base encoders were given a random head: their LEEP is the labels' entropy."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(300) % 3
+    passes = {
+        m: ForwardPass(labels, probabilities=rng.dirichlet(np.full(50, 50.0), 300)) for m in "abcde"
+    }
+
+    assert set(uninformative(("leep", "nce"), passes)) == {"leep", "nce"}
+
+
+def test_many_samples_are_examined_in_part() -> None:
+    """The noise is that of all samples, judged on 200 of them."""
+    passes = zoo([0.1, 0.3, 0.6], n=800)
+    part = diagnose(("logme",), passes, max_samples=200, halves=30)["logme"]
+    whole = diagnose(("logme",), passes, halves=30)["logme"]
+
+    assert part.spread == whole.spread
+    assert part.noise == pytest.approx(whole.noise, rel=0.6)
+    assert part.reason == ""
+
+
+def test_the_noise_is_the_standard_error_of_a_mean() -> None:
+    """Of a score that is a mean over samples, sd / √n of differences; here 1 / √(2 · 100)."""
+    rng = np.random.default_rng(0)
+
+    def mean(rows: FloatArray, labels: AnyArray) -> float:
+        return float(rows.mean())
+
+    table = {"mean": type(SCORES["leep"])(mean, "embeddings", -1.0, 1.0, "O(n)")}
+    labels = np.arange(100) % 2
+    passes = {m: ForwardPass(labels, rng.normal(size=(100, 1))) for m in "abcdefgh"}
+
+    found = diagnose(("mean",), passes, halves=60, table=table)["mean"]
+
+    assert found.noise == pytest.approx(0.1, rel=0.2)
+
+
+def test_one_model_alone_is_only_held_against_permuted_labels() -> None:
+    assert uninformative(("logme",), zoo([1.0])) == {}
+    assert "permuted labels" in uninformative(("logme",), zoo([0.0]))["logme"]
+
+
+def test_scores_that_nobody_has_and_no_models_at_all_are_reasons() -> None:
+    assert uninformative(("leep",), zoo([0.5, 1.0])) == {"leep": "it is defined for no model"}
+    assert uninformative(("leep",), {}) == {"leep": "no model was probed"}
+
+
+def test_rare_classes_stay_in_every_half() -> None:
+    """Otherwise the number of classes, and with it the scale of the score, would change."""
+    features, _ = sample(60, 5)
+    labels = np.r_[7, 8, np.arange(58) % 2]
+    passes = {m: ForwardPass(labels, features + i) for i, m in enumerate("ab")}
+
+    assert np.isfinite(diagnose(("gbc",), passes)["gbc"].noise)
+
+
+def test_it_is_drawn_by_seed() -> None:
+    passes = zoo([0.2, 0.6])
+
+    assert diagnose(NAMES, passes, seed=3) == diagnose(NAMES, passes, seed=3)
+
+
+def test_what_it_is_not_defined_for_is_refused() -> None:
+    passes = zoo([0.2, 0.6])
+    other = {**passes, "other": ForwardPass(np.zeros(150, dtype=int), np.ones((150, 2)))}
+
+    with pytest.raises(ScoreInputError, match="m0 and other were probed on different samples"):
+        uninformative(NAMES, other)
+    with pytest.raises(ScoreInputError, match="unknown score 'x'"):
+        uninformative(("x",), passes)
+    with pytest.raises(ScoreInputError, match=r"expected 2 halves, .* got 1, 10 and 1000"):
+        uninformative(NAMES, passes, halves=1)
