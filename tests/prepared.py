@@ -19,8 +19,9 @@ from mlflow_recall.adapters.data.preparation import prepare
 from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
 from mlflow_recall.adapters.manifests.yaml_files import read_benchmarks, read_zoo
 from mlflow_recall.adapters.tracking import tags
-from mlflow_recall.adapters.tracking.client import TrackingHistory, search_runs
+from mlflow_recall.adapters.tracking.client import search_runs
 from mlflow_recall.adapters.tracking.registry import MlflowRegistry
+from mlflow_recall.adapters.tracking.run_history import TrackingHistory
 from mlflow_recall.cache import cache_folder
 from mlflow_recall.config import BenchmarkConfig
 from mlflow_recall.workflows.benchmark import run_benchmark

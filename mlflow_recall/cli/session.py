@@ -46,8 +46,10 @@ def bench(
     from mlflow_recall.adapters import zoo
     from mlflow_recall.adapters.data.preparation import prepare
     from mlflow_recall.adapters.terminal import Terminal
-    from mlflow_recall.adapters.tracking import client, ownership, tags
+    from mlflow_recall.adapters.tracking import ownership, tags
+    from mlflow_recall.adapters.tracking.client import connect, redact_password
     from mlflow_recall.adapters.tracking.registry import DEFAULT_NAMESPACE, MlflowRegistry
+    from mlflow_recall.adapters.tracking.run_history import TrackingHistory
     from mlflow_recall.engines import get_engine as engine_named
     from mlflow_recall.errors import TrackingError
     from mlflow_recall.workflows.services import Services
@@ -56,7 +58,7 @@ def bench(
     terminal = Terminal()
     namespace = (namespace or DEFAULT_NAMESPACE).strip("/")
     run_id = os.environ.pop("MLFLOW_RUN_ID", "")
-    client = client.connect(tracking_uri or None)
+    client = connect(tracking_uri or None)
     running = engine_named(engine, workers, threads)
     try:
         for line in ownership.close_stale_runs(client):
@@ -65,7 +67,7 @@ def bench(
         bench = Services(
             client=client,
             namespace=namespace,
-            history=client.TrackingHistory(client, namespace),
+            history=TrackingHistory(client, namespace),
             registry=registry,
             engine=running,
             train=zoo.train,
@@ -80,7 +82,7 @@ def bench(
             client.set_tag(run_id, tags.REASON, " ".join(str(error).split()))
         raise
     except MlflowException as error:
-        where = client.redact_password(client.tracking_uri)
+        where = redact_password(client.tracking_uri)
         raise TrackingError(f"{where}: {' '.join(str(error).split())}") from error
     finally:
         running.close()

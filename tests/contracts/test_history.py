@@ -15,8 +15,8 @@ from mlflow_recall.adapters.export.export_history import ExportHistory
 from mlflow_recall.adapters.export.transfer import HistoryTransfer
 from mlflow_recall.adapters.tables.folder_history import FolderHistory
 from mlflow_recall.adapters.tracking import tags
-from mlflow_recall.adapters.tracking.client import TrackingHistory
 from mlflow_recall.adapters.tracking.registry import MlflowRegistry
+from mlflow_recall.adapters.tracking.run_history import TrackingHistory
 from mlflow_recall.adapters.tracking.runs import RunWriter
 from mlflow_recall.core.history.matrix import PerformanceMatrix
 from mlflow_recall.core.history.metrics import to_maximize

@@ -21,8 +21,8 @@ from mlflow_recall.adapters.manifests.yaml_files import ZooEntry
 from mlflow_recall.adapters.tables.folder_history import FolderHistory
 from mlflow_recall.adapters.terminal import Terminal
 from mlflow_recall.adapters.tracking import tags
-from mlflow_recall.adapters.tracking.client import TrackingHistory
 from mlflow_recall.adapters.tracking.registry import MlflowRegistry
+from mlflow_recall.adapters.tracking.run_history import TrackingHistory
 from mlflow_recall.cli import main
 from mlflow_recall.cli.output import show_clusters
 from mlflow_recall.config import ClusterConfig, RecommendConfig

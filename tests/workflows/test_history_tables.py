@@ -16,8 +16,8 @@ from mlflow import MlflowClient
 from mlflow_recall.adapters.manifests.yaml_files import ZooEntry
 from mlflow_recall.adapters.tables.folder_history import FolderHistory
 from mlflow_recall.adapters.tracking import tags
-from mlflow_recall.adapters.tracking.client import TrackingHistory
 from mlflow_recall.adapters.tracking.registry import MlflowRegistry
+from mlflow_recall.adapters.tracking.run_history import TrackingHistory
 from mlflow_recall.adapters.tracking.runs import RunWriter
 from mlflow_recall.cli import main
 from mlflow_recall.core.history.matrix import PerformanceMatrix

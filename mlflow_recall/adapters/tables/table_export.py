@@ -16,8 +16,9 @@ from mlflow.entities import Run
 from mlflow_recall.adapters.tables.table_files import ENDINGS
 from mlflow_recall.adapters.tables.table_import import FEATURE
 from mlflow_recall.adapters.tracking import tags
-from mlflow_recall.adapters.tracking.client import TrackingHistory, adopted_experiments, search_runs
+from mlflow_recall.adapters.tracking.client import adopted_experiments, search_runs
 from mlflow_recall.adapters.tracking.registry import MlflowRegistry
+from mlflow_recall.adapters.tracking.run_history import TrackingHistory
 from mlflow_recall.core.external_runs.rules import sources_from_json
 from mlflow_recall.core.history.comparable import select_comparable
 from mlflow_recall.core.history.metrics import METRICS, to_maximize

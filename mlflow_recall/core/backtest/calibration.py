@@ -26,14 +26,14 @@ from mlflow_recall.errors import ConfigError
 _CHECKED = (
     "covered",
     "width",
-    "said",
-    "was",
+    "predicted",
+    "observed",
     "brier",
-    "said_first",
-    "held_first",
-    "size",
-    "said_smallest",
-    "held_smallest",
+    "predicted_first",
+    "observed_first",
+    "set_size",
+    "predicted_smallest",
+    "observed_smallest",
     "pearson",
 )
 #: first picks whose chance to hold a near-best model is checked

@@ -37,14 +37,14 @@ class Curves:
             raise HistoryError(f"expected scores {named} x stages, got {self.scores.shape}")
         if self.final_scores.shape != named:
             raise HistoryError(f"expected ends {named}, got {self.final_scores.shape}")
-        for name in ("first", "variances"):
+        for name in ("first_repeat", "variances"):
             values = getattr(self, name)
             if values is not None:
                 if values.shape != self.scores.shape:
                     raise HistoryError(f"expected {name} {self.scores.shape}, got {values.shape}")
                 object.__setattr__(self, name, read_only(values))
         object.__setattr__(self, "scores", read_only(self.scores))
-        object.__setattr__(self, "ends", read_only(self.final_scores))
+        object.__setattr__(self, "final_scores", read_only(self.final_scores))
 
     @property
     def stages(self) -> int:
@@ -73,7 +73,7 @@ class Curves:
 
     def _slice(self, place: tuple[Any, ...], **others: Any) -> Curves:
         """A part of everything that is (m, d, t), with other values of these fields."""
-        whole = {name: getattr(self, name) for name in ("scores", "first", "variances")}
+        whole = {name: getattr(self, name) for name in ("scores", "first_repeat", "variances")}
         others |= {name: None if each is None else each[place] for name, each in whole.items()}
         return replace(self, **others)
 

@@ -55,10 +55,10 @@ class Recipe:
         for name in ("learning_rate", "head_learning_rate"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{name}: expected above 0, got {getattr(self, name)}")
-        for name, min_models in _LEAST.items():
-            if not getattr(self, name) >= min_models:
+        for name, minimum in _LEAST.items():
+            if not getattr(self, name) >= minimum:
                 raise ConfigError(
-                    f"{name}: expected at least {min_models}, got {getattr(self, name)}"
+                    f"{name}: expected at least {minimum}, got {getattr(self, name)}"
                 )
         if self.seed > _LARGEST_SEED:
             raise ConfigError(f"seed: expected at most {_LARGEST_SEED}, got {self.seed}")

@@ -60,13 +60,13 @@ def check_probabilities(probabilities: ArrayLike, labels: ArrayLike) -> tuple[Fl
             does not sum to one.
     """
     x, y = check_samples("probabilities", probabilities, labels)
-    total, min_models = x.sum(axis=1), x.min(axis=1)
-    wrong = np.flatnonzero((np.abs(total - 1.0) > 1e-3) | (min_models < 0))
+    total, minimum = x.sum(axis=1), x.min(axis=1)
+    wrong = np.flatnonzero((np.abs(total - 1.0) > 1e-3) | (minimum < 0))
     if wrong.size:
         row = int(wrong[0])
         raise ScoreInputError(
             f"row {row} of probabilities is no distribution: sum {total[row]:.3f}, "
-            f"min {min_models[row]:.3f}; pass softmax outputs, not logits"
+            f"min {minimum[row]:.3f}; pass softmax outputs, not logits"
         )
     check_repeated(y)
     return x, y

@@ -22,8 +22,9 @@ from mlflow_recall.adapters.tables.table_import import TableImport
 from mlflow_recall.adapters.tables.validation import ImportOptions
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.adopted_runs import AdoptedRuns
-from mlflow_recall.adapters.tracking.client import TrackingHistory, ensure_experiment
+from mlflow_recall.adapters.tracking.client import ensure_experiment
 from mlflow_recall.adapters.tracking.registry import MlflowRegistry
+from mlflow_recall.adapters.tracking.run_history import TrackingHistory
 from mlflow_recall.adapters.tracking.runs import RunWriter
 from mlflow_recall.core.external_runs.rules import InterpretedRun, MetricSource
 from mlflow_recall.core.history.records import Dataset, Record

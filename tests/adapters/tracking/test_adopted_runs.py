@@ -14,11 +14,8 @@ from mlflow.entities import Dataset, DatasetInput
 
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.adopted_runs import TAGS, AdoptedRuns, read_rules
-from mlflow_recall.adapters.tracking.client import (
-    TrackingHistory,
-    adopted_experiments,
-    ensure_experiment,
-)
+from mlflow_recall.adapters.tracking.client import adopted_experiments, ensure_experiment
+from mlflow_recall.adapters.tracking.run_history import TrackingHistory
 from mlflow_recall.core.external_runs.logging_conventions import LoggedRun
 from mlflow_recall.core.external_runs.rules import InterpretedRun, MetricSource
 from mlflow_recall.core.history.records import Record

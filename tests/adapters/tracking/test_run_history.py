@@ -12,12 +12,8 @@ import pytest
 from mlflow import MlflowClient
 
 from mlflow_recall.adapters.tracking import tags
-from mlflow_recall.adapters.tracking.client import (
-    TrackingHistory,
-    connect,
-    ensure_experiment,
-    search_runs,
-)
+from mlflow_recall.adapters.tracking.client import connect, ensure_experiment, search_runs
+from mlflow_recall.adapters.tracking.run_history import TrackingHistory
 from mlflow_recall.core.history.comparable import select_comparable
 from mlflow_recall.core.history.records import Record
 from mlflow_recall.errors import ConfigError, HistoryError, TrackingError

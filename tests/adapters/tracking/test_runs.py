@@ -12,8 +12,8 @@ import pytest
 from mlflow import MlflowClient
 
 from mlflow_recall.adapters.tracking import tags
-from mlflow_recall.adapters.tracking.client import TrackingHistory
 from mlflow_recall.adapters.tracking.ownership import owner_tag, stale_reason
+from mlflow_recall.adapters.tracking.run_history import TrackingHistory
 from mlflow_recall.adapters.tracking.runs import RunWriter, is_finished, is_running, non_default
 from mlflow_recall.core.history.records import Dataset
 from mlflow_recall.ports import StageResult

@@ -282,7 +282,7 @@ def test_each_run_that_is_left_out_has_its_reason() -> None:
     runs = [
         hf(),
         hf(score=0.1, status="RUNNING"),
-        hf(score=0.2, ours=True),
+        hf(score=0.2, is_own=True),
         hf(score=0.3, adopted="other"),
         hf(model="", score=0.4),
         hf(dataset="", score=0.5),
@@ -403,10 +403,10 @@ def test_a_modality_is_named_registered_or_guessed() -> None:
 # --- several runs of a cell ----------------------------------------------------------------------
 
 SWEEP = [
-    hf(score=0.7, params={"learning_rate": "1e-5", "seed": 1}, start=1),
-    hf(score=0.8, params={"learning_rate": "1e-5", "seed": 2}, start=2),
-    hf(score=0.9, params={"learning_rate": "3e-5", "seed": 1}, start=3),
-    hf(score=0.5, params={"learning_rate": "9e-5", "seed": 1, "output_dir": "x"}, start=4),
+    hf(score=0.7, params={"learning_rate": "1e-5", "seed": 1}, start_time=1),
+    hf(score=0.8, params={"learning_rate": "1e-5", "seed": 2}, start_time=2),
+    hf(score=0.9, params={"learning_rate": "3e-5", "seed": 1}, start_time=3),
+    hf(score=0.5, params={"learning_rate": "9e-5", "seed": 1, "output_dir": "x"}, start_time=4),
 ]
 
 
@@ -422,7 +422,7 @@ def test_one_configuration_of_a_sweep_is_kept(keep: str, scores: list[float]) ->
 
 def test_runs_that_differ_in_seed_and_paths_alone_are_repeats() -> None:
     """All repeats of the best configuration are kept, judged by their mean."""
-    repeats = [*SWEEP[:2], hf(score=0.74, params={"learning_rate": "9e-5"}, start=9)]
+    repeats = [*SWEEP[:2], hf(score=0.74, params={"learning_rate": "9e-5"}, start_time=9)]
 
     assert [c.final_score for c in read(*repeats).accepted] == [0.7, 0.8]
     assert len(read(*SWEEP, ignore=("learning_rate",)).accepted) == 4
@@ -430,7 +430,7 @@ def test_runs_that_differ_in_seed_and_paths_alone_are_repeats() -> None:
 
 def test_a_copy_of_a_run_is_no_repeat() -> None:
     """It would make the noise floor look lower than it is."""
-    first, copy = hf(start=1), hf(start=2, run_id="copy")
+    first, copy = hf(start_time=1), hf(start_time=2, run_id="copy")
 
     found = read(first, copy)
 

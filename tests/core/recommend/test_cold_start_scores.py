@@ -96,10 +96,9 @@ def test_scores_that_order_the_known_models_decide_where_features_do_not() -> No
 
     assert both.score_weight > 0.8
     assert both.z_score > 0.8 > alone.z_score
-    assert (
-        both.cluster_id
-        == cluster_models(history().select_models(MODELS[:6]), count=2).cluster_of("f").id
-    )  # type: ignore[union-attr]
+    group = cluster_models(history().select_models(MODELS[:6]), count=2).cluster_of("f")
+    assert group is not None
+    assert both.cluster_id == group.id
     assert both.nearest_model in ("e", "f")
     assert both.scored_datasets == ("u", "v")
     assert both.basis == "features and scores on 2 datasets"
