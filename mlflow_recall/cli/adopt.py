@@ -155,7 +155,7 @@ def _show(adopted: AdoptionResult, terminal: Terminal, dry_run: bool) -> None:
     ]
     terminal.table("left out", rows)
     for line in adoption_notes(adopted):
-        terminal.info(f"note: {line}")
+        terminal.warning(f"{line}")
     verb = "would be adopted" if dry_run else "are adopted"
     left = sum(map(len, found.left_out.values()))
     click.echo(

@@ -146,9 +146,9 @@ def recommend(tracking_uri: str, namespace: str, json_to: str, **options: Any) -
     if json_to == "-":
         return
     for name, why in found.left_out.items():
-        terminal.info(f"note: {name} is left out: {why}")
+        terminal.warning(f"{name} is left out: {why}")
     for note in found.recommendation.notes:
-        terminal.info(f"note: {note}")
+        terminal.warning(f"{note}")
     terminal.table("ranking", recommendation_rows(found.recommendation))
     click.echo(
         f"try these {len(found.recommendation.selected)}: {', '.join(found.recommendation.selected)}"

@@ -93,7 +93,7 @@ def _show(
         for line in coverage_lines(each, prefix):
             click.echo(line)
         for note in each.notes:
-            terminal.info(f"note: {note}")
+            terminal.warning(f"{note}")
         click.echo(overview_line(each))
 
 
@@ -142,7 +142,7 @@ def history_export(to: str, kind: str, tracking_uri: str, namespace: str, json_t
             told = tables.export(Path(to), FORMATS[kind], work.terminal)
             out(json_to, vars(told))
             for note in told.notes:
-                work.terminal.info(f"note: {note}")
+                work.terminal.warning(f"{note}")
             turned = f"; losses among them: {', '.join(told.minimize)}" if told.minimize else ""
             line = (
                 f"{told.runs} fine-tunings of {told.models} models on {told.datasets} datasets by "

@@ -68,7 +68,7 @@ def show_clusters(found: Sequence[ClusterResult], json_to: str, terminal: Termin
         return
     for each in found:
         for note in each.notes:
-            terminal.info(f"note: {note}")
+            terminal.warning(f"{note}")
         terminal.table(f"clusters {each.modality}".strip(), cluster_rows(each.clustering))
         clusters = each.clustering.clusters
         click.echo(

@@ -174,7 +174,7 @@ def _show(planned: SelectionPlan, config: PlanConfig, terminal: Terminal) -> Non
     from mlflow_recall.workflows.plan_rows import cell_rows, strategy_rows
 
     for note in planned.notes:
-        terminal.info(f"note: {note}")
+        terminal.warning(f"{note}")
     title = f"a selection for {planned.dataset or 'a dataset like the recorded ones'}"
     terminal.table(title, strategy_rows(planned.strategies))
     recalled = planned.strategies[-1]

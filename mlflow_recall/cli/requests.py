@@ -176,8 +176,8 @@ def folder_of(
         return FolderHistory(folder, minimize=turned if names or show else True)
     for name in used if len(used) == 1 else ():
         if is_minimized(name) and not history.is_loss(name):
-            Terminal().info(
-                f"note: {name} is taken as better when higher; --minimize if it is a loss"
+            Terminal().warning(
+                f"{name} is taken as better when higher; --minimize if it is a loss"
             )
     return history
 

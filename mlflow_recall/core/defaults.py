@@ -1,4 +1,4 @@
-"""What is used where nobody asks for another: built in, or what a back-test favored."""
+"""What is used where nobody asks for something else: built in, or preferred by a back-test."""
 
 from __future__ import annotations
 
@@ -7,38 +7,41 @@ from dataclasses import asdict, dataclass, fields
 
 from mlflow_recall.errors import HistoryError
 
+#: models to train where neither the user nor the defaults say how many
+DEFAULT_TOP_K = 5
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class Defaults:
     """Recommenders, policy and their settings behind the word ``auto``."""
 
-    #: ranks the models
+    #: recommender that ranks the models
     ranker: str = "blend"
-    #: picks the set that is trained
+    #: recommender that selects the set to train
     set_selector: str = "portfolio"
-    #: stops candidates
+    #: policy that stops candidates
     policy: str = "fine_selection"
-    #: models to train; 0: the policy says how many
-    top_k: int = 5
-    #: score that one more epoch must be expected to bring
+    #: models to train; None: the policy chooses its initial candidates itself
+    top_k: int | None = DEFAULT_TOP_K
+    #: gain in the metric that one more epoch must be expected to bring
     min_gain_per_epoch: float = 0.001
-    #: run of the back-test that favored them; empty: built in
-    run_id: str = ""
+    #: run of the back-test that preferred them; None: built in
+    run_id: str | None = None
 
     def to_json(self) -> str:
-        """As a tag keeps them."""
+        """Return the defaults as a tag keeps them."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Defaults:
-        """What ``to_json`` wrote; names that a later version added are left out.
+        """Read what ``to_json`` wrote; names that a later version added are ignored.
 
         Raises:
-            HistoryError: something else.
+            HistoryError: The text is something else.
         """
         try:
-            told = json.loads(text)
-            known = {f.name: told[f.name] for f in fields(cls) if f.name in told}
+            values = json.loads(text)
+            known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
         except (ValueError, TypeError):
             raise HistoryError(
                 f"defaults: expected JSON that `mlflow-recall backtest` wrote, got {text[:60]!r}: "

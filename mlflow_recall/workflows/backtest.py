@@ -122,7 +122,7 @@ def _backtest(
     probe: float | None,
 ) -> BacktestResult:
     for note in kept.notes:
-        reporter.info(f"note: {note}")
+        reporter.warning(f"{note}")
     matrix = _without(config.drop_datasets, PerformanceMatrix.from_records(kept.records))
     # a dataset that hardly anyone was measured on judges nobody; small zoos have but few models
     min_models = min(MIN_MODELS, max(2, len(matrix.models) // 2))
@@ -197,7 +197,7 @@ def _targets(
     for name in config.drop_datasets:
         curves = curves.without_dataset(name)
     if not curves.stages:
-        reporter.info("note: no curves are recorded: policies cannot be replayed")
+        reporter.warning("no curves are recorded: policies cannot be replayed")
         return []
     return list(held_out_targets(curves))
 
@@ -228,7 +228,7 @@ def _end_to_end(
     defaults = replace(Defaults(), min_gain_per_epoch=config.min_gain_per_epoch)
     stages = config.stages or most_common_epochs(kept.recipes) or DEFAULT_STAGES
     if not targets:
-        reporter.info("note: end to end, epochs are at most these, and the best candidate wins")
+        reporter.warning("end to end, epochs are at most these, and the best candidate wins")
     with reporter.progress("select end to end", len(targets) or len(given)) as bar:
         return replay_selections(
             given,

@@ -127,8 +127,8 @@ def cluster_zoo(
             with writer.managed_run(name, "cluster", "" if done else services.run_id) as run:
                 new = _newcomers(config, found, members, services)
                 for each in new:
-                    services.reporter.info(
-                        f"note: {each.model} has no history yet: provisionally in the cluster of "
+                    services.reporter.warning(
+                        f"{each.model} has no history yet: provisionally in the cluster of "
                         f"{each.nearest_model}, by {each.basis}"
                     )
                 tagged = services.registry.tag_clusters(

@@ -1,19 +1,25 @@
-"""A dataset, a zoo and its history -> all that is known before anything is computed."""
+"""A zoo, its history and perhaps a dataset -> all that is known before anything is computed."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from mlflow_recall.adapters.tracking import tags
-from mlflow_recall.config import RecallConfig
-from mlflow_recall.core.clusters.clustering import Clustering, cluster_by_id, cluster_models
+from mlflow_recall.config import RecommendConfig
+from mlflow_recall.core.clusters.clustering import (
+    Clustering,
+    cluster_by_id,
+    cluster_models,
+    no_clusters,
+)
+from mlflow_recall.core.formatting import count_of
 from mlflow_recall.core.history.comparable import ComparableRecords, select_comparable
 from mlflow_recall.core.history.ground_truth import GroundTruth, ground_truth
 from mlflow_recall.core.history.matrix import PerformanceMatrix
-from mlflow_recall.core.history.records import Dataset, Member
+from mlflow_recall.core.history.records import Dataset, Member, Record
 from mlflow_recall.core.recommend import Evidence
 from mlflow_recall.core.recommend.cold_start import (
     ColdStartEstimate,
@@ -25,104 +31,151 @@ from mlflow_recall.workflows.new_models import estimate_new_models
 from mlflow_recall.workflows.services import Services, match_names
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class SelectionContext:
-    """All that is known about the target before anything is computed on it."""
+    """What a zoo and its history tell before any model looks at the target."""
 
-    dataset: Dataset
-    #: members that can be trained, by name
+    modality: str
+    #: eligible models by name, in the order of the matrix
     members: Mapping[str, Member]
     comparable: ComparableRecords
-    #: (m, d) history of the eligible members, NaN rows for those without
+    #: (m, d) history of the eligible models; rows of NaN for those without
     matrix: PerformanceMatrix
     clustering: Clustering
-    #: members without a history, by whom they are like
+    #: eligible models without a history
     cold_start: Sequence[ColdStartEstimate] = ()
-    #: what brute force reached on the target, where somebody has done it; nothing else reads it
+    #: model -> the constraint that it violates
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    #: the target; None: any dataset of the modality
+    dataset: Dataset | None = None
+    #: what brute force reached on the target, where it is recorded; nothing but the final
+    #: comparison reads it
     ground_truth: GroundTruth | None = None
 
     @property
     def evidence(self) -> Evidence:
-        """What ranks the members before anybody has looked at the target."""
+        """What ranks the models before any of them has looked at the target."""
         members = [self.members[model] for model in self.matrix.models]
         return prior_evidence(self.matrix, self.clustering, members, self.cold_start)
 
 
-def load_context(config: RecallConfig, services: Services) -> SelectionContext:
-    """Read everything, compute nothing, write nothing: what is wrong shows here.
+def load_context(
+    config: RecommendConfig,
+    services: Services,
+    dataset: Dataset | None = None,
+    *,
+    trainable_only: bool = True,
+) -> SelectionContext:
+    """Read everything, compute nothing, write nothing: whatever is wrong shows here.
+
+    Args:
+        config: Metric, and which models may be considered.
+        services: Store and registry.
+        dataset: The target; None: any dataset of the modality.
+        trainable_only: Whether models without weights on this machine are left out.
 
     Raises:
-        RecallError: the dataset, the zoo or the history cannot serve.
+        RecallError: The zoo or the history cannot serve.
     """
-    dataset = services.prepare(config.dataset)
-    everyone = services.registry.members(services.reporter.info)
-    recorded = services.history.records(config.metric)
-    records = select_comparable(
-        recorded,
-        dataset.modality,
-        members=everyone,
-        target=dataset.digest,
+    reporter = services.reporter
+    members = services.registry.members(reporter.warning)
+    records = services.history.records(config.metric)
+    modality = dataset.modality if dataset else find_modality(config, records)
+    comparable = select_comparable(
+        records, modality, members=members, target=dataset.digest if dataset else None
     )
-    for note in records.notes:
-        services.reporter.info(f"note: {note}")
-    eligible = [m for m in everyone if m.modality == dataset.modality and m.is_available]
-    absent = [m for m in everyone if m.modality == dataset.modality and not m.is_available]
-    if absent:
-        services.reporter.info(_without_weights(absent))
-    if not eligible:
-        raise ZooError(
-            f"registry: expected models of modality {dataset.modality}, got none: register some "
-            "with `mlflow-recall register -P zoo=FILE`"
-        )
-    eligible, refused = config.constraints.partition(match_names(eligible, config.models))
+    for note in comparable.notes:
+        reporter.warning(note)
+    eligible = _eligible(members, modality, services, trainable_only=trainable_only)
+    eligible, left_out = config.constraints.partition(match_names(eligible, config.models))
+    for name, reason in left_out.items():
+        reporter.warning(f"{name} is left out: {reason}")
     if not eligible:
         raise ConfigError(
-            f"constraints: expected at least one model that fulfils them, got none of "
-            f"{len(refused)}: {next(iter(refused))}: {next(iter(refused.values()))}"
+            f"constraints: expected at least one model that satisfies them, got none of "
+            f"{len(left_out)}: {next(iter(left_out))}: {next(iter(left_out.values()))}"
         )
-    for name, why in refused.items():
-        services.reporter.info(f"note: {name} is left out: {why}")
-    matrix = PerformanceMatrix.from_records(records.records).select_models(m.name for m in eligible)
+    matrix = PerformanceMatrix.from_records(comparable.records).select_models(
+        member.name for member in eligible
+    )
     if np.isnan(matrix.mean_score).all():
         raise ConfigError(
-            f"history: expected benchmark runs of {eligible[0].name} or another of the "
-            f"{len(eligible)} eligible models, got none: run `mlflow-recall benchmark` first"
+            f"history: expected benchmark runs of {eligible[0].name} or another of "
+            f"{count_of(len(eligible), 'eligible model')}, got none: run `mlflow-recall benchmark` "
+            "first"
         )
     clustering = _clustering(matrix, eligible, config.metric, services)
-    new = estimate_new_models(matrix, clustering, eligible, config.metric)
-    for each in new:
-        services.reporter.info(
-            f"note: {each.model} has no history yet: taken to be like {each.nearest_model}, by "
-            f"{each.basis}"
+    cold_start = estimate_new_models(matrix, clustering, eligible, config.metric)
+    for estimate in cold_start:
+        reporter.warning(
+            f"{estimate.model} has no history: assumed to be like {estimate.nearest_model}, by "
+            f"{estimate.basis}"
         )
     return SelectionContext(
-        dataset,
-        {m.name: m for m in eligible},
-        records,
-        matrix,
-        add_to_clusters(clustering, new),
-        new,
-        ground_truth(recorded, dataset.digest, everyone),
+        modality=modality,
+        members={member.name: member for member in eligible},
+        comparable=comparable,
+        matrix=matrix,
+        clustering=add_to_clusters(clustering, cold_start),
+        cold_start=cold_start,
+        left_out=left_out,
+        dataset=dataset,
+        ground_truth=ground_truth(records, dataset.digest, members) if dataset else None,
     )
 
 
-def _without_weights(absent: Sequence[Member]) -> str:
+def find_modality(config: RecommendConfig, records: Sequence[Record]) -> str:
+    """Return the modality that was named, or the only one that is recorded; plain tables have none.
+
+    Raises:
+        ConfigError: Several are recorded, and none was named.
+    """
+    modalities = sorted({record.modality for record in records if record.is_complete})
+    if config.modality is None and len(modalities) > 1:
+        raise ConfigError(
+            f"modality: expected one of {', '.join(modalities)}, got none: name it with --modality"
+        )
+    return config.modality or (modalities[0] if modalities else "")
+
+
+def _eligible(
+    members: Sequence[Member], modality: str, services: Services, *, trainable_only: bool
+) -> list[Member]:
+    """Return the members of a modality; those without weights are named where they are left out."""
+    of_modality = [member for member in members if member.modality == modality]
+    absent = [member for member in of_modality if not member.is_available]
+    if absent and trainable_only:
+        services.reporter.warning(_describe_absent(absent))
+    eligible = [m for m in of_modality if m.is_available or not trainable_only]
+    if not eligible:
+        raise ZooError(
+            f"registry: expected models of modality {modality or 'any'}"
+            f"{' with weights' if trainable_only else ''}, got none: register some with "
+            "`mlflow-recall register --zoo FILE`; `cluster` and `backtest` need none"
+        )
+    return eligible
+
+
+def _describe_absent(absent: Sequence[Member]) -> str:
     names = ", ".join(member.name for member in absent)
-    remedies = {member.tags[tags.REBUILD] for member in absent if tags.REBUILD in member.tags}
-    some = f"; made again by e.g. `{min(remedies)}`" if remedies else ""
-    return f"note: {len(absent)} models have a history but no weights here: {names}{some}"
+    commands = {member.tags[tags.REBUILD] for member in absent if tags.REBUILD in member.tags}
+    remedy = f"; made again by e.g. `{min(commands)}`" if commands else ""
+    return (
+        f"{count_of(len(absent), 'model')} with a history, but without weights on this machine: "
+        f"{names}{remedy}"
+    )
 
 
 def _clustering(
     matrix: PerformanceMatrix, eligible: Sequence[Member], metric: str, services: Services
 ) -> Clustering:
-    """The clusters that the registry's tags tell; anew where somebody has none."""
+    """Return the clusters that the registry's tags tell; new ones where a model has no tag."""
     tagged = {
-        m.name: m.cluster
-        for m in eligible
-        if m.cluster
-        and m.tags.get(tags.CLUSTER_METRIC) == metric
-        and m.tags.get(tags.ESTIMATED) != "true"
+        member.name: member.cluster
+        for member in eligible
+        if member.cluster
+        and member.tags.get(tags.CLUSTER_METRIC) == metric
+        and member.tags.get(tags.ESTIMATED) != "true"
     }
     measured = [
         name
@@ -131,9 +184,11 @@ def _clustering(
     ]
     if all(name in tagged for name in measured):
         return cluster_by_id(matrix, tagged)
+    if len(measured) < 2:
+        return no_clusters()
     missing = sum(name not in tagged for name in measured)
-    services.reporter.info(
-        f"note: {missing} of {len(measured)} models have no cluster by {metric}: clustered anew "
-        "for this recall; `mlflow-recall cluster` keeps it"
+    services.reporter.warning(
+        f"{missing} of {count_of(len(measured), 'model')} without a cluster by {metric}: clustered "
+        "anew for this command; `mlflow-recall cluster` keeps the clusters"
     )
     return cluster_models(matrix, prefix=eligible[0].modality)

@@ -101,8 +101,8 @@ def probe_new_models(
     past = _scores(matrix, looking, datasets, recorded, services) if datasets else {}
     found = score_cold_start(alone, matrix, clustering, features, past)
     if datasets and not any(each.scored_datasets for each in found):
-        services.reporter.info(
-            f"note: scores of {len(looking)} models say nothing: features alone speak"
+        services.reporter.warning(
+            f"scores of {len(looking)} models say nothing: features alone speak"
         )
     return found
 
@@ -122,8 +122,8 @@ def _datasets(
         except DatasetError as error:
             lost.append(str(error))
     if len(found) < most and lost:
-        services.reporter.info(
-            f"note: {len(found)} of {len(records)} recorded datasets can be had again to score new "
+        services.reporter.warning(
+            f"{len(found)} of {len(records)} recorded datasets can be had again to score new "
             f"models on{'' if found else ', features alone speak'}: {lost[0]}"
         )
     return found
@@ -149,7 +149,7 @@ def _scores(
             for model, value in values.items():
                 past[score][matrix.models.index(model), column] = value
         for what, why in left_out.items():
-            services.reporter.info(f"note: {what} on {name} is left out: {why}")
+            services.reporter.warning(f"{what} on {name} is left out: {why}")
     return past
 
 

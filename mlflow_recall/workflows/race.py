@@ -135,7 +135,7 @@ class Race:
         )
         if not many:
             self.cut = f"the budget of {budget} ended after stage {stage} of {self._stages}"
-            self._voice.info(f"note: {self.cut}")
+            self._voice.warning(f"{self.cut}")
             return []
         best = sorted(waiting, key=lambda c: -c.scores[-1] if c.scores else 0.0)  # stable: recall
         for candidate in best[many:]:
@@ -226,7 +226,7 @@ class Race:
             reasons = "; ".join(f"{c.name}: {c.reason}" for c in self.candidates)
             raise ConfigError(f"select: expected one model that trains, all failed: {reasons}")
         best = max(stopped, key=lambda c: (c.stage, c.scores[-1]))
-        self._voice.info(f"note: {best.name} is taken up again, since all others failed")
+        self._voice.warning(f"{best.name} is taken up again, since all others failed")
         best.status, best.reason, best.rival = "running", "taken up again", None
         best.run.reopen()  # its trial was told already; alone, it needs no verdict
 

@@ -16,11 +16,16 @@ from mlflow_recall.adapters.tracking.stored_defaults import read_defaults
 from mlflow_recall.config import RecallConfig
 from mlflow_recall.core.arrays import FloatArray
 from mlflow_recall.core.defaults import Defaults
-from mlflow_recall.core.recommend import Evidence
+from mlflow_recall.core.history.records import Dataset
+from mlflow_recall.core.recommend import RECOMMENDERS, Evidence
 from mlflow_recall.core.recommend.label_distance import label_distances
-from mlflow_recall.core.recommend.probe_cost import SCORELESS
-from mlflow_recall.core.recommend.recommendation import Recommendation, RecommendOptions, recommend
-from mlflow_recall.core.scores import base_of, known_scores
+from mlflow_recall.core.recommend.probe_cost import models_to_probe
+from mlflow_recall.core.recommend.recommendation import (
+    Recommendation,
+    RecommendOptions,
+    recommend,
+)
+from mlflow_recall.core.scores import SCORES, base_of
 from mlflow_recall.errors import ConfigError
 from mlflow_recall.ports import Probe
 from mlflow_recall.workflows.context import SelectionContext, load_context
@@ -35,206 +40,227 @@ from mlflow_recall.workflows.recommendation_tables import log_recommendation, re
 from mlflow_recall.workflows.services import Services
 from mlflow_recall.workflows.text_encoder import load_encoder
 
-#: recommenders that know how the classes of datasets are called
-_READS_LABELS = {"linear", "factorization"}
-#: recommenders that say nothing without scores; the history ranks in their place
-_NEEDS_SCORES = {"interleaved", "paper", "paper_code"}
+#: recommender that ranks where the requested one needs scores and there are none
+_WITHOUT_SCORES = "prior"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class RecallResult:
-    """A ranking with what it is made of."""
+    """A ranking for a dataset, and what it is made of."""
 
+    dataset: Dataset
     context: SelectionContext
     evidence: Evidence
     recommendation: Recommendation
     #: score -> representative -> value on the target
     scores: Mapping[str, Mapping[str, float]]
-    #: representatives that looked at the target
+    #: representatives that were probed
     probes: tuple[str, ...]
     #: score or model -> why it was left out
     left_out: Mapping[str, str]
     seconds: float
     #: forward passes, in epochs of training on the target
     epochs: float
-    notes: Sequence[str] = field(default_factory=tuple)
-    #: what stands behind ``auto``
+    notes: Sequence[str] = ()
+    #: what ``auto`` stands for
     defaults: Defaults = field(default_factory=Defaults)
 
     @property
     def selected(self) -> tuple[str, ...]:
-        """The models to train, as they were picked."""
+        """The models to train, in the order in which they were selected."""
         return self.recommendation.selected
 
     @property
     def ranked_by(self) -> str:
-        """What ranked and picked, and with which scores, for people."""
-        advice = self.recommendation
-        names = dict.fromkeys((advice.ranker, advice.set_selector))
+        """Recommenders and scores that ranked and selected, for people."""
+        names = dict.fromkeys((self.recommendation.ranker, self.recommendation.set_selector))
         return " and ".join(names) + (f" with {', '.join(self.scores)}" if self.scores else "")
 
 
+def load_target(config: RecallConfig, services: Services) -> SelectionContext:
+    """Prepare the target of a recall, and load what is known before any model looks at it."""
+    return load_context(config.recommend, services, services.prepare(config.dataset))
+
+
 def recall_models(
-    config: RecallConfig, prospect: SelectionContext, services: Services
+    config: RecallConfig, context: SelectionContext, services: Services
 ) -> RecallResult:
-    """Probe the representatives, rank everyone, pick the set to train."""
-    started = time.perf_counter()
+    """Probe the representatives, rank every model, select the set to train.
+
+    Args:
+        config: What is asked.
+        context: As ``load_target`` returned it.
+        services: Engine, registry and store.
+
+    Raises:
+        ConfigError: The context has no dataset, or a recommender lacks what it needs.
+    """
+    if context.dataset is None:
+        raise ConfigError("recall: expected a dataset, got none: name it with --dataset")
+    dataset, started = context.dataset, time.perf_counter()
+    defaults = read_defaults(services.client, services.namespace, context.modality, config.metric)
+    options = replace(config.recommend.recommend_options, defaults=defaults)
+    names = {options.ranker, options.set_selector}
     left_out: dict[str, str] = {}
-    defaults = read_defaults(
-        services.client, services.namespace, prospect.dataset.modality, config.metric
-    )
-    options, notes = replace(config.recommend_options, defaults=defaults), []
-    blind = SCORELESS.issuperset((options.ranker, options.set_selector))
-    label_distance = _label_distance(config, options, prospect, services)
-    probes = {} if blind else _probe(config, prospect, services, left_out)
-    scores = _scores(config, probes, left_out)
+    label_distance = _label_distance(config, options, context, dataset, services)
+    to_probe = models_to_probe(context.clustering, *names)
+    probes = _run_probes(config, context, dataset, to_probe, services, left_out)
+    uses_scores = any(RECOMMENDERS[name].uses_scores for name in names)
+    scores = _compute_scores(config, probes, left_out) if uses_scores else {}
     evidence = replace(
-        prospect.evidence,
+        context.evidence,
         scores={
-            name: np.array([values.get(model, np.nan) for model in prospect.matrix.models])
+            name: np.array([values.get(model, np.nan) for model in context.matrix.models])
             for name, values in scores.items()
         },
         label_distance=label_distance,
     )
-    if not scores and not blind:
-        notes.append(
-            "no score is usable: ranked by the history alone"
-            + "".join(f"; {what}: {why}" for what, why in left_out.items())
-        )
-        if {options.ranker, options.set_selector} & _NEEDS_SCORES:
-            options = replace(options, recommender="prior")
-    advice = recommend(evidence, options)
-    notes += advice.notes
+    notes = []
+    if uses_scores and not scores:
+        reasons = "".join(f"; {what}: {reason}" for what, reason in left_out.items())
+        notes.append(f"no score is usable: ranked by the history alone{reasons}")
+        if any(RECOMMENDERS[name].needs_scores for name in names):
+            options = replace(options, recommender=_WITHOUT_SCORES)
+    recommendation = recommend(evidence, options)
+    notes += recommendation.notes
     for note in notes:
-        services.reporter.info(f"note: {note}")
+        services.reporter.warning(note)
     return RecallResult(
-        context=prospect,
+        dataset=dataset,
+        context=context,
         evidence=evidence,
-        recommendation=advice,
+        recommendation=recommendation,
         scores=scores,
         probes=tuple(probes),
         left_out=left_out,
         seconds=time.perf_counter() - started,
-        epochs=_epochs(prospect, probes),
+        epochs=_probe_epochs(context, probes),
         notes=tuple(notes),
         defaults=defaults,
     )
 
 
 def run_recall(config: RecallConfig, services: Services) -> tuple[RecallResult, ActiveRun]:
-    """A recall of its own, as one MLflow run."""
-    prospect = load_context(config, services)
+    """Recall as one MLflow run."""
+    context = load_target(config, services)
     writer = RunWriter(services.client, f"{services.namespace}/recall")
-    title = f"recall for {prospect.dataset.name}"
+    name = context.dataset.name if context.dataset else context.modality
     try:
-        with writer.managed_run(title, "recall", services.run_id) as run:
-            run.log_dataset_input(prospect.dataset, "target")
-            recall_result = recall_models(config, prospect, services)
-            log_recall(recall_result, run)
+        with writer.managed_run(f"recall for {name}", "recall", services.run_id) as run:
+            result = recall_models(config, context, services)
+            run.log_dataset_input(result.dataset, "target")
+            log_recall(result, run)
+            recommendation = result.recommendation
             run.set_description(
-                f"**{recall_result.recommendation.ranking.models[0]}** is recommended first for "
-                f"{prospect.dataset.name}.\n\n{figures.markdown_table(recommendation_rows(recall_result.recommendation))}"
+                f"**{recommendation.ranking.models[0]}** is recommended first for {name}.\n\n"
+                f"{figures.markdown_table(recommendation_rows(recommendation))}"
             )
     finally:
         writer.close()
-    return recall_result, run
+    return result, run
 
 
-def log_recall(recall_result: RecallResult, run: ActiveRun) -> None:
-    """Ranking, parts and cost of a recall into a run."""
-    log_recommendation(recall_result.recommendation, run, "recall")
+def log_recall(result: RecallResult, run: ActiveRun) -> None:
+    """Log ranking, parts and cost of a recall to a run."""
+    log_recommendation(result.recommendation, run, "recall")
     run.set_tags(
         {
-            tags.MODALITY: recall_result.context.dataset.modality,
-            tags.DATASET: recall_result.context.dataset.name,
-            tags.DIGEST: recall_result.context.dataset.digest,
-            "recall.score": ", ".join(recall_result.scores) or "none",
-            **{
-                f"recall.left_out.{_tag(what)}": why for what, why in recall_result.left_out.items()
-            },
+            tags.MODALITY: result.dataset.modality,
+            tags.DATASET: result.dataset.name,
+            tags.DIGEST: result.dataset.digest,
+            tags.SCORE: ", ".join(result.scores) or "none",
+            **{f"{tags.LEFT_OUT}.{_tag(what)}": why for what, why in result.left_out.items()},
         }
     )
     run.log_metrics(
         {
-            "recall/probes": len(recall_result.probes),
-            "recall/seconds": recall_result.seconds,
-            "recall/epochs": recall_result.epochs,
-            "recall/models": len(recall_result.recommendation.ranking.models),
-            "recall/p_holds_best": recall_result.recommendation.p_holds_best,
+            "recall/probes": len(result.probes),
+            "recall/seconds": result.seconds,
+            "recall/epochs": result.epochs,
+            "recall/models": len(result.recommendation.ranking.models),
+            "recall/p_holds_best": result.recommendation.p_holds_best,
         }
     )
 
 
-def _tag(what: str) -> str:
-    """Names of tags take letters, digits and a few signs."""
-    return "".join(c if c.isalnum() or c in "_-./" else "_" for c in what)
+def _tag(text: str) -> str:
+    """Return a name that MLflow takes for a tag: letters, digits and a few signs."""
+    return "".join(c if c.isalnum() or c in "_-./" else "_" for c in text)
 
 
-def _probe(
-    config: RecallConfig, prospect: SelectionContext, services: Services, left_out: dict[str, str]
+def _run_probes(
+    config: RecallConfig,
+    context: SelectionContext,
+    dataset: Dataset,
+    names: Sequence[str],
+    services: Services,
+    left_out: dict[str, str],
 ) -> dict[str, Probe]:
-    """One forward pass of every representative over a sample of the target."""
-    names = prospect.clustering.representatives
+    """Run one forward pass of every representative over a sample of the target."""
+    if not names:
+        return {}
     tasks = [
-        probe_task(
-            prospect.members[name], prospect.dataset, prospect.comparable, config.probe_samples
-        )
+        probe_task(context.members[name], dataset, context.comparable, config.probe_samples)
         for name in names
     ]
-    found = dict(zip(names, run_probes(tasks, services, "representatives"), strict=True))
-    left_out.update({name: why for name, why in found.items() if isinstance(why, str)})
-    return {name: seen for name, seen in found.items() if isinstance(seen, Probe)}
+    results = dict(zip(names, run_probes(tasks, services, "representatives"), strict=True))
+    left_out.update({name: why for name, why in results.items() if isinstance(why, str)})
+    return {name: probe for name, probe in results.items() if isinstance(probe, Probe)}
 
 
-def _scores(
-    config: RecallConfig,
-    probes: Mapping[str, Probe],
-    left_out: dict[str, str],
+def _compute_scores(
+    config: RecallConfig, probes: Mapping[str, Probe], left_out: dict[str, str]
 ) -> dict[str, dict[str, float]]:
-    """Score -> representative -> value, of the scores that say something.
+    """Return score -> representative -> value, of the scores that tell the models apart.
 
     Every score is later standardized on its own: two scales are never mixed.
     """
-    table = known_scores()
-    real_heads = bool(probes) and all(p.probabilities is not None for p in probes.values())
-    names = config.scores or (("leep",) if real_heads else ()) + DEFAULT_SCORES
+    has_real_heads = bool(probes) and all(p.probabilities is not None for p in probes.values())
+    names = config.scores or (("leep",) if has_real_heads else ()) + DEFAULT_SCORES
     if len(probes) < MIN_PROBES:
         if not left_out:
-            left_out["scores"] = f"{len(probes)} representatives were probed, 2 are needed"
+            left_out["scores"] = (
+                f"expected probes of at least {MIN_PROBES} representatives, got {len(probes)}"
+            )
         return {}
-    if not real_heads:
-        for name in [name for name in names if table[base_of(name)].needs == "probabilities"]:
+    if not has_real_heads:
+        for name in [name for name in names if SCORES[base_of(name)].needs == "probabilities"]:
             left_out[name] = "not every representative has a real source head"
         names = tuple(name for name in names if name not in left_out)
     return score_probes(probes, names, left_out)
 
 
 def _label_distance(
-    config: RecallConfig, options: RecommendOptions, prospect: SelectionContext, services: Services
+    config: RecallConfig,
+    options: RecommendOptions,
+    context: SelectionContext,
+    dataset: Dataset,
+    services: Services,
 ) -> FloatArray | None:
-    """(d + 1, d + 1) distances of class names, the target's last; None where nobody asks."""
-    if not config.label_encoder:
+    """Return (d + 1, d + 1) distances of class names, the target's last; None if not requested."""
+    if config.label_encoder is None:
         return None
-    if not {options.ranker, options.set_selector} & _READS_LABELS:
+    if not any(RECOMMENDERS[n].reads_labels for n in (options.ranker, options.set_selector)):
+        readers = [name for name in RECOMMENDERS if RECOMMENDERS[name].reads_labels]
         raise ConfigError(
-            f"label_encoder: expected a recommender that looks at class names "
-            f"({', '.join(sorted(_READS_LABELS))}), got {options.ranker}: name one with --recommender"
+            f"label_encoder: expected a recommender that compares class names "
+            f"({', '.join(readers)}), got {options.ranker}: name one with --recommender"
         )
-    names = {record.dataset: class_names(record) for record in prospect.comparable.records}
-    recorded = [names[dataset] for dataset in prospect.matrix.datasets]
+    names = {record.dataset: class_names(record) for record in context.comparable.records}
+    recorded = [names[dataset] for dataset in context.matrix.datasets]
     known = sum(map(bool, recorded))
     if known < len(recorded):
-        services.reporter.info(
-            f"note: the class names of {known} of {len(recorded)} recorded datasets are known"
+        services.reporter.warning(
+            f"class names are known of {known} of {len(recorded)} recorded datasets"
         )
     encode = load_encoder(config.label_encoder, services)
-    return label_distances([*recorded, prospect.dataset.classes], encode)
+    return label_distances([*recorded, dataset.classes], encode)
 
 
-def _epochs(prospect: SelectionContext, probes: Mapping[str, Probe]) -> float:
-    """Seconds of the probes over the seconds of an epoch of the same models, as recorded."""
+def _probe_epochs(context: SelectionContext, probes: Mapping[str, Probe]) -> float:
+    """Return the seconds of the probes over the recorded seconds of an epoch of these models."""
     recorded: dict[str, list[float]] = {}
-    for record in prospect.comparable.records:
+    for record in context.comparable.records:
         recorded.setdefault(record.model, []).extend(record.seconds)
     return float(
         sum(

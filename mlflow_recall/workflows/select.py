@@ -111,15 +111,15 @@ def _plan(config: SelectConfig, recall_result: RecallResult, services: Services)
     recorded = {name: recipe for name, recipe in recipes.items() if name in curves.models}
     if any(recipe != known.get(name) for name, recipe in recorded.items()):
         why = "unknown in" if any(name not in known for name in recorded) else "another than"
-        services.reporter.info(
-            f"note: the recipe is {why} the history's: trends do not hold, halving decides"
+        services.reporter.warning(
+            f"the recipe is {why} the history's: trends do not hold, halving decides"
         )
         return RacePlan("halving", settings, None, recipes)
     if not curves.stages:
-        services.reporter.info("note: the history has no curves: halving decides")
+        services.reporter.warning("the history has no curves: halving decides")
         return RacePlan("halving", settings, None, recipes)
     if few := policies.data_warning(policy, len(curves.datasets)):
-        services.reporter.info(f"note: {few}")
+        services.reporter.warning(f"{few}")
     past = PolicyHistory(
         curves,
         recall_result.recommendation.gaps if recall_result.evidence.propagated_scores() else None,

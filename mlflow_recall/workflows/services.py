@@ -1,4 +1,4 @@
-"""What every workflow works with, handed in by the command line or by a test."""
+"""What every workflow works with, handed in by the command line, the Python API or a test."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from fnmatch import fnmatchcase
 from mlflow import MlflowClient
 
 from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
+from mlflow_recall.core.formatting import join_names
 from mlflow_recall.core.history.records import Dataset, Member
 from mlflow_recall.errors import ConfigError
 from mlflow_recall.ports import (
@@ -23,9 +24,9 @@ from mlflow_recall.ports import (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Services:
-    """Ports and functions of one command."""
+    """The store, the registry and the functions that one command works with."""
 
     client: MlflowClient
     namespace: str
@@ -36,19 +37,19 @@ class Services:
     probe: Callable[[ProbeTask], Iterator[Probe]]
     prepare: Callable[[DatasetSpec], Dataset]
     reporter: Reporter
-    #: run that somebody opened for us, as `mlflow run` does; empty: we open our own
-    run_id: str = ""
+    #: run that was opened for the command, as `mlflow run` does; None: it opens its own
+    run_id: str | None = None
 
 
 def match_names(members: list[Member], patterns: tuple[str, ...]) -> list[Member]:
-    """Members whose name matches one of the patterns; all without patterns.
+    """Return the members whose name matches one of the patterns; all without patterns.
 
     Raises:
-        SettingError: a pattern matches nobody.
+        ConfigError: A pattern matches no member.
     """
     for pattern in patterns:
         if not any(fnmatchcase(member.name, pattern) for member in members):
-            known = ", ".join(member.name for member in members[:12]) or "none"
+            known = join_names(member.name for member in members)
             raise ConfigError(f"models: expected names or patterns of {known}, got {pattern!r}")
     if not patterns:
         return members

@@ -47,7 +47,7 @@ def retrain_on_all(
         final = _trained(job, winner, dataset, stages, run)
     except TaskError as error:
         run.finish_with_error(error)
-        job.services.reporter.info(f"note: not trained on all samples: {error}")
+        job.services.reporter.warning(f"not trained on all samples: {error}")
         return same
     except BaseException as error:
         run.finish_with_error(error)

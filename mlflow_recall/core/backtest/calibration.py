@@ -1,4 +1,4 @@
-"""Do predicted gaps hold what they promise? Nested: a target has no part in its own prediction."""
+"""Do predicted gaps keep their promise? Nested: a target has no part in its own prediction."""
 
 from __future__ import annotations
 
@@ -8,22 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlflow_recall.core.arrays import FloatArray, is_within, nan_mean, read_only
-from mlflow_recall.core.backtest.holdout import Case
-from mlflow_recall.core.backtest.recommender_comparison import (
-    Estimate,
-    correlation,
-    visible_evidence,
-)
+from mlflow_recall.core.backtest.holdout import HeldOutTarget
+from mlflow_recall.core.backtest.recommender_comparison import Estimate, correlation
 from mlflow_recall.core.recommend import (
+    RECOMMENDERS,
     find_smallest_set,
-    get_recommender,
     predict_gaps,
     rank_held_out,
 )
 from mlflow_recall.errors import ConfigError
 
-#: what is checked of a target, in the order of ``_checked``
-_CHECKED = (
+#: measures of a target, by the name of their array
+_MEASURES = (
     "covered",
     "width",
     "predicted",
@@ -36,13 +32,13 @@ _CHECKED = (
     "observed_smallest",
     "pearson",
 )
-#: first picks whose chance to hold a near-best model is checked
+#: first models whose probability to hold a near-best model is checked
 _FIRST = 5
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Calibration:
-    """What was said of gaps to the best model and what they were, target by target.
+    """Predicted gaps to the best model and the observed ones, target by target.
 
     Standard errors of its summary are clustered: the models of one target count as one.
     """
@@ -63,7 +59,7 @@ class Calibration:
     set_size: FloatArray  # (d,) models of the smallest set
     predicted_smallest: FloatArray  # (d,) P(smallest set holds a model within tolerance)
     observed_smallest: FloatArray  # (d,) 1 where it did, else 0
-    pearson: FloatArray  # (d,) of predicted and true gaps
+    pearson: FloatArray  # (d,) correlation of predicted and observed gaps
 
     @property
     def summary(self) -> dict[str, Estimate]:
@@ -82,55 +78,66 @@ class Calibration:
 
 
 def check_calibration(
-    given: Sequence[Case], name: str, *, tolerance: float = 0.01, coverage: float = 0.8
+    targets: Sequence[HeldOutTarget], name: str, *, tolerance: float = 0.01, coverage: float = 0.8
 ) -> Calibration:
-    """Predict every target's gaps from the others, as ``recall`` would, and look.
+    """Predict every target's gaps from the others, as ``recall`` would, and compare.
 
-    Targets for which the recommender cannot rank, or of whose past nothing is known, are left out.
+    Targets for which the recommender cannot rank, or without recorded datasets to learn from, are
+    left out.
 
     Args:
-        given: the targets.
-        name: of a recommender, built in or installed.
-        tolerance: gap that does not matter, in the unit of the metric.
-        coverage: share of gaps that an interval shall hold, in (0, 1).
+        targets: The targets.
+        name: A recommender, built in or installed.
+        tolerance: Gap that is treated as zero, in the unit of the metric.
+        coverage: Share of gaps that an interval shall hold, in (0, 1).
 
     Raises:
-        SettingError: no such recommender.
+        ConfigError: There is no such recommender.
     """
-    checked = {case.dataset: _checked(case, name, tolerance, coverage) for case in given}
-    rows = {dataset: row for dataset, row in checked.items() if row is not None}
-    columns = np.array(list(rows.values()), dtype=np.float64).reshape(len(rows), len(_CHECKED)).T
-    arrays = {field: read_only(column) for field, column in zip(_CHECKED, columns, strict=True)}
-    return Calibration(name, tuple(rows), coverage, tolerance, **arrays)
+    checks = {t.dataset: _check_target(t, name, tolerance, coverage) for t in targets}
+    known = {dataset: check for dataset, check in checks.items() if check is not None}
+    return Calibration(
+        name=name,
+        datasets=tuple(known),
+        promised=coverage,
+        tolerance=tolerance,
+        **{
+            measure: read_only([check[measure] for check in known.values()])
+            for measure in _MEASURES
+        },
+    )
 
 
-def _checked(case: Case, name: str, tolerance: float, coverage: float) -> list[float] | None:
-    """One target's row of ``_CHECKED``; None where nothing can be said of it."""
-    recommend, evidence = get_recommender(name), visible_evidence(name, case.evidence)
+def _check_target(
+    target: HeldOutTarget, name: str, tolerance: float, coverage: float
+) -> dict[str, float] | None:
+    """Check one target; None where nothing can be predicted for it."""
+    spec = RECOMMENDERS[name]
+    evidence = spec.select_evidence(target.evidence)
     try:
-        ranking = recommend(evidence)
+        ranking = spec.rank(evidence)
     except ConfigError:
         return None
-    past = rank_held_out(evidence, recommend)
-    if not past.datasets:
+    held_out = rank_held_out(evidence, spec.rank)
+    if not held_out.datasets:
         return None
-    said = predict_gaps(ranking, evidence.matrix, past, tolerance=tolerance, coverage=coverage)
-    chosen = find_smallest_set(ranking, past, tolerance=tolerance)
-    gap = case.truth.max() - case.truth
-    inside = (gap >= said.low) & (gap <= np.nan_to_num(said.high, nan=np.inf))
-    near = is_within(gap, tolerance)
-    of = dict(zip(evidence.matrix.models, near.tolist(), strict=True))
+    gaps = predict_gaps(ranking, evidence.matrix, held_out, tolerance=tolerance, coverage=coverage)
+    smallest = find_smallest_set(ranking, held_out, tolerance=tolerance)
+    true_gaps = target.final_scores.max() - target.final_scores
+    inside = (true_gaps >= gaps.low) & (true_gaps <= np.nan_to_num(gaps.high, nan=np.inf))
+    near = is_within(true_gaps, tolerance)
+    is_near = dict(zip(evidence.matrix.models, near.tolist(), strict=True))
     first = ranking.models[:_FIRST]
-    return [
-        float(inside.mean()),
-        float(np.mean(said.high - said.low)),
-        float(nan_mean(said.p_within, axis=0)),
-        float(near.mean()),
-        float(nan_mean((said.p_within - near) ** 2, axis=0)),
-        said.p_holds_best(first),
-        float(any(of[model] for model in first)),
-        float(len(chosen.models)),
-        chosen.p_holds_best,
-        float(any(of[model] for model in chosen.models)),
-        correlation(said.mean, gap),
-    ]
+    return {
+        "covered": float(inside.mean()),
+        "width": float(np.mean(gaps.high - gaps.low)),
+        "predicted": float(nan_mean(gaps.p_within, axis=0)),
+        "observed": float(near.mean()),
+        "brier": float(nan_mean((gaps.p_within - near) ** 2, axis=0)),
+        "predicted_first": gaps.p_holds_best(first),
+        "observed_first": float(any(is_near[model] for model in first)),
+        "set_size": float(len(smallest.models)),
+        "predicted_smallest": smallest.p_holds_best,
+        "observed_smallest": float(any(is_near[model] for model in smallest.models)),
+        "pearson": correlation(gaps.mean, true_gaps),
+    }

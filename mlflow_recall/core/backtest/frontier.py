@@ -1,4 +1,4 @@
-"""What a policy finds for what it costs, over all its settings: the frontier and its area."""
+"""Regret frontier: what a policy finds for what it costs, over all its settings, and its area."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import numpy as np
 from mlflow_recall.core.arrays import FloatArray, IntArray, read_only
 from mlflow_recall.errors import HistoryError
 
-#: settings a policy may be given: with more, the best of them flatters
+#: settings that a policy may have: with more, the best of them would flatter it
 MAX_SETTINGS = 12
 #: costs at which the frontier is read, evenly spaced in the logarithm
 _COSTS = 41
-#: largest cost, in times what one model costs that is trained to the end
-_REACH = 5.0
+#: largest cost, relative to that of one model that is trained to the end
+_MAX_COST = 5.0
 
 
 @dataclass(frozen=True, eq=False)
 class Frontier:
     """Cost and regret of s settings of one policy on d datasets.
 
-    The first setting trains one model to the end, so every cost is reached by some setting.
+    The first setting trains one model to the end, so some setting is affordable at every cost.
     """
 
     datasets: tuple[str, ...]
@@ -60,25 +60,25 @@ class Frontier:
     @cached_property
     def costs(self) -> FloatArray:
         """Epochs at which the frontier is read: from one model trained to the end to five."""
-        costs: FloatArray = np.geomspace(self.stages, _REACH * self.stages, _COSTS)
+        costs: FloatArray = np.geomspace(self.stages, _MAX_COST * self.stages, _COSTS)
         return costs
 
     @cached_property
     def plain(self) -> FloatArray:
         """(d,) mean regret over the costs, each with the setting that is best on all datasets."""
-        chosen = self._chosen(self.epochs.mean(axis=1), self.regrets.mean(axis=1))
-        return self._regret_of(chosen[:, None])
+        best = self._best_affordable(self.epochs.mean(axis=1), self.regrets.mean(axis=1))
+        return self._mean_regret(best[:, None])
 
     @cached_property
     def nested(self) -> FloatArray:
-        """(d,) the same, with each cost's setting chosen on the *other* datasets."""
+        """(d,) the same, with the setting of each cost chosen on the *other* datasets."""
         d = len(self.datasets)
         if d < 2:
             return np.full(d, np.nan)
         epochs = (self.epochs.sum(axis=1, keepdims=True) - self.epochs) / (d - 1)
         regrets = (self.regrets.sum(axis=1, keepdims=True) - self.regrets) / (d - 1)
-        chosen = np.column_stack([self._chosen(epochs[:, j], regrets[:, j]) for j in range(d)])
-        return self._regret_of(chosen)
+        best = [self._best_affordable(epochs[:, j], regrets[:, j]) for j in range(d)]
+        return self._mean_regret(np.column_stack(best))
 
     @property
     def area(self) -> float:
@@ -87,7 +87,7 @@ class Frontier:
 
     @property
     def area_nested(self) -> float:
-        """``area`` with each cost's setting chosen on the other datasets; NaN of one dataset."""
+        """``area`` with settings chosen on the other datasets; NaN for a single dataset."""
         return float(self.nested.mean())
 
     @property
@@ -95,21 +95,24 @@ class Frontier:
         """Standard error of ``area`` over datasets."""
         return paired(self.plain, np.zeros_like(self.plain))[1]
 
-    def _chosen(self, epochs: FloatArray, regrets: FloatArray) -> IntArray:
-        """(c,) number of the best setting that is affordable at each cost."""
+    def _best_affordable(self, epochs: FloatArray, regrets: FloatArray) -> IntArray:
+        """Return (c,) index of the best setting that is affordable at each cost."""
         affordable = epochs <= self.costs[:, None] + 1e-9
         best: IntArray = np.where(affordable, regrets, np.inf).argmin(axis=1)
         return best
 
-    def _regret_of(self, chosen: IntArray) -> FloatArray:
-        """(d,) mean over costs of the chosen settings' regrets; ``chosen`` is (c, 1) or (c, d)."""
-        rows = np.broadcast_to(chosen, (len(self.costs), len(self.datasets)))
-        found: FloatArray = np.take_along_axis(self.regrets, rows, axis=0).mean(axis=0)
-        return found
+    def _mean_regret(self, settings: IntArray) -> FloatArray:
+        """Return (d,) mean over costs of the regret of some settings, (c, 1) or (c, d)."""
+        rows = np.broadcast_to(settings, (len(self.costs), len(self.datasets)))
+        regret: FloatArray = np.take_along_axis(self.regrets, rows, axis=0).mean(axis=0)
+        return regret
 
 
 def paired(one: FloatArray, other: FloatArray) -> tuple[float, float]:
-    """Mean of ``one - other`` over datasets and its standard error; NaN of fewer than two."""
+    """Return the mean of ``one - other`` over datasets and its standard error.
+
+    The standard error is NaN for fewer than two datasets, and the mean for none.
+    """
     difference = one - other
     if len(difference) < 2:
         return float(difference.mean()) if len(difference) else float("nan"), float("nan")

@@ -1,35 +1,93 @@
-"""Every recorded dataset as the target once: what was known before it, and what then came out."""
+"""Every recorded dataset as the target once: what was known before it, and what was observed."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import TypeAlias, TypeVar
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import numpy as np
 
 from mlflow_recall.core.arrays import FloatArray
 from mlflow_recall.core.clusters.clustering import Clustering, cluster_models, no_clusters
+from mlflow_recall.core.history.curves import Curves
+from mlflow_recall.core.history.ground_truth import GroundTruth
 from mlflow_recall.core.history.matrix import PerformanceMatrix
-from mlflow_recall.core.recommend import Evidence
-from mlflow_recall.errors import HistoryError
+from mlflow_recall.core.policies import PolicyHistory
+from mlflow_recall.core.recommend import RECOMMENDERS, Evidence, Recommender
+from mlflow_recall.core.recommend.evidence import Features, feature_columns
+from mlflow_recall.errors import ConfigError, HistoryError
 
-#: feature -> model or dataset -> value, as a ``History`` tells them
-Features: TypeAlias = Mapping[str, Mapping[str, float | str]]
-#: models that a dataset, and a score on it, need to be measured on
+#: models that a dataset, and a score on it, must be measured for
 MIN_MODELS = 5
+#: orders candidates by the history where no recommender does
+_HISTORY_RANKER = "prior_rank"
 _Item = TypeVar("_Item")
 
 
-@dataclass(frozen=True, eq=False)
-class Case:
-    """One dataset as the target."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class HeldOutTarget:
+    """One recorded dataset as if it were new: what was known before it, and what was observed."""
 
     dataset: str
     #: the other datasets as history, and the scores on this one
     evidence: Evidence
-    #: (m,) what the models of the evidence reached, higher is better; NaN: not judged
-    truth: FloatArray
+    #: final scores of the models that are judged, the most recommended first
+    ground_truth: GroundTruth
+    #: candidate -> validation score by stage of one fine-tuning, as a selection would see it, while
+    #: ``ground_truth`` is the mean of all repeats; empty: no curves are recorded
+    curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    #: curves on the other datasets; None: none are recorded
+    history: PolicyHistory | None = None
+    #: models that are probed before they are ranked
+    probes: tuple[str, ...] = ()
+
+    @property
+    def final_scores(self) -> FloatArray:
+        """(m,) final scores of the models of the evidence; NaN: not judged."""
+        return np.array([self.ground_truth.score(model) for model in self.evidence.matrix.models])
+
+    @property
+    def candidates(self) -> tuple[str, ...]:
+        """Models that can be selected, the most recommended first; if there are curves, with one."""
+        return tuple(self.curves or self.ground_truth.final_scores)
+
+    @property
+    def stages(self) -> int:
+        """Stages of a curve; 0 without any."""
+        return len(next(iter(self.curves.values()), ()))
+
+    def curves_of(self, candidates: Iterable[str]) -> dict[str, Sequence[float]]:
+        """Return the curves of these candidates, in their order."""
+        return {model: self.curves[model] for model in candidates}
+
+    def with_curves(self, curves: Curves) -> HeldOutTarget:
+        """Return the target with the complete curves of its models, and the others as history."""
+        own: dict[str, Sequence[float]] = {}
+        if self.dataset in curves.datasets:
+            column = curves.single_run_scores[:, curves.datasets.index(self.dataset)]
+            scores = dict(zip(curves.models, column, strict=True))
+            own = {
+                model: scores[model].tolist()
+                for model in self.ground_truth.models
+                if model in scores and not np.isnan(scores[model]).any()
+            }
+        history = PolicyHistory(curves.without_dataset(self.dataset))
+        return replace(self, curves=own, history=history)
+
+    def with_order(self, order: Sequence[str], probes: tuple[str, ...] = ()) -> HeldOutTarget:
+        """Return the target with its candidates in another order; models without a place are none.
+
+        Args:
+            order: Models, the most recommended first.
+            probes: Models that were probed for that order.
+        """
+        known = self.ground_truth.final_scores
+        final_scores = {model: known[model] for model in order if model in known}
+        curves = self.curves_of(model for model in final_scores if model in self.curves)
+        truth = GroundTruth(final_scores)
+        return replace(self, ground_truth=truth, curves=curves, probes=probes)
 
 
 def hold_out_each(
@@ -39,58 +97,66 @@ def hold_out_each(
     dataset_features: Features | None = None,
     *,
     min_models: int = MIN_MODELS,
-    most: int | None = None,
-) -> list[Case]:
-    """Leave one dataset out at a time.
+    limit: int | None = None,
+) -> list[HeldOutTarget]:
+    """Hold out one dataset at a time.
 
-    Nothing that was measured on the target is known of it but its scores. Candidates are the models
-    that were measured on it and on at least one other dataset.
+    Nothing that was measured on the target is known of it except its scores. Candidates are the
+    models that were measured on it and on at least one other dataset.
 
     Args:
         matrix: (m, d) recorded final scores, higher is better.
-        scores: score -> (m, d) values, NaN where never computed.
-        model_features: of models; unknown ones may lack.
-        dataset_features: of datasets.
-        least: models that a target, and a score on it, need.
-        most: targets at most, evenly spread over those there are; None: all.
+        scores: Score -> (m, d) values, NaN where never computed.
+        model_features: Features of models; unknown ones may be missing.
+        dataset_features: Features of datasets.
+        min_models: Models that a target, and a score on it, need.
+        limit: At most that many targets, evenly spaced over those there are; None: all.
 
     Returns:
-        In the order of the matrix; empty where no dataset can be a target.
+        The targets in the order of the matrix; empty where no dataset can be one.
 
     Raises:
-        HistoryError: scores of another shape than the matrix.
+        HistoryError: Scores have another shape than the matrix.
     """
     scores = informative_scores(matrix, scores or {}, min_models)
-    chosen = target_columns(matrix, scores, min_models=min_models)
-    return [
-        _leave_out(matrix, target, scores, model_features or {}, dataset_features or {}, min_models)
-        for target in (chosen if most is None else evenly_spaced(chosen, most))
-    ]
+    full = Evidence(
+        matrix,
+        no_clusters(),
+        recorded_scores=scores,
+        model_features=feature_columns(model_features or {}, matrix.models),
+        dataset_features=feature_columns(dataset_features or {}, matrix.datasets),
+    )
+    columns = target_columns(matrix, scores, min_models=min_models)
+    chosen = columns if limit is None else evenly_spaced(columns, limit)
+    return [_hold_out(full, column, min_models) for column in chosen]
 
 
 def target_columns(
-    matrix: PerformanceMatrix, scores: Mapping[str, FloatArray], *, min_models: int = MIN_MODELS
+    matrix: PerformanceMatrix,
+    scores: Mapping[str, FloatArray],
+    *,
+    min_models: int = MIN_MODELS,
 ) -> list[int]:
-    """Numbers of the datasets to predict: those with scores where at least two have any, else all.
+    """Return the datasets to predict: those with scores if at least two have any, else all.
 
     Args:
         matrix: (m, d).
-        scores: the usable ones, (m, d) each.
-        least: measured models that a target needs.
+        scores: The informative ones, (m, d) each.
+        min_models: Measured models that a target needs.
     """
     measured = ~np.isnan(matrix.values)
     enough = measured.sum(axis=0) >= min_models
     scored = np.zeros(len(matrix.datasets), dtype=bool)
     for values in scores.values():
         scored |= (~np.isnan(values) & measured).sum(axis=0) >= min_models
-    found: list[int] = np.flatnonzero(enough & scored if scored.sum() >= 2 else enough).tolist()
-    return found
+    columns: list[int] = np.flatnonzero(enough & scored if scored.sum() >= 2 else enough).tolist()
+    return columns
 
 
 def informative_scores(
     matrix: PerformanceMatrix, scores: Mapping[str, FloatArray], min_models: int = MIN_MODELS
 ) -> dict[str, FloatArray]:
-    """Scores that were computed on at least two datasets: one that is the same for all is none."""
+    """Return the scores that were computed on at least two datasets."""
     for name, values in scores.items():
         if values.shape != matrix.values.shape:
             raise HistoryError(
@@ -105,127 +171,175 @@ def informative_scores(
 
 
 def cluster_for_backtest(matrix: PerformanceMatrix) -> Clustering:
-    """Twice as many clusters as the root of the number of models, many of them singletons."""
+    """Make twice as many clusters as the root of the number of models, many of one model."""
     m = len(matrix.models)
     return cluster_models(matrix, count=min(m, max(2, round(2 * m**0.5))))
 
 
-def evenly_spaced(items: Sequence[_Item], most: int) -> list[_Item]:
-    """At most so many, evenly spaced."""
-    if len(items) <= most:
+def evenly_spaced(items: Sequence[_Item], limit: int) -> list[_Item]:
+    """Return at most ``limit`` items, evenly spaced."""
+    if len(items) <= limit:
         return list(items)
-    return [items[i] for i in np.linspace(0, len(items) - 1, most).round().astype(int)]
+    return [items[i] for i in np.linspace(0, len(items) - 1, limit).round().astype(int)]
 
 
-def keep_scores(case: Case, only: str = "", *, representatives: bool = False) -> Case:
-    """The case with one score only, or with scores of the representatives only.
+def hold_out_curves(curves: Curves, *, min_models: int = 2) -> Iterator[HeldOutTarget]:
+    """Hold out every dataset with enough complete curves; its models are ranked by the others.
 
     Args:
-        case: the target.
-        only: name of the score; empty: all.
-        representatives: forget what was computed of others than the clusters' representatives.
+        curves: Recorded on all datasets; incomplete ones are no candidates and judge nobody.
+        min_models: Complete curves that a target needs.
+
+    Raises:
+        HistoryError: There are fewer than two datasets, so nothing would be left as history.
     """
-    evidence = case.evidence
-    probed = np.isin(evidence.matrix.models, evidence.clustering.representatives) | (
-        not representatives
-    )
+    complete = ~np.isnan(curves.single_run_scores).any(axis=2) & ~np.isnan(curves.final_scores)
+    if len(curves.datasets) < 2:
+        raise HistoryError(
+            "backtest: expected curves on at least 2 datasets, one to hold out and one to learn "
+            f"from, got {len(curves.datasets)}"
+        )
+    matrix = PerformanceMatrix(curves.models, curves.datasets, curves.final_scores)
+    full = Evidence(matrix, no_clusters())
+    for column, dataset in enumerate(curves.datasets):
+        if complete[:, column].sum() < max(2, min_models):
+            continue
+        evidence = full.hold_out(column)
+        order = RECOMMENDERS[_HISTORY_RANKER].rank(evidence).models
+        judged = np.where(complete[:, column], curves.final_scores[:, column], np.nan)
+        target = _target(dataset, evidence, order, judged)
+        yield target.with_curves(curves)
+
+
+def hold_out_recorded(
+    evidence: Evidence, recommend: Recommender, curves: Curves | None, limit: int
+) -> list[HeldOutTarget]:
+    """Hold out the recorded datasets of some candidates, each ranked for without it.
+
+    Args:
+        evidence: History of the candidates.
+        recommend: Orders the candidates.
+        curves: Curves of the same models and datasets; None: none were recorded.
+        limit: At most that many targets, evenly spaced.
+    """
+    matrix = evidence.matrix
+    measured = np.flatnonzero((~np.isnan(matrix.values)).sum(axis=0) >= 2)
+    targets = []
+    for column in evenly_spaced(measured.tolist(), limit):
+        known = evidence.hold_out(column)
+        try:
+            order = recommend(known).models
+        except ConfigError:  # the recommender needs scores, which this dataset does not have
+            continue
+        target = _target(matrix.datasets[column], known, order, matrix.values[:, column])
+        targets.append(target if curves is None else target.with_curves(curves))
+    return targets
+
+
+def keep_scores(
+    target: HeldOutTarget, name: str | None = None, *, representatives_only: bool = False
+) -> HeldOutTarget:
+    """Return the target with one score only, or with scores of the representatives only.
+
+    Args:
+        target: The target.
+        name: Name of the score; None: all.
+        representatives_only: Forget the scores of all but the clusters' representatives.
+    """
+    evidence = target.evidence
+    kept = np.isin(evidence.matrix.models, evidence.clustering.representatives)
+    kept |= not representatives_only
     return replace(
-        case,
+        target,
         evidence=replace(
             evidence,
             scores={
-                name: np.where(probed, values, np.nan)
-                for name, values in evidence.scores.items()
-                if only in ("", name)
+                score: np.where(kept, values, np.nan)
+                for score, values in evidence.scores.items()
+                if name in (None, score)
             },
             recorded_scores={
-                n: values for n, values in evidence.recorded_scores.items() if only in ("", n)
+                n: values for n, values in evidence.recorded_scores.items() if name in (None, n)
             },
         ),
     )
 
 
-def keep_one_dataset(case: Case, dataset: int) -> Case:
-    """The case with one recorded dataset, of that number, as its whole history."""
-    evidence, one = case.evidence, slice(dataset, dataset + 1)
+def keep_one_dataset(target: HeldOutTarget, dataset: int) -> HeldOutTarget:
+    """Return the target with one recorded dataset, of that index, as its whole history."""
+    evidence, one = target.evidence, slice(dataset, dataset + 1)
     matrix = PerformanceMatrix(
         evidence.matrix.models, evidence.matrix.datasets[one], evidence.matrix.values[:, one]
     )
     known = replace(
         evidence,
         matrix=matrix,
-        recorded_scores={name: values[:, one] for name, values in evidence.recorded_scores.items()},
+        recorded_scores={n: values[:, one] for n, values in evidence.recorded_scores.items()},
         dataset_features={n: list(c)[one] for n, c in evidence.dataset_features.items()},
     )
-    return replace(case, evidence=known)
+    return replace(target, evidence=known)
 
 
-def hold_out_models(case: Case, fold: int) -> Case | None:
-    """A fifth of the models without any history; the others' on every dataset, target included.
+def hold_out_models(target: HeldOutTarget, fold: int) -> HeldOutTarget | None:
+    """Hide the history of a fifth of the models; the others keep theirs, the target included.
 
-    Only the new models are judged.
+    Only the hidden models are judged.
 
     Args:
-        case: the target.
-        fold: which fifth, from 0.
+        target: The target.
+        fold: Which fifth, from 0.
 
     Returns:
-        None where fewer than three models are new, or all of them are equal.
+        None where fewer than three models are hidden, or all of them are equal.
     """
-    evidence, truth = case.evidence, case.truth
+    evidence, final_scores = target.evidence, target.final_scores
     models = evidence.matrix.models
-    new = np.arange(len(models)) % 5 == fold
-    values = np.column_stack([evidence.matrix.values, truth])
-    values[new] = np.nan
-    if new.sum() < 3 or np.ptp(truth[new]) == 0:
+    hidden = np.arange(len(models)) % 5 == fold
+    values = np.column_stack([evidence.matrix.values, final_scores])
+    values[hidden] = np.nan
+    if hidden.sum() < 3 or np.ptp(final_scores[hidden]) == 0:
         return None
-    past = {
+    recorded = {
         name: np.column_stack([known, evidence.scores[name]])
         for name, known in evidence.recorded_scores.items()
     }
+    datasets = (*evidence.matrix.datasets, target.dataset)
     full = replace(
         evidence,
-        matrix=PerformanceMatrix(models, (*evidence.matrix.datasets, case.dataset), values),
-        recorded_scores={name: np.where(new[:, None], np.nan, v) for name, v in past.items()},
+        matrix=PerformanceMatrix(models, datasets, values),
+        recorded_scores={n: np.where(hidden[:, None], np.nan, v) for n, v in recorded.items()},
         dataset_features={
             n: [*c, evidence.target_features[n]] for n, c in evidence.dataset_features.items()
         },
         clustering=no_clusters(),
     )
-    return Case(f"{case.dataset} {fold}", full, np.where(new, truth, np.nan))
+    judged = np.where(hidden, final_scores, np.nan)
+    return _target(f"{target.dataset} {fold}", full, models, judged)
 
 
-def _leave_out(
-    matrix: PerformanceMatrix,
-    target: int,
-    scores: Mapping[str, FloatArray],
-    model_features: Features,
-    dataset_features: Features,
-    min_models: int,
-) -> Case:
-    known = np.delete(matrix.values, target, axis=1)
-    keep = ~np.isnan(matrix.values[:, target]) & ~np.isnan(known).all(axis=1)
-    models = tuple(m for m, kept in zip(matrix.models, keep, strict=True) if kept)
-    own = matrix.datasets[target]
-    datasets = (*matrix.datasets[:target], *matrix.datasets[target + 1 :])
-    history = PerformanceMatrix(models, datasets, known[keep])
-    told = {
-        name: values[keep]
-        for name, values in scores.items()
-        if (~np.isnan(values[keep, target])).sum() >= min_models
+def _hold_out(full: Evidence, column: int, min_models: int) -> HeldOutTarget:
+    """Hold out one dataset of the full evidence, and the models that are known nowhere else."""
+    values = full.matrix.values
+    others = np.delete(values, column, axis=1)
+    keep = ~np.isnan(values[:, column]) & ~np.isnan(others).all(axis=1)
+    enough = {
+        name: np.ones(len(values), dtype=bool)
+        for name, recorded in full.recorded_scores.items()
+        if (~np.isnan(recorded[keep, column])).sum() >= min_models
     }
-    evidence = Evidence(
-        history,
-        cluster_for_backtest(history) if told else no_clusters(),
-        scores={name: values[:, target] for name, values in told.items()},
-        recorded_scores={name: np.delete(values, target, axis=1) for name, values in told.items()},
-        model_features={n: _column(of, models) for n, of in model_features.items()},
-        dataset_features={n: _column(of, datasets) for n, of in dataset_features.items()},
-        target_features={n: _column(of, [own])[0] for n, of in dataset_features.items()},
-    )
-    return Case(own, evidence, matrix.values[keep, target])
+    recorded_scores = {name: full.recorded_scores[name] for name in enough}
+    scored = replace(full, recorded_scores=recorded_scores)
+    evidence = scored.hold_out(column, enough).select_models(keep)
+    if enough:
+        evidence = replace(evidence, clustering=cluster_for_backtest(evidence.matrix))
+    dataset = full.matrix.datasets[column]
+    return _target(dataset, evidence, evidence.matrix.models, values[keep, column])
 
 
-def _column(of: Mapping[str, float | str], names: Sequence[str]) -> list[float | str]:
-    blank: float | str = "" if any(isinstance(v, str) for v in of.values()) else float("nan")
-    return [of.get(name, blank) for name in names]
+def _target(
+    dataset: str, evidence: Evidence, order: Sequence[str], final_scores: FloatArray
+) -> HeldOutTarget:
+    """Make a target of the (m,) final scores of the evidence's models; NaN: not judged."""
+    score = dict(zip(evidence.matrix.models, final_scores.tolist(), strict=True))
+    judged = {model: score[model] for model in order if not math.isnan(score[model])}
+    return HeldOutTarget(dataset=dataset, evidence=evidence, ground_truth=GroundTruth(judged))

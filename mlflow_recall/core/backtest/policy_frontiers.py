@@ -11,41 +11,23 @@ from typing import TypeAlias
 import numpy as np
 
 from mlflow_recall.core.backtest.frontier import Frontier
-from mlflow_recall.core.backtest.held_out_target import Target
+from mlflow_recall.core.backtest.holdout import HeldOutTarget
 from mlflow_recall.core.backtest.replay import ReplayOutcome
 from mlflow_recall.core.backtest.strategies import (
-    PolicySetting,
     ReplayResult,
     Strategy,
     policy_strategy,
     replay_strategy,
     summarize,
 )
-from mlflow_recall.core.policies.cost_aware import MIN_GAINS
+from mlflow_recall.core.policies import POLICIES, PolicySetting, stopping_policies
+from mlflow_recall.core.policies.spec import CANDIDATE_COUNTS
 from mlflow_recall.errors import HistoryError
 
-#: candidates of the policies that are told how many, from one model to what five in full cost
-SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14)
-#: thresholds of fine-selection in the paper's table IV
-THRESHOLDS = (0.0, 0.01, 0.05, 0.1)
-#: policies that are compared by all their settings
-COMPARED = ("halving", "fine_selection", "price")
-#: the settings of each policy's frontier, fixed beforehand; policies not named here have ``SIZES``
-SETTINGS: Mapping[str, tuple[PolicySetting, ...]] = MappingProxyType(
-    {
-        "price": tuple(
-            PolicySetting(0, min_gain_per_epoch=min_gain_per_epoch)
-            for min_gain_per_epoch in MIN_GAINS
-        )
-    }
-)
-#: how the first one, two, ... of the candidates end: a baseline that takes one after the other
+#: policies that are also replayed with the whole zoo
+WHOLE_ZOO_POLICIES = ("brute_force", "halving")
+#: outcomes with the first one, two, ... candidates, of a baseline that takes one after the other
 ReplayPrefixes: TypeAlias = Callable[[Mapping[str, Sequence[float]]], list[ReplayOutcome]]
-
-
-def policy_settings(name: str) -> tuple[PolicySetting, ...]:
-    """The settings of a policy's frontier."""
-    return SETTINGS.get(name, tuple(PolicySetting(size) for size in SIZES))
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,31 +36,31 @@ class PolicyResults:
 
     #: stages of one fine-tuning
     stages: int
-    #: way to select -> its outcome on every dataset; see ``table``
+    #: strategy -> its result, beside those of the paper's tables
     table: Mapping[str, ReplayResult]
-    #: policy -> all its settings
+    #: policy -> the frontier of all its settings
     frontiers: Mapping[str, Frontier]
 
 
 def replay_policies(
-    targets: Sequence[Target],
+    targets: Sequence[HeldOutTarget],
     *,
     top_k: int = 10,
-    min_gain_per_epoch: float = 0.001,
+    options: Mapping[str, float] = MappingProxyType({}),
     baselines: Mapping[str, ReplayPrefixes] = MappingProxyType({}),
-    done: Callable[[str], None] = lambda _: None,
+    on_done: Callable[[str], None] = lambda _: None,
 ) -> PolicyResults:
-    """Every policy with every setting, and the ways of the paper's tables.
+    """Replay every policy with every setting, and the strategies of the paper's tables.
 
     Args:
-        targets: as ``held_out_targets`` yields them, at least two.
-        top_k: candidates of the policies that are told how many.
-        price: of an epoch, for the policy that asks.
-        baselines: name -> how the first one, two, ... of the candidates end.
-        done: told the name of each policy after each setting.
+        targets: As ``hold_out_curves`` yields them, at least two.
+        top_k: Candidates of the policies that do not choose them themselves.
+        options: Options of the policies in the table; each policy takes those that it has.
+        baselines: Name -> outcomes with the first one, two, ... candidates.
+        on_done: Called with the name of a policy after each of its settings.
 
     Raises:
-        HistoryError: fewer than two targets.
+        HistoryError: There are fewer than two targets.
     """
     if len(targets) < 2:
         raise HistoryError(
@@ -86,59 +68,61 @@ def replay_policies(
             f"{len(targets)} such datasets"
         )
     stages = targets[0].stages
-    baseline = {
-        name: [run(dict(islice(target.curves.items(), max(*SIZES, top_k)))) for target in targets]
-        for name, run in baselines.items()
+    most = max(*CANDIDATE_COUNTS, top_k)
+    baseline_outcomes = {
+        name: [replay_prefixes(dict(islice(t.curves.items(), most))) for t in targets]
+        for name, replay_prefixes in baselines.items()
     }
     frontiers = {}
-    for name in COMPARED:
-        found = []
-        for setting in policy_settings(name):
-            found.append(replay_strategy(targets, policy_strategy(name, setting)))
-            done(name)
-        frontiers[name] = frontier(found, stages)
-    for name, outcomes in baseline.items():
-        found = [_first_of(targets, outcomes, size) for size in SIZES]
-        frontiers[name] = frontier(found, stages)
-        done(name)
+    for name, spec in stopping_policies().items():
+        results = []
+        for setting in spec.settings:
+            results.append(replay_strategy(targets, policy_strategy(name, setting)))
+            on_done(name)
+        frontiers[name] = make_frontier(results, stages)
+    for name, outcomes in baseline_outcomes.items():
+        results = [_first_candidates(targets, outcomes, size) for size in CANDIDATE_COUNTS]
+        frontiers[name] = make_frontier(results, stages)
+        on_done(name)
     table = {
-        name: replay_strategy(targets, run)
-        for name, run in _ways(targets, top_k, min_gain_per_epoch).items()
+        name: replay_strategy(targets, strategy)
+        for name, strategy in _table_strategies(targets, top_k, options).items()
     }
-    table |= {name: _first_of(targets, outcomes, top_k) for name, outcomes in baseline.items()}
+    table |= {
+        name: _first_candidates(targets, outcomes, top_k)
+        for name, outcomes in baseline_outcomes.items()
+    }
     return PolicyResults(stages, table, frontiers)
 
 
-def _ways(targets: Sequence[Target], top_k: int, min_gain_per_epoch: float) -> dict[str, Strategy]:
-    """The paper's tables: the whole zoo, and every policy with the same candidates."""
-    everyone = PolicySetting(max(len(target.curves) for target in targets))
-    ways = {
-        f"{name} of all": policy_strategy(name, everyone) for name in ("brute_force", "halving")
-    }
-    ways |= {
-        name: policy_strategy(name, PolicySetting(top_k)) for name in ("brute_force", "halving")
-    }
-    for share in THRESHOLDS:
-        name = f"fine_selection {share:.0%}" if share else "fine_selection"
-        ways[name] = policy_strategy("fine_selection", PolicySetting(top_k, threshold=share))
-    return {
-        **ways,
-        "price": policy_strategy("price", PolicySetting(0, min_gain_per_epoch=min_gain_per_epoch)),
-    }
+def _table_strategies(
+    targets: Sequence[HeldOutTarget], top_k: int, options: Mapping[str, float]
+) -> dict[str, Strategy]:
+    """Return the rows of the table: the whole zoo, and every policy with the same candidates."""
+    whole_zoo = PolicySetting(max(len(target.curves) for target in targets))
+    strategies = {f"{name} of all": policy_strategy(name, whole_zoo) for name in WHOLE_ZOO_POLICIES}
+    for name in POLICIES:
+        spec = POLICIES[name]
+        candidates = None if spec.initial_candidates else top_k
+        own = spec.select_options(options)
+        strategies[name] = policy_strategy(name, PolicySetting(candidates, own))
+        for label, values in spec.variants.items():
+            strategies[label] = policy_strategy(name, PolicySetting(candidates, values))
+    return strategies
 
 
-def _first_of(
-    targets: Sequence[Target], outcomes: Sequence[Sequence[ReplayOutcome]], size: int
+def _first_candidates(
+    targets: Sequence[HeldOutTarget], outcomes: Sequence[Sequence[ReplayOutcome]], size: int
 ) -> ReplayResult:
-    """The outcomes with the first ``size`` candidates, or with all where there are fewer."""
+    """Summarize the outcomes with the first ``size`` candidates, or all where there are fewer."""
     return summarize(targets, [known[min(size, len(known)) - 1] for known in outcomes])
 
 
-def frontier(found: Sequence[ReplayResult], stages: int) -> Frontier:
-    """The settings of one policy as a frontier; the first trains one model to the end."""
+def make_frontier(results: Sequence[ReplayResult], stages: int) -> Frontier:
+    """Make a frontier of the settings of one policy; the first trains one model to the end."""
     return Frontier(
-        found[0].datasets,
-        np.array([each.epochs for each in found]),
-        np.array([each.regrets for each in found]),
+        results[0].datasets,
+        np.array([result.epochs for result in results]),
+        np.array([result.regrets for result in results]),
         stages,
     )

@@ -1,9 +1,9 @@
-"""Which recommender would have picked best? Judged on datasets that it was not told of."""
+"""Which recommender would have picked best? Judged on datasets that it did not see."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import comb
@@ -11,11 +11,11 @@ from scipy.stats import rankdata, weightedtau
 
 from mlflow_recall.core.arrays import FloatArray, read_only
 from mlflow_recall.core.backtest.frontier import paired
-from mlflow_recall.core.backtest.holdout import Case
-from mlflow_recall.core.recommend import Evidence, Ranking, get_recommender
+from mlflow_recall.core.backtest.holdout import HeldOutTarget
+from mlflow_recall.core.recommend import RECOMMENDERS, Ranking
 from mlflow_recall.errors import RecallError
 
-#: how many of the first picks are trained
+#: numbers of first models that are trained
 SIZES = (1, 3, 5, 10)
 #: what is measured on every target: regret of the best of the first k, lift of their mean over
 #: that of k at random (the paper's Fig. 5), agreement of predicted and true scores
@@ -41,10 +41,10 @@ class Estimate:
 
     @classmethod
     def from_values(cls, values: FloatArray) -> Estimate:
-        """Of (d,) values by dataset; NaN is left out."""
+        """Estimate from (d,) values by dataset; NaN is left out."""
         known = values[~np.isnan(values)]
-        mean, error = paired(known, np.zeros_like(known))
-        return cls(mean, error, len(known))
+        mean, standard_error = paired(known, np.zeros_like(known))
+        return cls(mean, standard_error, len(known))
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,9 +68,9 @@ class RecommenderResult:
         return [dict(zip(self.measures, row, strict=True)) for row in zip(*columns, strict=True)]
 
     def paired_difference(self, other: RecommenderResult, measure: str) -> tuple[float, float]:
-        """Mean of this less the other and its paired standard error, over common targets."""
-        place = {dataset: i for i, dataset in enumerate(other.datasets)}
-        common = [(i, place[d]) for i, d in enumerate(self.datasets) if d in place]
+        """Return the mean of this minus the other and its standard error, over common targets."""
+        index = {dataset: i for i, dataset in enumerate(other.datasets)}
+        common = [(i, index[d]) for i, d in enumerate(self.datasets) if d in index]
         rows = np.array(common, dtype=np.intp).reshape(-1, 2)
         one, two = self.measures[measure][rows[:, 0]], other.measures[measure][rows[:, 1]]
         known = ~np.isnan(one - two)
@@ -81,9 +81,9 @@ class RecommenderResult:
 class RecommenderComparison:
     """Recommenders on the same targets, chance first."""
 
-    #: by name, in the order asked for; one that can rank for some targets only has only those
+    #: by name, in the order asked for; a recommender may have some of the targets only
     results: Mapping[str, RecommenderResult]
-    #: recommender -> why it can rank for none
+    #: recommender -> why it can rank for no target
     left_out: Mapping[str, str]
 
     @property
@@ -91,85 +91,71 @@ class RecommenderComparison:
         """Targets on which the history points the wrong way: the prior is worse than chance.
 
         There the regret of the prior's best of five is above that of five at random, and its
-        Spearman is below 0. Empty without the ``prior``.
+        Spearman correlation is below 0. Empty without the ``prior``.
         """
         if "prior" not in self.results:
             return ()
         prior, chance = self.results["prior"], self.results[RANDOM]
-        lost = prior.measures["regret@5"] > chance.measures["regret@5"]
-        wrong = lost & (prior.measures["spearman"] < 0)
-        return tuple(d for d, w in zip(prior.datasets, wrong, strict=True) if w)
+        is_worse = prior.measures["regret@5"] > chance.measures["regret@5"]
+        misleads = is_worse & (prior.measures["spearman"] < 0)
+        return tuple(d for d, m in zip(prior.datasets, misleads, strict=True) if m)
 
 
 def compare_recommenders(
-    given: Sequence[Case], names: Iterable[str], *, done: Callable[[str], None] = lambda _: None
+    targets: Sequence[HeldOutTarget],
+    names: Iterable[str],
+    *,
+    on_done: Callable[[str], None] = lambda _: None,
 ) -> RecommenderComparison:
     """Let every recommender rank for every target.
 
-    Recommenders whose name starts with ``paper`` get one score, LogME or else the first by name,
-    without its past: they know no other.
-
     Args:
-        given: the targets.
-        names: of recommenders, built in or installed.
-        done: told the name of each recommender after it.
+        targets: The targets.
+        names: Recommenders, built in or installed.
+        on_done: Called with the name of each recommender after it.
 
     Raises:
-        SettingError: no such recommender.
+        ConfigError: There is no such recommender.
     """
-    judged = {
-        RANDOM: _judged(RANDOM, [(case.dataset, measure_chance(case.truth)) for case in given])
-    }
+    chance = [(target.dataset, measure_chance(target.final_scores)) for target in targets]
+    results = {RANDOM: _result(RANDOM, chance)}
     left_out = {}
     for name in names:
-        recommend = get_recommender(name)
+        spec = RECOMMENDERS[name]
         rows, reason = [], "no target to rank for"
-        for case in given:
+        for target in targets:
+            evidence = target.evidence
             try:
-                ranking = recommend(visible_evidence(name, case.evidence))
+                ranking = spec.rank(spec.select_evidence(evidence))
             except RecallError as error:
                 reason = str(error)
                 continue
-            rows.append(
-                (case.dataset, measure_ranking(ranking, case.evidence.matrix.models, case.truth))
-            )
+            measures = measure_ranking(ranking, evidence.matrix.models, target.final_scores)
+            rows.append((target.dataset, measures))
         if rows:
-            judged[name] = _judged(name, rows)
+            results[name] = _result(name, rows)
         else:
             left_out[name] = reason
-        done(name)
-    return RecommenderComparison(judged, left_out)
+        on_done(name)
+    return RecommenderComparison(results, left_out)
 
 
-def visible_evidence(name: str, evidence: Evidence) -> Evidence:
-    """What of the evidence a recommender of that name is given."""
-    if not name.startswith("paper"):
-        return evidence
-    first = main_score(evidence.scores)
-    return replace(
-        evidence, scores={first: evidence.scores[first]} if first else {}, recorded_scores={}
-    )
-
-
-def main_score(scores: Mapping[str, object]) -> str:
-    """The score to use where only one can be: LogME, else the first by name; empty of none."""
-    return next((n for n in sorted(scores) if n.lower() == "logme"), min(scores, default=""))
-
-
-def measure_ranking(ranking: Ranking, models: Sequence[str], truth: FloatArray) -> dict[str, float]:
-    """Every measure of one ranking.
+def measure_ranking(
+    ranking: Ranking, models: Sequence[str], final_scores: FloatArray
+) -> dict[str, float]:
+    """Return every measure of one ranking.
 
     A model without a predicted score counts as the last. With fewer than k models, k is all.
 
     Args:
-        ranking: of all ``models``.
+        ranking: A ranking of all ``models``.
         models: m names.
-        truth: (m,) what they reached, higher is better; NaN: not judged.
+        final_scores: (m,) what they reached, higher is better; NaN: not judged.
     """
-    of = dict(zip(models, truth.tolist(), strict=True))
-    true = np.array([of[model] for model in ranking.models])
-    asked = ~np.isnan(true)
-    true, scores = true[asked], ranking.scores[asked]
+    score = dict(zip(models, final_scores.tolist(), strict=True))
+    true = np.array([score[model] for model in ranking.models])
+    judged = ~np.isnan(true)
+    true, scores = true[judged], ranking.scores[judged]
     known = np.isfinite(scores)
     predicted = np.where(known, scores, scores[known].min() if known.any() else 0.0)
     tau = np.nan
@@ -184,10 +170,13 @@ def measure_ranking(ranking: Ranking, models: Sequence[str], truth: FloatArray) 
     }
 
 
-def measure_chance(truth: FloatArray) -> dict[str, float]:
-    """Every measure of a random order of (m,) models: exact expectations; NaN of agreements."""
-    truth = truth[~np.isnan(truth)]
-    gaps = np.sort(truth.max() - truth)
+def measure_chance(final_scores: FloatArray) -> dict[str, float]:
+    """Return the exact expectation of every measure of a random order of (m,) models.
+
+    Agreements of a random order are NaN.
+    """
+    true = final_scores[~np.isnan(final_scores)]
+    gaps = np.sort(true.max() - true)
     return {
         **{f"regret@{k}": float(best_of_random(len(gaps), k) @ gaps) for k in SIZES},
         **{f"lift@{k}": 0.0 for k in SIZES},
@@ -196,20 +185,20 @@ def measure_chance(truth: FloatArray) -> dict[str, float]:
 
 
 def best_of_random(m: int, k: int) -> FloatArray:
-    """(m,) chance of each place, from the first, to be the best of k of m drawn at random."""
+    """Return (m,) probability of each rank, from the first, to be the best of k drawn of m."""
     k = min(k, m)
     behind = np.arange(m)[::-1]
     return np.asarray(comb(behind, k - 1) / comb(m, k), dtype=np.float64)
 
 
 def correlation(a: FloatArray, b: FloatArray) -> float:
-    """Pearson's of two (n,) arrays; NaN where one of them does not vary."""
+    """Return Pearson's correlation of two (n,) arrays; NaN where one of them does not vary."""
     if np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")
     return float(np.corrcoef(a, b)[0, 1])
 
 
-def _judged(name: str, rows: Sequence[tuple[str, Mapping[str, float]]]) -> RecommenderResult:
+def _result(name: str, rows: Sequence[tuple[str, Mapping[str, float]]]) -> RecommenderResult:
     return RecommenderResult(
         name,
         tuple(dataset for dataset, _ in rows),

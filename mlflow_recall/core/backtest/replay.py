@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mlflow_recall.core.policies import Decide, PolicyHistory, PolicyOptions
+from mlflow_recall.core.policies import Decide, PolicyHistory
+from mlflow_recall.core.policies.spec import Options
 from mlflow_recall.errors import HistoryError
 
 
@@ -15,44 +16,45 @@ class ReplayOutcome:
     """How one replayed selection ended."""
 
     winner: str
-    #: stages that were trained, over all candidates
+    #: epochs that all candidates were trained for; a stage is an epoch
     epochs: int
-    #: model -> the stage after which it was stopped; the last one for finalists
+    #: model -> the stage after which it was stopped; the last stage for finalists
     last_stage: Mapping[str, int]
 
 
 def replay(
-    policy: Decide,
+    decide: Decide[Options],
     curves: Mapping[str, Sequence[float]],
-    past: PolicyHistory | None,
-    settings: PolicyOptions,
+    history: PolicyHistory | None,
+    options: Options,
 ) -> ReplayOutcome:
-    """Train the candidates on paper, stage by stage, stopping whom the policy stops.
+    """Replay the training of candidates stage by stage, and stop whoever the policy stops.
 
     Args:
-        policy: sees the validation scores so far, never what comes.
-        curves: model -> validation score of every stage, in the order of recall.
-        past: what the policy may know of other datasets.
-        settings: of the policy; its stages are those of the curves.
+        decide: Decision of a policy; it sees the validation scores so far and nothing else.
+        curves: Model -> validation score of every stage, in the order of recall.
+        history: What the policy may know of other datasets.
+        options: Options of the policy; their stages are those of the curves.
 
     Returns:
-        The winner is the best on validation of those that reach the last stage; of equals the
-        better recalled.
+        The winner is the best on validation of the models that reach the last stage; of equal ones
+        the better recalled.
 
     Raises:
-        HistoryError: no candidate, or a curve that ends before the last stage.
+        HistoryError: There is no candidate, or a curve ends before the last stage.
     """
-    _check(curves, settings.stages)
-    alive, epochs = list(curves), 0
-    stopped = dict.fromkeys(curves, settings.stages)
-    for stage in range(1, settings.stages + 1):
-        epochs += len(alive)
-        if stage == settings.stages or len(alive) == 1:
+    _check(curves, options.stages)
+    active, epochs = list(curves), 0
+    last_stage = dict.fromkeys(curves, options.stages)
+    for stage in range(1, options.stages + 1):
+        epochs += len(active)
+        if stage == options.stages or len(active) == 1:
             continue
-        verdicts = policy({model: curves[model][:stage] for model in alive}, past, settings)
-        stopped |= {model: stage for model in alive if verdicts[model].stop}
-        alive = [model for model in alive if not verdicts[model].stop]
-    return ReplayOutcome(max(alive, key=lambda model: curves[model][-1]), epochs, stopped)
+        verdicts = decide({model: curves[model][:stage] for model in active}, history, options)
+        last_stage |= {model: stage for model in active if verdicts[model].stop}
+        active = [model for model in active if not verdicts[model].stop]
+    winner = max(active, key=lambda model: curves[model][-1])
+    return ReplayOutcome(winner, epochs, last_stage)
 
 
 def _check(curves: Mapping[str, Sequence[float]], stages: int) -> None:

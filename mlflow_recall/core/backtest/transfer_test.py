@@ -1,41 +1,40 @@
-"""Does the history say anything at all of datasets that it has not seen?"""
+"""Does the history say anything about datasets that are not in it?"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from mlflow_recall.core.arrays import FloatArray, read_only
+from mlflow_recall.core.arrays import BoolArray, FloatArray, read_only
 from mlflow_recall.core.backtest.holdout import MIN_MODELS
 from mlflow_recall.core.backtest.recommender_comparison import Estimate, best_of_random
 from mlflow_recall.core.history.matrix import PerformanceMatrix
-from mlflow_recall.core.recommend.standardize import z_scores
+from mlflow_recall.core.standardize import z_scores
 
-#: chance that a history without any meaning is said to apply
+#: probability that a history without any meaning is said to apply
 _LEVEL = 0.01
 _SHUFFLES = 199
-#: first picks whose gain counts, alike, where they are no more than a third of the models: the best
-#: of nearly all is found by anybody
+#: numbers of first picks whose gains are averaged, where they are no more than a third of the
+#: models: the best of nearly all models is found by anybody
 _SIZES = (1, 3, 5)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class TransferTest:
     """Whether models that are good on some datasets are good on others too."""
 
     applies: bool
     datasets: tuple[str, ...]
-    #: (d,) Spearman of the mean z-score on the other datasets and the scores on this one
+    #: (d,) Spearman correlation of the mean z-score on the other datasets with the scores on this
     spearman: FloatArray
-    #: (d,) by how much the best of the first picks lack less than the best of as many at random,
-    #: mean over ``sizes``
+    #: (d,) expected regret of the best of some random picks minus that of as many first picks, mean
+    #: over ``sizes``
     gain: FloatArray
-    #: how many are picked
+    #: numbers of picks
     sizes: tuple[int, ...]
-    #: chance that shuffled names agree as much, by permutation
+    #: probability that shuffled names agree as much, by permutation
     p_value: float
 
 
@@ -44,45 +43,56 @@ def permutation_test(
 ) -> TransferTest:
     """Compare the prior with chance, and its agreement with that of shuffled names.
 
-    The history applies where both hold. The mean Spearman over datasets is one that names shuffled
-    within each dataset reach in at most a hundredth of all shuffles: a test that is exact whatever
-    the number of datasets, while a standard error over datasets is too small here, since every pair
-    of them is compared twice, once each way. And the mean gain in regret is above 0 by more than
-    one paired standard error: agreement alone finds nothing. The gain is the mean of that of one,
-    three and five picks, as far as they are no more than a third of the models; that of five alone
-    can be decided by one or two datasets.
+    The history applies where two things hold. The mean Spearman correlation over datasets is one
+    that names shuffled within each dataset reach in at most a hundredth of all shuffles. That test
+    is exact whatever the number of datasets; a standard error over datasets would be too small,
+    since every pair of them is compared twice, once each way. And the mean gain in regret is above
+    0 by more than one paired standard error, since agreement alone finds nothing. The gain is the
+    mean of that of one, three and five picks, as far as they are no more than a third of the
+    models; that of five picks alone can be decided by one or two datasets.
 
     Args:
         matrix: (m, d) final scores, higher is better.
-        least: models that a dataset needs; models count from two datasets on.
-        seed: of the shuffles.
+        min_models: Models that a dataset needs; models count from two datasets on.
+        seed: Seed of the shuffles.
 
     Returns:
-        ``yes`` is False where fewer than two datasets are left, and ``p_value`` is 1 there.
+        ``applies`` is False where fewer than two datasets are left, and ``p_value`` is 1 there.
     """
-    matrix = _shared(matrix, min_models)
+    matrix = _shared_cells(matrix, min_models)
     if len(matrix.datasets) < 2:
-        return TransferTest(False, (), read_only([]), read_only([]), (), 1.0)
+        empty = read_only([])
+        return TransferTest(
+            applies=False, datasets=(), spearman=empty, gain=empty, sizes=(), p_value=1.0
+        )
     measured = ~np.isnan(matrix.values)
     z = z_scores(matrix.values)
-    places = _places(matrix.values)
-    agreement = _agreement(_others(z), places)
+    ranks = _centered_ranks(matrix.values)
+    agreement = _agreement(_mean_of_others(z), ranks)
     third = float(np.median(measured.sum(axis=0))) / 3
     sizes = tuple(size for size in _SIZES if size <= max(1.0, third))
-    gain = np.mean([_gain(_others(z), matrix.values, size) for size in sizes], axis=0)
+    gains = [_gain(_mean_of_others(z), matrix.values, size) for size in sizes]
+    gain = np.mean(gains, axis=0)
     rng = np.random.default_rng(seed)
     as_good = 0
     for _ in range(_SHUFFLES):
-        shuffled, moved = _shuffled((z, places), measured, rng)
-        as_good += _agreement(_others(shuffled), moved).mean() >= agreement.mean()
+        shuffled_z, shuffled_ranks = _shuffle((z, ranks), measured, rng)
+        shuffled_agreement = _agreement(_mean_of_others(shuffled_z), shuffled_ranks)
+        as_good += shuffled_agreement.mean() >= agreement.mean()
     p_value = float((1 + as_good) / (1 + _SHUFFLES))
-    gained = Estimate.from_values(gain)
-    yes = bool(p_value <= _LEVEL and gained.mean > gained.standard_error)
-    return TransferTest(yes, matrix.datasets, read_only(agreement), read_only(gain), sizes, p_value)
+    mean_gain = Estimate.from_values(gain)
+    return TransferTest(
+        applies=bool(p_value <= _LEVEL and mean_gain.mean > mean_gain.standard_error),
+        datasets=matrix.datasets,
+        spearman=read_only(agreement),
+        gain=read_only(gain),
+        sizes=sizes,
+        p_value=p_value,
+    )
 
 
-def _shared(matrix: PerformanceMatrix, min_models: int) -> PerformanceMatrix:
-    """Datasets with enough models, and models with at least two of these datasets."""
+def _shared_cells(matrix: PerformanceMatrix, min_models: int) -> PerformanceMatrix:
+    """Return datasets with enough models, and models with at least two of these datasets."""
     values = matrix.values
     rows, columns = np.ones(values.shape[0], dtype=bool), np.ones(values.shape[1], dtype=bool)
     while True:
@@ -96,54 +106,53 @@ def _shared(matrix: PerformanceMatrix, min_models: int) -> PerformanceMatrix:
     return PerformanceMatrix(models, datasets, values[rows][:, columns])
 
 
-def _others(z: FloatArray) -> FloatArray:
-    """(m, d) mean of each model's other datasets; NaN where ``z`` is."""
+def _mean_of_others(z: FloatArray) -> FloatArray:
+    """Return (m, d) mean of each model's other datasets; NaN where ``z`` is."""
     count = (~np.isnan(z)).sum(axis=1, keepdims=True)
     others: FloatArray = (np.nansum(z, axis=1, keepdims=True) - z) / (count - 1)
     return others
 
 
-def _places(values: FloatArray) -> FloatArray:
-    """(m, d) places of the measured models of each dataset from below, less their mean."""
+def _centered_ranks(values: FloatArray) -> FloatArray:
+    """Return (m, d) ranks of the measured models of each dataset from below, less their mean."""
     known = ~np.isnan(values)
-    places: FloatArray = rankdata(np.where(known, np.round(values, 12), np.inf), axis=0)
-    return np.where(known, places - (known.sum(axis=0) + 1) / 2, 0.0)
+    ranks: FloatArray = rankdata(np.where(known, np.round(values, 12), np.inf), axis=0)
+    return np.where(known, ranks - (known.sum(axis=0) + 1) / 2, 0.0)
 
 
-def _agreement(others: FloatArray, places: FloatArray) -> FloatArray:
-    """(d,) Spearman; 0 where one of both does not vary."""
-    said = _places(others)
-    size = np.sqrt((said**2).sum(axis=0) * (places**2).sum(axis=0))
-    agreement: FloatArray = np.divide(
-        (said * places).sum(axis=0), size, out=np.zeros_like(size), where=size > 0
-    )
+def _agreement(others: FloatArray, ranks: FloatArray) -> FloatArray:
+    """Return (d,) Spearman correlation; 0 where one of both does not vary."""
+    predicted = _centered_ranks(others)
+    size = np.sqrt((predicted**2).sum(axis=0) * (ranks**2).sum(axis=0))
+    product = (predicted * ranks).sum(axis=0)
+    agreement: FloatArray = np.divide(product, size, out=np.zeros_like(size), where=size > 0)
     return agreement
 
 
 def _gain(others: FloatArray, values: FloatArray, k: int) -> FloatArray:
-    """(d,) expected regret of k at random less that of the first k."""
+    """Return (d,) expected regret of k random models minus that of the first k."""
     gaps = np.nanmax(values, axis=0) - values
     first = np.argsort(-others, axis=0, kind="stable")[:k]  # NaN last
-    found = np.nanmin(np.take_along_axis(gaps, first, axis=0), axis=0)
+    regret = np.nanmin(np.take_along_axis(gaps, first, axis=0), axis=0)
     ordered = np.sort(gaps, axis=0)
     counts = (~np.isnan(gaps)).sum(axis=0)
     chance = [
         best_of_random(n, k) @ column[:n] for n, column in zip(counts, ordered.T, strict=True)
     ]
-    gain: FloatArray = np.array(chance) - found
+    gain: FloatArray = np.array(chance) - regret
     return gain
 
 
-def _shuffled(
-    arrays: tuple[FloatArray, ...], measured: NDArray[np.bool_], rng: np.random.Generator
+def _shuffle(
+    arrays: tuple[FloatArray, ...], measured: BoolArray, rng: np.random.Generator
 ) -> list[FloatArray]:
-    """(m, d) arrays with the measured models of each dataset exchanged, alike in all of them."""
+    """Exchange the measured models of each dataset in (m, d) arrays, in all of them alike."""
     keys = np.where(measured, rng.random(measured.shape), np.inf)
     source = np.argsort(keys, axis=0)
     target = np.argsort(~measured, axis=0, kind="stable")
-    moved = []
+    shuffled = []
     for values in arrays:
-        shuffled = np.empty_like(values)
-        np.put_along_axis(shuffled, target, np.take_along_axis(values, source, axis=0), axis=0)
-        moved.append(shuffled)
-    return moved
+        moved = np.empty_like(values)
+        np.put_along_axis(moved, target, np.take_along_axis(values, source, axis=0), axis=0)
+        shuffled.append(moved)
+    return shuffled

@@ -1,4 +1,4 @@
-"""What a back-test favors, and in how many words it can be said."""
+"""What follows from a back-test, in a few sentences and as the defaults of every later ``auto``."""
 
 from __future__ import annotations
 
@@ -9,77 +9,99 @@ import numpy as np
 
 from mlflow_recall.core.arrays import FloatArray
 from mlflow_recall.core.backtest.frontier import paired
-from mlflow_recall.core.backtest.policy_frontiers import PolicyResults, policy_settings
+from mlflow_recall.core.backtest.policy_frontiers import PolicyResults
 from mlflow_recall.core.backtest.recommender_comparison import (
     RANDOM,
     Estimate,
     RecommenderComparison,
 )
 from mlflow_recall.core.backtest.transfer_test import TransferTest
-from mlflow_recall.core.defaults import Defaults
-from mlflow_recall.core.policies import POLICIES, STARTERS, data_warning
+from mlflow_recall.core.defaults import DEFAULT_TOP_K, Defaults
+from mlflow_recall.core.policies import POLICIES
 
 #: with fewer candidates there is nothing to select
-_LEAST = 3
+_MIN_CANDIDATES = 3
 #: leads that four decimals do not show
-_SAME = 5e-5
+_NO_LEAD = 5e-5
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Favorite:
-    """Who is used from now on, and by how much it beats the best or the built-in other."""
+    """What is used from now on, and its lead over the best or the built-in alternative."""
 
     name: str
-    #: whom it was compared with: the built-in one, or the best other where that one stays
-    compared_with: str
-    #: what ``over`` loses more than ``name``, and its paired standard error over datasets
+    #: what it was compared with: the built-in choice, or the best other one where that one stays;
+    #: None: there was nothing to compare with
+    compared_with: str | None
+    #: loss of ``compared_with`` minus that of ``name``, and its paired standard error
     lead: float
     standard_error: float
-    #: whether the built-in one had to go
+    #: whether the built-in choice was replaced
     is_changed: bool
 
-    def sentence(self, what: str) -> str:
-        """One sentence about ``what``, a loss in the unit of the metric."""
-        if not self.compared_with:
+    def sentence(self, loss: str) -> str:
+        """Return one sentence about a ``loss`` in the unit of the metric."""
+        if self.compared_with is None:
             return f"{self.name}: nothing to compare it with."
         lead = f"{abs(self.lead):.4f} ± {self.standard_error:.4f}"
         if self.is_changed:
-            return f"{self.name} in place of {self.compared_with}: {what} is {lead} lower."
-        if abs(self.lead) < _SAME:
+            return f"{self.name} instead of {self.compared_with}: {loss} is {lead} lower."
+        if abs(self.lead) < _NO_LEAD:
             return f"{self.name} stays: {self.compared_with} is as good."
         if self.lead < 0:
-            return f"{self.name} stays: {what} is {lead} lower for {self.compared_with}, which is too little."
+            return (
+                f"{self.name} stays: {loss} is {lead} lower for {self.compared_with}, which is "
+                "too little."
+            )
         return (
-            f"{self.name} stays: {what} is {lead} higher for {self.compared_with}, the best other."
+            f"{self.name} stays: {loss} is {lead} higher for {self.compared_with}, the best other."
         )
 
 
 def favorite(built_in: str, losses: Mapping[str, FloatArray]) -> Favorite:
-    """The built-in one, unless another is better by more than one paired standard error.
+    """Keep the built-in choice, unless another is better by more than one paired standard error.
 
     Args:
-        built_in: who stays in doubt.
-        losses: name -> (d,) loss on every dataset, lower is better; only datasets that all share.
+        built_in: The choice that stays in doubt.
+        losses: Name -> (d,) loss on every dataset, lower is better; only datasets that all share.
     """
     own = losses[built_in]
-    compared = {
+    differences = {
         name: paired(values, own) for name, values in losses.items() if name != built_in
-    }  # negative: better than the built-in one
-    if not compared:
-        return Favorite(built_in, "", float("nan"), float("nan"), False)
-    surely = {n: c for n, c in compared.items() if c[0] < 0 and -c[0] > c[1]}
-    if surely:
-        name = min(surely, key=lambda n: (surely[n][0], n))
-        return Favorite(name, built_in, -surely[name][0], surely[name][1], True)
-    other = min(compared, key=lambda n: (compared[n][0], n))
-    return Favorite(built_in, other, compared[other][0], compared[other][1], False)
+    }  # negative: better than the built-in choice
+    if not differences:
+        return Favorite(
+            name=built_in,
+            compared_with=None,
+            lead=float("nan"),
+            standard_error=float("nan"),
+            is_changed=False,
+        )
+    better = {n: d for n, d in differences.items() if d[0] < 0 and -d[0] > d[1]}
+    if better:
+        name = min(better, key=lambda n: (better[n][0], n))
+        return Favorite(
+            name=name,
+            compared_with=built_in,
+            lead=-better[name][0],
+            standard_error=better[name][1],
+            is_changed=True,
+        )
+    other = min(differences, key=lambda n: (differences[n][0], n))
+    return Favorite(
+        name=built_in,
+        compared_with=other,
+        lead=differences[other][0],
+        standard_error=differences[other][1],
+        is_changed=False,
+    )
 
 
 @dataclass(frozen=True)
 class Conclusion:
     """What follows from a back-test, for people and for every later ``auto``."""
 
-    #: whether models that were strong on some datasets tend to be strong on others
+    #: whether models that are strong on some datasets tend to be strong on others
     applies: bool
     #: datasets where the history points the wrong way
     misleading_datasets: tuple[str, ...]
@@ -90,95 +112,105 @@ class Conclusion:
     def outcome(self) -> str:
         """What ``auto`` stands for, in a few words."""
         used = self.defaults
-        many = f"{used.top_k} candidates" if used.top_k else "as many candidates as are worth it"
+        candidates = f"{used.top_k} candidates" if used.top_k else "as many candidates as pay off"
         return (
-            f"rank by {used.ranker}, pick by {used.set_selector}, stop by {used.policy} with {many}"
+            f"rank by {used.ranker}, select the set by {used.set_selector}, stop by {used.policy} "
+            f"with {candidates}"
         )
 
 
 def conclude(
-    applies: TransferTest,
-    contest: RecommenderComparison,
-    tested: PolicyResults | None,
+    transfer: TransferTest,
+    comparison: RecommenderComparison,
+    policies: PolicyResults | None,
     *,
     enough: float = float("nan"),
     built_in: Defaults | None = None,
 ) -> Conclusion:
-    """Say what is favored, and set it as the defaults.
+    """Say what is preferred, and make it the defaults.
 
-    A recommender, policy or number of candidates that is built in stays unless another is better by
-    more than one paired standard error over datasets. Where the history does not apply, as many
+    A built-in recommender, policy or number of candidates stays unless another is better by more
+    than one paired standard error over datasets. Where the history does not apply, as many
     candidates are trained as were enough on nine of ten recorded datasets, and at least twice as
     many as usual.
 
     Args:
-        applies: whether the history says anything of new datasets.
-        contest: of the recommenders.
-        tested: of the policies; None without curves.
-        enough: models of the set that were enough on nine of ten datasets; NaN: unknown.
-        built_in: what stays in doubt.
+        transfer: Whether the history says anything about new datasets.
+        comparison: Results of the recommenders.
+        policies: Results of the policies; None without curves.
+        enough: Models of the set that were enough on nine of ten datasets; NaN: unknown.
+        built_in: Defaults that stay in doubt.
     """
     standing = built_in or Defaults()
-    ranker = favorite(standing.ranker, _losses(contest, standing.ranker, "regret@1"))
-    picker = favorite(standing.set_selector, _losses(contest, standing.set_selector, "regret@5"))
-    said = [_applies(applies)]
-    said.append("To rank: " + ranker.sentence("the regret of the first pick"))
-    said.append("To pick a set: " + picker.sentence("the regret of the best of five"))
-    chosen = replace(standing, ranker=ranker.name, set_selector=picker.name)
-    if tested is not None:
-        policy, top_k, words = _policy(tested, standing)
-        said += words
+    ranker = favorite(standing.ranker, _losses(comparison, standing.ranker, "regret@1"))
+    selector = favorite(
+        standing.set_selector, _losses(comparison, standing.set_selector, "regret@5")
+    )
+    sentences = [
+        _describe_transfer(transfer),
+        "To rank: " + ranker.sentence("the regret of the first pick"),
+        "To select a set: " + selector.sentence("the regret of the best of five"),
+    ]
+    chosen = replace(standing, ranker=ranker.name, set_selector=selector.name)
+    if policies is not None:
+        policy, top_k, described = _choose_policy(policies, standing)
+        sentences += described
         chosen = replace(chosen, policy=policy, top_k=top_k)
-    if not applies.applies and chosen.top_k:
-        wide = max(2 * standing.top_k, 0 if np.isnan(enough) else int(np.ceil(enough)))
-        said.append(f"Since the history does not apply, {wide} candidates are trained.")
+    if not transfer.applies and chosen.top_k is not None:
+        usual = standing.top_k or DEFAULT_TOP_K
+        wide = max(2 * usual, 0 if np.isnan(enough) else int(np.ceil(enough)))
+        sentences.append(f"Since the history does not apply, {wide} candidates are trained.")
         chosen = replace(chosen, top_k=wide)
-    if contest.misleading_datasets:
-        said.append(f"The history misleads on {', '.join(contest.misleading_datasets)}.")
-    return Conclusion(applies.applies, contest.misleading_datasets, chosen, tuple(said))
+    misleading = comparison.misleading_datasets
+    if misleading:
+        sentences.append(f"The history misleads on {', '.join(misleading)}.")
+    return Conclusion(transfer.applies, misleading, chosen, tuple(sentences))
 
 
-def _losses(contest: RecommenderComparison, built_in: str, measure: str) -> dict[str, FloatArray]:
-    """Regret by target of everyone who could rank for the targets of the built-in one."""
-    targets = contest.results[built_in].datasets
+def _losses(
+    comparison: RecommenderComparison, built_in: str, measure: str
+) -> dict[str, FloatArray]:
+    """Return the regret by target of every recommender with the targets of the built-in one."""
+    targets = comparison.results[built_in].datasets
     return {
-        name: judged.measures[measure]
-        for name, judged in contest.results.items()
-        if name != RANDOM and judged.datasets == targets
+        name: result.measures[measure]
+        for name, result in comparison.results.items()
+        if name != RANDOM and result.datasets == targets
     }
 
 
-def _applies(applies: TransferTest) -> str:
-    agree, gain = Estimate.from_values(applies.spearman), Estimate.from_values(applies.gain)
+def _describe_transfer(transfer: TransferTest) -> str:
+    agreement = Estimate.from_values(transfer.spearman)
+    gain = Estimate.from_values(transfer.gain)
     return (
-        f"The history {'applies' if applies.applies else 'does not apply'}: its ranks and those of a "
-        f"new dataset correlate by {agree.mean:.2f} ± {agree.standard_error:.2f} over {agree.count} "
-        f"datasets (shuffled names do as well with p = {applies.p_value:.3f}), and the best of its "
-        f"first {', '.join(map(str, applies.sizes))} lack on average {gain.mean:.4f} ± "
-        f"{gain.standard_error:.4f} less to the best model than at random."
+        f"The history {'applies' if transfer.applies else 'does not apply'}: its ranks and those "
+        f"of a new dataset correlate by {agreement.mean:.2f} ± {agreement.standard_error:.2f} "
+        f"over {agreement.count} datasets (shuffled names do as well with p = "
+        f"{transfer.p_value:.3f}), and the regret of the best of its first "
+        f"{', '.join(map(str, transfer.sizes))} is on average {gain.mean:.4f} ± "
+        f"{gain.standard_error:.4f} lower than at random."
     )
 
 
-def _policy(tested: PolicyResults, standing: Defaults) -> tuple[str, int, list[str]]:
-    """The favored policy, how many candidates it starts with, and why."""
-    areas = {name: each.nested for name, each in tested.frontiers.items() if name in POLICIES}
+def _choose_policy(
+    policies: PolicyResults, standing: Defaults
+) -> tuple[str, int | None, list[str]]:
+    """Return the preferred policy, its number of candidates (None: its own choice), and why."""
+    areas = {name: each.nested for name, each in policies.frontiers.items() if name in POLICIES}
     policy = favorite(standing.policy, areas)
-    said = ["To stop: " + policy.sentence("the area under the nested frontier")]
-    if few := data_warning(policy.name, len(tested.frontiers[policy.name].datasets) - 1):
-        said.append(f"{few[0].upper()}{few[1:]}.")
-    if policy.name in STARTERS:
-        return policy.name, 0, said
-    front = tested.frontiers[policy.name]
-    loss = front.regrets + standing.min_gain_per_epoch * front.epochs
-    by_size = {
+    spec, frontier = POLICIES[policy.name], policies.frontiers[policy.name]
+    sentences = ["To stop: " + policy.sentence("the area under the nested frontier")]
+    if warning := spec.warn_about(len(frontier.datasets) - 1):
+        sentences.append(f"{warning[0].upper()}{warning[1:]}.")
+    if spec.initial_candidates:
+        return policy.name, None, sentences
+    loss = frontier.regrets + standing.min_gain_per_epoch * frontier.epochs
+    losses = {
         str(setting.candidates): values
-        for setting, values in zip(policy_settings(policy.name), loss, strict=True)
-        if setting.candidates >= _LEAST
+        for setting, values in zip(spec.settings, loss, strict=True)
+        if setting.candidates is not None and setting.candidates >= _MIN_CANDIDATES
     }
-    size = favorite(str(standing.top_k), by_size)
-    said.append(
-        f"To start with: {size.sentence(f'regret plus {standing.min_gain_per_epoch:g} an epoch')}".replace(
-            ": ", " ", 1
-        )
-    )
-    return policy.name, int(size.name), said
+    size = favorite(str(standing.top_k or DEFAULT_TOP_K), losses)
+    what = f"regret plus {standing.min_gain_per_epoch:g} an epoch"
+    sentences.append(f"To start with: {size.sentence(what)}".replace(": ", " ", 1))
+    return policy.name, int(size.name), sentences

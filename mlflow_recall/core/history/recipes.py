@@ -57,9 +57,7 @@ class Recipe:
                 raise ConfigError(f"{name}: expected above 0, got {getattr(self, name)}")
         for name, minimum in _LEAST.items():
             if not getattr(self, name) >= minimum:
-                raise ConfigError(
-                    f"{name}: expected at least {minimum}, got {getattr(self, name)}"
-                )
+                raise ConfigError(f"{name}: expected at least {minimum}, got {getattr(self, name)}")
         if self.seed > _LARGEST_SEED:
             raise ConfigError(f"seed: expected at most {_LARGEST_SEED}, got {self.seed}")
         if self.warmup > 1:

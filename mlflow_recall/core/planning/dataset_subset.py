@@ -9,7 +9,7 @@ from scipy.stats import weightedtau
 
 from mlflow_recall.core.arrays import FloatArray, nan_mean, read_only
 from mlflow_recall.core.history.matrix import PerformanceMatrix
-from mlflow_recall.core.recommend.standardize import fill_zero, z_scores
+from mlflow_recall.core.standardize import fill_zero, z_scores
 from mlflow_recall.errors import HistoryError
 
 #: sets of a ranking's first whose best is judged

@@ -1,4 +1,4 @@
-"""Selections rehearsed on recorded datasets, each as if it were the target."""
+"""Selections simulated on recorded datasets, each as if it were the target."""
 
 from __future__ import annotations
 
@@ -7,80 +7,59 @@ from dataclasses import replace
 
 import numpy as np
 
-from mlflow_recall.core.backtest.held_out_target import Target
-from mlflow_recall.core.backtest.holdout import evenly_spaced
+from mlflow_recall.core.backtest.holdout import HeldOutTarget
 from mlflow_recall.core.backtest.strategies import (
-    PolicySetting,
     ReplayResult,
-    active_counts,
     policy_strategy,
     replay_strategy,
     upper_bound,
 )
-from mlflow_recall.core.history.curves import Curves
-from mlflow_recall.core.policies import PolicyOptions
-from mlflow_recall.core.recommend import Evidence, Recommender
-from mlflow_recall.errors import ConfigError, HistoryError
+from mlflow_recall.core.policies import POLICIES, PolicySetting
+from mlflow_recall.errors import HistoryError
 
-#: datasets on which selections are rehearsed, evenly spread where there are more
-_MOST = 48
-#: what these policies cost depends on nothing but the number of candidates
-_EXACT = ("brute_force", "halving")
-
-
-def recorded_targets(
-    evidence: Evidence, recommend: Recommender, curves: Curves | None = None
-) -> list[Target]:
-    """Recorded datasets, each ranked for without it; at most 48, evenly spread.
-
-    Args:
-        evidence: history of the candidates.
-        recommend: picks the candidates.
-        curves: of the same models and datasets; None: none were recorded.
-    """
-    matrix = evidence.matrix
-    measured = np.flatnonzero((~np.isnan(matrix.values)).sum(axis=0) >= 2)
-    found = []
-    for number in evenly_spaced(measured.tolist(), _MOST):
-        try:
-            order = recommend(evidence.hold_out(number)).models
-        except ConfigError:  # a recommender that needs scores, which this dataset has not
-            continue
-        ends = dict(zip(matrix.models, matrix.values[:, number].tolist(), strict=True))
-        found.append(Target.of(matrix.datasets[number], order, ends, curves))
-    return found
+#: datasets on which selections are simulated, evenly spaced where there are more
+MAX_TARGETS = 48
 
 
 def simulate(
-    name: str, models: int, targets: Sequence[Target], settings: PolicyOptions
+    name: str,
+    setting: PolicySetting,
+    targets: Sequence[HeldOutTarget],
+    stages: int,
 ) -> ReplayResult:
-    """Replay a policy on the first ``models`` of every target's order.
+    """Replay a policy with the first ``setting.candidates`` models of every target's order.
 
-    Targets with fewer models of a whole curve are left out, unless there is no other; what costs
-    the same whatever the scores are then costs as if nobody were missing. Without any curve the
-    epochs are at most so many, and the best of the set wins.
+    Targets with fewer models that have a complete curve are left out, unless there is no other; a
+    policy whose cost does not depend on scores then costs as if no model were missing. Without any
+    curve the epochs are an upper bound, and the best of the set wins.
+
+    Args:
+        name: Name of the policy.
+        setting: Number of candidates, and options of the policy.
+        targets: As ``hold_out_recorded`` makes them.
+        stages: Stages of one fine-tuning, where no curves are recorded.
 
     Raises:
-        SettingError: no such policy.
-        HistoryError: no target.
+        ConfigError: There is no such policy.
+        HistoryError: There is no target.
     """
     if not targets:
         raise HistoryError(
             "plan: expected recorded datasets with at least two measured models, got none: run "
             "`mlflow-recall benchmark` first"
         )
-    staged = [target for target in targets if target.curves]
-    large = [target for target in staged if len(target.candidates) >= models]
-    if staged:
-        setting = PolicySetting(models, settings.threshold, settings.min_gain_per_epoch)
-        found = replay_strategy(large or staged, policy_strategy(name, setting))
-        if large or name not in _EXACT:
-            return found
+    spec, models = POLICIES[name], setting.candidates or len(targets[0].candidates)
+    with_curves = [target for target in targets if target.curves]
+    large = [target for target in with_curves if len(target.candidates) >= models]
+    if with_curves:
+        result = replay_strategy(large or with_curves, policy_strategy(name, setting))
+        if large or not spec.has_fixed_cost:
+            return result
     else:
-        found = upper_bound(name, models, targets, settings.stages)
-    alive = active_counts(name, models, settings.stages)  # those that are missing cost as much
+        result = upper_bound(name, models, targets, stages)
+    active = np.array(spec.active_counts(models, stages), dtype=np.float64)
     return replace(
-        found,
-        epochs=np.full(len(found.epochs), alive.sum()),
-        active_share=found.active_share * alive / found.active_share.sum(axis=0),
+        result,  # the models that are missing cost as much
+        epochs=np.full(len(result.epochs), active.sum()),
+        active_share=result.active_share * active / result.active_share.sum(axis=0),
     )

@@ -1,4 +1,4 @@
-"""Ways to select for a target: what each is expected to cost and to find, and what fits."""
+"""What each strategy of selection is expected to cost and to find, and which fits a budget."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ from mlflow_recall.core.planning.epoch_times import EpochTimes
 from mlflow_recall.core.recommend import PredictedGaps
 from mlflow_recall.core.recommend.probe_cost import ProbeCost
 
-#: sets that are considered for a budget
+#: sizes of the set that are considered for a budget
 SIZES = (1, 2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StrategyEstimate:
-    """One way to select, what it is expected to cost and to find."""
+    """One strategy of selection, and what it is expected to cost and to find."""
 
     name: str
     policy: str
     #: candidates that it starts with
     models: int
-    #: expected, forward passes included
+    #: expected epochs, probes included
     epochs: float
-    #: the most on any recorded dataset
+    #: epochs on the most expensive recorded dataset
     max_epochs: float
-    #: expected; NaN where no seconds are recorded
+    #: expected hours; NaN where no seconds are recorded
     hours: float
-    #: mean final test score that the winner is short of the best, and its standard error
+    #: mean regret of the winner in final test score, and its standard error
     regret: float
     standard_error: float
-    #: probability that the candidates hold a model within the tolerance; NaN: nothing to tell by
+    #: probability that the candidates hold a model within the tolerance; NaN: unknown
     p_holds_best: float
-    #: expected gap of their best to the best of all, in the unit of the metric
+    #: expected gap of the best candidate to the best of all models, in the unit of the metric
     expected_gap: float
     probe_cost: ProbeCost = field(default_factory=ProbeCost)
     #: whether the policy was replayed on recorded curves
@@ -51,74 +51,78 @@ def estimate_strategy(
     simulation: ReplayResult,
     *,
     gaps: PredictedGaps,
-    pace: EpochTimes | None = None,
-    probing: ProbeCost | None = None,
+    epoch_times: EpochTimes | None = None,
+    probe_cost: ProbeCost | None = None,
     workers: int = 1,
 ) -> StrategyEstimate:
-    """What was rehearsed, with the target's own candidates and their pace.
+    """Combine a simulation with the target's own candidates and their epoch times.
 
     Args:
-        name: for people.
-        policy: that stops candidates.
-        order: the target's candidates, the first recommended first.
-        rehearsal: of that policy with as many candidates.
-        gaps: predicted of the target's candidates.
-        pace: seconds of an epoch; None: unknown.
-        probing: forward passes before; None: none.
-        workers: models that are trained at once.
+        name: Name of the strategy, for people.
+        policy: Policy that stops candidates.
+        order: The target's candidates, the first recommended first.
+        simulation: Of that policy with as many candidates.
+        gaps: Predicted gaps of the target's candidates.
+        epoch_times: Seconds of an epoch; None: unknown.
+        probe_cost: What is probed before; None: nothing.
+        workers: Models that are trained in parallel.
     """
-    probing = probing or ProbeCost()
+    probe_cost = probe_cost or ProbeCost()
     hours = math.nan
-    if pace is not None:
-        looks = probing.epochs_per_model * float(pace.for_models(probing.models).sum())
-        looks /= max(1, min(workers, len(probing.models)))
-        trained = pace.for_models(order[: len(simulation.active_share)])
-        hours = (looks + _seconds(simulation.active_share, trained, workers)) / 3600.0
+    if epoch_times is not None:
+        probes = probe_cost.epochs_per_model * float(
+            epoch_times.for_models(probe_cost.models).sum()
+        )
+        probes /= max(1, min(workers, len(probe_cost.models)))
+        seconds = epoch_times.for_models(order[: len(simulation.active_share)])
+        hours = (probes + _wall_seconds(simulation.active_share, seconds, workers)) / 3600.0
     count = len(simulation.regrets)
+    spread = float(simulation.regrets.std(ddof=1)) if count > 1 else math.nan
     return StrategyEstimate(
-        name,
-        policy,
-        len(order),
-        float(simulation.epochs.mean()) + probing.epochs,
-        float(simulation.epochs.max()) + probing.epochs,
-        hours,
-        float(simulation.regrets.mean()),
-        float(simulation.regrets.std(ddof=1) / math.sqrt(count)) if count > 1 else math.nan,
-        1.0 if set(gaps.models) <= set(order) else gaps.p_holds_best(order),
-        _gap(gaps, order),
-        probing,
-        simulation.from_curves,
+        name=name,
+        policy=policy,
+        models=len(order),
+        epochs=float(simulation.epochs.mean()) + probe_cost.epochs,
+        max_epochs=float(simulation.epochs.max()) + probe_cost.epochs,
+        hours=hours,
+        regret=float(simulation.regrets.mean()),
+        standard_error=spread / math.sqrt(count),
+        p_holds_best=1.0 if set(gaps.models) <= set(order) else gaps.p_holds_best(order),
+        expected_gap=_expected_gap(gaps, order),
+        probe_cost=probe_cost,
+        is_replayed=simulation.from_curves,
     )
 
 
-def _gap(gaps: PredictedGaps, models: Sequence[str]) -> float:
-    """Mean gap of the set's best over the joint outcomes; NaN where nothing is known of it."""
+def _expected_gap(gaps: PredictedGaps, models: Sequence[str]) -> float:
+    """Return the mean gap of the set's best over the joint outcomes; NaN if nothing is known."""
     some = gaps.joint_gaps[[i for i, model in enumerate(gaps.models) if model in models]]
     some = some[:, ~np.isnan(some).all(axis=0)]
     return float(np.nanmin(some, axis=0).mean()) if some.size else math.nan
 
 
-def _seconds(reached: FloatArray, pace: FloatArray, workers: int) -> float:
-    """Wall-clock seconds of all stages; nobody helps the last candidate of a stage."""
-    at_once = np.clip(reached.sum(axis=0), 1.0, workers)
-    return float((pace @ reached / at_once).sum())
+def _wall_seconds(active_share: FloatArray, seconds: FloatArray, workers: int) -> float:
+    """Return the wall-clock seconds of all stages; one candidate uses one worker."""
+    parallel = np.clip(active_share.sum(axis=0), 1.0, workers)
+    return float((seconds @ active_share / parallel).sum())
 
 
 def best_within_budget(
-    offers: Sequence[StrategyEstimate], epochs: float = math.inf, hours: float = math.inf
+    strategies: Sequence[StrategyEstimate], epochs: float = math.inf, hours: float = math.inf
 ) -> StrategyEstimate | None:
-    """The strategy of the least expected regret that is expected to stay within both budgets.
+    """Return the strategy of least expected regret that is expected to stay within both budgets.
 
-    Of equals the one that more likely holds a near-best model, then the cheaper one. None: nothing
-    fits, or hours are limited and none are known.
+    Of equal ones the one that more likely holds a near-best model, then the cheaper one. None:
+    nothing fits, or hours are limited and none are known.
     """
     within = [
-        each
-        for each in offers
-        if each.epochs <= epochs + 1e-9 and (math.isinf(hours) or each.hours <= hours)
+        strategy
+        for strategy in strategies
+        if strategy.epochs <= epochs + 1e-9 and (math.isinf(hours) or strategy.hours <= hours)
     ]
 
-    def merit(each: StrategyEstimate) -> tuple[float, float, float]:
-        return round(each.regret, 9), -float(np.nan_to_num(each.p_holds_best)), each.epochs
+    def key(strategy: StrategyEstimate) -> tuple[float, float, float]:
+        p_holds_best = float(np.nan_to_num(strategy.p_holds_best))
+        return round(strategy.regret, 9), -p_holds_best, strategy.epochs
 
-    return min(within, key=merit, default=None)
+    return min(within, key=key, default=None)

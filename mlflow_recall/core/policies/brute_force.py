@@ -1,15 +1,26 @@
-"""Train everyone to the end: what the others are measured against."""
+"""Brute force: every candidate is trained to the end. The other policies are compared with it."""
 
 from __future__ import annotations
 
 from mlflow_recall.core.policies.policy_history import PolicyHistory
-from mlflow_recall.core.policies.spec import Cohort, PolicyOptions, Verdict
+from mlflow_recall.core.policies.schedule import full_counts
+from mlflow_recall.core.policies.spec import Cohort, PolicyOptions, PolicySpec, Verdict
 
 
 def brute_force(
     cohort: Cohort,
-    past: PolicyHistory | None,  # noqa: ARG001 - the signature of every policy
-    settings: PolicyOptions,  # noqa: ARG001
+    history: PolicyHistory | None,  # noqa: ARG001 - the signature of every policy
+    options: PolicyOptions,  # noqa: ARG001
 ) -> dict[str, Verdict]:
-    """Nobody is stopped."""
-    return {model: Verdict(False, "every candidate is trained to the end") for model in cohort}
+    """Stop nobody."""
+    reason = "every candidate is trained to the end"
+    return {model: Verdict(stop=False, reason=reason) for model in cohort}
+
+
+BRUTE_FORCE = PolicySpec(
+    decide=brute_force,
+    summary="stops nobody",
+    active_counts=full_counts,
+    has_fixed_cost=True,
+    settings=(),
+)

@@ -1,15 +1,16 @@
-"""The price of an epoch: a candidate goes on while it may raise the best end by what it costs."""
+"""Cost-aware stopping: a candidate goes on while it may raise the best score by what it costs."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from mlflow_recall.core.arrays import FloatArray
-from mlflow_recall.core.policies.halving import halving
+from mlflow_recall.core.formatting import count_of
+from mlflow_recall.core.policies.halving import FINISHED, halving
 from mlflow_recall.core.policies.policy_history import PolicyHistory
 from mlflow_recall.core.policies.score_samples import (
     FULL_SAMPLE,
@@ -19,179 +20,195 @@ from mlflow_recall.core.policies.score_samples import (
     sample_final_scores,
     sample_recorded_scores,
 )
-from mlflow_recall.core.policies.spec import Cohort, PolicyOptions, Verdict, current_stage
+from mlflow_recall.core.policies.spec import (
+    Cohort,
+    PolicyOptions,
+    PolicySetting,
+    PolicySpec,
+    Verdict,
+    current_stage,
+)
+from mlflow_recall.core.recommend.greedy_set import choose_greedily
 from mlflow_recall.errors import ConfigError
 
-#: settings that the policy is judged by, from dear to cheap: the dearest trains one model
+#: minimum gains that the policy is compared by, from expensive to cheap: the first trains one model
 MIN_GAINS: tuple[float, ...] = (math.inf, 4e-3, 2.8e-3, 2e-3, 1.4e-3, 1e-3)
 MIN_GAINS += (7e-4, 5e-4, 3.5e-4, 2.5e-4, 1.8e-4, 1.25e-4)
 #: share of the epochs after the next one that a candidate is expected to be trained for
-_SHARE = 0.3
+_CONTINUATION_SHARE = 0.3
+
+
+@dataclass(frozen=True)
+class CostAwareOptions(PolicyOptions):
+    """Options of cost-aware stopping."""
+
+    #: gain in the metric that one more epoch must be expected to bring, at least 0
+    min_gain_per_epoch: float = 0.001
+
+    def __post_init__(self) -> None:
+        if not self.min_gain_per_epoch >= 0:
+            raise ConfigError(
+                f"min_gain_per_epoch: expected 0 or more, got {self.min_gain_per_epoch:g}"
+            )
 
 
 def cost_aware(
-    cohort: Cohort, past: PolicyHistory | None, settings: PolicyOptions
+    cohort: Cohort, history: PolicyHistory | None, options: CostAwareOptions
 ) -> dict[str, Verdict]:
-    """Keep whoever raises the expected best end by more than its epochs are worth.
+    """Keep whoever raises the expected best final score by more than its epochs are worth.
 
-    The ends of all candidates are drawn jointly from recorded datasets on which they stood alike
-    (``draws.foretold``). The candidate with the best expectation is kept; then, one at a time,
-    whoever raises the expected best end most, while that is more than ``settings.price`` times the
-    epochs that it is still expected to cost: the next one, and 0.3 of those after it, as it may be
-    stopped later. Diverged candidates are stopped. Where nothing can be foretold, because there is
-    no past or it has fewer than four datasets with these models, halving decides.
+    The final scores of all candidates are sampled jointly from recorded datasets on which they had
+    similar scores (``sample_final_scores``). The candidate with the best expectation is kept. Then,
+    one at a time, whoever raises the expected best the most is kept, while that is more than
+    ``min_gain_per_epoch`` times the epochs that it is still expected to cost: the next one, and 0.3
+    of those after it, since it may be stopped later. Diverged candidates are stopped. Where nothing
+    can be predicted, because the history has fewer than four datasets with these models, halving
+    decides.
 
     Raises:
-        SettingError: a negative price.
-        Undecided: someone has not reported at all.
+        StageIncomplete: A model has not reported at all.
     """
-    _check(settings)
     stage = current_stage(cohort)
-    if stage >= settings.stages:
-        return {model: Verdict(False, "trained to the last stage") for model in cohort}
-    if past is None:
-        return halving(cohort, past, settings)
+    if stage >= options.stages:
+        return {model: Verdict(stop=False, reason=FINISHED) for model in cohort}
+    if history is None:
+        return halving(cohort, history, options)
     models = tuple(model for model in cohort if math.isfinite(cohort[model][stage - 1]))
-    now = np.array([cohort[model][stage - 1] for model in models], dtype=np.float64)
-    draws = sample_final_scores(past, models, now, stage) if models else None
-    if draws is None:
-        return _halved(cohort, past, settings)
-    cost = _epochs(settings.stages - stage)
-    chosen, raised = _greedy(
-        draws, int(draws.expected.argmax()), settings.min_gain_per_epoch * cost
+    scores = np.array([cohort[model][stage - 1] for model in models], dtype=np.float64)
+    samples = sample_final_scores(history, models, scores, stage) if models else None
+    if samples is None:
+        return _halve(cohort, history, options)
+    epochs = _expected_epochs(options.stages - stage)
+    chosen, gains = choose_greedily(
+        samples.clipped,
+        samples.expected_improvement,
+        first=int(samples.expected.argmax()),
+        min_gain=options.min_gain_per_epoch * epochs,
     )
-    said = _verdicts(models, draws, chosen, raised, (settings.min_gain_per_epoch, cost))
-    diverged = Verdict(True, "diverged: its score is no number", rival=models[chosen[0]])
-    return {model: said.get(model, diverged) for model in cohort}
+    price = f"{epochs:.1f} epochs at {options.min_gain_per_epoch:g}"
+    verdicts = _verdicts(models, samples, chosen, gains, price)
+    diverged = Verdict(
+        stop=True, reason="diverged: its score is not a finite number", rival=models[chosen[0]]
+    )
+    return {model: verdicts.get(model, diverged) for model in cohort}
 
 
 def initial_candidates(
-    ranking: Sequence[str], past: PolicyHistory, settings: PolicyOptions
+    ranking: Sequence[str], history: PolicyHistory, options: CostAwareOptions
 ) -> tuple[str, ...]:
-    """The candidates to start with, in the order of ``ranking``.
+    """Return the candidates to start with, in the order of ``ranking``.
 
     The first of the ranking, and then in turn the next of the ranking and whoever raises the
-    expected best of the recorded final scores most, while some candidate raises it by more than
-    ``settings.price`` times the epochs that it is expected to cost. The turns are a hedge: the
-    recorded scores know who complements whom, the ranking knows the target. Fewer than sixteen
-    datasets tell no more than how many are worth it, so there it is the first of the ranking.
+    expected best of the recorded final scores the most, while some candidate raises it by more than
+    ``min_gain_per_epoch`` times the epochs that it is expected to cost. Taking turns hedges: the
+    recorded scores know which models complement each other, the ranking knows the target. Fewer
+    than sixteen datasets only tell how many models are worth it, so there it is the first of the
+    ranking.
 
     Args:
-        ranking: names, best first.
-        past: recorded curves; where fewer than four datasets have these models, everyone starts,
-            or the first alone at an infinite price.
-        settings: price and stages.
-
-    Raises:
-        SettingError: a negative price.
+        ranking: Names, best first.
+        history: Recorded curves; where fewer than four datasets have these models, everyone
+            starts, or the first alone at an infinite minimum gain.
+        options: Minimum gain and stages.
     """
-    _check(settings)
     names = tuple(ranking)
-    if len(names) <= 1 or math.isinf(settings.min_gain_per_epoch):
+    if len(names) <= 1 or math.isinf(options.min_gain_per_epoch):
         return names[:1]
-    draws = sample_recorded_scores(past, names)
-    if draws is None:
+    samples = sample_recorded_scores(history, names)
+    if samples is None:
         return names
-    chosen, _ = _greedy(draws, 0, settings.min_gain_per_epoch * _epochs(settings.stages), _in_turn)
-    thin = draws.final_scores.shape[1] < FULL_SAMPLE
-    return names[: len(chosen)] if thin else tuple(names[i] for i in sorted(chosen))
+    chosen, _ = choose_greedily(
+        samples.clipped,
+        samples.expected_improvement,
+        first=0,
+        min_gain=options.min_gain_per_epoch * _expected_epochs(options.stages),
+        pick=_take_turns,
+    )
+    if samples.final_scores.shape[1] < FULL_SAMPLE:
+        return names[: len(chosen)]
+    return tuple(names[i] for i in sorted(chosen))
 
 
 def data_warning(datasets: int) -> str:
-    """What so few recorded datasets cannot tell this policy; empty where they are many.
+    """Say what so few recorded datasets cannot tell this policy; empty where there are many.
 
     Args:
-        datasets: with curves of the candidates, beside the target.
+        datasets: Recorded datasets with curves of the candidates, without the target.
     """
-    said = f"with the curves of only {datasets} dataset{'' if datasets == 1 else 's'}"
+    few = f"with the curves of only {count_of(datasets, 'dataset')}"
     if datasets < MIN_DATASETS:
-        return f"{said} no end can be foretold, so halving decides in place of price"
+        return f"{few} no final score can be predicted, so halving decides instead of cost_aware"
     if datasets < FULL_SAMPLE:
         return (
-            f"{said}, price asks them how many models to start with, and the ranking which ones; "
-            "on such histories it was no better than halving"
+            f"{few}, cost_aware takes from them how many models to start with, and from the "
+            "ranking which ones; on such histories it was no better than halving"
         )
     if math.ceil(NEIGHBOR_FRACTION * datasets) < FULL_SAMPLE:
-        return f"{said}, price foretells ends by the nearer two thirds of them"
+        return f"{few}, cost_aware predicts final scores from the nearer two thirds of them"
     return ""
 
 
-def _check(settings: PolicyOptions) -> None:
-    if not settings.min_gain_per_epoch >= 0:
-        raise ConfigError(
-            f"price: expected at least 0 score points, got {settings.min_gain_per_epoch}"
-        )
+def _expected_epochs(stages: int) -> float:
+    """Return the epochs that a candidate is expected to cost with that many stages left."""
+    return 1.0 + _CONTINUATION_SHARE * (stages - 1)
 
 
-def _epochs(stages: int) -> float:
-    """Epochs that a candidate is expected to cost with so many stages left."""
-    return 1.0 + _SHARE * (stages - 1)
-
-
-def _in_turn(raises: FloatArray, chosen: Sequence[int]) -> int:
-    """The first that is left and who raises the best most, by turns."""
-    left = np.setdiff1d(np.arange(len(raises)), chosen)
-    return int(left[0] if len(chosen) % 2 else raises.argmax())
-
-
-def _most(raises: FloatArray, _: Sequence[int]) -> int:
-    return int(raises.argmax())
-
-
-def _greedy(
-    draws: ScoreSamples,
-    start: int,
-    bar: float,
-    pick: Callable[[FloatArray, Sequence[int]], int] = _most,
-) -> tuple[list[int], FloatArray]:
-    """Who is chosen, in that order, and (n,) by how much each raises the best end.
-
-    Of the chosen that is what it raised it by when it was chosen; of the others, what it would.
-    """
-    chosen, raised = [start], np.zeros(len(draws.final_scores))
-    best = draws.clipped[start]
-    while True:
-        gain = draws.expected_improvement(best)
-        gain[chosen] = -1.0
-        raised = np.where(gain >= 0, gain, raised)
-        if len(chosen) == len(gain) or gain.max() <= bar:
-            return chosen, raised
-        taken = pick(gain, chosen)
-        chosen.append(taken)
-        best = np.fmax(best, draws.clipped[taken])
+def _take_turns(gains: FloatArray, chosen: Sequence[int]) -> int:
+    """Pick by turns the first that is left and the one with the largest gain."""
+    remaining = np.setdiff1d(np.arange(len(gains)), chosen)
+    return int(remaining[0] if len(chosen) % 2 else gains.argmax())
 
 
 def _verdicts(
     models: Sequence[str],
-    draws: ScoreSamples,
+    samples: ScoreSamples,
     chosen: Sequence[int],
-    raised: FloatArray,
-    priced: tuple[float, float],
+    gains: FloatArray,
+    price: str,
 ) -> dict[str, Verdict]:
     leader = chosen[0]
-    bar = f"{priced[1]:.1f} epochs at {priced[0]:g}"
-    ends = zip(draws.expected, draws.quantile(0.1), draws.quantile(0.9), strict=True)
+    low, high = samples.quantile(0.1), samples.quantile(0.9)
     verdicts = {}
-    for i, (end, low, high) in enumerate(ends):
+    for i, model in enumerate(models):
         stop = i not in chosen
-        reason = f"expected to end at {end:.3f} ({low:.3f} to {high:.3f})"
+        predicted = float(samples.expected[i])
+        reason = f"predicted final {predicted:.3f} ({low[i]:.3f} to {high[i]:.3f})"
         if i == leader:
             reason += f", the best of {len(models)}"
         else:
-            side = "not more" if stop else "more"
-            reason += f"; raises the best end by {raised[i]:.4f}, {side} than {bar}"
-            reason += f"; {models[leader]} is expected at {draws.expected[leader]:.3f}"
-        if not draws.has_history[i]:
-            reason += "; taken to converge like the others, it has too few records"
-        rival = models[leader] if stop else None
-        verdicts[models[i]] = Verdict(stop, reason, float(end), float(low), float(high), rival)
+            comparison = "not more" if stop else "more"
+            reason += (
+                f"; raises the expected best by {gains[i]:.4f}, {comparison} than {price}; "
+                f"{models[leader]}: predicted final {samples.expected[leader]:.3f}"
+            )
+        if not samples.has_history[i]:
+            reason += "; assumed to converge like the others, since it has too few records"
+        verdicts[model] = Verdict(
+            stop=stop,
+            reason=reason,
+            predicted=predicted,
+            low=float(low[i]),
+            high=float(high[i]),
+            rival=models[leader] if stop else None,
+        )
     return verdicts
 
 
-def _halved(cohort: Cohort, past: PolicyHistory, settings: PolicyOptions) -> dict[str, Verdict]:
-    """Halving's verdicts, saying why they are not the price's."""
-    why = "too few recorded datasets to foretell ends by, so halving decides: "
+def _halve(cohort: Cohort, history: PolicyHistory, options: CostAwareOptions) -> dict[str, Verdict]:
+    """Return halving's verdicts, and say why they are not those of this policy."""
+    why = "too few recorded datasets to predict final scores, so halving decides: "
     return {
         model: replace(verdict, reason=why + verdict.reason)
-        for model, verdict in halving(cohort, past, settings).items()
+        for model, verdict in halving(cohort, history, options).items()
     }
+
+
+COST_AWARE = PolicySpec(
+    decide=cost_aware,
+    summary="stops whoever is not expected to bring what its epochs cost",
+    options=CostAwareOptions,
+    needs_history=True,
+    initial_candidates=initial_candidates,
+    data_warning=data_warning,
+    settings=tuple(PolicySetting(None, {"min_gain_per_epoch": gain}) for gain in MIN_GAINS),
+)

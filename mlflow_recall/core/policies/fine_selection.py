@@ -2,67 +2,100 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from mlflow_recall.core.policies.halving import keep_half
+from mlflow_recall.core.policies.halving import FINISHED, keep_half
 from mlflow_recall.core.policies.policy_history import PolicyHistory
 from mlflow_recall.core.policies.spec import (
     Cohort,
     PolicyOptions,
+    PolicySpec,
     Verdict,
     current_stage,
     rank_by_score,
 )
 from mlflow_recall.core.policies.trends import TrendPrediction, Trends
+from mlflow_recall.errors import ConfigError
+
+#: thresholds of the paper's table IV
+_TABLE_IV = (0.01, 0.05, 0.1)
+
+
+@dataclass(frozen=True)
+class FineSelectionOptions(PolicyOptions):
+    """Options of fine-selection."""
+
+    #: relative lead that a rival's predicted final score must have, in [0, 1)
+    threshold: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.threshold < 1:
+            raise ConfigError(f"threshold: expected a share in [0, 1), got {self.threshold:g}")
 
 
 def fine_selection(
-    cohort: Cohort, past: PolicyHistory | None, settings: PolicyOptions
+    cohort: Cohort, history: PolicyHistory | None, options: FineSelectionOptions
 ) -> dict[str, Verdict]:
-    """Stop whoever is behind now and foretold to stay behind, then the worse half.
+    """Stop whoever is behind and predicted to stay behind, then the worse half.
 
-    A candidate is stopped if some rival has a strictly better validation score and a predicted end
-    that is higher by more than ``threshold`` of itself. Of n candidates at most floor(n / 2) go on,
-    by validation score, so this never costs more epochs than successive halving. The best on
-    validation has no such rival and always survives. Candidates without a trend neither stop by
-    prediction nor stop others by it.
+    A candidate is stopped if some rival has a strictly better validation score and a predicted
+    final score that is higher by more than ``threshold`` of itself. Of n candidates at most
+    floor(n / 2) go on, by validation score, so this never costs more epochs than successive
+    halving. The best model on validation has no such rival and always goes on. Candidates without
+    a trend are neither stopped by a prediction nor stop others by one.
     """
-    return decide_by_trends(cohort, past.trends if past else None, settings)
+    return decide_by_trends(cohort, history.trends if history else None, options)
 
 
 def decide_by_trends(
-    cohort: Cohort, trends: Trends | None, settings: PolicyOptions
+    cohort: Cohort, trends: Trends | None, options: FineSelectionOptions
 ) -> dict[str, Verdict]:
-    """``fine_selection`` with trends that were mined already; None: halving decides."""
+    """Decide as ``fine_selection`` with trends that were mined already; None: halving decides."""
     stage = current_stage(cohort)
-    if stage >= settings.stages:
-        return {model: Verdict(False, "trained to the last stage") for model in cohort}
+    if stage >= options.stages:
+        return {model: Verdict(stop=False, reason=FINISHED) for model in cohort}
     ranked = rank_by_score(cohort)
     score = {model: cohort[model][stage - 1] for model in cohort}
-    ends = {
-        model: end
+    predictions = {
+        model: prediction
         for model in ranked
-        if trends is not None and (end := trends.predict(model, stage, score[model])) is not None
+        if trends is not None
+        and (prediction := trends.predict(model, stage, score[model])) is not None
     }
     stopped: dict[str, Verdict] = {}
     for model in ranked:
-        better = [r for r in ranked if score[r] > score[model] and r in ends]
-        if model not in ends or not better:
+        better = [r for r in ranked if score[r] > score[model] and r in predictions]
+        if model not in predictions or not better:
             continue
-        rival = max(better, key=lambda r: ends[r].final_score)
-        bar = ends[rival].final_score - settings.threshold * abs(ends[rival].final_score)
-        if ends[model].final_score < bar:
+        rival = max(better, key=lambda r: predictions[r].final_score)
+        leader = predictions[rival].final_score
+        own = predictions[model].final_score
+        if own < leader - options.threshold * abs(leader):
             stopped[model] = Verdict(
-                True,
-                f"stands at {score[model]:.3f} and is foretold {ends[model].final_score:.3f}; "
-                f"{rival} stands at {score[rival]:.3f} and is foretold {ends[rival].final_score:.3f}",
+                stop=True,
+                reason=f"validation {score[model]:.3f}, predicted final {own:.3f}; "
+                f"{rival}: validation {score[rival]:.3f}, predicted final {leader:.3f}",
                 rival=rival,
             )
     verdicts = keep_half(cohort, ranked, stopped)
-    return {model: _foretold(verdict, ends.get(model)) for model, verdict in verdicts.items()}
+    return {
+        model: _with_prediction(verdict, predictions.get(model))
+        for model, verdict in verdicts.items()
+    }
 
 
-def _foretold(verdict: Verdict, end: TrendPrediction | None) -> Verdict:
-    if end is None:
+def _with_prediction(verdict: Verdict, prediction: TrendPrediction | None) -> Verdict:
+    if prediction is None:
         return verdict
-    return replace(verdict, predicted=end.final_score, low=end.low, high=end.high)
+    return replace(
+        verdict, predicted=prediction.final_score, low=prediction.low, high=prediction.high
+    )
+
+
+FINE_SELECTION = PolicySpec(
+    decide=fine_selection,
+    summary="stops by convergence trends, then the worse half",
+    options=FineSelectionOptions,
+    needs_history=True,
+    variants={f"fine_selection {share:.0%}": {"threshold": share} for share in _TABLE_IV},
+)

@@ -6,44 +6,53 @@ from mlflow_recall.core.policies.policy_history import PolicyHistory
 from mlflow_recall.core.policies.spec import (
     Cohort,
     PolicyOptions,
+    PolicySpec,
     Verdict,
     current_stage,
     rank_by_score,
 )
 
+#: reason of everyone after the last stage
+FINISHED = "trained to the last stage"
+
 
 def halving(
     cohort: Cohort,
-    past: PolicyHistory | None,  # noqa: ARG001 - the signature of every policy
-    settings: PolicyOptions,
+    history: PolicyHistory | None,  # noqa: ARG001 - the signature of every policy
+    options: PolicyOptions,
 ) -> dict[str, Verdict]:
-    """Keep the floor(n / 2) best of n, at least one; nobody is stopped after the last stage."""
-    if current_stage(cohort) >= settings.stages:
-        return {model: Verdict(False, "trained to the last stage") for model in cohort}
+    """Keep the floor(n / 2) best of n models, at least one; stop nobody after the last stage."""
+    if current_stage(cohort) >= options.stages:
+        return {model: Verdict(stop=False, reason=FINISHED) for model in cohort}
     return keep_half(cohort, rank_by_score(cohort), {})
 
 
 def keep_half(cohort: Cohort, ranked: list[str], stopped: dict[str, Verdict]) -> dict[str, Verdict]:
-    """Verdicts that leave floor(n / 2) of the cohort at most, beside those already stopped.
+    """Return verdicts that leave at most floor(n / 2) of the n models of a cohort.
 
     Args:
-        cohort: everyone who reported.
-        ranked: their names, best first.
-        stopped: verdicts that stand already.
+        cohort: Everyone who reported.
+        ranked: Their names, best first.
+        stopped: Verdicts of the models that are stopped already.
     """
     keep = max(1, len(cohort) // 2)
-    alive = [model for model in ranked if model not in stopped]
+    active = [model for model in ranked if model not in stopped]
     verdicts = dict(stopped)
-    for place, model in enumerate(alive, start=1):
+    for place, model in enumerate(active, start=1):
+        rank = ranked.index(model) + 1
         if place <= keep:
             verdicts[model] = Verdict(
-                False, f"rank {ranked.index(model) + 1} of {len(cohort)} on validation"
+                stop=False, reason=f"rank {rank} of {len(cohort)} on validation"
             )
         else:
             verdicts[model] = Verdict(
-                True,
-                f"halving keeps {keep} of {len(cohort)}, this one is number "
-                f"{ranked.index(model) + 1} on validation",
-                rival=alive[keep - 1],
+                stop=True,
+                reason=f"halving keeps {keep} of {len(cohort)}; rank {rank} on validation",
+                rival=active[keep - 1],
             )
     return {model: verdicts[model] for model in cohort}
+
+
+HALVING = PolicySpec(
+    decide=halving, summary="stops the worse half of every stage", has_fixed_cost=True
+)

@@ -1,33 +1,33 @@
-"""History and scores added, each on a scale of its own."""
+"""Blend: the history and the scores added, each on a scale of its own."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mlflow_recall.core.arrays import FloatArray
+from mlflow_recall.core.arrays import BoolArray, FloatArray
 from mlflow_recall.core.recommend.evidence import Evidence, Ranking
-from mlflow_recall.core.recommend.standardize import fill_zero, normal_scores, z_scores
+from mlflow_recall.core.standardize import fill_zero, normal_scores, z_scores
 
-#: weights of the history and of the scores together, where nothing tells better ones; fitted ones
-#: lie around them on the records of docs/recall.md, and only their proportion orders models
+#: weights of the history and of the scores together, where no recorded scores tell better ones;
+#: fitted weights are close to them on the records of docs/recall.md, and only their ratio matters
 DEFAULT_WEIGHTS = (0.6, 0.3)
-#: recorded datasets that weigh as much as the default: their own best weights scatter by 0.2
-_WORTH = 16.0
-#: scored models that a recorded dataset needs to teach weights
-_LEAST = 5
+#: recorded datasets that the default counts as: the best weights of one dataset scatter by 0.2
+_PRIOR_DATASETS = 16.0
+#: scored models that a recorded dataset needs before weights are fitted to it
+_MIN_SCORED_MODELS = 5
 
 
 @dataclass(frozen=True, eq=False)
 class Components:
-    """The standardized parts of m candidates on the target."""
+    """The standardized components of m candidates on the target."""
 
     prior: FloatArray  # (m,) 0 where unknown
     #: score -> (m,) 0 where unknown
     scores: dict[str, FloatArray]
-    is_known: NDArray[np.bool_]  # (m,) anything is known at all
+    is_known: BoolArray  # (m,) whether anything is known of the model
 
     @property
     def mean_score(self) -> FloatArray:
@@ -36,95 +36,94 @@ class Components:
 
     @property
     def as_columns(self) -> FloatArray:
-        """(m, 2) the history and the scores."""
+        """(m, 2) the history and the mean score."""
         return np.column_stack([self.prior, self.mean_score])
 
 
 @dataclass(frozen=True, eq=False)
 class DatasetFit:
-    """What one recorded dataset teaches: the weights that fit it best, and what they leave."""
+    """The weights that fit one recorded dataset best, and the residuals."""
 
-    #: history and scores; None where the scores of this dataset are unknown
+    #: (2,) weights of history and scores; None where the scores of this dataset are unknown
     weights: FloatArray | None
-    residuals: FloatArray  # (m,) outcome less fit, as normal scores; NaN where never measured
+    residuals: FloatArray  # (m,) final score less fit, as normal scores; NaN where not measured
 
 
 def blend(evidence: Evidence) -> Ranking:
     """Rank by w · prior + v · mean of the scores, each as normal scores.
 
-    The prior is the mean z-score of the history, and each score is standardized on its own over
-    the models that have it, or whose representative has it; to others it is neutral. Weights are
-    those that fit the recorded datasets, each predicted from the others, where their scores are
-    ``past``; the default counts as much as sixteen such datasets, so a small history or one
-    without past scores stays near 2 : 1. Scores without past ones of the same name are trusted
-    with the default. A model of which nothing is known comes last.
+    The prior is the mean z-score of the history. Each score is standardized on its own over the
+    models that have it, or whose representative has it; for other models it is 0. The weights are
+    the mean of those that fit the recorded datasets, each predicted from the others, as far as
+    ``recorded_scores`` has their scores. The default counts as much as sixteen such datasets, so a
+    small history, or one without recorded scores, stays near 2 : 1. A model of which nothing is
+    known comes last.
     """
     return blend_with_fits(evidence, fit_datasets(evidence) if evidence.recorded_scores else [])
 
 
-def blend_with_fits(evidence: Evidence, learned: list[DatasetFit]) -> Ranking:
-    """``blend`` with the lessons of its history."""
-    parts = standardized_components(evidence)
-    first, second = blend_weights([fit.weights for fit in learned])
-    told = {"prior": first * parts.prior}
-    share = second / max(1, len(parts.scores))
-    told |= {name: share * values for name, values in parts.scores.items()}
-    total = sum(told.values(), np.zeros_like(parts.prior))
-    return Ranking.from_scores(
-        evidence.matrix.models, np.where(parts.is_known, total, np.nan), told
-    )
+def blend_with_fits(evidence: Evidence, fits: Sequence[DatasetFit]) -> Ranking:
+    """Rank as ``blend`` with fits of the recorded datasets that were made already."""
+    components = standardized_components(evidence)
+    prior_weight, score_weight = blend_weights([fit.weights for fit in fits])
+    parts = {"prior": prior_weight * components.prior}
+    share = score_weight / max(1, len(components.scores))
+    parts |= {name: share * values for name, values in components.scores.items()}
+    total = sum(parts.values(), np.zeros_like(components.prior))
+    scores = np.where(components.is_known, total, np.nan)
+    return Ranking.from_scores(evidence.matrix.models, scores, parts)
 
 
 def standardized_components(evidence: Evidence) -> Components:
-    """The standardized parts of every candidate on the target."""
+    """Return the standardized components of every candidate on the target."""
     history = evidence.mean_z_score
-    signals = evidence.propagated_scores()
-    seen = [~np.isnan(values) for values in (history, *signals.values())]
+    scores = evidence.propagated_scores()
+    known = [~np.isnan(values) for values in (history, *scores.values())]
     return Components(
         fill_zero(normal_scores(history)),
-        {name: fill_zero(normal_scores(values)) for name, values in signals.items()},
-        np.any(seen, axis=0),
+        {name: fill_zero(normal_scores(values)) for name, values in scores.items()},
+        np.any(known, axis=0),
     )
 
 
 def fit_datasets(evidence: Evidence) -> list[DatasetFit]:
-    """One for every recorded dataset that at least two models were measured on.
+    """Fit every recorded dataset that at least two models were measured on.
 
     The dataset is predicted from the others by least squares on normal scores.
     """
     if not evidence.recorded_scores:
-        return _by_history(evidence)
-    taught = []
+        return _fit_by_history(evidence)
+    fits = []
     for dataset in range(len(evidence.matrix.datasets)):
-        before = evidence.hold_out(dataset)
+        held_out = evidence.hold_out(dataset)
         outcome = normal_scores(evidence.matrix.values[:, dataset])
-        parts = standardized_components(before)
-        known = ~np.isnan(outcome) & parts.is_known
+        components = standardized_components(held_out)
+        known = ~np.isnan(outcome) & components.is_known
         if known.sum() < 2:
             continue
-        columns = parts.as_columns
-        counts = [int((~np.isnan(values[known])).sum()) for values in before.scores.values()]
-        scored = bool(parts.scores) and max(counts) >= _LEAST
-        used = columns[known] if scored else columns[known, :1]
-        fitted: FloatArray = np.linalg.lstsq(used, outcome[known], rcond=None)[0].astype(np.float64)
-        residuals = np.where(known, outcome - columns[:, : len(fitted)] @ fitted, np.nan)
-        taught.append(DatasetFit(fitted if scored else None, residuals))
-    return taught
+        columns = components.as_columns
+        counts = [int((~np.isnan(values[known])).sum()) for values in held_out.scores.values()]
+        is_scored = bool(components.scores) and max(counts) >= _MIN_SCORED_MODELS
+        used = columns[known] if is_scored else columns[known, :1]
+        solution = np.linalg.lstsq(used, outcome[known], rcond=None)[0]
+        weights: FloatArray = solution.astype(np.float64)
+        fitted = columns[:, : len(weights)] @ weights
+        residuals = np.where(known, outcome - fitted, np.nan)
+        fits.append(DatasetFit(weights if is_scored else None, residuals))
+    return fits
 
 
-def _by_history(evidence: Evidence) -> list[DatasetFit]:
-    """``lessons`` where no past score is known, for all recorded datasets at once."""
+def _fit_by_history(evidence: Evidence) -> list[DatasetFit]:
+    """Fit all recorded datasets at once, as ``fit_datasets`` where no score is recorded."""
     z = z_scores(evidence.matrix.values)
     measured = ~np.isnan(z)
     count = measured.sum(axis=1, keepdims=True) - measured
     total = np.nansum(z, axis=1, keepdims=True) - fill_zero(z)
-    expected = np.array(
-        [evidence.estimated_z_scores.get(m, np.nan) for m in evidence.matrix.models]
-    )
-    unknown = np.broadcast_to(expected[:, None], z.shape)
-    before = np.divide(total, count, out=unknown.copy(), where=count > 0)  # (m, d) strength
-    known = measured & ~np.isnan(before)
-    prior, outcome = fill_zero(normal_scores(before)), normal_scores(evidence.matrix.values)
+    estimates = [evidence.estimated_z_scores.get(m, np.nan) for m in evidence.matrix.models]
+    default = np.broadcast_to(np.array(estimates)[:, None], z.shape)
+    history = np.divide(total, count, out=default.copy(), where=count > 0)  # (m, d)
+    known = measured & ~np.isnan(history)
+    prior, outcome = fill_zero(normal_scores(history)), normal_scores(evidence.matrix.values)
     x, y = np.where(known, prior, 0.0), np.where(known, outcome, 0.0)
     square = (x * x).sum(axis=0)
     slope = np.divide((x * y).sum(axis=0), square, out=np.zeros_like(square), where=square > 0)
@@ -132,13 +131,14 @@ def _by_history(evidence: Evidence) -> list[DatasetFit]:
     return [DatasetFit(None, residuals[:, j]) for j in np.flatnonzero(known.sum(axis=0) >= 2)]
 
 
-def blend_weights(fitted: list[FloatArray | None]) -> tuple[float, float]:
-    """Mean of the fitted weights and of the default, none below 0.
+def blend_weights(fitted: Sequence[FloatArray | None]) -> tuple[float, float]:
+    """Return the mean of the fitted weights and the default, none below 0.
 
     Args:
-        fitted: (2,) best weights of recorded datasets; None where unknown.
+        fitted: (2,) best weights of each recorded dataset; None where unknown.
     """
-    known = [pair for pair in fitted if pair is not None]
-    total = _WORTH * np.array(DEFAULT_WEIGHTS) + sum(known, np.zeros(2))
-    first, second = np.maximum(total / (_WORTH + len(known)), 0.0).tolist()
-    return first, second
+    known = [weights for weights in fitted if weights is not None]
+    total = _PRIOR_DATASETS * np.array(DEFAULT_WEIGHTS) + sum(known, np.zeros(2))
+    mean = np.maximum(total / (_PRIOR_DATASETS + len(known)), 0.0)
+    prior_weight, score_weight = mean.tolist()
+    return prior_weight, score_weight

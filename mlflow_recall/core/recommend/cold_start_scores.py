@@ -18,7 +18,7 @@ from mlflow_recall.core.recommend.cold_start import (
     nearest_by_features,
 )
 from mlflow_recall.core.recommend.evidence import FeatureColumn
-from mlflow_recall.core.recommend.standardize import z_scores
+from mlflow_recall.core.standardize import z_scores
 
 #: measured models that are scored beside the newcomers
 REFERENCES = 8

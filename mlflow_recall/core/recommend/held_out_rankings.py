@@ -1,4 +1,4 @@
-"""What a recommender would have said of every recorded dataset, had it been the target."""
+"""What a recommender would have ranked for every recorded dataset, had it been the target."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from mlflow_recall.errors import ConfigError
 
 @dataclass(frozen=True, eq=False)
 class HeldOutRankings:
-    """Predictions of whole datasets that had no part in them, beside what came out."""
+    """Rankings for whole datasets that had no part in them, and the gaps that were observed."""
 
     models: tuple[str, ...]
     datasets: tuple[str, ...]
-    #: (m, d) place in the ranking as a share, in (0, 1), best first; NaN: not ranked or measured
+    #: (m, d) rank as a share, in (0, 1), best first; NaN: not ranked or not measured
     rank_shares: FloatArray
-    #: (m, d) gap to the best of the dataset; NaN where ``places`` is
+    #: (m, d) gap to the best model of the dataset; NaN where ``rank_shares`` is
     gaps: FloatArray
 
     def count_needed(self, tolerance: float) -> FloatArray:
-        """(d,) how many of the ranking's first are needed to hold one within ``tolerance``."""
+        """Return (d,) how many first models are needed to hold one within ``tolerance``."""
         counts = []
-        for places, gaps in zip(self.rank_shares.T, self.gaps.T, strict=True):
-            near = places[is_within(gaps, tolerance)]
-            counts.append(float((places <= near.min()).sum()))
+        for shares, gaps in zip(self.rank_shares.T, self.gaps.T, strict=True):
+            near = shares[is_within(gaps, tolerance)]
+            counts.append(float((shares <= near.min()).sum()))
         return np.array(counts, dtype=np.float64)
 
 
@@ -35,30 +35,30 @@ def rank_held_out(evidence: Evidence, recommend: Recommender) -> HeldOutRankings
     """Let ``recommend`` rank for every recorded dataset from the others.
 
     Datasets with fewer than two measured models of the ranking are left out, and so are those
-    that the recommender cannot rank for (as ``paper`` without scores of the past).
+    that the recommender cannot rank for, as ``paper`` without recorded scores.
     """
     models = evidence.matrix.models
-    names, all_places, all_gaps = [], [], []
+    names, all_shares, all_gaps = [], [], []
     for number, dataset in enumerate(evidence.matrix.datasets):
-        truth = evidence.matrix.values[:, number]
+        final_scores = evidence.matrix.values[:, number]
         try:
             ranking = recommend(evidence.hold_out(number))
         except ConfigError:
             continue
-        order = {m: i for i, m in enumerate(ranking.models) if not np.isnan(ranking.scores[i])}
-        ranked = np.array([order.get(model, np.nan) for model in models], dtype=np.float64)
-        known = ~np.isnan(ranked) & ~np.isnan(truth)
+        rank = {m: i for i, m in enumerate(ranking.models) if not np.isnan(ranking.scores[i])}
+        ranks = np.array([rank.get(model, np.nan) for model in models], dtype=np.float64)
+        known = ~np.isnan(ranks) & ~np.isnan(final_scores)
         if known.sum() < 2:
             continue
-        places = np.full(len(models), np.nan)
-        places[known] = (np.argsort(np.argsort(ranked[known])) + 0.5) / known.sum()
+        shares = np.full(len(models), np.nan)
+        shares[known] = (np.argsort(np.argsort(ranks[known])) + 0.5) / known.sum()
         names.append(dataset)
-        all_places.append(places)
-        all_gaps.append(np.where(known, truth[known].max() - truth, np.nan))
+        all_shares.append(shares)
+        all_gaps.append(np.where(known, final_scores[known].max() - final_scores, np.nan))
     shape = (len(names), len(models))
     return HeldOutRankings(
         models,
         tuple(names),
-        np.array(all_places, dtype=np.float64).reshape(shape).T,
+        np.array(all_shares, dtype=np.float64).reshape(shape).T,
         np.array(all_gaps, dtype=np.float64).reshape(shape).T,
     )

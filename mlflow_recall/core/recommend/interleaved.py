@@ -7,7 +7,7 @@ import numpy as np
 from mlflow_recall.core.arrays import FloatArray, nan_mean
 from mlflow_recall.core.recommend.evidence import Evidence, Ranking
 from mlflow_recall.core.recommend.prior import prior
-from mlflow_recall.core.recommend.standardize import normal_scores
+from mlflow_recall.core.standardize import normal_scores
 
 
 def interleaved(evidence: Evidence) -> Ranking:

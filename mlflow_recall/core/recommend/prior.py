@@ -6,7 +6,7 @@ import numpy as np
 
 from mlflow_recall.core.arrays import FloatArray, nan_mean
 from mlflow_recall.core.recommend.evidence import Evidence, Ranking
-from mlflow_recall.core.recommend.standardize import mean_ranks
+from mlflow_recall.core.standardize import mean_ranks
 
 
 def prior(evidence: Evidence) -> Ranking:

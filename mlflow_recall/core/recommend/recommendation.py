@@ -1,33 +1,37 @@
-"""Evidence -> who is recommended, which set is worth training, and how sure that is."""
+"""Evidence -> which models are recommended, which set is worth training, and how sure that is."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
-from mlflow_recall.core.defaults import Defaults
+from mlflow_recall.core.defaults import DEFAULT_TOP_K, Defaults
+from mlflow_recall.core.formatting import count_of
 from mlflow_recall.core.recommend import (
+    RECOMMENDERS,
     Evidence,
     PredictedGaps,
     Ranking,
     find_smallest_set,
-    get_recommender,
     predict_gaps,
     rank_held_out,
 )
 from mlflow_recall.errors import ConfigError
 
+#: number of models to train; ``auto``: as few as reach the confidence; None: the default
+TopK: TypeAlias = int | Literal["auto"] | None
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, kw_only=True)
 class RecommendOptions:
-    """What is asked of a recommendation."""
+    """Options of a recommendation."""
 
-    #: ``auto``: the ranker and the picker of the defaults; another name does both
+    #: ``auto``: the ranker and the set selector of the defaults; another name does both
     recommender: str = "auto"
-    #: models to train; 0: those of the defaults; None: as few as reach the confidence
-    top_k: int | None = 0
-    #: gap to the best that does not matter, in the unit of the metric
+    top_k: TopK = None
+    #: regret that is treated as zero, in the unit of the metric
     tolerance: float = 0.01
-    #: wanted probability that the set holds a model within the tolerance
+    #: probability with which the set of ``auto`` shall hold a model within the tolerance
     confidence: float = 0.9
     defaults: Defaults = field(default_factory=Defaults)
 
@@ -38,71 +42,75 @@ class RecommendOptions:
 
     @property
     def set_selector(self) -> str:
-        """Name of the recommender whose first are the set."""
+        """Name of the recommender whose first models are the set."""
         return self.defaults.set_selector if self.recommender == "auto" else self.recommender
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Recommendation:
     """A ranking of all candidates, and the set that is worth training."""
 
     ranking: Ranking
-    #: the models to train, in the order in which they were picked
+    #: the models to train, in the order in which they were selected
     selected: tuple[str, ...]
     gaps: PredictedGaps
-    #: probability that ``chosen`` holds a model within the tolerance; NaN: nothing to tell it by
+    #: probability that ``selected`` holds a model within the tolerance; NaN: unknown
     p_holds_best: float
     ranker: str
     set_selector: str
-    notes: tuple[str, ...] = field(default_factory=tuple)
+    notes: tuple[str, ...] = ()
 
 
 def recommend(evidence: Evidence, options: RecommendOptions) -> Recommendation:
-    """Rank, pick a set and say how far both can be trusted.
+    """Rank the candidates, select a set, and say how far both can be trusted.
 
     What is promised was counted on the recorded datasets, each predicted from the others by the
-    same recommender; see ``predicted_gaps`` and ``smallest_set``.
+    same recommender; see ``predict_gaps`` and ``find_smallest_set``.
 
     Raises:
-        SettingError: an unknown recommender, one that lacks what it needs, or no candidate.
+        ConfigError: The recommender is unknown or lacks what it needs, or there is no candidate.
     """
     if not evidence.matrix.models:
         raise ConfigError("recommend: expected at least one model, got none")
-    ranker, picker = get_recommender(options.ranker), get_recommender(options.set_selector)
-    ranking = ranker(evidence)
-    picked = ranking if options.set_selector == options.ranker else picker(evidence)
-    past = rank_held_out(evidence, ranker)
-    gaps = predict_gaps(ranking, evidence.matrix, past, tolerance=options.tolerance)
+    is_same = options.set_selector == options.ranker
+    rank, select = RECOMMENDERS[options.ranker].rank, RECOMMENDERS[options.set_selector].rank
+    ranking = rank(evidence)
+    set_ranking = ranking if is_same else select(evidence)
+    held_out = rank_held_out(evidence, rank)
+    gaps = predict_gaps(ranking, evidence.matrix, held_out, tolerance=options.tolerance)
     notes = []
-    if options.top_k is None:
-        before = past if options.set_selector == options.ranker else rank_held_out(evidence, picker)
-        found = find_smallest_set(
-            picked, before, tolerance=options.tolerance, confidence=options.confidence
+    if options.top_k == "auto":
+        set_held_out = held_out if is_same else rank_held_out(evidence, select)
+        smallest = find_smallest_set(
+            set_ranking, set_held_out, tolerance=options.tolerance, confidence=options.confidence
         )
-        chosen = found.models
-        notes.append(_promise(found.is_promised, len(chosen), options, len(before.datasets)))
+        selected = smallest.models
+        datasets = len(set_held_out.datasets)
+        notes.append(_promise(smallest.is_promised, len(selected), datasets, options))
     else:
-        chosen = picked.models[: options.top_k or options.defaults.top_k or Defaults.top_k]
-        if options.top_k > len(picked.models):
-            notes.append(f"top_k: {options.top_k} wished, {len(picked.models)} models are eligible")
+        selected = set_ranking.models[: options.top_k or options.defaults.top_k or DEFAULT_TOP_K]
+        if options.top_k and options.top_k > len(set_ranking.models):
+            eligible = count_of(len(set_ranking.models), "model")
+            notes.append(f"top_k: {options.top_k} requested, {eligible} eligible")
     return Recommendation(
-        ranking,
-        chosen,
-        gaps,
-        gaps.p_holds_best(chosen),
-        options.ranker,
-        options.set_selector,
-        tuple(notes),
+        ranking=ranking,
+        selected=selected,
+        gaps=gaps,
+        p_holds_best=gaps.p_holds_best(selected),
+        ranker=options.ranker,
+        set_selector=options.set_selector,
+        notes=tuple(notes),
     )
 
 
-def _promise(promised: bool, size: int, options: RecommendOptions, datasets: int) -> str:
-    if promised:
+def _promise(is_promised: bool, size: int, datasets: int, options: RecommendOptions) -> str:
+    models, recorded = count_of(size, "model"), count_of(datasets, "dataset")
+    if is_promised:
         return (
-            f"top_k auto: {size} models hold one within {options.tolerance:g} of the best with "
-            f"probability {options.confidence:.0%}, as counted on {datasets} datasets"
+            f"top_k auto: {models} hold one within {options.tolerance:g} of the best with "
+            f"probability {options.confidence:.0%}, as counted on {recorded}"
         )
     return (
-        f"top_k auto: {datasets} datasets are too few to promise {options.confidence:.0%}: the "
-        f"{size} models that were enough for all of them"
+        f"top_k auto: {recorded}, too few to promise {options.confidence:.0%}: {models}, enough "
+        "for each of them"
     )

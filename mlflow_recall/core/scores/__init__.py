@@ -27,7 +27,6 @@ from mlflow_recall.core.scores.table import (
     Score,
     Scored,
     compute_all,
-    known_scores,
 )
 from mlflow_recall.core.scores.transrate import transrate
 
@@ -43,7 +42,6 @@ __all__ = [
     "gbc",
     "hscore",
     "knn",
-    "known_scores",
     "label_entropy",
     "leep",
     "lfc",

@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from importlib.metadata import entry_points
 from math import inf, isfinite
-from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 
 from mlflow_recall.core.arrays import AnyArray, FloatArray, IntArray
+from mlflow_recall.core.plugins import PluginTable
 from mlflow_recall.core.scores.features import Features
 from mlflow_recall.core.scores.gbc import gbc, gbc_of
 from mlflow_recall.core.scores.hscore import hscore, hscore_of
@@ -45,7 +44,10 @@ class Score:
     unit: bool = False
 
 
-SCORES: Mapping[str, Score] = MappingProxyType(
+#: scores by name; the entry-point group ``mlflow_recall.scores`` adds to them
+SCORES: PluginTable[Score] = PluginTable(
+    "score",
+    "mlflow_recall.scores",
     {
         "leep": Score(leep, "probabilities", -inf, 0.0, "O(n z)"),
         "nce": Score(nce, "probabilities", -inf, 0.0, "O(n z)"),
@@ -70,21 +72,16 @@ SCORES: Mapping[str, Score] = MappingProxyType(
         ),
         "lfc": Score(lfc, "embeddings", 0.0, 1.0, "O(n d min(n, d))", lfc_of),
         "knn": Score(knn, "embeddings", 0.0, 1.0, "O(n d m), m = min(n, 2000)", knn_of, unit=True),
-        "linear": Score(
+        "linear_probe": Score(
             linear_probe, "embeddings", 0.0, 1.0, "O(n (d + c) min(n, d))", linear_probe_of
         ),
         "transrate": Score(
             transrate, "embeddings", 0.0, inf, "O(n d min(n, d))", transrate_of, unit=True
         ),
         "gbc": Score(gbc, "embeddings", -inf, 0.0, "O(n d min(n, d) + c²)", gbc_of),
-    }
+    },
+    Score,
 )
-
-
-def known_scores() -> dict[str, Score]:
-    """The table, and the rows that installed packages add in the group ``mlflow_recall.scores``."""
-    installed = {entry.name: entry for entry in entry_points(group="mlflow_recall.scores")}
-    return {**{name: entry.load() for name, entry in installed.items()}, **SCORES}
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +100,7 @@ class ForwardPass:
 
     @cached_property
     def plain(self) -> Features:
-        """The embeddings as they are, checked and centerd, decomposed at most once."""
+        """The embeddings as they are, checked and centered, decomposed at most once."""
         return self._features(unit=False)
 
     @cached_property

@@ -14,7 +14,7 @@ from mlflow_recall.core.history.matrix import PerformanceMatrix
 from mlflow_recall.core.recommend import Evidence
 from mlflow_recall.core.recommend.blend import DEFAULT_WEIGHTS, blend, blend_weights, fit_datasets
 from mlflow_recall.core.recommend.prior import prior
-from mlflow_recall.core.recommend.standardize import normal_scores
+from mlflow_recall.core.standardize import normal_scores
 from mlflow_recall.errors import ConfigError
 
 NAN = math.nan

@@ -35,11 +35,11 @@ def test_the_score_is_its_definition(n: int, d: int, make: object) -> None:
 def test_it_is_no_constant_where_samples_are_few() -> None:
     """Without shrinkage it is c - 1 = 2 for any labels as soon as n <= d + 1."""
     features, labels = sample(40, 60, apart=1.0)
-    centerd = features - features.mean(axis=0)
+    centered = features - features.mean(axis=0)
     plain = []
     for y in (labels, np.random.default_rng(0).permutation(labels)):
-        means = np.array([centerd[y == c].mean(axis=0) for c in range(3)])[y]
-        plain.append(np.trace(np.linalg.pinv(centerd.T @ centerd) @ means.T @ means))
+        means = np.array([centered[y == c].mean(axis=0) for c in range(3)])[y]
+        plain.append(np.trace(np.linalg.pinv(centered.T @ centered) @ means.T @ means))
 
     assert plain == pytest.approx([2.0, 2.0])
     assert hscore(features, labels) > hscore(features, y) + 0.5

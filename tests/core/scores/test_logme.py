@@ -107,7 +107,7 @@ def test_500_samples_of_a_768_wide_encoder() -> None:
 
 @pytest.mark.parametrize(("n", "d"), [(60, 8), (50, 76), (20, 19)])
 @pytest.mark.parametrize("apart", [0.3, 1.0])
-def test_centring_leaves_one_sample_less(n: int, d: int, apart: float) -> None:
+def test_centering_leaves_one_sample_less(n: int, d: int, apart: float) -> None:
     """A free intercept takes one degree of freedom: the evidence is that of the n - 1 contrasts.
 
     Counting n instead leaves, wherever d >= n - 1, a direction without residual, in which the
@@ -137,7 +137,7 @@ def test_no_other_prior_and_noise_have_more_evidence(seed: int) -> None:
 @given(seed=st.integers(0, 2**32 - 1), shape=st.sampled_from([(40, 6), (15, 25)]))
 @settings(max_examples=20, deadline=None)
 def test_names_order_rotation_and_origin_do_not_matter(seed: int, shape: tuple[int, int]) -> None:
-    """The prior is isotropic, and centerd features have no origin."""
+    """The prior is isotropic, and centered features have no origin."""
     n, d = shape
     rng = np.random.default_rng(seed)
     features, labels = sample(n, d, classes=3, seed=seed)

@@ -11,7 +11,7 @@ from scipy.special import ndtri
 from scipy.stats import norm
 
 from mlflow_recall.core.arrays import FloatArray
-from mlflow_recall.core.recommend.standardize import fill_zero, mean_ranks, normal_scores, z_scores
+from mlflow_recall.core.standardize import fill_zero, mean_ranks, normal_scores, z_scores
 
 NAN = math.nan
 

@@ -1,0 +1,58 @@
+"""Numbers, names and counts as people read them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+#: what stands for an unknown value in a table
+UNKNOWN = "-"
+
+
+def format_number(value: float | None, digits: int = 3) -> str:
+    """A number with ``digits`` decimals; a dash where it is unknown.
+
+    Example:
+        >>> format_number(0.12345), format_number(float("nan"))
+        ('0.123', '-')
+    """
+    return UNKNOWN if value is None or math.isnan(value) else f"{value:.{digits}f}"
+
+
+def format_value(value: object) -> str:
+    """Any cell of a table: floats have three decimals, unknown values are a dash.
+
+    Example:
+        >>> [format_value(value) for value in (0.5, None, "minilm", 3)]
+        ['0.500', '-', 'minilm', '3']
+    """
+    if value is None or isinstance(value, float):
+        return format_number(value)
+    return str(value)
+
+
+def round_or_none(value: float) -> float | None:
+    """A number for JSON: six decimals, None where it is unknown."""
+    return None if math.isnan(value) else round(float(value), 6)
+
+
+def join_names(names: Iterable[str], limit: int = 12) -> str:
+    """The first ``limit`` names and how many more there are; ``none`` without any.
+
+    Example:
+        >>> join_names(["a", "b", "c"], limit=2)
+        'a, b and 1 more'
+    """
+    known = list(names)
+    more = f" and {len(known) - limit} more" if len(known) > limit else ""
+    return (", ".join(known[:limit]) + more) or "none"
+
+
+def count_of(count: int, noun: str) -> str:
+    """A count with its noun in the right number.
+
+    Example:
+        >>> count_of(1, "model"), count_of(2, "model")
+        ('1 model', '2 models')
+    """
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
