@@ -301,7 +301,7 @@ def _check_at_least(values: Mapping[str, tuple[float | None, float]]) -> None:
 
 def _check_tolerance(tolerance: float | None, metric: str | None) -> None:
     if tolerance is None:
-        if metric in METRICS and not is_bounded(metric):
+        if metric is not None and metric in METRICS and not is_bounded(metric):
             raise ConfigError(
                 f"tolerance: expected one in the unit of {metric}, which is not in [0, 1]: "
                 "give --tolerance"

@@ -1,16 +1,16 @@
-"""Everything this package raises on purpose.
+"""Everything that this package raises on purpose.
 
 Each message says where, what was expected, what was got and what to do, in one line::
 
     RecallError
-    ├── SettingError      an option, a zoo file or a benchmark file is wrong
+    ├── ConfigError       an option, a zoo file or a benchmark file is wrong (also a ValueError)
     ├── DatasetError      a dataset cannot be read, or is no classification problem
     ├── HistoryError      recorded fine-tunings are missing or contradict each other
-    ├── ScoreInputError   a transferability score was given what it is not defined for
+    ├── ScoreInputError   a score is not defined for its input (also a ValueError)
     ├── ZooError          a model cannot be resolved, loaded or registered
     ├── TrackingError     the tracking server or the registry refused or was not reached
-    ├── TaskError         one unit of work failed in a worker (its traceback is kept)
-    └── Undecided         a verdict was asked for while its stage is incomplete
+    ├── TaskError         a task failed in a worker, whose traceback is kept
+    └── StageIncomplete   a verdict was requested before its stage is complete
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class RecallError(Exception):
     """Base of all expected errors: one line for people, exit code 1."""
 
 
-class ConfigError(RecallError):
+class ConfigError(RecallError, ValueError):
     """An option, a zoo file or a benchmark file is wrong."""
 
 
@@ -32,8 +32,8 @@ class HistoryError(RecallError):
     """Recorded fine-tunings are missing or contradict each other."""
 
 
-class ScoreInputError(RecallError):
-    """A transferability score was given what it is not defined for."""
+class ScoreInputError(RecallError, ValueError):
+    """A transferability score is not defined for its input."""
 
 
 class ZooError(RecallError):
@@ -45,7 +45,7 @@ class TrackingError(RecallError):
 
 
 class TaskError(RecallError):
-    """One unit of work failed in a worker; ``traceback`` is the worker's own."""
+    """A task failed in a worker; ``traceback`` is the worker's."""
 
     def __init__(self, message: str, traceback: str = "") -> None:
         super().__init__(message)
@@ -53,10 +53,10 @@ class TaskError(RecallError):
 
 
 class StageIncomplete(RecallError):  # noqa: N818 - a state of the cohort, not a mistake
-    """A verdict was asked for while its stage is incomplete."""
+    """A verdict was requested before its stage is complete."""
 
 
 def unknown_name(kind: str, name: str, known: object) -> str:
-    """The sentence for a name that is in no table: says which ones are."""
+    """Return the message for a name that is not in a table, with those that are."""
     names = ", ".join(sorted(map(str, known)))  # type: ignore[call-overload]
     return f"unknown {kind} {name!r}: expected one of {names}"

@@ -20,9 +20,9 @@ from mlflow_recall.errors import TaskError
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TrainTask:
-    """Stages ``first`` to ``last`` of one fine-tuning, for a worker that shares nothing."""
+    """Stages ``first`` to ``last`` of one fine-tuning, for a worker that shares no memory."""
 
     member: Member
     #: folder with the weights of the member
@@ -31,30 +31,30 @@ class TrainTask:
     recipe: Recipe
     first: int = 1
     last: int = 1
-    #: what the stage before ``first`` left; empty for the first stage
-    checkpoint: str = ""
-    #: folder to leave checkpoints in; empty: none are kept
-    workspace: str = ""
+    #: checkpoint of the stage before ``first``; None for the first stage
+    checkpoint: str | None = None
+    #: folder for checkpoints; None: none are kept
+    workspace: str | None = None
     #: when the test split is evaluated: ``never``, after the ``last`` of these stages, or ``each``
     test: Literal["never", "last", "each"] = "never"
 
 
 @dataclass(frozen=True)
 class StageResult:
-    """What one stage brought."""
+    """Scores and duration of one stage."""
 
     stage: int
     #: metric -> value on the validation split, in the metric's own direction
     validation: Mapping[str, float]
-    #: wall-clock time of training and validation; testing is not part of the price of a stage
+    #: wall-clock time of training and validation, without that of the test
     seconds: float
-    #: a folder that the next stage starts from and that loads as a model; empty if none was kept
-    checkpoint: str = ""
-    #: metric -> value on the test split, where it was asked for
+    #: folder that the next stage starts from and that loads as a model; None: none was kept
+    checkpoint: str | None = None
+    #: metric -> value on the test split, where the task asks for it
     test: Mapping[str, float] = field(default_factory=dict)
 
     def divergence(self, metrics: Container[str] = METRICS) -> str:
-        """Which score of these metrics is no finite number, and when; empty: all are."""
+        """Name the score of these metrics that is not finite; empty where all are."""
         for split, scores in (("validation", self.validation), ("test", self.test)):
             for name, value in scores.items():
                 if name in metrics and not math.isfinite(value):
@@ -62,36 +62,37 @@ class StageResult:
         return ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ProbeTask:
     """One forward pass of a pre-trained model over a sample of the target."""
 
     member: Member
-    weights: str
+    #: folder with the weights; None: not resolved yet
+    weights: str | None = None
     dataset: Dataset
     recipe: Recipe
     samples: int = 500
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Probe:
-    """What a pre-trained model sees in n target samples."""
+    """Output of a pre-trained model on n target samples."""
 
     labels: IntArray  # (n,)
     embeddings: FloatArray  # (n, d)
     #: (n, z) of a real source head; None without one
     probabilities: FloatArray | None
-    #: of the forward passes alone
+    #: wall-clock time of the forward passes
     seconds: float
-    #: convolutions and matrix products of the backbone, one behind or beside another; 0: unknown
-    layers: int = 0
+    #: number of convolutions and matrix products in the backbone; None: unknown
+    layers: int | None = None
 
 
 @dataclass(frozen=True)
 class Progress:
-    """One answer of a task on its way: ``index`` counts the tasks as they were handed in.
+    """One message of a running task; ``index`` is its place among the tasks.
 
-    Exactly one of the last three is set: an event, the end, or the error that ended it.
+    Exactly one of the last three is set: an event, the end, or the error that ended the task.
     """
 
     index: int
@@ -101,20 +102,20 @@ class Progress:
 
 
 class Engine(Protocol):
-    """Runs generator functions elsewhere and passes on what they yield, as it comes."""
+    """Runs generator functions in workers and passes on what they yield, as it comes."""
 
     def stream(
         self, function: Callable[[T], Iterator[object]], tasks: Iterable[T]
     ) -> Iterator[Progress]:
         """Run ``function`` on every task.
 
-        ``tasks`` is consumed lazily, one when a worker is free. A task that raises, or whose worker
-        dies, is one ``Progress`` with an error; the others go on.
+        ``tasks`` is consumed lazily, one whenever a worker is free. A task that raises, or whose
+        worker dies, is one ``Progress`` with an error; the others continue.
         """
         ...
 
     def close(self) -> None:
-        """Let the workers go."""
+        """Stop the workers."""
         ...
 
 
@@ -122,40 +123,44 @@ class History(Protocol):
     """Recorded benchmark fine-tunings, wherever they are kept."""
 
     def metrics(self) -> tuple[str, ...]:
-        """Names of the metrics that final test scores were recorded of, in alphabetical order."""
+        """Return the metrics that final test scores are recorded of, in alphabetical order."""
         ...
 
     def is_loss(self, metric: str) -> bool:
-        """Whether lower is better in the metric's own direction."""
+        """Return whether lower values of the metric are better."""
         ...
 
     def records(self, metric: str) -> Sequence[Record]:
-        """All records of one metric, higher is better.
+        """Return all records of one metric; their scores are higher-is-better.
 
         Raises:
-            HistoryError: nothing was recorded, or nothing of this metric.
+            HistoryError: Nothing is recorded, or nothing of this metric.
         """
         ...
 
 
 @runtime_checkable
 class Tables(History, Protocol):
-    """A history in files, with what they tell beside it."""
+    """A history in files, which may hold scores and features as well."""
 
     def scores(self) -> Mapping[str, Mapping[tuple[str, str], float]]:
-        """Score -> (model, dataset) -> value; higher transfers better."""
+        """Return score -> (model, dataset) -> value; higher transfers better."""
         ...
 
-    def curves(self, metric: str = "") -> Sequence[RecordedSteps]:
-        """Curves in whatever steps were recorded; none where the records carry them themselves."""
+    def curves(self, metric: str | None = None) -> Sequence[RecordedSteps]:
+        """Return curves in the recorded steps; none where the records hold them.
+
+        Args:
+            metric: Metric of the curves; None: any.
+        """
         ...
 
     def model_features(self) -> Mapping[str, Mapping[str, float | str]]:
-        """Feature -> model -> value."""
+        """Return feature -> model -> value."""
         ...
 
     def dataset_features(self) -> Mapping[str, Mapping[str, float | str]]:
-        """Feature -> dataset -> value."""
+        """Return feature -> dataset -> value."""
         ...
 
 
@@ -163,14 +168,18 @@ class Registry(Protocol):
     """Registered models as a zoo."""
 
     def members(self, on_left_out: Callable[[str], None] | None = None) -> list[Member]:
-        """Everyone that can be fine-tuned; who cannot is named to ``on_left_out``, with why."""
+        """Return the models that can be fine-tuned.
+
+        Args:
+            on_left_out: Called with one line for each model that cannot, and why.
+        """
         ...
 
     def weights(self, member: Member) -> str:
-        """A local folder with the weights of a member.
+        """Return a local folder with the weights of a member.
 
         Raises:
-            ZooError: they cannot be resolved.
+            ZooError: They cannot be resolved.
         """
         ...
 
@@ -179,12 +188,19 @@ class Registry(Protocol):
         clustering: Clustering,
         run_id: str,
         metric: str,
-        provisional: Sequence[ColdStartEstimate] = (),
+        estimates: Sequence[ColdStartEstimate] = (),
     ) -> int:
-        """Write cluster, representative, deciding run and metric as tags; returns how many.
+        """Write cluster, representative, run and metric as tags.
 
-        ``provisional`` are members that no history put there: whom they are taken to be like, how
-        strong they are expected to be, and what says so is written too.
+        Args:
+            clustering: Clusters, with the models without a history as members.
+            run_id: Run of the clustering job.
+            metric: Metric that the models were compared by.
+            estimates: Models without a history. Their nearest model, the mean z-score that is
+                expected of them and the basis of both are written too.
+
+        Returns:
+            Number of models that are tagged.
         """
         ...
 
@@ -192,22 +208,26 @@ class Registry(Protocol):
 class Bar(Protocol):
     """A progress bar."""
 
-    def advance(self, steps: int = 1, now: str = "") -> None:
-        """So many more steps are done; ``now`` says what is going on."""
+    def advance(self, steps: int = 1, status: str = "") -> None:
+        """Count ``steps`` as completed; ``status`` names what is in progress."""
         ...
 
     def set_total(self, total: int) -> None:
-        """There are other than the announced number of steps."""
+        """Change the number of steps."""
         ...
 
 
 class Reporter(Protocol):
-    """How a workflow speaks to whoever started it."""
+    """How a workflow reports to whoever started it."""
 
     def info(self, line: str) -> None:
-        """One line of news."""
+        """Report one line."""
+        ...
+
+    def warning(self, line: str) -> None:
+        """Report one line that the user should not miss."""
         ...
 
     def progress(self, title: str, total: int) -> AbstractContextManager[Bar]:
-        """A bar for work of ``total`` steps."""
+        """Show a bar for work of ``total`` steps."""
         ...

@@ -1,4 +1,4 @@
-"""argv -> settings -> workflow -> exit code; the only place that names concrete adapters.
+"""The command line: arguments, settings, a workflow, an exit code.
 
 Everything heavy is imported inside the commands, so that ``--help`` answers at once.
 """
@@ -13,26 +13,37 @@ from collections.abc import Sequence
 import click
 
 from mlflow_recall import __version__
-from mlflow_recall.cli import adopt, backtest, choose, history, plan, zoo
+from mlflow_recall.cli.adopt import adopt
+from mlflow_recall.cli.backtest import backtest
+from mlflow_recall.cli.benchmark import benchmark
+from mlflow_recall.cli.cluster import cluster
+from mlflow_recall.cli.explain import explain
+from mlflow_recall.cli.history import history
 from mlflow_recall.cli.options import CONTEXT
+from mlflow_recall.cli.plan import plan
+from mlflow_recall.cli.project import normalize_arguments
+from mlflow_recall.cli.recall import recall
+from mlflow_recall.cli.recommend import recommend
+from mlflow_recall.cli.register import register
+from mlflow_recall.cli.select import select
 from mlflow_recall.errors import RecallError, TaskError
 
-#: MLflow's own habits that would get in the way
+#: settings of MLflow that would disturb the output
 _MLFLOW = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_UV_AUTO_DETECT": "false",  # would copy a lock file of the working folder into models
+    "MLFLOW_UV_AUTO_DETECT": "false",  # it copies a lock file of the working folder into models
 }
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Run one command and exit: 0 done, 1 an expected error, 2 wrong usage, 130 interrupted."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # how batch systems end a job
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # batch systems end a job with it
     for name, value in _MLFLOW.items():
         os.environ.setdefault(name, value)
-    argv = _without_unset(sys.argv[1:] if argv is None else argv)
+    arguments = normalize_arguments(sys.argv[1:] if argv is None else argv, commands)
     try:
-        sys.exit(commands.main(argv, prog_name="mlflow-recall", standalone_mode=False) or 0)
+        sys.exit(commands.main(arguments, prog_name="mlflow-recall", standalone_mode=False) or 0)
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message())
         sys.exit(2)
@@ -46,23 +57,12 @@ def main(argv: Sequence[str] | None = None) -> None:
     except RecallError as error:
         _fail(f"mlflow-recall: {error}", 1)
     except (KeyboardInterrupt, click.Abort):
-        _fail("mlflow-recall: interrupted; what was running is marked so", 130)
+        _fail("mlflow-recall: interrupted; runs that were active are marked KILLED", 130)
 
 
 def _fail(line: str, code: int) -> None:
     click.echo(" ".join(line.split()), err=True)
     sys.exit(code)
-
-
-def _without_unset(argv: Sequence[str]) -> list[str]:
-    """Drop options with an empty value: parameters that an MLproject declares and nobody set."""
-    kept: list[str] = []
-    for token in argv:
-        if token == "" and kept and kept[-1].startswith("--"):
-            kept.pop()
-        else:
-            kept.append(token)
-    return kept
 
 
 @click.group(context_settings=CONTEXT)
@@ -72,16 +72,16 @@ def commands() -> None:
 
 
 for _command in (
-    zoo.register,
-    adopt.adopt,
-    zoo.benchmark,
-    zoo.cluster,
-    choose.recommend,
-    choose.explain,
-    choose.recall,
-    choose.select,
-    backtest.backtest,
-    plan.plan,
-    history.history,
+    register,
+    adopt,
+    benchmark,
+    cluster,
+    recommend,
+    explain,
+    recall,
+    select,
+    backtest,
+    plan,
+    history,
 ):
     commands.add_command(_command)

@@ -1,213 +1,254 @@
-"""Fine-tunings that are in MLflow already become history."""
+"""The command ``adopt``."""
 
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlflow_recall.cli.options import CONTEXT, JSON, STORE, options
-from mlflow_recall.cli.output import out
-from mlflow_recall.cli.requests import split_names
-from mlflow_recall.cli.session import bench
+from mlflow_recall.cli.groups import StoreOptions
+from mlflow_recall.cli.options import CONTEXT, option, split_at_commas, split_names, takes
+from mlflow_recall.cli.output import OutputOptions
+from mlflow_recall.cli.session import open_session
 
 if TYPE_CHECKING:
     from mlflow_recall.adapters.terminal import Terminal
     from mlflow_recall.config import AdoptConfig
     from mlflow_recall.workflows.adopt import AdoptionResult
 
-_KEYS = ("model", "dataset", "validation", "test", "ignore")
-_READING = options(
-    click.option("--experiment", "experiments", multiple=True, help="Name, pattern or id."),
-    click.option("--model", help="params.KEY, tags.KEY or run_name that names the model."),
-    click.option(
+
+@dataclass(frozen=True, kw_only=True)
+class AdoptOptions:
+    """Which runs are adopted, and how they are read."""
+
+    experiments: tuple[str, ...] = option(
+        "--experiment",
+        multiple=True,
+        callback=split_at_commas,
+        unset="none",
+        help="Names, patterns or ids of experiments, comma separated or repeated.",
+    )
+    model: str | None = option(
+        "--model",
+        unset="guessed",
+        help="Where the model is named: params.KEY, tags.KEY or run_name.",
+    )
+    dataset: str | None = option(
         "--dataset",
-        help="params.KEY, tags.KEY, inputs, experiment or run_name that names the dataset; "
+        unset="guessed",
+        help="Where the dataset is named: params.KEY, tags.KEY, inputs, experiment or run_name; "
         "params.A+params.B joins two.",
-    ),
-    click.option("--validation", help="Metric that is the validation curve."),
-    click.option("--test", help="Metric that is the final test score; runs without are left out."),
-    click.option("--metric", help="What the history calls the metric, e.g. accuracy."),
-    click.option(
-        "--minimize/--maximize", default=None, help="Direction of a metric that we do not know."
-    ),
-    click.option("--modality", help="text or image; by default as registered, or guessed."),
-    click.option("--filter", "query", help="As MLflow's search: \"tags.team = 'x'\"."),
-    click.option(
+    )
+    validation: str | None = option(
+        "--validation", unset="guessed", help="Metric that is the validation curve."
+    )
+    test: str | None = option(
+        "--test",
+        unset="guessed",
+        help="Metric that is the final test score; runs without it are left out.",
+    )
+    metric: str | None = option(
+        "--metric", unset="guessed", help="Name of the metric in the history, such as accuracy."
+    )
+    minimize: bool | None = option(
+        "--minimize/--maximize",
+        default=None,
+        unset="as known",
+        help="Direction of an unknown metric.",
+    )
+    modality: str | None = option(
+        "--modality", unset="as registered, or guessed", help="text or image."
+    )
+    filter: str | None = option(
+        "--filter", unset="none", help="A filter of MLflow's search, such as \"tags.team = 'x'\"."
+    )
+    keep: str | None = option(
         "--keep",
-        help="Of several configurations on one model and dataset: best by validation, last or all "
-        "[best]. Runs that differ in seed or paths alone are repeats, and all are kept.",
-    ),
-    click.option("--ignore", help="More params that may differ between repeats."),
-    click.option("--rules", help="YAML file with these options as keys."),
-)
+        unset="best",
+        help="Which of several configurations on one model and dataset count: best by validation, "
+        "last or all. Runs that differ in seed or paths alone are repeats, and all count.",
+    )
+    ignore: str | None = option(
+        "--ignore", unset="none", help="More params that may differ between repeats."
+    )
+    rules: str | None = option(
+        "--rules", unset="none", help="YAML file with these options as keys."
+    )
+    dry_run: bool = option("--dry-run", is_flag=True, help="Show what is understood, and stop.")
+    release: bool = option("--release", is_flag=True, help="Remove all tags from adopted runs.")
+    zoo_to: str | None = option(
+        "--zoo-to", unset="none", help="Write a zoo file with the models that are not registered."
+    )
+
+    def config(self) -> AdoptConfig:
+        """Return the settings: the options, and for the others the file of rules.
+
+        Raises:
+            ConfigError: The file cannot be read, or a value is not known.
+        """
+        from mlflow_recall.adapters.tracking.adopted_runs import read_rules
+        from mlflow_recall.config import AdoptConfig
+        from mlflow_recall.core.external_runs.rules import ImportRules
+
+        rules = read_rules(self.rules) if self.rules else {}
+        experiments = rules.pop("experiment", ())
+        query = rules.pop("filter", None)
+        for key in ("model", "dataset", "validation", "test", "ignore"):
+            if value := getattr(self, key):
+                rules[key] = split_names(value)
+        for key in ("metric", "modality", "keep", "minimize"):
+            if (value := getattr(self, key)) is not None:
+                rules[key] = value
+        return AdoptConfig(
+            experiments=self.experiments or experiments,
+            rules=ImportRules(**rules),
+            filter=self.filter or query,
+            dry_run=self.dry_run,
+        )
 
 
 @click.command(context_settings=CONTEXT)
-@_READING
-@click.option("--dry-run", is_flag=True, help="Say what was understood; change nothing.")
-@click.option("--release", is_flag=True, help="Take all tags back from adopted runs.")
-@click.option("--zoo-to", help="Write a zoo file with the models that are not registered.")
-@STORE
-@JSON
-def adopt(
-    dry_run: bool, release: bool, zoo_to: str, tracking_uri: str, namespace: str, json_to: str,
-    **reading: Any,
-) -> None:  # fmt: skip
+@takes(options=AdoptOptions, store=StoreOptions, output=OutputOptions)
+def adopt(options: AdoptOptions, store: StoreOptions, output: OutputOptions) -> None:
     """Take fine-tunings that are in MLflow already into the history; nothing is trained.
 
     What no option says is guessed by the names that HF Trainer, Lightning and timm use: look at it
-    with --dry-run. Of the runs only tags named recall.* are changed. Run again, it takes in what
-    is new.
+    with --dry-run. Only tags named recall.* are changed. Run it again to take in what is new.
     """
-    from mlflow_recall.workflows.adopt import adopt_runs as run
-    from mlflow_recall.workflows.adopt import release_runs as take_back
+    from mlflow_recall.core.formatting import count_of
+    from mlflow_recall.workflows.adopt import adopt_runs, release_runs
 
-    config = _config(reading, dry_run)
-    with bench(tracking_uri, namespace) as work:
-        if release:
-            runs = take_back(config, work.bench)
-            out(json_to, {"released": runs, "dry_run": dry_run})
-            if json_to != "-":
-                click.echo(f"{runs} runs {'would be' if dry_run else 'are'} history no more")
+    config = options.config()
+    with open_session(store) as session:
+        if options.release:
+            released = release_runs(config, session.services)
+            output.write({"released": released, "dry_run": config.dry_run})
+            if output.is_for_people:
+                verb = "would be released" if config.dry_run else "released"
+                click.echo(f"{count_of(released, 'run')} {verb}")
             return
-        adopted = run(config, work.bench, work.registry)
-        prefix = work.registry.name_of("")
-        if zoo_to:
-            _write_zoo(adopted, prefix, Path(zoo_to))
-        out(json_to, _data(adopted, prefix, dry_run))
-        if json_to != "-":
-            _show(adopted, work.terminal, dry_run)
+        result = adopt_runs(config, session.services, session.registry)
+        prefix = session.registry.name_of("")
+        if options.zoo_to:
+            _write_zoo(result, prefix, Path(options.zoo_to))
+        output.write(_result_json(result, prefix, dry_run=config.dry_run))
+        if output.is_for_people:
+            _show(result, session.terminal, dry_run=config.dry_run)
 
 
-def _config(reading: dict[str, Any], dry_run: bool) -> AdoptConfig:
-    """Options over the file of rules."""
-    from mlflow_recall.adapters.tracking.adopted_runs import read_rules
-    from mlflow_recall.config import AdoptConfig
-    from mlflow_recall.core.external_runs.rules import ImportRules
-
-    told = read_rules(reading["rules"]) if reading["rules"] else {}
-    experiments = tuple(reading["experiments"]) or told.pop("experiment", ())
-    query = reading["query"] or told.pop("filter", "")
-    told = {key: value for key, value in told.items() if key not in ("experiment", "filter")}
-    told |= {key: split_names(reading[key]) for key in _KEYS if reading[key]}
-    told |= {key: reading[key] for key in ("metric", "modality", "keep") if reading[key]}
-    if reading["minimize"] is not None:
-        told["minimize"] = reading["minimize"]
-    return AdoptConfig(experiments, ImportRules(**told), query, dry_run)
-
-
-def _write_zoo(adopted: AdoptionResult, prefix: str, path: Path) -> None:
+def _write_zoo(result: AdoptionResult, prefix: str, path: Path) -> None:
     import yaml
 
     from mlflow_recall.workflows.adopt import zoo_entry
 
-    models = [zoo_entry(candidate, prefix) for candidate in adopted.selection.unregistered]
+    models = [zoo_entry(candidate, prefix) for candidate in result.selection.unregistered]
     path.write_text(yaml.safe_dump({"models": models}, sort_keys=False))
 
 
-def _data(adopted: AdoptionResult, prefix: str, dry_run: bool) -> dict[str, Any]:
-    """What machines read."""
+def _result_json(result: AdoptionResult, prefix: str, *, dry_run: bool) -> dict[str, Any]:
     from mlflow_recall.workflows.adopt import adoption_notes, zoo_entry
 
-    found = adopted.selection
+    selection = result.selection
     return {
-        **vars(adopted.written),
+        **vars(result.written),
         "dry_run": dry_run,
-        "cells": found.cells,
-        "models": len(found.models),
-        "datasets": len(found.datasets),
-        "coverage": found.coverage,
+        "cells": selection.cells,
+        "models": len(selection.models),
+        "datasets": len(selection.datasets),
+        "coverage": selection.coverage,
         "left_out": {
-            reason: [run.run_id for run in runs] for reason, runs in found.left_out.items()
+            reason: [run.run_id for run in runs] for reason, runs in selection.left_out.items()
         },
-        "rules": {k: v for k, v in vars(adopted.rules).items() if k != "test_needed"},
+        "rules": {
+            name: value for name, value in vars(result.rules).items() if name != "test_needed"
+        },
         "runs": [
             {
                 "run_id": c.run.run_id,
                 "model": c.model,
                 "dataset": c.dataset,
                 "modality": c.modality,
-                "final": c.source.final_score(c.run.metrics),
+                "final_score": c.source.final_score(c.run.metrics),
                 "tested": bool(c.source.test),
-                "state": adopted.states[c.run.run_id],
+                "state": result.states[c.run.run_id],
             }
-            for c in found.accepted
+            for c in selection.accepted
         ],
-        "unregistered": [zoo_entry(c, prefix) for c in found.unregistered],
-        "notes": adoption_notes(adopted),
+        "unregistered": [zoo_entry(c, prefix) for c in selection.unregistered],
+        "notes": adoption_notes(result),
     }
 
 
-def _show(adopted: AdoptionResult, terminal: Terminal, dry_run: bool) -> None:
-    """What was understood, cell by cell in a dry run, and the outcome."""
+def _show(result: AdoptionResult, terminal: Terminal, *, dry_run: bool) -> None:
+    """Show what is understood, the cells of a dry run, and the outcome."""
+    from mlflow_recall.core.formatting import count_of
     from mlflow_recall.workflows.adopt import adoption_notes
 
-    found, rules, written = adopted.selection, adopted.rules, adopted.written
-    terminal.table("understood as", _understood(adopted))
+    selection, written = result.selection, result.written
+    terminal.table("understood as", _role_rows(result))
     if dry_run:
-        terminal.table(f"datasets by {rules.metric}", _datasets(adopted))
+        terminal.table(f"datasets by {result.rules.metric}", _dataset_rows(result))
     rows = [
         {"runs": len(runs), "left out because": reason, "such as": runs[0].label}
-        for reason, runs in found.left_out.items()
+        for reason, runs in selection.left_out.items()
     ]
     terminal.table("left out", rows)
-    for line in adoption_notes(adopted):
-        terminal.warning(f"{line}")
-    verb = "would be adopted" if dry_run else "are adopted"
-    left = sum(map(len, found.left_out.values()))
+    for note in adoption_notes(result):
+        terminal.warning(note)
+    left_out = sum(map(len, selection.left_out.values()))
     click.echo(
-        f"{written.adopted} runs {verb}, {written.known} were there"
+        f"{count_of(written.adopted, 'run')} {'would be ' if dry_run else ''}adopted, "
+        f"{written.known} known"
         + (f", {written.updated} updated" if written.updated else "")
         + (f", {written.released} released" if written.released else "")
-        + f", {left} left out: {len(found.models)} models on {len(found.datasets)} datasets, "
-        f"{found.cells} cells, coverage {found.coverage:.0%}"
+        + f", {left_out} left out: {count_of(len(selection.models), 'model')} on "
+        f"{count_of(len(selection.datasets), 'dataset')}, {count_of(selection.cells, 'cell')}, "
+        f"coverage {selection.coverage:.0%}"
     )
 
 
-def _understood(adopted: AdoptionResult) -> list[dict[str, object]]:
-    """Role by role, where it is read from and how many runs say it."""
+def _role_rows(result: AdoptionResult) -> list[dict[str, object]]:
+    """Return one row for each role and place that it is read from."""
     from mlflow_recall.core.external_runs.logging_conventions import detect_convention, read_value
 
-    rules, kept = adopted.rules, adopted.selection.accepted
+    rules, accepted = result.rules, result.selection.accepted
     rows: list[dict[str, object]] = []
     for role, keys in (("model", rules.model), ("dataset", rules.dataset)):
-        first = Counter(next(k for k in keys if read_value(c.run, k)) for c in kept)
-        rows += [{"role": role, "read from": key, "runs": n} for key, n in first.items()]
+        counts = Counter(next(k for k in keys if read_value(c.run, k)) for c in accepted)
+        rows += [{"role": role, "read from": key, "runs": n} for key, n in counts.items()]
     for role in ("validation", "test"):
-        used = Counter(getattr(c.source, role) or "-" for c in kept)
-        rows += [{"role": role, "read from": key, "runs": n} for key, n in used.items()]
-    better = "lower" if rules.minimize else "higher"
-    rows.append(
-        {"role": "metric", "read from": f"{rules.metric}, {better} is better", "runs": len(kept)}
-    )
+        counts = Counter(getattr(c.source, role) or "-" for c in accepted)
+        rows += [{"role": role, "read from": key, "runs": n} for key, n in counts.items()]
+    direction = "lower" if rules.minimize else "higher"
+    metric = f"{rules.metric}, {direction} is better"
+    rows.append({"role": "metric", "read from": metric, "runs": len(accepted)})
     for role, counts in (
-        ("modality", Counter(c.modality for c in kept)),
-        ("logged by", Counter(detect_convention(c.run) for c in kept)),
+        ("modality", Counter(c.modality for c in accepted)),
+        ("logged by", Counter(detect_convention(c.run) for c in accepted)),
     ):
         rows += [{"role": role, "read from": name, "runs": n} for name, n in counts.items()]
     return rows
 
 
-def _datasets(adopted: AdoptionResult) -> list[dict[str, object]]:
-    """One row a dataset."""
-    found = adopted.selection
+def _dataset_rows(result: AdoptionResult) -> list[dict[str, object]]:
+    selection = result.selection
     rows: list[dict[str, object]] = []
-    for name in found.datasets:
-        here = [c for c in found.accepted if c.dataset == name]
-        models = {c.model for c in here}
-        everyone = {c.model for c in found.accepted if c.modality == here[0].modality}
-        best = max(here, key=lambda c: c.final_score)
+    for name in selection.datasets:
+        runs = [c for c in selection.accepted if c.dataset == name]
+        measured = {c.model for c in runs}
+        models = {c.model for c in selection.accepted if c.modality == runs[0].modality}
+        best = max(runs, key=lambda c: c.final_score)
         rows.append(
             {
                 "dataset": name,
-                "models": len(models),
-                "missing": len(everyone - models),
-                "runs": len(here),
+                "models": len(measured),
+                "missing": len(models - measured),
+                "runs": len(runs),
                 "best": best.source.final_score(best.run.metrics),
-                "by": best.model,
+                "best model": best.model,
             }
         )
     return rows

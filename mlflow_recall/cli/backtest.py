@@ -1,159 +1,193 @@
-"""The command that says how far a history can be trusted."""
+"""The command ``backtest``."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlflow_recall.cli.options import CONTEXT, HISTORY, JSON, STORE
-from mlflow_recall.cli.output import out
-from mlflow_recall.cli.requests import folder_of, refuse_tables
-from mlflow_recall.cli.session import bench
+from mlflow_recall.cli.groups import COUNT, StoreOptions, TableOptions
+from mlflow_recall.cli.options import CONTEXT, option, takes
+from mlflow_recall.cli.output import OutputOptions, run_note
+from mlflow_recall.cli.session import open_session
+from mlflow_recall.cli.tables import open_tables
+from mlflow_recall.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from mlflow_recall.adapters.terminal import Terminal
+    from mlflow_recall.config import BacktestConfig
     from mlflow_recall.core.backtest.strategies import ReplayResult
-    from mlflow_recall.workflows.backtested import BacktestResult
+    from mlflow_recall.workflows.backtest import BacktestResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class BacktestOptions:
+    """How the history is judged."""
+
+    metric: str | None = option(
+        "--metric", unset="accuracy, or the only one of --history", help="Metric to judge by."
+    )
+    stages: int | None = option(
+        "--stages", type=COUNT, unset="as recorded", help="Stages of a curve."
+    )
+    min_models: int | None = option(
+        "--min-models",
+        type=COUNT,
+        unset="half of them",
+        help="Models that a step and a dataset of curves in --history need.",
+    )
+    top_k: int = option(
+        "--top-k",
+        default=10,
+        type=COUNT,
+        help="Candidates of the policies that do not choose them themselves.",
+    )
+    tolerance: float | None = option(
+        "--tolerance",
+        type=float,
+        unset="0.01 for metrics in [0, 1]",
+        help="Regret treated as zero.",
+    )
+    min_gain_per_epoch: float = option(
+        "--min-gain-per-epoch",
+        default=0.001,
+        help="Gain in the metric that one more epoch must be expected to bring.",
+    )
+
+    def config(self, tables: TableOptions) -> BacktestConfig:
+        """Return the settings of the back-test."""
+        from mlflow_recall.config import BacktestConfig
+
+        return BacktestConfig(
+            metric=self.metric,
+            modality=tables.modality,
+            stages=self.stages,
+            min_models=self.min_models,
+            top_k=self.top_k,
+            tolerance=self.tolerance,
+            min_gain_per_epoch=self.min_gain_per_epoch,
+            drop_datasets=tables.drop_dataset,
+        )
 
 
 @click.command(context_settings=CONTEXT)
-@click.option("--metric", help="What to judge by [accuracy, or the only one of --history].")
-@click.option("--modality", help="text or image; by default all that are recorded.")
-@click.option("--stages", default=0, type=click.IntRange(min=0), help="Of a curve; 0: as recorded.")
-@click.option(
-    "--min-models",
-    default=0,
-    type=click.IntRange(min=0),
-    help="Models that a step and a dataset of curves in --history need; 0: half of them.",
-)
-@click.option(
-    "--top-k", default=10, show_default=True, type=click.IntRange(min=1), help="Candidates."
-)
-@click.option("--tolerance", type=float, help="Gap that does not matter [0.01].")
-@click.option("--price", default=0.001, show_default=True, help="Score that an epoch must bring.")
-@HISTORY
-@click.option("--drop-dataset", multiple=True, help="Leave a dataset out.")
-@STORE
-@JSON
+@takes(options=BacktestOptions, tables=TableOptions, store=StoreOptions, output=OutputOptions)
 def backtest(
-    metric: str, modality: str, stages: int, min_models: int, top_k: int, tolerance: float | None,
-    price: float, history: str, minimize: tuple[str, ...], drop_dataset: tuple[str, ...],
-    tracking_uri: str, namespace: str, json_to: str,
-) -> None:  # fmt: skip
-    """Replay recommenders and policies on what is recorded, each dataset held out in turn.
+    options: BacktestOptions, tables: TableOptions, store: StoreOptions, output: OutputOptions
+) -> None:
+    """Replay recommenders and policies on the history, each dataset held out in turn.
 
-    Says how far the history can be trusted, and keeps what it favors: `select` uses that from
-    then on where nobody asks for something else.
+    Says how far the history can be trusted, and stores what it prefers: `select` uses that from
+    then on, unless another recommender or policy is requested.
     """
     from mlflow_recall.adapters.terminal import Terminal
-    from mlflow_recall.config import BacktestConfig
     from mlflow_recall.workflows.backtest import backtest_history, backtest_zoo
 
-    config = BacktestConfig(
-        metric or "", modality or "", stages, min_models, top_k, tolerance, price,
-        tuple(drop_dataset),
-    )  # fmt: skip
-    if history:
+    config = options.config(tables)
+    if tables.history:
         terminal = Terminal()
-        folder = folder_of(history, minimize, metric)
-        _show(backtest_history(config, folder, terminal), json_to, terminal)
+        history = open_tables(tables, terminal, options.metric)
+        _show(backtest_history(config, history, terminal), output, terminal)
         return
-    refuse_tables({"minimize": minimize})
-    with bench(tracking_uri, namespace) as work:
-        _show(backtest_zoo(config, work.bench), json_to, work.terminal)
+    if tables.minimize:
+        raise ConfigError("minimize: expected only beside --history, got it alone")
+    with open_session(store) as session:
+        _show(backtest_zoo(config, session.services), output, session.terminal)
 
 
-def _show(found: Sequence[BacktestResult], json_to: str, terminal: Terminal) -> None:
-    from mlflow_recall.workflows.backtested import backtest_tables
+def _show(results: Sequence[BacktestResult], output: OutputOptions, terminal: Terminal) -> None:
+    from mlflow_recall.workflows.backtest import backtest_tables
 
-    data = [backtest_data(each) for each in found]
-    out(json_to, data[0] if len(data) == 1 else {"by_modality": data})
-    if json_to == "-":
+    data = [backtest_json(result) for result in results]
+    output.write(data[0] if len(data) == 1 else {"by_modality": data})
+    if not output.is_for_people:
         return
-    for each in found:
-        title = f"{each.modality} {each.metric}".strip()
-        for what, rows in backtest_tables(each).items():
-            terminal.table(f"{what.lower()}, {title}", rows)
-        for sentence in each.conclusion.sentences:
+    for result in results:
+        subject = f"{result.modality} {result.metric}".strip()
+        for title, rows in backtest_tables(result).items():
+            terminal.table(f"{title.lower()}, {subject}", rows)
+        for sentence in result.conclusion.sentences:
             click.echo(sentence)
-        kept = f"; `auto` from now on, run {each.run_id}" if each.run_id else ""
-        click.echo(f"{title}: {each.conclusion.outcome}{kept}")
+        stored = f"; `auto` from now on{run_note(result.run_id)}" if result.run_id else ""
+        click.echo(f"{subject}: {result.conclusion.outcome}{stored}")
 
 
-def backtest_data(found: BacktestResult) -> dict[str, Any]:
-    """A back-test for machines."""
-    tested, conclusion = found.policies, found.conclusion
+def backtest_json(result: BacktestResult) -> dict[str, Any]:
+    """Return a back-test for machines."""
+    policies, conclusion = result.policies, result.conclusion
     return {
-        "modality": found.modality,
-        "metric": found.metric,
-        "models": len(found.matrix.models),
-        "datasets": len(found.matrix.datasets),
+        "modality": result.modality,
+        "metric": result.metric,
+        "models": len(result.matrix.models),
+        "datasets": len(result.matrix.datasets),
         "recommenders": {
             name: {
-                **{measure: each.mean for measure, each in judged.summary.items()},
-                "targets": len(judged.datasets),
+                **{measure: estimate.mean for measure, estimate in recommender.summary.items()},
+                "targets": len(recommender.datasets),
             }
-            for name, judged in found.comparison.results.items()
+            for name, recommender in result.comparison.results.items()
         },
-        "left_out": dict(found.comparison.left_out),
+        "left_out": dict(result.comparison.left_out),
         "calibration": {
-            "recommender": found.calibration.name,
-            "promised": found.calibration.promised,
+            "recommender": result.calibration.name,
+            "promised": result.calibration.promised,
             **{
-                name: {"mean": value.mean, "se": value.standard_error}
-                for name, value in found.calibration.summary.items()
+                name: {"mean": estimate.mean, "se": estimate.standard_error}
+                for name, estimate in result.calibration.summary.items()
             },
         },
         "policies": {
             name: {
-                "epochs": float(each.epochs.mean()),
-                "regret": float(each.regrets.mean()),
-                "within_tolerance": each.share_within(found.tolerance),
-                "candidates": float(each.candidates.mean()),
-                "targets": len(each.datasets),
+                "epochs": float(replayed.epochs.mean()),
+                "regret": float(replayed.regrets.mean()),
+                "within_tolerance": replayed.share_within(result.tolerance),
+                "candidates": float(replayed.candidates.mean()),
+                "targets": len(replayed.datasets),
             }
-            for name, each in (tested.table if tested else {}).items()
+            for name, replayed in (policies.table if policies else {}).items()
         },
-        "end_to_end": {name: _whole(each, found) for name, each in found.whole_selections.items()},
+        "end_to_end": {
+            name: _whole_selection_json(replayed, result)
+            for name, replayed in result.whole_selections.items()
+        },
         "frontier": {
             name: {
-                "points": [list(point) for point in each.points],
-                "area": each.area,
-                "area_nested": each.area_nested,
-                "se": each.error,
+                "points": [list(point) for point in frontier.points],
+                "area": frontier.area,
+                "area_nested": frontier.area_nested,
+                "se": frontier.error,
             }
-            for name, each in (tested.frontiers if tested else {}).items()
+            for name, frontier in (policies.frontiers if policies else {}).items()
         },
         "verdict": {
             "applies": conclusion.applies,
-            "misleads": list(conclusion.misleading_datasets),
+            "misleading_datasets": list(conclusion.misleading_datasets),
             "defaults": vars(conclusion.defaults),
             "sentences": list(conclusion.sentences),
         },
-        "run_id": found.run_id,
+        "run_id": result.run_id,
     }
 
 
-def _whole(each: ReplayResult, found: BacktestResult) -> dict[str, Any]:
-    """A way to select, recall included; None is unknown."""
-    probes = float(each.probes.mean())
+def _whole_selection_json(replayed: ReplayResult, result: BacktestResult) -> dict[str, Any]:
+    """Return a strategy, recall included; None is unknown."""
+    probes = float(replayed.probes.mean())
     return {
-        "candidates": float(each.candidates.mean()),
-        "epochs": float(each.epochs.mean()),
+        "candidates": float(replayed.candidates.mean()),
+        "epochs": float(replayed.epochs.mean()),
         "probes": probes,
-        "probe_epochs_paper": float((each.total_epochs() - each.epochs).mean()),
+        "probe_epochs_paper": float((replayed.total_epochs() - replayed.epochs).mean()),
         "probe_epochs_measured": None
-        if found.probe_epochs is None
-        else found.probe_epochs * probes,
+        if result.probe_epochs is None
+        else result.probe_epochs * probes,
         **{
-            f"speedup_{name}": each.speedup(found.whole_selections[name])
+            f"speedup_{name}": replayed.speedup(result.whole_selections[name])
             for name in ("brute_force", "halving")
         },
-        "regret": float(each.regrets.mean()),
-        "within_tolerance": each.share_within(found.tolerance),
-        "targets": len(each.datasets),
-        "replayed": each.from_curves,
+        "regret": float(replayed.regrets.mean()),
+        "within_tolerance": replayed.share_within(result.tolerance),
+        "targets": len(replayed.datasets),
+        "replayed": replayed.from_curves,
     }

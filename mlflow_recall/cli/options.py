@@ -1,8 +1,11 @@
-"""Options that several commands share."""
+"""Options as typed dataclasses: one field declares one option, and one class a group of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import Field, field, fields
+from functools import wraps
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -10,35 +13,104 @@ import click
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-EXAMPLE = "example"
-CONTEXT = {
+#: settings of every command
+CONTEXT: dict[str, Any] = {
     "token_normalize_func": lambda token: token.replace("_", "-"),  # -P top_k is --top_k
     "help_option_names": ["-h", "--help"],
     "max_content_width": 100,
+    "show_default": True,
 }
 
 
-def options(*options: Callable[[F], F]) -> Callable[[F], F]:
-    """Several options as one decorator."""
+class _TableOption(click.Option):
+    """An option whose help lists the rows of a table, which is loaded when the help is shown."""
 
-    def add(function: F) -> F:
-        for option in reversed(options):
-            function = option(function)
-        return function
+    def __init__(self, *args: Any, describe: Callable[[], str], **attributes: Any) -> None:
+        super().__init__(*args, **attributes)
+        self._describe = describe
 
-    return add
-
-
-STORE = options(
-    click.option("--tracking-uri", help="MLflow store; by default the one that MLflow uses."),
-    click.option(
-        "--namespace",
-        help="Zoo to work with: experiments NAMESPACE/benchmark, … and its models [recall].",
-    ),
-)
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        self.help = self._describe()
+        return super().get_help_record(ctx)
 
 
-def _writable(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+def option(*flags: str, **attributes: Any) -> Any:
+    """Declare a field of a group of options.
+
+    Args:
+        flags: Names on the command line.
+        attributes: As ``click.option`` takes them. ``unset`` is the default in words, where it is
+            None; ``describe`` returns the help of an option that lists a table.
+    """
+    unset = attributes.pop("unset", None)
+    if unset is not None:
+        attributes["show_default"] = unset
+    if "describe" in attributes:
+        attributes["cls"] = _TableOption
+    return field(metadata={"flags": flags, "attributes": attributes})
+
+
+def argument(**attributes: Any) -> Any:
+    """Declare a field that is a positional argument."""
+    return field(metadata={"attributes": attributes})
+
+
+def takes(**groups: type[Any]) -> Callable[[F], F]:
+    """Give a command groups of options, and pass one instance of each.
+
+    Example::
+
+        @click.command(context_settings=CONTEXT)
+        @takes(store=StoreOptions, output=OutputOptions)
+        def show(store: StoreOptions, output: OutputOptions) -> None: ...
+    """
+
+    def decorate(function: F) -> F:
+        @wraps(function)
+        def command(**values: Any) -> Any:
+            return function(
+                **{
+                    name: group(**{f.name: values[f.name] for f in fields(group)})
+                    for name, group in groups.items()
+                }
+            )
+
+        for group in reversed(groups.values()):
+            for declared in reversed(fields(group)):
+                command = _declare(declared)(command)
+        return command  # type: ignore[return-value]
+
+    return decorate
+
+
+def _declare(declared: Field[Any]) -> Callable[[Any], Any]:
+    attributes = declared.metadata["attributes"]
+    if "flags" not in declared.metadata:
+        return click.argument(declared.name, **attributes)
+    return click.option(*declared.metadata["flags"], declared.name, **attributes)
+
+
+def split_names(text: str | None) -> tuple[str, ...]:
+    """Return the names or patterns between commas."""
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+
+
+def split_at_commas(
+    _: click.Context, __: click.Parameter, values: Sequence[str]
+) -> tuple[str, ...]:
+    """Split the values of a repeated option at commas, since `mlflow run` gives it once."""
+    return tuple(name for value in values for name in split_names(value))
+
+
+def split_conditions(
+    _: click.Context, __: click.Parameter, values: Sequence[str]
+) -> tuple[str, ...]:
+    """Split conditions at commas; a comma that no condition follows belongs to the value."""
+    parts = (part.strip() for value in values for part in re.split(r",(?=[^,=]+=)", value))
+    return tuple(part for part in parts if part)
+
+
+def check_writable(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
     """Refuse a file that could not be written after hours of work."""
     if value and value != "-":
         path = Path(value)
@@ -47,124 +119,21 @@ def _writable(_: click.Context, __: click.Parameter, value: str | None) -> str |
     return value
 
 
-def _counted(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    """Refuse what is neither a number of models nor ``auto``."""
-    if value and value != "auto" and not (value.isdecimal() and int(value)):
+def check_count(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
+    """Return a number of models or ``auto``; refuse anything else."""
+    if value is None or value == "auto":
+        return value
+    if not (value.isdecimal() and int(value)):
         raise click.BadParameter(f"expected a number of models (x>=1) or auto, got {value!r}.")
-    return value
+    return int(value)
 
 
-JSON = click.option(
-    "--json",
-    "json_to",
-    metavar="FILE",
-    callback=_writable,
-    help="Write JSON; - is standard output.",
-)
-ENGINE = options(
-    click.option("--engine", default="local", show_default=True, help="local or ray."),
-    click.option("--workers", default=0, type=click.IntRange(min=0), help="Tasks at once."),
-    click.option("--threads", default=0, type=click.IntRange(min=0), help="Threads of each."),
-)
-COLUMNS = options(
-    click.option("--name", help="What to call the dataset; by default as its file."),
-    click.option("--text", help="Text column; guessed where there is one."),
-    click.option("--image", help="Image column."),
-    click.option("--label", help="Label column; guessed where there is one."),
-    click.option("--config", help="Configuration of a hub dataset."),
-    click.option("--split", default="split", help="Column that names each row's split [split]."),
-    click.option(
-        "--split-seed",
-        default=0,
-        type=click.IntRange(min=0),
-        help="Seed of splits that are not given.",
-    ),
-)
-TARGET = options(
-    click.option(
-        "--dataset",
-        default=EXAMPLE,
-        show_default=True,
-        help="CSV, JSONL or Parquet file, image folder, saved datasets folder, hub id, or "
-        "example:NAME (docstrings, script_id).",
-    ),
-    COLUMNS,
-)
-#: value of ``--minimize`` without a name: the metric in use
-THE_METRIC = "*"
-MINIMIZE = click.option(
-    "--minimize",
-    multiple=True,
-    is_flag=False,
-    flag_value=THE_METRIC,
-    metavar="[NAME]",
-    help="Metrics of the tables that are losses, comma separated or repeated; without a name: "
-    "the metric in use.",
-)
-HISTORY = options(
-    click.option("--history", help="Folder of plain tables in place of the tracking server."),
-    MINIMIZE,
-)
-TABLES = options(
-    HISTORY,
-    click.option("--drop-dataset", multiple=True, help="Leave a dataset of --history out."),
-    click.option("--modality", help="text or image, where the history has both."),
-)
-CONSTRAINTS = options(
-    click.option("--models", help="Names or patterns, comma separated; by default all."),
-    click.option("--max-params", help="Largest backbone, such as 30M."),
-    click.option("--license", "licenses", help="Licenses that will do, comma separated."),
-    click.option("--where", multiple=True, help="tag=value or tag!=value; may be repeated."),
-)
-ADVICE = options(
-    click.option("--metric", default="accuracy", show_default=True, help="What to select by."),
-    click.option(
-        "--top-k",
-        callback=_counted,
-        help="Models to recall [5]; auto: as few as reach --confidence.",
-    ),
-    click.option(
-        "--recommender",
-        default="auto",
-        show_default=True,
-        help="auto (blend ranks, portfolio picks the set), blend, portfolio, prior, prior_rank, "
-        "interleaved, linear, factorization, paper (eq. 2-4) or paper_code.",
-    ),
-    click.option("--tolerance", type=float, help="Gap that does not matter [0.01]."),
-    click.option(
-        "--confidence",
-        default=0.9,
-        show_default=True,
-        help="Wanted probability that the set of --top-k auto holds a near-best model.",
-    ),
-)
-RECALL = options(
-    ADVICE,
-    click.option(
-        "--score",
-        default="auto",
-        show_default=True,
-        help="auto (logme and hscore; leep too where all heads are real), or names between commas; "
-        "parc+depth adds the depth term.",
-    ),
-    click.option("--probe-samples", default=500, type=click.IntRange(min=10), show_default=True),
-    click.option(
-        "--label-encoder",
-        help="Text model that compares class names, for linear and factorization; none by default.",
-    ),
-    CONSTRAINTS,
-)
-RECIPE = options(
-    click.option("--epochs", type=click.IntRange(min=1), help="Stages of a fine-tuning."),
-    click.option("--train-samples", type=click.IntRange(min=0), help="Of the target; 0: all."),
-    click.option("--eval-samples", type=click.IntRange(min=0), help="Of each other split; 0: all."),
-    click.option("--batch-size", type=click.IntRange(min=1)),
-    click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True)),
-    click.option("--freeze", help="nothing, embeddings or backbone."),
-    click.option("--input-size", type=click.IntRange(min=0), help="Tokens, or pixels of a side."),
-    click.option("--seed", type=int, help="Of the fine-tuning."),
-)
-RECIPE_FIELDS = (
-    "epochs", "train_samples", "eval_samples", "batch_size", "learning_rate", "freeze",
-    "input_size", "seed",
-)  # fmt: skip
+def check_assignments(
+    _: click.Context, __: click.Parameter, values: Sequence[str]
+) -> dict[str, str]:
+    """Return NAME=VALUE pairs as a mapping; refuse anything else."""
+    pairs = [pair.partition("=") for value in values for pair in split_names(value)]
+    for name, sign, value in pairs:
+        if not (name.strip() and sign and value.strip()):
+            raise click.BadParameter(f"expected NAME=VALUE, got {name + sign + value!r}.")
+    return {name.strip().replace("-", "_"): value.strip() for name, _, value in pairs}

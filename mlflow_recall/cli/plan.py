@@ -1,28 +1,28 @@
-"""plan: what a selection will cost and find, and what to benchmark next."""
+"""The command ``plan``."""
 
 from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlflow_recall.cli.options import (
-    ADVICE,
-    COLUMNS,
-    CONSTRAINTS,
-    CONTEXT,
-    JSON,
-    STORE,
-    TABLES,
-    options,
+from mlflow_recall.cli.example import is_example
+from mlflow_recall.cli.groups import (
+    COUNT,
+    POSITIVE,
+    DatasetOptions,
+    RecommendOptions,
+    StoreOptions,
+    TableOptions,
 )
-from mlflow_recall.cli.output import out
-from mlflow_recall.cli.requests import folder_of, is_example, recommend_config, refuse_tables, spec
-from mlflow_recall.cli.session import bench_for
+from mlflow_recall.cli.options import CONTEXT, option, takes
+from mlflow_recall.cli.output import OutputOptions, run_note
+from mlflow_recall.cli.session import open_session
+from mlflow_recall.cli.tables import open_tables, refuse_table_options
 
 if TYPE_CHECKING:
     from mlflow_recall.adapters.terminal import Terminal
@@ -31,225 +31,245 @@ if TYPE_CHECKING:
     from mlflow_recall.core.planning.strategy_estimates import StrategyEstimate
     from mlflow_recall.workflows.plan import SelectionPlan
 
-#: as many as the local engine starts at most
-_MOST_WORKERS = 8
-#: sizes of a subset that are shown beyond the one that is needed
-_BEYOND = 3
+#: workers that the local engine starts at most
+_MAX_WORKERS = 8
+#: sizes of a subset that are shown beyond the one that suffices
+_MORE_SIZES = 3
 
-_ABOVE_0 = click.FloatRange(min=0, min_open=True)
-_TARGET = options(
-    click.option("--dataset", help="Its samples scale the hours; else as recorded."),
-    COLUMNS,
-)
+
+@dataclass(frozen=True, kw_only=True)
+class PlanOptions:
+    """What is planned."""
+
+    budget_epochs: float | None = option(
+        "--budget-epochs", type=POSITIVE, unset="no limit", help="Find the best plan within it."
+    )
+    budget_hours: float | None = option(
+        "--budget-hours", type=POSITIVE, unset="no limit", help="Find the best plan within it."
+    )
+    next_cells: int = option(
+        "--next",
+        default=0,
+        type=click.IntRange(min=0),
+        metavar="N",
+        help="Name the N cells to benchmark next, and the datasets that suffice.",
+    )
+    stages: int | None = option(
+        "--stages", type=COUNT, unset="as recorded", help="Training epochs."
+    )
+    workers: int | None = option(
+        "--workers", type=COUNT, unset="one for each core", help="Parallel workers."
+    )
+    probe_samples: int = option(
+        "--probe-samples",
+        default=500,
+        type=click.IntRange(min=10),
+        help="Samples of the target that each representative looks at.",
+    )
+
+    def config(
+        self, dataset: DatasetOptions, tables: TableOptions, recommend: RecommendOptions
+    ) -> PlanConfig:
+        """Return the settings of the plan."""
+        from mlflow_recall.config import PlanConfig
+
+        return PlanConfig(
+            recommend=recommend.recommend_config(tables),
+            dataset=None if tables.history else dataset.spec(),
+            stages=self.stages,
+            workers=self.workers or min(os.cpu_count() or 1, _MAX_WORKERS),
+            probe_samples=self.probe_samples,
+            budget_epochs=self.budget_epochs,
+            budget_hours=self.budget_hours,
+            next_cells=self.next_cells,
+        )
 
 
 @click.command(context_settings=CONTEXT)
-@_TARGET
-@TABLES
-@click.option("--budget-epochs", type=_ABOVE_0, help="Say what fits so many epochs.")
-@click.option("--budget-hours", type=_ABOVE_0, help="Say what fits so many hours.")
-@click.option(
-    "--next",
-    "next_cells",
-    default=0,
-    type=click.IntRange(min=0),
-    metavar="N",
-    help="Name the N cells to benchmark next, and the datasets that suffice.",
+@takes(
+    dataset=DatasetOptions,
+    tables=TableOptions,
+    options=PlanOptions,
+    recommend=RecommendOptions,
+    store=StoreOptions,
+    output=OutputOptions,
 )
-@click.option("--stages", default=0, type=click.IntRange(min=0), help="Of a curve [as recorded].")
-@click.option("--workers", default=0, type=click.IntRange(min=0), help="Models trained at once.")
-@click.option("--probe-samples", default=500, type=click.IntRange(min=10), show_default=True)
-@ADVICE
-@CONSTRAINTS
-@STORE
-@JSON
-def plan(tracking_uri: str, namespace: str, json_to: str, **options: Any) -> None:
-    """Say what a selection will cost and find, before anything is spent."""
+def plan(
+    dataset: DatasetOptions,
+    tables: TableOptions,
+    options: PlanOptions,
+    recommend: RecommendOptions,
+    store: StoreOptions,
+    output: OutputOptions,
+) -> None:
+    """Estimate what a selection costs and finds, before anything is spent."""
     from mlflow_recall.adapters.terminal import Terminal
     from mlflow_recall.workflows.plan import plan_zoo
 
-    config = _config(options)
-    if options["history"]:
-        terminal, planned = Terminal(), _from_tables(config, options)
+    config = options.config(dataset, tables, recommend)
+    if tables.history:
+        terminal = Terminal()
+        result = _plan_from_tables(config, dataset, tables, terminal)
     else:
-        refuse_tables(options)
-        dataset = options["dataset"] or ""
-        with bench_for(dataset, tracking_uri, namespace, "local", 1, 1) as work:
-            terminal, planned = work.terminal, plan_zoo(config, work.bench)
-    out(json_to, plan_data(planned, config))
-    if json_to != "-":
-        _show(planned, config, terminal)
+        refuse_table_options(tables)
+        with open_session(store, dataset=dataset.dataset) as session:
+            terminal, result = session.terminal, plan_zoo(config, session.services)
+    output.write(_plan_json(result, config))
+    if output.is_for_people:
+        _show(result, config, terminal)
 
 
-def _config(options: Mapping[str, Any]) -> PlanConfig:
-    from mlflow_recall.config import PlanConfig
-
-    return PlanConfig(
-        recommend_config(options),
-        dataset=spec(options) if options["dataset"] and not options["history"] else None,
-        stages=options["stages"],
-        workers=options["workers"] or min(os.cpu_count() or 1, _MOST_WORKERS),
-        probe_samples=options["probe_samples"],
-        budget_epochs=options["budget_epochs"] or math.inf,
-        budget_hours=options["budget_hours"] or math.inf,
-        next_cells=options["next_cells"],
-    )
-
-
-def _from_tables(config: PlanConfig, options: Mapping[str, Any]) -> SelectionPlan:
-    """A dataset of the tables is named; any other is a file, for its samples."""
+def _plan_from_tables(
+    config: PlanConfig, dataset: DatasetOptions, tables: TableOptions, terminal: Terminal
+) -> SelectionPlan:
+    """Plan for a dataset of the tables, or for a file whose samples are counted."""
     from mlflow_recall.adapters.data.preparation import prepare
-    from mlflow_recall.workflows.plan import plan_tables
+    from mlflow_recall.workflows.plan import plan_from_tables
 
-    folder = folder_of(options["history"], options["minimize"], options["metric"])
-    dataset = options["dataset"] or ""
-    if is_example(dataset) or (dataset and Path(dataset).exists()):
-        return plan_tables(config, folder, target=prepare(spec(options)))
-    return plan_tables(config, folder, dataset)
+    history = open_tables(tables, terminal, config.recommend.metric)
+    spec, name = dataset.spec(), dataset.dataset
+    if spec is not None and name is not None and (is_example(name) or Path(name).exists()):
+        return plan_from_tables(config, history, target=prepare(spec))
+    return plan_from_tables(config, history, name)
 
 
-def plan_data(planned: SelectionPlan, config: PlanConfig) -> dict[str, Any]:
-    """A plan for machines."""
-    asked = {"epochs": config.budget_epochs, "hours": config.budget_hours}
-    fits, cheapest = planned.best_in_budget, planned.cheapest
+def _plan_json(result: SelectionPlan, config: PlanConfig) -> dict[str, Any]:
+    best, cheapest = result.best_in_budget, result.cheapest
     return {
-        "dataset": planned.dataset,
-        "modality": planned.modality,
-        "stages": planned.stages,
-        "strategies": [_strategy(each) for each in planned.strategies],
+        "dataset": result.dataset,
+        "modality": result.modality,
+        "stages": result.stages,
+        "strategies": [_strategy_json(strategy) for strategy in result.strategies],
         "budget": {
-            **asked,
-            "fits": _strategy(fits) if fits else None,
-            "cheapest": _strategy(cheapest) if cheapest else None,
+            "epochs": config.budget_epochs,
+            "hours": config.budget_hours,
+            "fits": _strategy_json(best) if best else None,
+            "cheapest": _strategy_json(cheapest) if cheapest else None,
         }
         if config.has_budget
         else None,
-        "next": [vars(cell) for cell in planned.cells],
-        "subset": _subset(planned.subset) if planned.subset else None,
-        "seconds": dict(planned.epoch_times.seconds) if planned.epoch_times else None,
-        "recommender": planned.recommendation.ranker,
-        "set_by": planned.recommendation.set_selector,
-        "notes": list(planned.notes),
-        "run_id": planned.run_id,
+        "next": [vars(cell) for cell in result.cells],
+        "subset": _subset_json(result.subset) if result.subset else None,
+        "seconds": dict(result.epoch_times.seconds) if result.epoch_times else None,
+        "recommender": result.recommendation.ranker,
+        "set_selector": result.recommendation.set_selector,
+        "notes": list(result.notes),
+        "run_id": result.run_id,
     }
 
 
-def _strategy(each: StrategyEstimate) -> dict[str, Any]:
+def _strategy_json(strategy: StrategyEstimate) -> dict[str, Any]:
     return {
-        "name": each.name,
-        "policy": each.policy,
-        "models": each.models,
-        "epochs": each.epochs,
-        "most_epochs": each.max_epochs,
-        "hours": each.hours,
-        "expected_regret": each.regret,
-        "se": each.standard_error,
-        "p_holds_best": each.p_holds_best,
-        "expected_gap": each.expected_gap,
-        "probes": len(each.probe_cost.models),
-        "probe_epochs": each.probe_cost.epochs,
-        "probe_epochs_paper": each.probe_cost.paper_epochs,
-        "replayed": each.is_replayed,
+        "name": strategy.name,
+        "policy": strategy.policy,
+        "models": strategy.models,
+        "epochs": strategy.epochs,
+        "max_epochs": strategy.max_epochs,
+        "hours": strategy.hours,
+        "expected_regret": strategy.regret,
+        "se": strategy.standard_error,
+        "p_holds_best": strategy.p_holds_best,
+        "expected_gap": strategy.expected_gap,
+        "probes": len(strategy.probe_cost.models),
+        "probe_epochs": strategy.probe_cost.epochs,
+        "probe_epochs_paper": strategy.probe_cost.paper_epochs,
+        "replayed": strategy.is_replayed,
     }
 
 
-def _subset(some: DatasetSubset) -> dict[str, Any]:
-    """The datasets that suffice, and every size."""
+def _subset_json(subset: DatasetSubset) -> dict[str, Any]:
+    """Return the datasets that suffice, and every size."""
+    sizes = zip(subset.agreement, subset.loss, subset.standard_error, strict=True)
     return {
-        "datasets": list(some.datasets),
-        "kept": float(some.agreement[some.size - 1]),
-        "loss": float(some.loss[some.size - 1]),
-        "se": float(some.standard_error[some.size - 1]),
-        "order": list(some.order),
+        "datasets": list(subset.datasets),
+        "kept": float(subset.agreement[subset.size - 1]),
+        "loss": float(subset.loss[subset.size - 1]),
+        "se": float(subset.standard_error[subset.size - 1]),
+        "order": list(subset.order),
         "sizes": [
             {"size": size, "kept": float(kept), "loss": float(loss), "se": float(error)}
-            for size, (kept, loss, error) in enumerate(
-                zip(some.agreement, some.loss, some.standard_error, strict=True), start=1
-            )
+            for size, (kept, loss, error) in enumerate(sizes, start=1)
         ],
     }
 
 
-def _show(planned: SelectionPlan, config: PlanConfig, terminal: Terminal) -> None:
-    from mlflow_recall.workflows.plan_rows import cell_rows, strategy_rows
+def _show(result: SelectionPlan, config: PlanConfig, terminal: Terminal) -> None:
+    from mlflow_recall.workflows.plan import cell_rows, strategy_rows
 
-    for note in planned.notes:
-        terminal.warning(f"{note}")
-    title = f"a selection for {planned.dataset or 'a dataset like the recorded ones'}"
-    terminal.table(title, strategy_rows(planned.strategies))
-    recalled = planned.strategies[-1]
+    for note in result.notes:
+        terminal.warning(note)
+    title = f"a selection for {result.dataset or 'a dataset like the recorded ones'}"
+    terminal.table(title, strategy_rows(result.strategies))
+    recalled = result.strategies[-1]
     if recalled.probe_cost.models:
-        terminal.info(_probing_line(recalled))
-    terminal.table("to benchmark next", cell_rows(planned.cells))
-    if some := planned.subset:
+        terminal.info(_probe_line(recalled))
+    terminal.table("to benchmark next", cell_rows(result.cells))
+    if subset := result.subset:
+        sizes = zip(subset.order, subset.agreement, subset.loss, strict=True)
         rows = [
-            {"datasets": size, "with": name, "kept": float(kept), "loss": f"{loss:+.4f}"}
-            for size, (name, kept, loss) in enumerate(
-                zip(some.order, some.agreement, some.loss, strict=True), start=1
-            )
+            {"datasets": size, "added": name, "agreement": float(kept), "regret": f"{loss:+.4f}"}
+            for size, (name, kept, loss) in enumerate(sizes, start=1)
         ]
-        terminal.table("datasets that keep the ranking", rows[: some.size + _BEYOND])
-    run = f"; run {planned.run_id}" if planned.run_id else ""
-    click.echo(f"{_outcome(planned, config)}{run}")
+        terminal.table("datasets that keep the ranking", rows[: subset.size + _MORE_SIZES])
+    click.echo(f"{_outcome(result, config)}{run_note(result.run_id)}")
 
 
-def _probing_line(each: StrategyEstimate) -> str:
-    """What the probes of a recall cost, and what the paper would charge for them."""
-    count = len(each.probe_cost.models)
+def _probe_line(strategy: StrategyEstimate) -> str:
+    """Return what the probes of a recall cost, here and by the paper."""
+    cost = strategy.probe_cost
     return (
-        f"recall probes {count} representatives: {each.probe_cost.epochs:.2f} epochs "
-        f"({each.probe_cost.basis}); the paper's accounting: {each.probe_cost.paper_epochs:g}"
+        f"recall probes {len(cost.models)} representatives: {cost.epochs:.2f} epochs "
+        f"({cost.basis}); the paper charges {cost.paper_epochs:g}"
     )
 
 
-def _outcome(planned: SelectionPlan, config: PlanConfig) -> str:
-    """The last line: what to do and what it costs."""
-    parts = [_budget_line(planned, config) if config.has_budget else _cost_line(planned)]
-    if planned.cells:
-        first = planned.cells[0]
+def _outcome(result: SelectionPlan, config: PlanConfig) -> str:
+    """Return the last line: what to do, and what it costs."""
+    parts = [_budget_line(result, config) if config.has_budget else _cost_line(result)]
+    if result.cells:
+        first = result.cells[0]
+        removed = sum(cell.uncertainty_removed for cell in result.cells)
         parts.append(
-            f"{len(planned.cells)} cells remove {sum(c.uncertainty_removed for c in planned.cells):.1%} of the "
-            f"uncertainty about the models, first {first.model} on {first.dataset}"
+            f"{len(result.cells)} cells remove {removed:.1%} of the uncertainty about the models, "
+            f"first {first.model} on {first.dataset}"
         )
     elif config.next_cells:
         parts.append("no cell is missing")
-    if planned.subset:
-        some = planned.subset
+    if subset := result.subset:
         parts.append(
-            f"{some.size} of {len(some.order)} datasets keep the ranking, with a loss of "
-            f"{some.loss[some.size - 1]:.4f}"
+            f"{subset.size} of {len(subset.order)} datasets keep the ranking, with a regret of "
+            f"{subset.loss[subset.size - 1]:.4f}"
         )
     return "; ".join(parts)
 
 
-def _cost_line(planned: SelectionPlan) -> str:
-    recalls = [each for each in planned.strategies if " + " in each.name]
-    best = next((each for each in recalls if each.policy == planned.policy), recalls[-1])
-    brute = planned.strategies[0]
-    return f"{_told(best)}, where brute force takes {brute.epochs:g} epochs{_hours(brute)}"
-
-
-def _budget_line(planned: SelectionPlan, config: PlanConfig) -> str:
-    limits = []
-    if math.isfinite(config.budget_epochs):
-        limits.append(f"{config.budget_epochs:g} epochs")
-    if math.isfinite(config.budget_hours):
-        limits.append(f"{config.budget_hours:g} hours")
-    budget = " and ".join(limits)
-    if planned.best_in_budget is None:
-        cheapest = planned.cheapest
-        why = f"the cheapest is {_told(cheapest)}" if cheapest else ""
-        return f"nothing fits {budget}: {why}"
-    return f"{budget}: {_told(planned.best_in_budget)}"
-
-
-def _told(each: StrategyEstimate) -> str:
-    models = "1 model" if each.models == 1 else f"{each.models} models"
+def _cost_line(result: SelectionPlan) -> str:
+    recalls = [strategy for strategy in result.strategies if " + " in strategy.name]
+    best = next((s for s in recalls if s.policy == result.policy), recalls[-1])
+    brute_force = result.strategies[0]
     return (
-        f"{each.name} with {models}: {each.epochs:.1f} epochs{_hours(each)}, expected regret "
-        f"{each.regret:.4f}"
+        f"{_describe(best)}, where brute force takes {brute_force.epochs:g} epochs"
+        f"{_hours(brute_force)}"
     )
 
 
-def _hours(each: StrategyEstimate) -> str:
-    return "" if math.isnan(each.hours) else f" and {each.hours:.2g} hours"
+def _budget_line(result: SelectionPlan, config: PlanConfig) -> str:
+    limits = {"epochs": config.budget_epochs, "hours": config.budget_hours}
+    budget = " and ".join(f"{limit:g} {unit}" for unit, limit in limits.items() if limit)
+    if result.best_in_budget is None:
+        cheapest = f": the cheapest is {_describe(result.cheapest)}" if result.cheapest else ""
+        return f"nothing fits {budget}{cheapest}"
+    return f"{budget}: {_describe(result.best_in_budget)}"
+
+
+def _describe(strategy: StrategyEstimate) -> str:
+    from mlflow_recall.core.formatting import count_of
+
+    return (
+        f"{strategy.name} with {count_of(strategy.models, 'model')}: {strategy.epochs:.1f} epochs"
+        f"{_hours(strategy)}, expected regret {strategy.regret:.4f}"
+    )
+
+
+def _hours(strategy: StrategyEstimate) -> str:
+    return "" if math.isnan(strategy.hours) else f" and {strategy.hours:.2g} hours"

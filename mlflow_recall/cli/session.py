@@ -1,4 +1,4 @@
-"""Where concrete adapters are named and handed to a workflow."""
+"""One command's session with MLflow: the place where concrete adapters are named."""
 
 from __future__ import annotations
 
@@ -6,41 +6,51 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from mlflow_recall.cli.requests import is_example, shipped
+from mlflow_recall.cli.example import EXAMPLE_NAMESPACE, import_example, is_example
 from mlflow_recall.errors import RecallError
 
 if TYPE_CHECKING:
+    from mlflow_recall.adapters.export.transfer import HistoryTransfer
     from mlflow_recall.adapters.terminal import Terminal
     from mlflow_recall.adapters.tracking.registry import MlflowRegistry
+    from mlflow_recall.cli.groups import EngineOptions, StoreOptions
     from mlflow_recall.workflows.services import Services
-
-EXAMPLE_NAMESPACE = "recall/example"
 
 
 @dataclass(frozen=True)
-class Work:
-    """The concrete side of a command."""
+class Session:
+    """What a command works with."""
 
-    bench: Services
+    services: Services
     registry: MlflowRegistry
     terminal: Terminal
 
     @property
-    def portable(self) -> Any:
+    def transfer(self) -> HistoryTransfer:
         """Import and export of the namespace."""
         from mlflow_recall.adapters.export.transfer import HistoryTransfer
 
-        return HistoryTransfer(self.bench.client, self.bench.namespace, self.registry)
+        return HistoryTransfer(self.services.client, self.services.namespace, self.registry)
 
 
 @contextmanager
-def bench(
-    tracking_uri: str, namespace: str, engine: str = "local", workers: int = 0, threads: int = 0
-) -> Iterator[Work]:
-    """Reach the store, close what the dead left open, and hand out the ports."""
+def open_session(
+    store: StoreOptions, engine: EngineOptions | None = None, *, dataset: str | None = None
+) -> Iterator[Session]:
+    """Connect to the store, close runs of dead processes, and hand out services.
+
+    Args:
+        store: Tracking server and namespace.
+        engine: Where models are trained; None: nothing is trained.
+        dataset: The target. For the example, its zoo and history are imported, into a namespace of
+            their own.
+
+    Raises:
+        TrackingError: The tracking server cannot be reached, or refuses.
+    """
     from mlflow.exceptions import MlflowException
 
     from mlflow_recall.adapters import zoo
@@ -50,78 +60,50 @@ def bench(
     from mlflow_recall.adapters.tracking.client import connect, redact_password
     from mlflow_recall.adapters.tracking.registry import DEFAULT_NAMESPACE, MlflowRegistry
     from mlflow_recall.adapters.tracking.run_history import TrackingHistory
-    from mlflow_recall.engines import get_engine as engine_named
+    from mlflow_recall.engines import get_engine
     from mlflow_recall.errors import TrackingError
     from mlflow_recall.workflows.services import Services
 
-    _quiet()
+    _silence_libraries()
     terminal = Terminal()
-    namespace = (namespace or DEFAULT_NAMESPACE).strip("/")
-    run_id = os.environ.pop("MLFLOW_RUN_ID", "")
-    client = connect(tracking_uri or None)
-    running = engine_named(engine, workers, threads)
+    default = EXAMPLE_NAMESPACE if is_example(dataset) else DEFAULT_NAMESPACE
+    namespace = (store.namespace or default).strip("/")
+    run_id = os.environ.pop("MLFLOW_RUN_ID", None)
+    client = connect(store.tracking_uri)
+    workers = get_engine(engine.engine, engine.workers, engine.threads) if engine else get_engine()
     try:
         for line in ownership.close_stale_runs(client):
             terminal.info(line)
         registry = MlflowRegistry(client, namespace)
-        bench = Services(
+        services = Services(
             client=client,
             namespace=namespace,
             history=TrackingHistory(client, namespace),
             registry=registry,
-            engine=running,
+            engine=workers,
             train=zoo.train,
             probe=zoo.probe,
             prepare=prepare,
             reporter=terminal,
             run_id=run_id,
         )
-        yield Work(bench, registry, terminal)
+        session = Session(services, registry, terminal)
+        if namespace == EXAMPLE_NAMESPACE and dataset is not None:
+            import_example(services, session.transfer, dataset)
+        yield session
     except RecallError as error:
         if run_id:  # `mlflow run` marks its run FAILED, but cannot know why
             client.set_tag(run_id, tags.REASON, " ".join(str(error).split()))
         raise
     except MlflowException as error:
-        where = redact_password(client.tracking_uri)
-        raise TrackingError(f"{where}: {' '.join(str(error).split())}") from error
+        uri = redact_password(client.tracking_uri)
+        raise TrackingError(f"{uri}: {' '.join(str(error).split())}") from error
     finally:
-        running.close()
+        workers.close()
 
 
-@contextmanager
-def bench_for(
-    dataset: str, tracking_uri: str, namespace: str, engine: str, workers: int, threads: int
-) -> Iterator[Work]:
-    """As ``bench``; for the example with its zoo and history at hand, in a place of their own."""
-    wanted = EXAMPLE_NAMESPACE if is_example(dataset) and not namespace else namespace
-    with bench(tracking_uri, wanted, engine, workers, threads) as work:
-        if work.bench.namespace == EXAMPLE_NAMESPACE:
-            _bring_example(work, _modality(dataset) if is_example(dataset) else "")
-        yield work
-
-
-def _modality(dataset: str) -> str:
-    """Of a target of the example, whose column is named."""
-    return "image" if shipped(dataset).image else "text"
-
-
-def _bring_example(work: Work, modality: str) -> None:
-    """Import the example's history of a modality, if it is not there yet, and cluster it."""
-    import mlflow_recall_example
-    from mlflow_recall.config import ClusterConfig
-    from mlflow_recall.workflows.cluster import cluster_zoo
-
-    moved = work.portable.take_in(mlflow_recall_example.FOLDER / "history", work.terminal, modality)
-    if moved.runs:
-        # the targets' own records are there to judge a selection, not to inform it
-        there = {record.dataset for record in work.bench.history.records("accuracy")}
-        drop = tuple(name for name in mlflow_recall_example.TARGETS if name in there)
-        config = ClusterConfig(modality=modality, drop_datasets=drop)
-        cluster_zoo(config, replace(work.bench, run_id=""))
-
-
-def _quiet() -> None:
-    """Third parties' news would drown ours."""
+def _silence_libraries() -> None:
+    """Keep messages of other libraries out of the output."""
     import optuna
 
     for name in ("mlflow", "alembic", "huggingface_hub", "transformers"):

@@ -1,4 +1,4 @@
-"""Where work is done: ``local`` processes of this machine, ``ray`` a cluster; the same stream."""
+"""Engines run tasks: ``local`` in processes of this machine, ``ray`` in a cluster."""
 
 from __future__ import annotations
 
@@ -22,12 +22,19 @@ ENGINES: Mapping[str, Callable[[int, int], Engine]] = MappingProxyType(
 )
 
 
-def get_engine(name: str, workers: int = 0, threads: int = 0) -> Engine:
-    """The engine of that name.
+def get_engine(
+    name: str = "local", workers: int | None = None, threads: int | None = None
+) -> Engine:
+    """Return the engine of that name.
+
+    Args:
+        name: Name of the engine.
+        workers: Parallel workers; None or 0: one for each core.
+        threads: Threads of each worker; None or 0: the cores are shared evenly.
 
     Raises:
-        SettingError: there is none; the message lists the known ones.
+        ConfigError: There is no such engine.
     """
     if name not in ENGINES:
         raise ConfigError(unknown_name("engine", name, ENGINES))
-    return ENGINES[name](workers, threads)
+    return ENGINES[name](workers or 0, threads or 0)

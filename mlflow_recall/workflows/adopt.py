@@ -1,105 +1,106 @@
-"""Fine-tunings that a team already has in MLflow -> history, without training anything."""
+"""Take fine-tunings that a team already has in MLflow into the history; nothing is trained."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mlflow_recall.adapters.tracking.adopted_runs import AdoptedRuns, AdoptionSummary
 from mlflow_recall.adapters.tracking.registry import MlflowRegistry
-from mlflow_recall.adapters.tracking.tags import ADOPTED, SOURCE
+from mlflow_recall.adapters.tracking.tags import ADOPTED
 from mlflow_recall.config import AdoptConfig
 from mlflow_recall.core.external_runs.import_runs import RunSelection, select_runs
 from mlflow_recall.core.external_runs.infer_rules import infer_rules
 from mlflow_recall.core.external_runs.logging_conventions import detect_convention
 from mlflow_recall.core.external_runs.rules import ImportRules, InterpretedRun, KnownModel
+from mlflow_recall.core.formatting import count_of
 from mlflow_recall.errors import ConfigError, HistoryError
 from mlflow_recall.workflows.services import Services
 
 
 @dataclass(frozen=True)
 class AdoptionResult:
-    """What was understood, and what was done; in a dry run, what would be done."""
+    """What was understood and done; in a dry run, what would be done."""
 
     selection: RunSelection
     written: AdoptionSummary
     #: run id -> ``adopted``, ``updated`` or ``known``
-    states: dict[str, str] = field(default_factory=dict)
+    states: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def rules(self) -> ImportRules:
-        """How runs were read."""
+        """How runs are read."""
         return self.selection.rules
 
 
 def adopt_runs(config: AdoptConfig, services: Services, registry: MlflowRegistry) -> AdoptionResult:
     """Tag the runs that rules and filter find as history of the namespace.
 
-    Run again, it tags what is new; a run whose place in its cell was taken by a better or later
-    configuration is released. Nothing but tags of ours is ever changed.
+    Called again, it tags what is new, and releases a run whose place in its cell was taken by a
+    better or later configuration. Only tags of this package are changed.
 
     Raises:
-        SettingError: no such experiment, a filter that MLflow refuses, mixed directions, or a
-            modality that nobody tells.
-        HistoryError: no run, or none that says its model, dataset or score.
+        ConfigError: There is no such experiment, MLflow refuses the filter, directions are mixed,
+            or a modality is unknown.
+        HistoryError: There is no run, or none that names its model, dataset or score.
     """
     store = AdoptedRuns(services.client, services.namespace)
     experiments = store.experiments(config.experiments)
     runs = store.read_runs(experiments, config.filter)
     rules = infer_rules(runs, config.rules)
-    members = registry.members(services.reporter.info)
-    known = [KnownModel(m.name, m.tags.get(SOURCE, ""), m.modality) for m in members]
-    found = select_runs(runs, rules, services.namespace, known, registry.name_of(""))
+    members = registry.members(services.reporter.warning)
+    known = [KnownModel(m.name, m.source, m.modality) for m in members]
+    selection = select_runs(runs, rules, services.namespace, known, registry.name_of(""))
     _check_directions(rules, store)
-    states = {c.run.run_id: store.state(c, rules.metric) for c in found.accepted}
-    counts = list(states.values())
-    released = [run for run in found.superseded if run.adopted]
-    written = AdoptionSummary(
-        counts.count("adopted"), counts.count("known"), counts.count("updated"), len(released)
-    )
-    new = [c for c in found.accepted if states[c.run.run_id] != "known"]
-    if not config.dry_run and (new or released):
+    states = {c.run.run_id: store.state(c, rules.metric) for c in selection.accepted}
+    counts = Counter(states.values())
+    released = [run for run in selection.superseded if run.adopted]
+    summary = AdoptionSummary(counts["adopted"], counts["known"], counts["updated"], len(released))
+    to_write = [c for c in selection.accepted if states[c.run.run_id] != "known"]
+    if not config.dry_run and (to_write or released):
         store.record_experiments(experiments)
-        with services.reporter.progress("adopt", len(new)) as bar:
-            for candidate in new:
+        with services.reporter.progress("adopt", len(to_write)) as bar:
+            for candidate in to_write:
                 store.write(candidate, rules.metric)
-                bar.advance(now=candidate.run.name)
+                bar.advance(status=candidate.run.name)
         for run in released:
             store.release(run, rules.metric)
         store.record_experiments(experiments)
-    return AdoptionResult(found, written, states)
+    return AdoptionResult(selection, summary, states)
 
 
 def release_runs(config: AdoptConfig, services: Services) -> int:
-    """Take back every tag that adoptions by this namespace set on runs of these experiments.
+    """Remove every tag that adoptions by this namespace set on runs of these experiments.
 
     Returns:
-        How many runs are history no more; in a dry run, how many would be.
+        Number of runs that are history no more; in a dry run, that would be.
 
     Raises:
-        HistoryError: none of them is.
+        HistoryError: None of them is history.
     """
     store = AdoptedRuns(services.client, services.namespace)
     experiments = store.experiments(config.experiments)
-    mine = [
+    adopted = [
         run
         for run in store.read_runs(experiments, config.filter)
         if run.adopted == services.namespace
     ]
-    if not mine:
+    if not adopted:
         raise HistoryError(
             f"adopt --release: expected runs with the tag {ADOPTED} = {services.namespace!r} in "
-            f"{', '.join(config.experiments)}, found none"
+            f"{', '.join(config.experiments)}, got none"
         )
     if not config.dry_run:
-        for run in mine:
+        for run in adopted:
             store.release(run)
         store.record_experiments(experiments)
-    return len(mine)
+    return len(adopted)
 
 
 def _check_directions(rules: ImportRules, store: AdoptedRuns) -> None:
-    before = store.directions(rules.metric)
-    if (other := before.get(not rules.minimize)) is not None:
+    run_by_direction = store.directions(rules.metric)
+    if (other := run_by_direction.get(not rules.minimize)) is not None:
         raise ConfigError(
             f"mixed directions: {rules.metric} was adopted as "
             f"{'higher' if rules.minimize else 'lower'}-is-better before, by {other}: "
@@ -107,40 +108,43 @@ def _check_directions(rules: ImportRules, store: AdoptedRuns) -> None:
         )
 
 
-def adoption_notes(adopted: AdoptionResult) -> list[str]:
-    """What a person should know, a line each."""
-    found, rules = adopted.selection, adopted.rules
-    lines = []
-    if found.untested:
-        datasets = sorted({c.dataset for c in found.accepted if not c.source.test})
-        lines.append(
-            f"{len(found.untested)} of {len(found.accepted)} runs have no test score, such as "
-            f"{found.untested[0].label}: on {', '.join(datasets)} the last validation score stands "
-            "for it, in every run"
+def adoption_notes(result: AdoptionResult) -> list[str]:
+    """Return what a person should know, one line each."""
+    selection, rules = result.selection, result.rules
+    notes = []
+    if selection.untested:
+        datasets = sorted({c.dataset for c in selection.accepted if not c.source.test})
+        notes.append(
+            f"{len(selection.untested)} of {count_of(len(selection.accepted), 'run')} without a "
+            f"test score, such as {selection.untested[0].label}: on {', '.join(datasets)} the last "
+            "validation score is used instead, in every run"
         )
     percent = [
-        c for c in found.accepted if 0.01 in (c.source.validation_scale, c.source.test_scale)
+        c for c in selection.accepted if 0.01 in (c.source.validation_scale, c.source.test_scale)
     ]
     if percent:
-        lines.append(f"{len(percent)} runs are in percent: {rules.metric} is divided by 100")
-    if missing := found.unregistered:
-        lines.append(
-            f"{len(missing)} models are not registered: they teach, but only registered models are "
-            f"recommended; a zoo file for `mlflow-recall register` needs {_entries(missing)}"
+        notes.append(
+            f"{count_of(len(percent), 'run')} in percent: {rules.metric} is divided by 100"
         )
-    return lines
+    if missing := selection.unregistered:
+        notes.append(
+            f"{count_of(len(missing), 'model')} not registered, so used for clustering only; a zoo "
+            f"file for `mlflow-recall register` needs {_zoo_lines(missing)}"
+        )
+    return notes
 
 
 def zoo_entry(candidate: InterpretedRun, prefix: str = "") -> dict[str, str]:
-    """What a zoo file must say to register the model of a run under the name it was adopted by."""
+    """Return the entry of a zoo file that registers the model of a run by its adopted name."""
     raw, name = candidate.raw_model, candidate.model.removeprefix(prefix)
     if detect_convention(candidate.run) == "timm" and "/" not in raw:
         return {"source": f"timm:/{raw}", "modality": candidate.modality, "name": name}
-    local = raw.startswith(("/", ".", "~"))
-    source = raw if local else f"hf:/{raw}"
+    is_local = raw.startswith(("/", ".", "~"))
+    source = raw if is_local else f"hf:/{raw}"
     return {"source": source, "modality": candidate.modality, "name": name}
 
 
-def _entries(missing: tuple[InterpretedRun, ...], most: int = 2) -> str:
-    shown = [f"- {{source: {zoo_entry(c)['source']}, modality: {c.modality}}}" for c in missing]
-    return " ".join(shown[:most]) + (f" and {len(shown) - most} more" if len(shown) > most else "")
+def _zoo_lines(missing: Sequence[InterpretedRun], limit: int = 2) -> str:
+    lines = [f"- {{source: {zoo_entry(c)['source']}, modality: {c.modality}}}" for c in missing]
+    more = f" and {len(lines) - limit} more" if len(lines) > limit else ""
+    return " ".join(lines[:limit]) + more

@@ -1,10 +1,12 @@
-"""History -> how far recommenders and policies can be trusted on it, and what `auto` stands for."""
+"""How far a history can be trusted, and what ``auto`` stands for on it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 
@@ -14,13 +16,18 @@ from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.runs import ActiveRun, RunWriter, non_default
 from mlflow_recall.adapters.tracking.stored_defaults import write_defaults
 from mlflow_recall.config import BacktestConfig
-from mlflow_recall.core.backtest.calibration import check_calibration
-from mlflow_recall.core.backtest.held_out_target import Target, held_out_targets
-from mlflow_recall.core.backtest.holdout import MIN_MODELS, Case, hold_out_each
+from mlflow_recall.core.arrays import FloatArray
+from mlflow_recall.core.backtest.calibration import Calibration, check_calibration
+from mlflow_recall.core.backtest.frontier import paired
+from mlflow_recall.core.backtest.holdout import (
+    MIN_MODELS,
+    HeldOutTarget,
+    hold_out_curves,
+    hold_out_each,
+)
 from mlflow_recall.core.backtest.policy_frontiers import (
-    COMPARED,
+    WHOLE_ZOO_POLICIES,
     PolicyResults,
-    policy_settings,
     replay_policies,
 )
 from mlflow_recall.core.backtest.recommender_comparison import (
@@ -31,9 +38,10 @@ from mlflow_recall.core.backtest.recommender_comparison import (
 )
 from mlflow_recall.core.backtest.strategies import ReplayResult
 from mlflow_recall.core.backtest.transfer_test import permutation_test
-from mlflow_recall.core.backtest.verdict import conclude
+from mlflow_recall.core.backtest.verdict import Conclusion, conclude
 from mlflow_recall.core.backtest.whole_selections import replay_selections
 from mlflow_recall.core.defaults import Defaults
+from mlflow_recall.core.formatting import format_number
 from mlflow_recall.core.history.comparable import ComparableRecords, select_comparable
 from mlflow_recall.core.history.curves import Curves
 from mlflow_recall.core.history.matrix import PerformanceMatrix
@@ -41,258 +49,394 @@ from mlflow_recall.core.history.metrics import default_metric
 from mlflow_recall.core.history.recipes import most_common_epochs
 from mlflow_recall.core.history.records import Member
 from mlflow_recall.core.history.resample import DEFAULT_STAGES, MAX_STAGES, resample_curves
+from mlflow_recall.core.policies import stopping_policies
 from mlflow_recall.core.recommend import RECOMMENDERS
+from mlflow_recall.core.recommend.probe_cost import PAPER_EPOCHS_PER_PROBE
 from mlflow_recall.errors import HistoryError
 from mlflow_recall.ports import History, Reporter, Tables
-from mlflow_recall.workflows.backtested import BacktestResult, backtest_tables
 from mlflow_recall.workflows.probes import measured_probe_epochs
 from mlflow_recall.workflows.services import Services
+
+#: a table: one mapping a row
+TableRows: TypeAlias = list[dict[str, object]]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class BacktestResult:
+    """The back-test of one modality and metric."""
+
+    modality: str
+    metric: str
+    matrix: PerformanceMatrix
+    comparison: RecommenderComparison
+    #: of the built-in ranker
+    calibration: Calibration
+    #: None where no curves are recorded
+    policies: PolicyResults | None
+    #: strategy -> recall and selection together; see ``core.backtest.whole_selections``
+    whole_selections: Mapping[str, ReplayResult]
+    conclusion: Conclusion
+    tolerance: float
+    #: epochs that one probe was worth in recorded recalls; None: there were none
+    probe_epochs: float | None = None
+    #: None where no server keeps it
+    run_id: str | None = None
 
 
 def backtest_history(
     config: BacktestConfig,
     history: History,
     reporter: Reporter,
-    metric: str = "",
-    probe: float | None = None,
+    *,
+    metric: str | None = None,
+    probe_epochs: float | None = None,
     members: Sequence[Member] = (),
 ) -> list[BacktestResult]:
-    """Back-test what a history holds, one modality after the other, and write nothing.
+    """Back-test a history, one modality after the other, and write nothing.
 
     Args:
-        config: what is asked.
-        history: a zoo's or tables.
-        voice: says what is left out.
-        metric: in place of the configured one; without either, the usual one of the history.
-        probe: epochs that a look by one model was worth in recorded recalls; None: unknown.
-        members: the zoo as it stands; records of other versions of a model are left out.
+        config: What is asked.
+        history: A zoo's history, or tables.
+        reporter: Reports what is left out.
+        metric: Metric if the settings name none; None: the usual one of the history.
+        probe_epochs: Epochs that one probe was worth in recorded recalls; None: unknown.
+        members: Models of the zoo; records of other versions of a model are left out.
 
     Raises:
-        HistoryError: too little was recorded, or nothing of the metric or modality.
+        HistoryError: The history holds too little to hold out a dataset.
     """
-    metric = metric or config.metric or default_metric(history.metrics())
+    metric = config.metric or metric or default_metric(history.metrics())
     records = history.records(metric)
     modalities = sorted({record.modality for record in records if record.is_complete})
-    chosen = [config.modality] if config.modality else modalities
     return [
-        _backtest(
-            config,
-            history,
-            select_comparable(records, modality, members=members),
-            modality,
-            metric,
-            reporter,
-            probe,
+        _Backtest(config, history, reporter, metric).run(
+            select_comparable(records, modality, members=members), modality, probe_epochs
         )
-        for modality in chosen
+        for modality in ([config.modality] if config.modality else modalities)
     ]
 
 
 def backtest_zoo(config: BacktestConfig, services: Services) -> list[BacktestResult]:
-    """Back-test a zoo's history, log a run for each modality, and keep what it favors."""
-    metric = config.metric or "accuracy"
-    done: list[BacktestResult] = []
+    """Back-test a zoo's history, log a run for each modality, and keep the preferred defaults.
+
+    Raises:
+        HistoryError: The history holds too little to hold out a dataset.
+    """
+    results: list[BacktestResult] = []
     writer = RunWriter(services.client, f"{services.namespace}/backtest")
-    probe, members = measured_probe_epochs(services), services.registry.members()
     try:
-        for found in backtest_history(
-            config, services.history, services.reporter, metric, probe, members
+        for result in backtest_history(
+            config,
+            services.history,
+            services.reporter,
+            metric="accuracy",
+            probe_epochs=measured_probe_epochs(services),
+            members=services.registry.members(),
         ):
-            name = f"backtest {found.modality}".strip()
-            with writer.managed_run(name, "backtest", "" if done else services.run_id) as run:
-                defaults = replace(found.conclusion.defaults, run_id=run.run_id)
-                run.log_params(non_default(config.__dict__), "resolved.")
-                _log(found, run)
+            name = f"backtest {result.modality}".strip()
+            run_id = None if results else services.run_id
+            with writer.managed_run(name, "backtest", run_id) as run:
+                defaults = replace(result.conclusion.defaults, run_id=run.run_id)
+                run.log_params(non_default(vars(config)), "resolved.")
+                _log(result, run)
                 write_defaults(
-                    services.client, services.namespace, found.modality, metric, defaults
+                    services.client, services.namespace, result.modality, result.metric, defaults
                 )
-            done.append(replace(found, run_id=run.run_id))
+            results.append(replace(result, run_id=run.run_id))
     finally:
         writer.close()
-    return done
+    return results
 
 
-def _backtest(
-    config: BacktestConfig,
-    history: History,
-    kept: ComparableRecords,
-    modality: str,
-    metric: str,
-    reporter: Reporter,
-    probe: float | None,
-) -> BacktestResult:
-    for note in kept.notes:
-        reporter.warning(f"{note}")
-    matrix = _without(config.drop_datasets, PerformanceMatrix.from_records(kept.records))
-    # a dataset that hardly anyone was measured on judges nobody; small zoos have but few models
-    min_models = min(MIN_MODELS, max(2, len(matrix.models) // 2))
-    given = _cases(matrix, history, min_models)
-    if len(given) < 2:
-        raise HistoryError(
-            f"backtest: expected at least 2 datasets with {min_models} measured models each, got "
-            f"{len(given)} of {len(matrix.datasets)}: one is held out and judged by the others"
-        )
-    judged = _judge(given, reporter)
-    targets = _targets(config, history, kept, metric, reporter)
-    checked = check_calibration(
-        given, Defaults().ranker, tolerance=config.recommend_options.tolerance
-    )
-    tested = _policies(config, targets, reporter) if targets else None
-    whole = _end_to_end(config, given, targets, kept, reporter)
-    enough = checked.summary["size"].mean
-    return BacktestResult(
-        modality,
-        metric,
-        matrix,
-        judged,
-        checked,
-        tested,
-        whole,
-        conclude(permutation_test(matrix, min_models=min_models), judged, tested, enough=enough),
-        config.recommend_options.tolerance,
-        probe,
-    )
+@dataclass(frozen=True)
+class _Backtest:
+    """The back-test of one history by one metric."""
 
+    config: BacktestConfig
+    history: History
+    reporter: Reporter
+    metric: str
 
-def _without(drop: Sequence[str], matrix: PerformanceMatrix) -> PerformanceMatrix:
-    for name in drop:
-        if name not in matrix.datasets:
+    def run(
+        self, comparable: ComparableRecords, modality: str, probe_epochs: float | None
+    ) -> BacktestResult:
+        """Back-test one modality."""
+        config = self.config
+        for note in comparable.notes:
+            self.reporter.warning(note)
+        matrix = PerformanceMatrix.from_records(comparable.records)
+        matrix = matrix.without_datasets(config.drop_datasets)
+        # a dataset that hardly any model was measured on judges nobody; small zoos have few models
+        min_models = min(MIN_MODELS, max(2, len(matrix.models) // 2))
+        targets = self._targets(matrix, min_models)
+        if len(targets) < 2:
             raise HistoryError(
-                f"drop-dataset: expected one of {', '.join(matrix.datasets)}, got {name!r}"
+                f"backtest: expected at least 2 datasets with {min_models} measured models each, "
+                f"got {len(targets)} of {len(matrix.datasets)}: one is held out, the others "
+                "predict it"
             )
-        matrix = matrix.without_dataset(name)
-    return matrix
-
-
-def _cases(matrix: PerformanceMatrix, history: History, min_models: int) -> list[Case]:
-    """Every dataset as a target, with the scores and features that tables have beside it."""
-    if not isinstance(history, Tables):
-        return hold_out_each(matrix, min_models=min_models)
-    scores = {
-        name: np.array(
-            [[cells.get((m, d), np.nan) for d in matrix.datasets] for m in matrix.models]
+        comparison = self._compare_recommenders(targets)
+        curve_targets = self._curve_targets(comparable)
+        calibration = check_calibration(targets, Defaults().ranker, tolerance=config.used_tolerance)
+        policies = self._replay_policies(curve_targets) if curve_targets else None
+        return BacktestResult(
+            modality=modality,
+            metric=self.metric,
+            matrix=matrix,
+            comparison=comparison,
+            calibration=calibration,
+            policies=policies,
+            whole_selections=self._replay_selections(targets, curve_targets, comparable),
+            conclusion=conclude(
+                permutation_test(matrix, min_models=min_models),
+                comparison,
+                policies,
+                enough=calibration.summary["set_size"].mean,
+            ),
+            tolerance=config.used_tolerance,
+            probe_epochs=probe_epochs,
         )
-        for name, cells in history.scores().items()
-    }
-    return hold_out_each(
-        matrix, scores, history.model_features(), history.dataset_features(), min_models=min_models
+
+    def _targets(self, matrix: PerformanceMatrix, min_models: int) -> list[HeldOutTarget]:
+        """Hold out every dataset, with the scores and features of tables."""
+        if not isinstance(self.history, Tables):
+            return hold_out_each(matrix, min_models=min_models)
+        return hold_out_each(
+            matrix,
+            {name: _score_matrix(values, matrix) for name, values in self.history.scores().items()},
+            self.history.model_features(),
+            self.history.dataset_features(),
+            min_models=min_models,
+        )
+
+    def _compare_recommenders(self, targets: Sequence[HeldOutTarget]) -> RecommenderComparison:
+        with self.reporter.progress("replay recommenders", len(RECOMMENDERS)) as bar:
+            return compare_recommenders(
+                targets, RECOMMENDERS, on_done=lambda name: bar.advance(status=name)
+            )
+
+    def _curve_targets(self, comparable: ComparableRecords) -> list[HeldOutTarget]:
+        """Hold out every dataset with recorded curves; none where there are none."""
+        curves = self._curves(comparable)
+        for name in self.config.drop_datasets:
+            curves = curves.without_dataset(name)
+        if not curves.stages:
+            self.reporter.warning("no curves are recorded: policies cannot be replayed")
+            return []
+        return list(hold_out_curves(curves))
+
+    def _curves(self, comparable: ComparableRecords) -> Curves:
+        """Return the curves of the records, or those of tables at a few of their steps."""
+        config, curves = self.config, Curves.from_records(comparable.records)
+        is_usable = 0 < curves.stages <= MAX_STAGES and config.stages is None
+        if is_usable or not isinstance(self.history, Tables):
+            return curves
+        recorded = self.history.curves(self.metric if curves.stages else None)
+        if not recorded:
+            return curves
+        min_models = config.min_models or max(2, len({curve.model for curve in recorded}) // 2)
+        resampled = resample_curves(recorded, config.stages, min_models)
+        if config.stages or resampled.stages <= MAX_STAGES:
+            return resampled
+        return resample_curves(recorded, DEFAULT_STAGES, min_models)
+
+    def _replay_policies(self, targets: Sequence[HeldOutTarget]) -> PolicyResults:
+        settings = sum(len(spec.settings) for spec in stopping_policies().values())
+        with self.reporter.progress("replay policies", len(BASELINES) + settings) as bar:
+            return replay_policies(
+                targets,
+                top_k=self.config.top_k,
+                options={"min_gain_per_epoch": self.config.min_gain_per_epoch},
+                baselines={name: partial(replay_prefixes, name) for name in BASELINES},
+                on_done=lambda name: bar.advance(status=name),
+            )
+
+    def _replay_selections(
+        self,
+        targets: Sequence[HeldOutTarget],
+        curve_targets: Sequence[HeldOutTarget],
+        comparable: ComparableRecords,
+    ) -> dict[str, ReplayResult]:
+        """Replay recall and selection together, with the built-in defaults."""
+        if not curve_targets:
+            self.reporter.warning(
+                "end to end: epochs are an upper bound, and the best candidate is assumed to win"
+            )
+        stages = self.config.stages or most_common_epochs(comparable.recipes) or DEFAULT_STAGES
+        total = len(curve_targets) or len(targets)
+        with self.reporter.progress("replay whole selections", total) as bar:
+            return replay_selections(
+                targets,
+                curve_targets,
+                stages=stages,
+                defaults=replace(Defaults(), min_gain_per_epoch=self.config.min_gain_per_epoch),
+                on_done=lambda name: bar.advance(status=name),
+            )
+
+
+def _score_matrix(values: Mapping[tuple[str, str], float], matrix: PerformanceMatrix) -> FloatArray:
+    """Return the (m, d) values of one score; NaN where it was not computed."""
+    return np.array(
+        [
+            [values.get((model, dataset), np.nan) for dataset in matrix.datasets]
+            for model in matrix.models
+        ]
     )
 
 
-def _judge(given: Sequence[Case], reporter: Reporter) -> RecommenderComparison:
-    """All recommenders, one after the other, with a bar."""
-    with reporter.progress("replay recommenders", len(RECOMMENDERS)) as bar:
-        return compare_recommenders(given, RECOMMENDERS, done=lambda name: bar.advance(now=name))
-
-
-def _targets(
-    config: BacktestConfig,
-    history: History,
-    kept: ComparableRecords,
-    metric: str,
-    reporter: Reporter,
-) -> list[Target]:
-    """Datasets with recorded curves; none where there are none."""
-    curves = _curves(config, history, kept, metric)
-    for name in config.drop_datasets:
-        curves = curves.without_dataset(name)
-    if not curves.stages:
-        reporter.warning("no curves are recorded: policies cannot be replayed")
-        return []
-    return list(held_out_targets(curves))
-
-
-def _policies(
-    config: BacktestConfig, targets: Sequence[Target], reporter: Reporter
-) -> PolicyResults:
-    """All policies on the recorded curves."""
-    steps = len(BASELINES) + sum(len(policy_settings(name)) for name in COMPARED)
-    with reporter.progress("replay policies", steps) as bar:
-        return replay_policies(
-            targets,
-            top_k=config.top_k,
-            min_gain_per_epoch=config.min_gain_per_epoch,
-            baselines={name: partial(replay_prefixes, name) for name in BASELINES},
-            done=lambda name: bar.advance(now=name),
-        )
-
-
-def _end_to_end(
-    config: BacktestConfig,
-    given: Sequence[Case],
-    targets: Sequence[Target],
-    kept: ComparableRecords,
-    reporter: Reporter,
-) -> dict[str, ReplayResult]:
-    """Recall and selection together, as a selection goes where nobody asks for anything else."""
-    defaults = replace(Defaults(), min_gain_per_epoch=config.min_gain_per_epoch)
-    stages = config.stages or most_common_epochs(kept.recipes) or DEFAULT_STAGES
-    if not targets:
-        reporter.warning("end to end, epochs are at most these, and the best candidate wins")
-    with reporter.progress("select end to end", len(targets) or len(given)) as bar:
-        return replay_selections(
-            given,
-            targets,
-            stages=stages,
-            defaults=defaults,
-            done=lambda name: bar.advance(now=name),
-        )
-
-
-def _curves(
-    config: BacktestConfig, history: History, kept: ComparableRecords, metric: str
-) -> Curves:
-    """Of the records as they are, or of the steps that tables hold, at so many stages."""
-    curves = Curves.from_records(kept.records)
-    as_they_are = 0 < curves.stages <= MAX_STAGES and not config.stages
-    if as_they_are or not isinstance(history, Tables):
-        return curves
-    recorded = history.curves(metric if curves.stages else "")
-    if not recorded:
-        return curves
-    min_models = config.min_models or max(2, len({curve.model for curve in recorded}) // 2)
-    found = resample_curves(recorded, config.stages, min_models)
-    return (
-        found
-        if config.stages or found.stages <= MAX_STAGES
-        else resample_curves(recorded, DEFAULT_STAGES, min_models)
-    )
-
-
-def _lifts(judged: RecommenderComparison) -> dict[str, list[float]]:
-    """Recommender -> mean of its first K less that of all models, the paper's Fig. 5."""
+def _lifts(comparison: RecommenderComparison) -> dict[str, list[float]]:
+    """Return recommender -> lift of its first K models over all, as in the paper's Fig. 5."""
     return {
-        name: [each.summary[f"lift@{k}"].mean for k in SIZES]
-        for name, each in judged.results.items()
+        name: [result.summary[f"lift@{k}"].mean for k in SIZES]
+        for name, result in comparison.results.items()
         if name != RANDOM
     }
 
 
-def _log(found: BacktestResult, run: ActiveRun) -> None:
-    """Tables, pictures and the verdict of one back-test into a run."""
-    sections = backtest_tables(found)
-    for title, rows in sections.items():
+def _log(result: BacktestResult, run: ActiveRun) -> None:
+    """Log tables, figures and the conclusion to a run."""
+    tables = backtest_tables(result)
+    for title, rows in tables.items():
         run.log_table(rows, f"{title.lower().replace(' ', '_')}.json")
-    if found.policies is not None:
-        fronts = {name: each.points for name, each in found.policies.frontiers.items()}
-        run.log_figure(figures.frontier_figure(fronts), "frontiers.png")
-    run.log_figure(figures.lift_figure(_lifts(found.comparison), SIZES), "lifts.png")
-    measures = {
-        f"backtest/{name}/{measure.replace('@', '_at_')}": each.mean
-        for name, judged in found.comparison.results.items()
-        for measure, each in judged.summary.items()
+    if result.policies is not None:
+        points = {name: each.points for name, each in result.policies.frontiers.items()}
+        run.log_figure(figures.frontier_figure(points), "frontiers.png")
+    run.log_figure(figures.lift_figure(_lifts(result.comparison), SIZES), "lifts.png")
+    metrics = {
+        f"backtest/{name}/{measure.replace('@', '_at_')}": estimate.mean
+        for name, recommender in result.comparison.results.items()
+        for measure, estimate in recommender.summary.items()
     }
-    measures |= {
-        f"end_to_end/{name.replace(' + ', '_')}_{what}": float(values.mean())
-        for name, each in found.whole_selections.items()
-        for what, values in (("epochs", each.total_epochs()), ("regret", each.regrets))
+    metrics |= {
+        f"end_to_end/{name.replace(' + ', '_')}_{measure}": float(values.mean())
+        for name, replayed in result.whole_selections.items()
+        for measure, values in (
+            ("epochs", replayed.total_epochs()),
+            ("regret", replayed.regrets),
+        )
     }
-    run.log_metrics(measures)
+    run.log_metrics(metrics)
     run.set_tags(
-        {tags.MODALITY: found.modality, "recall.applies": str(found.conclusion.applies).lower()}
+        {tags.MODALITY: result.modality, tags.APPLIES: str(result.conclusion.applies).lower()}
     )
-    told = "\n".join(f"- {sentence}" for sentence in found.conclusion.sentences)
-    shown = "\n\n".join(
-        f"### {title}\n\n{figures.markdown_table(rows)}" for title, rows in sections.items() if rows
+    sentences = "\n".join(f"- {sentence}" for sentence in result.conclusion.sentences)
+    sections = "\n\n".join(
+        f"### {title}\n\n{figures.markdown_table(rows)}" for title, rows in tables.items() if rows
     )
-    run.set_description(f"**`auto`: {found.conclusion.outcome}.**\n\n{told}\n\n{shown}\n")
+    run.set_description(f"**`auto`: {result.conclusion.outcome}.**\n\n{sentences}\n\n{sections}\n")
+
+
+def backtest_tables(result: BacktestResult) -> dict[str, TableRows]:
+    """Return title -> rows of every table; empty where nothing is known."""
+    return {
+        "Recommenders": _recommender_rows(result),
+        "Policies": _policy_rows(result),
+        "End to end": _whole_selection_rows(result),
+        "Frontiers": _frontier_rows(result),
+        "Gaps to the best model": _calibration_rows(result),
+    }
+
+
+def _recommender_rows(result: BacktestResult) -> TableRows:
+    rows: TableRows = []
+    for name, recommender in result.comparison.results.items():
+        mean = {measure: estimate.mean for measure, estimate in recommender.summary.items()}
+        rows.append(
+            {
+                "recommender": name,
+                **{f"regret@{k}": format_number(mean[f"regret@{k}"], 4) for k in SIZES},
+                **{
+                    measure: format_number(mean[measure], 2)
+                    for measure in ("spearman", "pearson", "kendall")
+                },
+                "targets": len(recommender.datasets),
+            }
+        )
+    return rows
+
+
+def _policy_rows(result: BacktestResult) -> TableRows:
+    if result.policies is None:
+        return []
+    table = result.policies.table
+    brute_force, halving = (table[f"{name} of all"] for name in WHOLE_ZOO_POLICIES)
+    return [
+        {
+            "policy": name,
+            "candidates": format_number(float(policy.candidates.mean()), 1),
+            "epochs": format_number(float(policy.epochs.mean()), 1),
+            **_speedups_and_regret(policy, brute_force, halving, result.tolerance),
+        }
+        for name, policy in table.items()
+    ]
+
+
+def _whole_selection_rows(result: BacktestResult) -> TableRows:
+    brute_force, halving = (result.whole_selections.get(name) for name in WHOLE_ZOO_POLICIES)
+    if brute_force is None or halving is None:
+        return []
+    measured = math.nan if result.probe_epochs is None else result.probe_epochs
+    return [
+        {
+            "strategy": name,
+            "candidates": format_number(float(replayed.candidates.mean()), 1),
+            "epochs" if replayed.from_curves else "max epochs": format_number(
+                float(replayed.epochs.mean()), 1
+            ),
+            "probe epochs (paper)": format_number(
+                PAPER_EPOCHS_PER_PROBE * float(replayed.probes.mean()), 1
+            ),
+            "probe epochs (measured)": format_number(measured * float(replayed.probes.mean()), 1),
+            **_speedups_and_regret(replayed, brute_force, halving, result.tolerance),
+            "targets": len(replayed.datasets),
+        }
+        for name, replayed in result.whole_selections.items()
+    ]
+
+
+def _speedups_and_regret(
+    replayed: ReplayResult, brute_force: ReplayResult, halving: ReplayResult, tolerance: float
+) -> dict[str, object]:
+    return {
+        "x brute force": format_number(replayed.speedup(brute_force), 1),
+        "x halving": format_number(replayed.speedup(halving), 1),
+        "regret": format_number(float(replayed.regrets.mean()), 4),
+        f"within {tolerance:g}": format_number(replayed.share_within(tolerance), 2),
+    }
+
+
+def _frontier_rows(result: BacktestResult) -> TableRows:
+    if result.policies is None:
+        return []
+    halving = result.policies.frontiers["halving"]
+    rows: TableRows = []
+    for name, frontier in result.policies.frontiers.items():
+        difference, error = paired(frontier.nested, halving.nested)
+        rows.append(
+            {
+                "policy": name,
+                "area": format_number(frontier.area, 4),
+                "nested": format_number(frontier.area_nested, 4),
+                "nested - halving's": format_number(difference, 4),
+                "standard error": format_number(error, 4),
+            }
+        )
+    return rows
+
+
+def _calibration_rows(result: BacktestResult) -> TableRows:
+    """Compare predicted gaps with observed ones."""
+    summary = result.calibration.summary
+    return [
+        {
+            "recommender": result.calibration.name,
+            "promised": result.calibration.promised,
+            "covered": format_number(summary["covered"].mean, 2),
+            "standard error": format_number(summary["covered"].standard_error, 2),
+            "mean width": format_number(summary["width"].mean, 4),
+            "predicted P(near)": format_number(summary["predicted"].mean, 2),
+            "observed": format_number(summary["observed"].mean, 2),
+            "set size": format_number(summary["set_size"].mean, 1),
+            "set hit rate": format_number(summary["observed_smallest"].mean, 2),
+        }
+    ]

@@ -1,11 +1,10 @@
-"""Models x datasets -> one MLflow run a cell."""
+"""Fine-tune models on benchmark datasets, each cell as one MLflow run."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
 
 from mlflow_recall.adapters.data.restore import dataset_tags
 from mlflow_recall.adapters.tracking import tags
@@ -20,22 +19,25 @@ from mlflow_recall.workflows.services import Services, match_names
 
 @dataclass
 class BenchmarkResult:
-    """What a benchmark did with its cells."""
+    """How the cells of a benchmark ended."""
 
+    #: number of cells
     cells: int = 0
-    skipped: int = 0
+    #: titles of the cells that were trained now
     completed: list[str] = field(default_factory=list)
-    #: cells that another living process is at work on
+    #: number of cells that were finished before
+    skipped: int = 0
+    #: number of cells that another running process trains
     elsewhere: int = 0
-    #: missing cells that the limit left for another time
+    #: number of missing cells beyond the limit
     remaining: int = 0
-    #: cell, model or dataset -> why
+    #: cell, model or dataset -> reason
     failed: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One fine-tuning that the matrix wants."""
+    """One model on one dataset by one recipe."""
 
     member: Member
     dataset: Dataset
@@ -43,30 +45,30 @@ class Cell:
 
     @property
     def key(self) -> str:
-        """Model version, dataset content and recipe, as sixteen characters."""
+        """Digest of model version, dataset content and recipe, of sixteen characters."""
         parts = (self.member.name, self.member.version, self.dataset.digest, self.recipe.digest)
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:16]
 
     @property
     def title(self) -> str:
-        """For people."""
+        """Name of the cell for people."""
         return f"{self.member.name} on {self.dataset.name}"
 
 
 def run_benchmark(config: BenchmarkConfig, services: Services) -> BenchmarkResult:
-    """Fine-tune every cell that no finished run has yet.
+    """Fine-tune every cell that has no finished run yet.
 
-    One broken model or dataset is one FAILED run, not the end of the job.
+    A broken model or dataset is a FAILED run; the other cells continue.
 
     Raises:
-        SettingError: no model or no dataset is left to work on.
+        ConfigError: No model or no dataset is left to train.
     """
-    members = match_names(services.registry.members(services.reporter.info), config.models)
+    members = match_names(services.registry.members(services.reporter.warning), config.models)
     members = [member for member in members if member.is_available]
     result = BenchmarkResult()
     writer = RunWriter(services.client, f"{services.namespace}/benchmark")
     try:
-        datasets = list(_prepared(config, services, writer, result))
+        datasets = list(_prepare_datasets(config, services, writer, result))
         cells = [
             Cell(member, dataset, resolve_recipe(member, config.recipe))
             for dataset in datasets
@@ -78,42 +80,31 @@ def run_benchmark(config: BenchmarkConfig, services: Services) -> BenchmarkResul
                 "benchmark: expected models of the datasets' modality in the registry, got none: "
                 "register some with `mlflow-recall register`"
             )
-        known = writer.runs_by_cell()
-        missing = []
-        for cell in cells:
-            runs = known.get(cell.key, [])
-            if any(map(is_finished, runs)):
-                result.skipped += 1
-            elif any(map(is_running, runs)):
-                result.elsewhere += 1
-            else:
-                missing.append(cell)
-        # what failed before waits for its turn, lest a limit never gets beyond it
-        missing.sort(key=lambda cell: bool(known.get(cell.key)))
         result.cells = len(cells)
-        if config.limit:
+        missing = _missing_cells(cells, writer, result)
+        if config.limit is not None:
             result.remaining = max(0, len(missing) - config.limit)
             missing = missing[: config.limit]
-        total = sum(cell.recipe.epochs for cell in missing)
-        with services.reporter.progress(f"benchmark {len(missing)} cells", total) as bar:
-            _Job(config, services, writer, result, bar).run(missing)
+        epochs = sum(cell.recipe.epochs for cell in missing)
+        with services.reporter.progress(f"benchmark {len(missing)} cells", epochs) as bar:
+            _Training(config, services, writer, result, bar).run(missing)
     finally:
         writer.close()
     return result
 
 
 def resolve_recipe(member: Member, changes: Mapping[str, object]) -> Recipe:
-    """The family's default, altered by the member's own and then by the command's wishes."""
+    """Return the recipe of a model: its family's default, its own changes, then ``changes``."""
     family = default_recipe(member.modality, member.family, member.arch)
     return family.with_changes(member.recipe, member.name).with_changes(changes, "options")
 
 
-def _prepared(
+def _prepare_datasets(
     config: BenchmarkConfig, services: Services, writer: RunWriter, result: BenchmarkResult
 ) -> Iterator[Dataset]:
     if not config.datasets:
         raise ConfigError("benchmark: expected at least one dataset, got none")
-    if len(config.datasets) == 1:  # without it there is no job: its error is the command's
+    if len(config.datasets) == 1:  # nothing is left without it: its error ends the command
         yield services.prepare(config.datasets[0])
         return
     with services.reporter.progress("prepare datasets", len(config.datasets)) as bar:
@@ -124,12 +115,28 @@ def _prepared(
                 run = writer.open_run(spec.title, "benchmark", {tags.DATASET: spec.title})
                 run.finish("FAILED", str(error))
                 result.failed[spec.title] = str(error)
-                services.reporter.info(f"failed: {error}")
-            bar.advance(now=spec.title)
+                services.reporter.warning(f"failed: {error}")
+            bar.advance(status=spec.title)
 
 
-class _Job:
-    """The cells on their way through the engine."""
+def _missing_cells(cells: Sequence[Cell], writer: RunWriter, result: BenchmarkResult) -> list[Cell]:
+    """Return the cells to train, and count the others."""
+    runs_by_cell = writer.runs_by_cell()
+    missing = []
+    for cell in cells:
+        runs = runs_by_cell.get(cell.key, [])
+        if any(map(is_finished, runs)):
+            result.skipped += 1
+        elif any(map(is_running, runs)):
+            result.elsewhere += 1
+        else:
+            missing.append(cell)
+    # cells that failed before come last, so that a limit gets beyond them
+    return sorted(missing, key=lambda cell: bool(runs_by_cell.get(cell.key)))
+
+
+class _Training:
+    """The training of missing cells by the engine."""
 
     def __init__(
         self,
@@ -139,22 +146,24 @@ class _Job:
         result: BenchmarkResult,
         bar: Bar,
     ) -> None:
-        self._test: Literal["last", "each"] = config.test
-        self._bench = services
-        self._ledger = writer
+        self._config = config
+        self._services = services
+        self._writer = writer
         self._result = result
         self._bar = bar
+        #: cells and runs in the order of their tasks
         self._running: list[tuple[Cell, ActiveRun]] = []
-        self._at = 0
 
-    def run(self, cells: list[Cell]) -> None:
+    def run(self, cells: Sequence[Cell]) -> None:
+        """Train the cells, and close every run that is still open at an error."""
+        services = self._services
         try:
-            for progress in self._bench.engine.stream(self._bench.train, self._tasks(cells)):
+            for progress in services.engine.stream(services.train, self._tasks(cells)):
                 cell, run = self._running[progress.index]
-                if run.is_closed:  # it diverged; what comes after that is worth nothing
+                if run.is_closed:  # it diverged: later stages are worth nothing
                     continue
                 if isinstance(progress.event, StageResult):
-                    self._stage(cell, run, progress.event)
+                    self._report_stage(cell, run, progress.event)
                 elif progress.error is not None:
                     self._fail(cell, run, progress.error)
                 elif progress.done:
@@ -166,27 +175,12 @@ class _Job:
                     run.finish_with_error(error)
             raise
 
-    def _tasks(self, cells: list[Cell]) -> Iterator[TrainTask]:
-        """Claim a cell and resolve its weights when a worker is free for it."""
+    def _tasks(self, cells: Sequence[Cell]) -> Iterator[TrainTask]:
+        """Claim a cell and resolve its weights whenever a worker is free."""
         for cell in cells:
-            run = self._ledger.open_run(
-                cell.title,
-                "benchmark",
-                {
-                    tags.CELL: cell.key,
-                    tags.MODEL: cell.member.name,
-                    tags.MODEL_VERSION: cell.member.version,
-                    tags.DATASET: cell.dataset.name,
-                    tags.DIGEST: cell.dataset.digest,
-                    **dataset_tags(cell.dataset),
-                    tags.MODALITY: cell.dataset.modality,
-                    tags.FAMILY: cell.member.family,
-                    tags.RECIPE: cell.recipe.to_json(),
-                    tags.EPOCHS: str(cell.recipe.epochs),
-                },
-            )
-            if self._ledger.oldest_claim(cell.key) != run.run_id:
-                self._ledger.withdraw(run)
+            run = self._open_run(cell)
+            if self._writer.oldest_claim(cell.key) != run.run_id:
+                self._writer.withdraw(run)
                 self._result.elsewhere += 1
                 self._bar.advance(cell.recipe.epochs)
                 continue
@@ -194,25 +188,43 @@ class _Job:
             run.log_params(cell.recipe.__dict__, "recipe.")
             run.log_dataset_input(cell.dataset, "benchmark")
             try:
-                weights = self._bench.registry.weights(cell.member)
+                weights = self._services.registry.weights(cell.member)
             except ZooError as error:
                 self._fail(cell, run, TaskError(str(error)))
                 continue
             self._running.append((cell, run))
             yield TrainTask(
-                cell.member,
-                weights,
-                cell.dataset,
-                cell.recipe,
+                member=cell.member,
+                weights=weights,
+                dataset=cell.dataset,
+                recipe=cell.recipe,
                 last=cell.recipe.epochs,
-                test=self._test,
+                test=self._config.test,
             )
 
-    def _stage(self, cell: Cell, run: ActiveRun, event: StageResult) -> None:
-        run.log_stage(event)
-        self._bar.advance(now=f"{cell.title}, epoch {event.stage}")
-        if why := event.divergence():
-            self._fail(cell, run, TaskError(why))
+    def _open_run(self, cell: Cell) -> ActiveRun:
+        return self._writer.open_run(
+            cell.title,
+            "benchmark",
+            {
+                tags.CELL: cell.key,
+                tags.MODEL: cell.member.name,
+                tags.MODEL_VERSION: cell.member.version,
+                tags.DATASET: cell.dataset.name,
+                tags.DIGEST: cell.dataset.digest,
+                **dataset_tags(cell.dataset),
+                tags.MODALITY: cell.dataset.modality,
+                tags.FAMILY: cell.member.family,
+                tags.RECIPE: cell.recipe.to_json(),
+                tags.EPOCHS: str(cell.recipe.epochs),
+            },
+        )
+
+    def _report_stage(self, cell: Cell, run: ActiveRun, result: StageResult) -> None:
+        run.log_stage(result)
+        self._bar.advance(status=f"{cell.title}, epoch {result.stage}")
+        if divergence := result.divergence():
+            self._fail(cell, run, TaskError(divergence))
 
     def _fail(self, cell: Cell, run: ActiveRun, error: TaskError) -> None:
         if error.traceback:
@@ -220,4 +232,4 @@ class _Job:
         run.finish("FAILED", str(error))
         self._result.failed[cell.title] = str(error)
         self._bar.advance(cell.recipe.epochs - run.logged_stages)
-        self._bench.reporter.info(f"failed: {cell.title}: {error}")
+        self._services.reporter.warning(f"failed: {cell.title}: {error}")

@@ -1,4 +1,4 @@
-"""History -> clusters -> tags on registered models, and a run that shows why."""
+"""Cluster the models of a history, tag them in the registry, and log why."""
 
 from __future__ import annotations
 
@@ -16,48 +16,53 @@ from mlflow_recall.core.history.comparable import select_comparable
 from mlflow_recall.core.history.matrix import PerformanceMatrix
 from mlflow_recall.core.history.records import Member
 from mlflow_recall.core.recommend.cold_start import ColdStartEstimate, add_to_clusters
-from mlflow_recall.errors import HistoryError
 from mlflow_recall.ports import History
 from mlflow_recall.workflows.new_models import estimate_new_models, probe_new_models
 from mlflow_recall.workflows.services import Services
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class ClusterResult:
     """The clusters of one modality."""
 
     modality: str
     matrix: PerformanceMatrix
     clustering: Clustering
-    #: empty where no server keeps it
-    run_id: str = ""
-    #: registered models that carry the tags now
+    #: None where no server keeps it
+    run_id: str | None = None
+    #: number of registered models that carry the tags
     tagged: int = 0
-    #: what the history holds and the matrix does not, one line each
+    #: recorded fine-tunings that the matrix leaves out, one line each
     notes: tuple[str, ...] = ()
 
 
 def cluster_history(
     config: ClusterConfig,
     history: History,
-    cards: Mapping[str, str] | None = None,
+    *,
+    descriptions: Mapping[str, str] | None = None,
     encode: EncodeTexts | None = None,
     members: Sequence[Member] = (),
 ) -> list[ClusterResult]:
-    """Cluster what a history holds, one modality after the other, and write nothing.
+    """Cluster a history, one modality after the other, and write nothing.
 
     Args:
-        config: what to cluster, and how.
-        history: of any kind.
-        cards: model -> the text that describes it; the name says it where there is none.
-        encode: sentence encoder of the cards; by default their words are compared.
-        members: the zoo as it stands; records of other versions of a model are left out.
+        config: What is clustered, and how.
+        history: The history.
+        descriptions: Model -> the text that describes it; models without one have their name.
+        encode: Sentence encoder of the descriptions; None: their words are compared.
+        members: Models of the zoo; records of other versions of a model are left out.
 
     Raises:
-        HistoryError: nothing recorded, or nothing of the modality.
+        HistoryError: Nothing is recorded, or nothing of the modality.
     """
     return [
-        replace(_cluster(config, matrix, modality, cards or {}, encode), notes=notes)
+        ClusterResult(
+            modality=modality,
+            matrix=matrix,
+            clustering=_cluster(config, matrix, modality, descriptions or {}, encode),
+            notes=notes,
+        )
         for modality, matrix, notes in _matrices(config, history, members)
     ]
 
@@ -65,21 +70,21 @@ def cluster_history(
 def compare_history_clusterings(
     config: ClusterConfig,
     history: History,
-    cards: Mapping[str, str] | None = None,
+    *,
+    descriptions: Mapping[str, str] | None = None,
     encode: EncodeTexts | None = None,
 ) -> dict[str, Sequence[ClusteringComparison]]:
-    """Which similarity, algorithm and number of clusters separates a history's models best.
+    """Compare similarities, algorithms and numbers of clusters, as the paper's tables I and X.
 
-    The paper's Tables I and X in one, modality by modality; see ``core.compare``. Nothing is
-    written.
+    Nothing is written; see ``core.clusters.comparison``.
 
     Raises:
-        HistoryError: nothing recorded, or nothing of the modality.
+        HistoryError: Nothing is recorded, or nothing of the modality.
     """
     return {
         modality: compare_clusterings(
             matrix,
-            cards=dict(zip(matrix.models, _cards(matrix, cards or {}), strict=True)),
+            descriptions=dict(zip(matrix.models, _texts(matrix, descriptions or {}), strict=True)),
             encode=encode,
             counts=[config.clusters] if config.clusters else None,
             cuts=[] if config.cut is None else [config.cut],
@@ -89,80 +94,105 @@ def compare_history_clusterings(
     }
 
 
-def _cards(matrix: PerformanceMatrix, cards: Mapping[str, str]) -> list[str]:
-    """The text of each model; its name where nobody described it."""
-    return [cards.get(name) or name for name in matrix.models]
+def cluster_zoo(
+    config: ClusterConfig, services: Services, encode: EncodeTexts | None = None
+) -> list[ClusterResult]:
+    """Cluster the zoo, tag its registered models, and log a run for each modality.
+
+    Raises:
+        HistoryError: Nothing is recorded, or nothing of the modality.
+    """
+    results: list[ClusterResult] = []
+    writer = RunWriter(services.client, f"{services.namespace}/cluster")
+    try:
+        members = services.registry.members()
+        descriptions = {member.name: member.description for member in members}
+        for result in cluster_history(
+            config, services.history, descriptions=descriptions, encode=encode, members=members
+        ):
+            name = f"cluster {result.modality}".strip()
+            run_id = None if results else services.run_id
+            with writer.managed_run(name, "cluster", run_id) as run:
+                estimates = _estimate_new_models(config, result, members, services)
+                for estimate in estimates:
+                    services.reporter.warning(
+                        f"{estimate.model} has no history: assigned to the cluster of "
+                        f"{estimate.nearest_model}, by {estimate.basis}"
+                    )
+                tagged = services.registry.tag_clusters(
+                    add_to_clusters(result.clustering, estimates),
+                    run.run_id,
+                    config.metric,
+                    estimates,
+                )
+                run.log_params(non_default(vars(config)), "resolved.")
+                _log(result, tagged, config.metric, run)
+            results.append(replace(result, run_id=run.run_id, tagged=tagged))
+    finally:
+        writer.close()
+    return results
 
 
 def _matrices(
     config: ClusterConfig, history: History, members: Sequence[Member] = ()
 ) -> Iterator[tuple[str, PerformanceMatrix, tuple[str, ...]]]:
-    """The matrix of each modality, and what was left out of it."""
+    """Yield the matrix of each modality, and what it leaves out."""
     records = history.records(config.metric)
     datasets = {record.dataset for record in records}
-    if strange := sorted(set(config.drop_datasets) - datasets):
-        raise HistoryError(
-            f"drop-dataset: expected one of {', '.join(sorted(datasets))}, got {strange[0]!r}"
-        )
-    modalities = sorted({r.modality for r in records if r.is_complete})
+    modalities = sorted({record.modality for record in records if record.is_complete})
     for modality in [config.modality] if config.modality else modalities:
-        kept = select_comparable(records, modality, members=members)
-        matrix = PerformanceMatrix.from_records(kept.records)
-        for dataset in config.drop_datasets:
-            matrix = matrix.without_dataset(dataset)
-        yield modality, matrix, kept.notes
+        comparable = select_comparable(records, modality, members=members)
+        matrix = PerformanceMatrix.from_records(comparable.records)
+        yield modality, matrix.without_datasets(config.drop_datasets, datasets), comparable.notes
 
 
-def cluster_zoo(
-    config: ClusterConfig, services: Services, encode: EncodeTexts | None = None
-) -> list[ClusterResult]:
-    """Cluster the zoo, tag its registered models and log a run for each modality."""
-    done: list[ClusterResult] = []
-    writer = RunWriter(services.client, f"{services.namespace}/cluster")
-    try:
-        members = services.registry.members()
-        cards = {member.name: member.description for member in members}
-        for found in cluster_history(config, services.history, cards, encode, members):
-            name = f"cluster {found.modality}".strip()
-            with writer.managed_run(name, "cluster", "" if done else services.run_id) as run:
-                new = _newcomers(config, found, members, services)
-                for each in new:
-                    services.reporter.warning(
-                        f"{each.model} has no history yet: provisionally in the cluster of "
-                        f"{each.nearest_model}, by {each.basis}"
-                    )
-                tagged = services.registry.tag_clusters(
-                    add_to_clusters(found.clustering, new), run.run_id, config.metric, new
-                )
-                run.log_params(non_default(config.__dict__), "resolved.")
-                _log(found, tagged, config.metric, run)
-            done.append(replace(found, run_id=run.run_id, tagged=tagged))
-    finally:
-        writer.close()
-    return done
-
-
-def _newcomers(
-    config: ClusterConfig, found: ClusterResult, members: Sequence[Member], services: Services
-) -> list[ColdStartEstimate]:
-    """Members of the modality that were never measured, and whom they are like."""
-    there = [m for m in members if not found.modality or m.modality == found.modality]
-    matrix = found.matrix.select_models(member.name for member in there)
-    new = estimate_new_models(matrix, found.clustering, there, config.metric)
-    if not new or not config.probe_new:
-        return new
-    return probe_new_models(
-        matrix, found.clustering, there, config.metric, config.probe_new, services
+def _cluster(
+    config: ClusterConfig,
+    matrix: PerformanceMatrix,
+    modality: str,
+    descriptions: Mapping[str, str],
+    encode: EncodeTexts | None,
+) -> Clustering:
+    distance = None
+    if config.similarity == "description":
+        distance = description_distance(_texts(matrix, descriptions), encode)
+    return cluster_models(
+        matrix,
+        method=config.method,
+        cut=config.cut,
+        count=config.clusters,
+        top=config.top,
+        prefix=modality,
+        distance=distance,
     )
 
 
-def _log(found: ClusterResult, tagged: int, metric: str, run: ActiveRun) -> None:
-    """Pictures, tables and numbers of one clustering into a run."""
-    matrix, clustering = found.matrix, found.clustering
+def _texts(matrix: PerformanceMatrix, descriptions: Mapping[str, str]) -> list[str]:
+    """Return the description of each model, or its name where it has none."""
+    return [descriptions.get(name) or name for name in matrix.models]
+
+
+def _estimate_new_models(
+    config: ClusterConfig, result: ClusterResult, members: Sequence[Member], services: Services
+) -> list[ColdStartEstimate]:
+    """Estimate cluster and strength of the modality's models without a history."""
+    of_modality = [m for m in members if not result.modality or m.modality == result.modality]
+    matrix = result.matrix.select_models(member.name for member in of_modality)
+    estimates = estimate_new_models(matrix, result.clustering, of_modality, config.metric)
+    if not estimates or not config.probe_new:
+        return estimates
+    return probe_new_models(
+        matrix, result.clustering, of_modality, config.metric, config.probe_new, services
+    )
+
+
+def _log(result: ClusterResult, tagged: int, metric: str, run: ActiveRun) -> None:
+    """Log figures, tables and metrics of one clustering to a run."""
+    matrix, clustering = result.matrix, result.clustering
     run.log_figure(figures.matrix_figure(matrix, clustering), "matrix.png")
     run.log_figure(figures.dendrogram_figure(clustering), "dendrogram.png")
     run.log_table(cluster_rows(clustering), "clusters.json")
-    run.log_table(matrix_rows(matrix), "matrix.json")
+    run.log_table(_matrix_rows(matrix), "matrix.json")
     run.log_metrics(
         {
             "cluster/models": len(clustering.models),
@@ -174,7 +204,7 @@ def _log(found: ClusterResult, tagged: int, metric: str, run: ActiveRun) -> None
             "cluster/silhouette_paper": clustering.silhouette_paper,
         }
     )
-    run.set_tags({tags.MODALITY: found.modality})
+    run.set_tags({tags.MODALITY: result.modality})
     run.set_description(
         f"{len(clustering.models)} models in {len(clustering.clusters)} clusters by {metric} on "
         f"{len(matrix.datasets)} datasets, silhouette {clustering.silhouette:.3f}; {tagged} "
@@ -183,43 +213,21 @@ def _log(found: ClusterResult, tagged: int, metric: str, run: ActiveRun) -> None
 
 
 def cluster_rows(clustering: Clustering) -> list[dict[str, object]]:
-    """One row a cluster, for tables."""
+    """Return one row a cluster, for tables."""
     return [
         {
-            "cluster": c.id,
-            "representative": c.representative,
-            "size": len(c.members),
-            "members": ", ".join(c.members),
+            "cluster": cluster.id,
+            "representative": cluster.representative,
+            "size": len(cluster.members),
+            "members": ", ".join(cluster.members),
         }
-        for c in clustering.clusters
+        for cluster in clustering.clusters
     ]
 
 
-def matrix_rows(matrix: PerformanceMatrix) -> list[dict[str, object]]:
-    """One row a model, for tables."""
+def _matrix_rows(matrix: PerformanceMatrix) -> list[dict[str, object]]:
+    """Return one row a model, for tables."""
     return [
         {"model": model, **dict(zip(matrix.datasets, row.tolist(), strict=True))}
         for model, row in zip(matrix.models, matrix.values, strict=True)
     ]
-
-
-def _cluster(
-    config: ClusterConfig,
-    matrix: PerformanceMatrix,
-    modality: str,
-    cards: Mapping[str, str],
-    encode: EncodeTexts | None,
-) -> ClusterResult:
-    distance = None
-    if config.similarity == "card":
-        distance = description_distance(_cards(matrix, cards), encode)
-    clustering = cluster_models(
-        matrix,
-        method=config.method,
-        cut=config.cut,
-        count=config.clusters,
-        top=config.top,
-        prefix=modality,
-        distance=distance,
-    )
-    return ClusterResult(modality, matrix, clustering)

@@ -33,7 +33,7 @@ class Explanation:
     cluster: Sequence[str]
 
 
-def explain(recommendation: Recommendation, evidence: Evidence, model: str) -> Explanation:
+def explain_model(recommendation: Recommendation, evidence: Evidence, model: str) -> Explanation:
     """Say what each part of the ranking adds for one model, and what the history has of it.
 
     Raises:

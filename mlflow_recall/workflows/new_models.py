@@ -1,10 +1,9 @@
-"""Models that were registered after the benchmark: whom they are like, and how strong."""
+"""Models without a history: what is expected of them, from their features or from probes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 
 import numpy as np
 
@@ -12,6 +11,7 @@ from mlflow_recall.adapters.data.restore import restore_dataset
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.core.arrays import FloatArray
 from mlflow_recall.core.clusters.clustering import Clustering
+from mlflow_recall.core.formatting import count_of
 from mlflow_recall.core.history.comparable import ComparableRecords, select_comparable
 from mlflow_recall.core.history.matrix import PerformanceMatrix
 from mlflow_recall.core.history.records import Dataset, Member
@@ -41,39 +41,53 @@ from mlflow_recall.workflows.services import Services
 def estimate_new_models(
     matrix: PerformanceMatrix, clustering: Clustering, members: Sequence[Member], metric: str
 ) -> list[ColdStartEstimate]:
-    """What is expected of members without a history.
+    """Estimate the models without a history.
 
-    What scores have said of them when they were clustered, as their tags tell; else their features.
+    What scores say of a model was written to its tags when it was clustered; a model without such
+    tags is estimated from its features.
 
     Args:
-        matrix: the rows are those of ``members``.
-        clustering: of the measured ones.
-        members: everyone, in the order of the matrix.
-        metric: that strength is in.
+        matrix: Its rows are those of ``members``.
+        clustering: Clusters of the measured models.
+        members: Models in the order of the matrix.
+        metric: Metric of the matrix.
     """
-    found = {
-        each.model: each
-        for each in estimate_from_features(matrix, clustering, model_features(members))
+    estimates = {
+        estimate.model: estimate
+        for estimate in estimate_from_features(matrix, clustering, model_features(members))
     }
-    strength = dict(zip(matrix.models, matrix.mean_z_score.tolist(), strict=True))
+    mean_z_score = dict(zip(matrix.models, matrix.mean_z_score.tolist(), strict=True))
     for member in members:
-        like = member.tags.get(tags.NEAREST_MODEL, "")
-        known_by = member.tags.get(tags.ESTIMATED_FROM, FEATURES)
-        if (
-            not math.isnan(strength[member.name])
-            or math.isnan(strength.get(like, math.nan))
-            or member.tags.get(tags.CLUSTER_METRIC) != metric
-            or known_by == FEATURES
-        ):
-            continue
-        with suppress(KeyError, ValueError):  # tags are anybody's to write
-            told, group = float(member.tags[tags.ESTIMATED_Z_SCORE]), clustering.cluster_of(like)
-            if math.isfinite(told):
-                found[member.name] = ColdStartEstimate(
-                    *(member.name, like, math.nan, group.id if group else "", told),
-                    basis=known_by,
-                )
-    return [found[name] for name in matrix.models if name in found]
+        if math.isnan(mean_z_score[member.name]):
+            tagged = _tagged_estimate(member, clustering, metric)
+            if tagged and not math.isnan(mean_z_score.get(tagged.nearest_model, math.nan)):
+                estimates[member.name] = tagged
+    return [estimates[name] for name in matrix.models if name in estimates]
+
+
+def _tagged_estimate(
+    member: Member, clustering: Clustering, metric: str
+) -> ColdStartEstimate | None:
+    """Return the estimate from scores that the tags hold; None without one for this metric."""
+    basis = member.tags.get(tags.ESTIMATED_FROM, FEATURES)
+    nearest = member.tags.get(tags.NEAREST_MODEL)
+    if basis == FEATURES or nearest is None or member.tags.get(tags.CLUSTER_METRIC) != metric:
+        return None
+    try:
+        z_score = float(member.tags.get(tags.ESTIMATED_Z_SCORE, ""))
+    except ValueError:  # anybody can write tags
+        return None
+    if not math.isfinite(z_score):
+        return None
+    cluster = clustering.cluster_of(nearest)
+    return ColdStartEstimate(
+        model=member.name,
+        nearest_model=nearest,
+        distance=math.nan,
+        cluster_id=cluster.id if cluster else "",
+        z_score=z_score,
+        basis=basis,
+    )
 
 
 def probe_new_models(
@@ -81,85 +95,101 @@ def probe_new_models(
     clustering: Clustering,
     members: Sequence[Member],
     metric: str,
-    most: int,
+    max_datasets: int,
     services: Services,
 ) -> list[ColdStartEstimate]:
-    """As ``expected``, after a look of the newcomers at datasets of the history.
+    """Estimate the models without a history from probes on recorded datasets.
 
-    They, and a few measured models to compare them with, are probed and scored on at most so many
-    recorded datasets that can be had again. Where there are none, features alone speak, and the
-    voice says so.
+    They, and a few measured models to compare them with, are probed and scored on the recorded
+    datasets that can be prepared again. Where there are none, the features alone count, and a
+    warning says so.
+
+    Args:
+        matrix: Its rows are those of ``members``.
+        clustering: Clusters of the measured models.
+        members: Models in the order of the matrix.
+        metric: Metric of the matrix.
+        max_datasets: Datasets to score on, at most.
+        services: Engine, registry and history.
     """
     features = model_features(members)
-    alone = estimate_from_features(matrix, clustering, features)
-    modality = members[0].modality
-    recorded = select_comparable(services.history.records(metric), modality, members=members)
-    datasets = _datasets(matrix, recorded, most, services)
-    can = {member.name: member for member in members if member.is_available}
-    beside = reference_models(matrix, features, can)
-    looking = [can[name] for name in (*(e.model for e in alone if e.model in can), *beside)]
-    past = _scores(matrix, looking, datasets, recorded, services) if datasets else {}
-    found = score_cold_start(alone, matrix, clustering, features, past)
-    if datasets and not any(each.scored_datasets for each in found):
+    from_features = estimate_from_features(matrix, clustering, features)
+    records = services.history.records(metric)
+    comparable = select_comparable(records, members[0].modality, members=members)
+    datasets = _restore_datasets(matrix, comparable, max_datasets, services)
+    if not datasets:
+        return from_features
+    available = {member.name: member for member in members if member.is_available}
+    new_models = [e.model for e in from_features if e.model in available]
+    to_probe = [
+        available[name] for name in (*new_models, *reference_models(matrix, features, available))
+    ]
+    scores = _score_on(datasets, to_probe, matrix, comparable, services)
+    estimates = score_cold_start(from_features, matrix, clustering, features, scores)
+    if not any(estimate.scored_datasets for estimate in estimates):
         services.reporter.warning(
-            f"scores of {len(looking)} models say nothing: features alone speak"
+            f"scores of {count_of(len(to_probe), 'model')} do not differ: features alone count"
         )
-    return found
+    return estimates
 
 
-def _datasets(
-    matrix: PerformanceMatrix, recorded: ComparableRecords, most: int, services: Services
+def _restore_datasets(
+    matrix: PerformanceMatrix, comparable: ComparableRecords, max_datasets: int, services: Services
 ) -> dict[str, Dataset]:
-    """The recorded datasets to score on, by name."""
-    records = {r.dataset: r for r in recorded.records if r.dataset in matrix.datasets}
-    found: dict[str, Dataset] = {}
-    lost: list[str] = []
+    """Prepare recorded datasets again, the most measured first."""
+    records = {r.dataset: r for r in comparable.records if r.dataset in matrix.datasets}
+    datasets: dict[str, Dataset] = {}
+    failures: list[str] = []
     for name in most_measured(matrix, records, len(records)):
-        if len(found) == most:
+        if len(datasets) == max_datasets:
             break
         try:
-            found[name] = restore_dataset(records[name], services.prepare)
+            datasets[name] = restore_dataset(records[name], services.prepare)
         except DatasetError as error:
-            lost.append(str(error))
-    if len(found) < most and lost:
+            failures.append(str(error))
+    if len(datasets) < max_datasets and failures:
         services.reporter.warning(
-            f"{len(found)} of {len(records)} recorded datasets can be had again to score new "
-            f"models on{'' if found else ', features alone speak'}: {lost[0]}"
+            f"{len(datasets)} of {count_of(len(records), 'recorded dataset')} can be prepared again"
+            f" to score new models on{'' if datasets else ', features alone count'}: {failures[0]}"
         )
-    return found
+    return datasets
 
 
-def _scores(
-    matrix: PerformanceMatrix,
-    looking: Sequence[Member],
+def _score_on(
     datasets: Mapping[str, Dataset],
-    recorded: ComparableRecords,
+    members: Sequence[Member],
+    matrix: PerformanceMatrix,
+    comparable: ComparableRecords,
     services: Services,
 ) -> dict[str, FloatArray]:
-    """Score -> (m, d) values, NaN where nobody looked or the score says nothing."""
-    tasks = [probe_task(m, dataset, recorded) for dataset in datasets.values() for m in looking]
-    seen = iter(run_probes(tasks, services, "pairs of model and dataset"))
-    past = {name: np.full(matrix.values.shape, np.nan) for name in DEFAULT_SCORES}
+    """Return score -> (m, d) values; NaN where a model was not probed or a score is constant."""
+    tasks = [
+        probe_task(member, dataset, comparable)
+        for dataset in datasets.values()
+        for member in members
+    ]
+    results = iter(run_probes(tasks, services, "pairs of model and dataset"))
+    values = {name: np.full(matrix.values.shape, np.nan) for name in DEFAULT_SCORES}
     for name in datasets:
         left_out: dict[str, str] = {}
-        probes = dict(_seen(looking, seen, left_out))
+        probes = dict(_successful(members, results, left_out))
         scores = score_probes(probes, DEFAULT_SCORES, left_out) if len(probes) >= MIN_PROBES else {}
         column = matrix.datasets.index(name)
-        for score, values in scores.items():
-            for model, value in values.items():
-                past[score][matrix.models.index(model), column] = value
-        for what, why in left_out.items():
-            services.reporter.warning(f"{what} on {name} is left out: {why}")
-    return past
+        for score, value_of in scores.items():
+            for model, value in value_of.items():
+                values[score][matrix.models.index(model), column] = value
+        for what, reason in left_out.items():
+            services.reporter.warning(f"{what} on {name} is left out: {reason}")
+    return values
 
 
-def _seen(
-    looking: Sequence[Member], probes: Iterator[Probe | str], left_out: dict[str, str]
+def _successful(
+    members: Sequence[Member], results: Iterator[Probe | str], left_out: dict[str, str]
 ) -> Iterator[tuple[str, Probe]]:
-    """The next probe of each model, without those that failed."""
-    for member in looking:
-        found = next(probes)
-        if isinstance(found, Probe):
-            yield member.name, found
+    """Yield the next probe of each model; failures go to ``left_out``."""
+    for member in members:
+        result = next(results)
+        if isinstance(result, Probe):
+            yield member.name, result
         else:
-            left_out[member.name] = found
+            left_out[member.name] = result

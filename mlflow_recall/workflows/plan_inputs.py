@@ -1,4 +1,4 @@
-"""What there is to plan with: the history of a zoo or of tables, and the target if it is known."""
+"""What a plan is made of: the history of a zoo or of tables, and the target if it is known."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
 from mlflow_recall.adapters.tracking.stored_defaults import read_defaults
-from mlflow_recall.config import PlanConfig, RecallConfig
+from mlflow_recall.config import PlanConfig
 from mlflow_recall.core.history.comparable import select_comparable
 from mlflow_recall.core.history.curves import Curves
 from mlflow_recall.core.history.matrix import PerformanceMatrix
@@ -24,41 +23,42 @@ from mlflow_recall.errors import HistoryError
 from mlflow_recall.ports import Tables
 from mlflow_recall.workflows.context import load_context
 from mlflow_recall.workflows.probes import measured_probe_epochs
-from mlflow_recall.workflows.recommend import recommend_tables, survey_zoo
+from mlflow_recall.workflows.recommend import recommend_from_tables
 from mlflow_recall.workflows.services import Services
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class PlanInputs:
-    """What there is to plan with."""
+    """What a plan is made of."""
 
     evidence: Evidence
     options: RecommendOptions
     records: Sequence[Record]
     recipes: Mapping[str, Recipe]
     modality: str
-    #: every model that may be benchmarked or has a history, on every recorded dataset
+    #: every model that has a history or can be benchmarked, on every recorded dataset
     full_matrix: PerformanceMatrix
     #: models that can be trained; None: all
     trainable: Sequence[str] | None = None
-    #: None: none were recorded
+    #: None: none are recorded
     curves: Curves | None = None
-    #: the target's name and samples; empty: like the recorded ones
-    dataset: str = ""
+    #: name of the target; None: a dataset like the recorded ones
+    dataset: str | None = None
+    #: samples of each split of the target; None: unknown
     sizes: Mapping[str, int] | None = None
+    #: model -> parameters of the backbone
     parameters: Mapping[str, float] = field(default_factory=dict)
-    #: epochs that one probe was worth in earlier recalls; None: there was none
+    #: epochs that one probe was worth in earlier recalls; None: there were none
     probe_epochs: float | None = None
-    namespace: str = ""
 
-    def stages(self, wished: int = 0) -> int:
-        """Of one fine-tuning: as recorded, or else as wished, as the recipes say, or as usual."""
+    def stages(self, requested: int | None = None) -> int:
+        """Return the stages of one fine-tuning: as recorded, requested, usual, or the default."""
         if self.curves is not None:
             return self.curves.stages
-        return wished or most_common_epochs(self.recipes) or DEFAULT_STAGES
+        return requested or most_common_epochs(self.recipes) or DEFAULT_STAGES
 
     def probe_cost(self, recommendation: Recommendation, samples: int) -> ProbeCost:
-        """Who looks at ``samples`` of the target before anybody is trained, and what that costs."""
+        """Return who probes ``samples`` samples of the target, and what that costs."""
         models = models_to_probe(
             self.evidence.clustering, recommendation.ranker, recommendation.set_selector
         )
@@ -71,137 +71,110 @@ class PlanInputs:
             return ProbeCost(models)
         if self.sizes is not None:
             samples = min(samples, self.sizes.get("train", samples))
-        told = "forward passes over an epoch's forward and backward"
-        return ProbeCost(models, samples / epoch, told)
+        basis = "forward passes relative to those of an epoch, forward and backward"
+        return ProbeCost(models, samples / epoch, basis)
 
 
-def inputs_for_dataset(config: PlanConfig, target: DatasetSpec, services: Services) -> PlanInputs:
-    """The history of a zoo, and a dataset that nothing was computed on yet."""
-    asked = config.recommend
-    context = load_context(
-        RecallConfig(
-            target,
-            metric=asked.metric,
-            recommender=asked.recommender,
-            top_k=asked.top_k,
-            tolerance=asked.tolerance,
-            confidence=asked.confidence,
-            models=asked.models,
-            constraints=asked.constraints,
-        ),
-        services,
-    )
-    modality = context.dataset.modality
+def inputs_from_zoo(config: PlanConfig, services: Services) -> PlanInputs:
+    """Read the history of a zoo, for a dataset or for one like the recorded ones.
+
+    Raises:
+        RecallError: The dataset cannot be read, or the zoo or its history cannot serve.
+    """
+    dataset = services.prepare(config.dataset) if config.dataset else None
+    context = load_context(config.recommend, services, dataset)
+    records, models = context.comparable.records, list(context.members)
+    metric, namespace = config.recommend.metric, services.namespace
+    defaults = read_defaults(services.client, namespace, context.modality, metric)
+    matrix = PerformanceMatrix.from_records(records)
     return PlanInputs(
-        context.evidence,
-        _wish(config, services, modality),
-        context.comparable.records,
-        context.comparable.recipes,
-        modality,
-        _everyone(context.comparable.records, list(context.members)),
-        trainable=list(context.members),
-        curves=_curves(config, context.comparable.records),
-        dataset=context.dataset.name,
-        sizes=context.dataset.sizes,
+        evidence=context.evidence,
+        options=replace(config.recommend.recommend_options, defaults=defaults),
+        records=records,
+        recipes=context.comparable.recipes,
+        modality=context.modality,
+        full_matrix=matrix.select_models(sorted({*matrix.models, *models})),
+        trainable=models,
+        curves=_usual_curves(config, records),
+        dataset=dataset.name if dataset else None,
+        sizes=dataset.sizes if dataset else None,
         parameters=_parameters(context.members.values()),
         probe_epochs=measured_probe_epochs(services),
     )
 
 
-def inputs_for_zoo(config: PlanConfig, services: Services) -> PlanInputs:
-    """The history of a zoo, for a dataset like the recorded ones."""
-    found = survey_zoo(config.recommend, services, trainable=True)
-    evidence, records = found.evidence, found.comparable.records
-    names = list(evidence.matrix.models)
-    return PlanInputs(
-        evidence,
-        _wish(config, services, found.modality),
-        records,
-        found.comparable.recipes,
-        found.modality,
-        _everyone(records, names),
-        trainable=names,
-        curves=_curves(config, records),
-        parameters=_parameters(found.members),
-        probe_epochs=measured_probe_epochs(services),
-    )
-
-
 def inputs_from_tables(
-    config: PlanConfig, folder: Tables, dataset: str = "", target: Dataset | None = None
+    config: PlanConfig, tables: Tables, dataset: str | None = None, target: Dataset | None = None
 ) -> PlanInputs:
-    """The history of plain tables or of an export, as if ``dataset`` were new in it.
+    """Read the history of plain tables or of an export.
+
+    Args:
+        config: What is asked.
+        tables: The history.
+        dataset: One of its datasets, as if it were new; None: a dataset like them.
+        target: A dataset that is not among them, for its samples.
 
     Raises:
-        HistoryError: the dataset has neither records nor scores.
+        HistoryError: The dataset has neither records nor scores.
     """
-    found = recommend_tables(config.recommend, folder, dataset)
-    kept = select_comparable(folder.records(config.recommend.metric), found.modality)
-    drop = {dataset, *config.recommend.drop_datasets}
-    records = [record for record in kept.records if record.dataset not in drop]
-    curves = _curves(config, records) or _table_curves(config, folder)
-    if curves is not None:  # a target's own curves would tell how it ends
-        for name in drop:
+    result = recommend_from_tables(config.recommend, tables, dataset)
+    comparable = select_comparable(tables.records(config.recommend.metric), result.modality)
+    dropped = {*config.recommend.drop_datasets, *([dataset] if dataset else [])}
+    records = [record for record in comparable.records if record.dataset not in dropped]
+    curves = _usual_curves(config, records) or _resampled_curves(config, tables)
+    if curves is not None:  # the target's own curves would reveal its final scores
+        for name in dropped:
             curves = curves.without_dataset(name)
     return PlanInputs(
-        found.evidence,
-        config.recommend.recommend_options,
-        records,
-        kept.recipes,
-        found.modality,
-        PerformanceMatrix.from_records(records),
+        evidence=result.evidence,
+        options=config.recommend.recommend_options,
+        records=records,
+        recipes=comparable.recipes,
+        modality=result.modality,
+        full_matrix=PerformanceMatrix.from_records(records),
         curves=curves,
         dataset=target.name if target else dataset,
         sizes=target.sizes if target else None,
-        parameters=_numbers(folder.model_features()),
+        parameters=_parameter_column(tables.model_features()),
     )
-
-
-def _wish(config: PlanConfig, services: Services, modality: str) -> RecommendOptions:
-    defaults = read_defaults(services.client, services.namespace, modality, config.recommend.metric)
-    return replace(config.recommend.recommend_options, defaults=defaults)
-
-
-def _everyone(records: Sequence[Record], names: Sequence[str]) -> PerformanceMatrix:
-    matrix = PerformanceMatrix.from_records(records)
-    return matrix.select_models(sorted({*matrix.models, *names}))
 
 
 def _parameters(members: Iterable[Member]) -> dict[str, float]:
     return {m.name: float(m.parameters) for m in members if m.parameters}
 
 
-def _curves(config: PlanConfig, records: Sequence[Record]) -> Curves | None:
-    """Those with the most frequent number of stages, or with the wished one."""
+def _usual_curves(config: PlanConfig, records: Sequence[Record]) -> Curves | None:
+    """Return the curves with the most common number of stages, or with the requested one."""
     counts = Counter(
         len(record.validation_scores) for record in records if record.validation_scores
     )
     if not counts:
         return None
     stages = config.stages or max(counts, key=lambda count: (counts[count], count))
-    some = [record for record in records if len(record.validation_scores) == stages]
-    return Curves.from_records(some) if some else None
+    kept = [record for record in records if len(record.validation_scores) == stages]
+    return Curves.from_records(kept) if kept else None
 
 
-def _table_curves(config: PlanConfig, folder: Tables) -> Curves | None:
-    """Curves of a table in whatever steps, at a few of them."""
-    for metric in (config.recommend.metric, ""):
+def _resampled_curves(config: PlanConfig, tables: Tables) -> Curves | None:
+    """Return the curves of tables with any number of steps, at a few of them."""
+    for metric in (config.recommend.metric, None):
         try:
-            if not (found := folder.curves(metric)):
+            recorded = tables.curves(metric)
+            if not recorded:
                 continue
-            longest = max(len(curve.steps) for curve in found)
-            stages = config.stages or (DEFAULT_STAGES if longest > MAX_STAGES else 0)
-            models = len({curve.model for curve in found})
-            return resample_curves(found, stages, max(2, models // 2))
+            longest = max(len(curve.steps) for curve in recorded)
+            stages = config.stages or (DEFAULT_STAGES if longest > MAX_STAGES else None)
+            models = len({curve.model for curve in recorded})
+            return resample_curves(recorded, stages, max(2, models // 2))
         except HistoryError:
             continue
     return None
 
 
-def _numbers(features: Mapping[str, Mapping[str, float | str]]) -> dict[str, float]:
-    """Parameters of the models, where a column of that name tells them."""
+def _parameter_column(features: Mapping[str, Mapping[str, float | str]]) -> dict[str, float]:
+    """Return the parameters of the models, from the column of that name."""
     for name in ("parameters", "params", "n_params", "num_parameters"):
         if name in features:
-            told = features[name].items()
-            return {m: float(v) for m, v in told if isinstance(v, (int, float)) and v > 0}
+            values = features[name].items()
+            return {m: float(v) for m, v in values if isinstance(v, (int, float)) and v > 0}
     return {}

@@ -1,7 +1,4 @@
-"""Models look at samples of datasets once; what was seen before is not computed again.
-
-And what such looks have cost.
-"""
+"""Probe models on samples of datasets, score the probes, and measure what that costs."""
 
 from __future__ import annotations
 
@@ -15,10 +12,10 @@ from mlflow_recall.adapters.tracking.client import search_runs
 from mlflow_recall.core.history.comparable import ComparableRecords
 from mlflow_recall.core.history.records import Dataset, Member
 from mlflow_recall.core.scores import (
+    SCORES,
     ForwardPass,
     base_of,
     compute_all,
-    known_scores,
     uninformative,
     with_depth,
 )
@@ -27,108 +24,118 @@ from mlflow_recall.ports import Probe, ProbeTask
 from mlflow_recall.workflows.benchmark import resolve_recipe
 from mlflow_recall.workflows.services import Services
 
-#: scores of embeddings, where nobody asks for others
+#: scores of embeddings that are used unless others are requested
 DEFAULT_SCORES = ("logme", "hscore")
-#: models that must be scored, or nothing can be told apart
+#: models that must be scored, since a score of one model says nothing
 MIN_PROBES = 2
 
 
 def probe_task(
-    member: Member, dataset: Dataset, recorded: ComparableRecords, samples: int = 500
+    member: Member, dataset: Dataset, comparable: ComparableRecords, samples: int = 500
 ) -> ProbeTask:
-    """A look at a dataset by the recipe that the member was recorded with, or would be."""
-    recipe = recorded.recipes.get(member.name) or resolve_recipe(member, {})
-    return ProbeTask(member, "", dataset, replace(recipe, seed=0), samples)
+    """Return the task that probes a model by the recipe that it is recorded with, or would be."""
+    recipe = comparable.recipes.get(member.name) or resolve_recipe(member, {})
+    return ProbeTask(
+        member=member, dataset=dataset, recipe=replace(recipe, seed=0), samples=samples
+    )
 
 
 def run_probes(tasks: Sequence[ProbeTask], services: Services, what: str) -> list[Probe | str]:
-    """Every task's probe, or why there is none.
+    """Return the probe of every task, or why there is none; known probes are read from a cache.
 
     Args:
-        tasks: without weights, which are resolved for what must be computed.
-        bench: gives engine, registry and voice.
-        what: is probed, for the progress bar.
+        tasks: Tasks without weights, which are resolved for those that must be computed.
+        services: Engine and registry.
+        what: What is probed, for the progress bar.
     """
     cache = ProbeCache()
-    found: list[Probe | str] = [cache.get(task) or "" for task in tasks]
+    cached = [cache.get(task) for task in tasks]
+    results: list[Probe | str] = [probe or "not probed" for probe in cached]
     folders: dict[str, str] = {}
     missing: list[int] = []
     for i, task in enumerate(tasks):
-        if found[i]:
+        if cached[i] is not None:
             continue
         name = task.member.name
         try:
             folders[name] = folders.get(name) or services.registry.weights(task.member)
             missing.append(i)
         except ZooError as error:
-            found[i] = str(error)
-    work = [replace(tasks[i], weights=folders[tasks[i].member.name]) for i in missing]
-    with services.reporter.progress(f"probe {len(work)} {what}", len(work)) as bar:
-        for progress in services.engine.stream(services.probe, work):
-            task = work[progress.index]
+            results[i] = str(error)
+    to_run = [replace(tasks[i], weights=folders[tasks[i].member.name]) for i in missing]
+    with services.reporter.progress(f"probe {len(to_run)} {what}", len(to_run)) as bar:
+        for progress in services.engine.stream(services.probe, to_run):
+            task = to_run[progress.index]
             if isinstance(progress.event, Probe):
-                found[missing[progress.index]] = progress.event
+                results[missing[progress.index]] = progress.event
                 cache.put(task, progress.event)
             elif progress.error is not None:
-                found[missing[progress.index]] = str(progress.error)
+                results[missing[progress.index]] = str(progress.error)
             else:
                 continue
-            bar.advance(now=f"{task.member.name} on {task.dataset.name}")
-    return found
+            bar.advance(status=f"{task.member.name} on {task.dataset.name}")
+    return results
 
 
 def score_probes(
     probes: Mapping[str, Probe], names: Sequence[str], left_out: dict[str, str]
 ) -> dict[str, dict[str, float]]:
-    """Score -> model -> value, of the scores that say something about these models.
+    """Return score -> model -> value, of the scores that differ between the models.
 
     Args:
-        probes: model -> what it made of the same samples.
-        names: of the scores; ``parc+depth`` is one with the depth term.
-        left_out: takes the others, with why.
+        probes: Model -> its probe of the same samples.
+        names: Names of the scores; ``parc+depth`` is one with the depth term.
+        left_out: Receives the other scores, with the reason.
     """
-    table, wanted = known_scores(), names
-    names = tuple(dict.fromkeys(base_of(name) for name in wanted))
+    base_names = tuple(dict.fromkeys(base_of(name) for name in names))
     passes = {
-        model: ForwardPass(seen.labels, seen.embeddings, seen.probabilities)
-        for model, seen in probes.items()
+        model: ForwardPass(probe.labels, probe.embeddings, probe.probabilities)
+        for model, probe in probes.items()
     }
-    scores: dict[str, dict[str, float]] = {name: {} for name in names}
-    for model, seen in passes.items():
-        scored = compute_all(names, seen, table=table)
-        for name, value in scored.values.items():
+    scores: dict[str, dict[str, float]] = {name: {} for name in base_names}
+    for model, forward_pass in passes.items():
+        computed = compute_all(base_names, forward_pass, table=SCORES)
+        for name, value in computed.values.items():
             scores[name][model] = value
-        left_out.update({f"{name} of {model}": why for name, why in scored.left_out.items()})
-    silent = uninformative(names, passes, table=table)
-    left_out.update(silent)
-    usable = {n: v for n, v in scores.items() if n not in silent and len(v) >= MIN_PROBES}
-    found: dict[str, dict[str, float]] = {}
-    for name in wanted:
+        left_out.update(
+            {f"{name} of {model}": reason for name, reason in computed.left_out.items()}
+        )
+    constant = uninformative(base_names, passes, table=SCORES)
+    left_out.update(constant)
+    usable = {
+        name: values
+        for name, values in scores.items()
+        if name not in constant and len(values) >= MIN_PROBES
+    }
+    results: dict[str, dict[str, float]] = {}
+    for name in names:
         values = usable.get(base_of(name), {})
         if values and name != base_of(name):
-            values = _deepened(values, probes, name, left_out)
-        found |= {name: values} if values else {}
-    return found
+            values = _with_depth_term(values, probes, name, left_out)
+        if values:
+            results[name] = values
+    return results
 
 
-def _deepened(
+def _with_depth_term(
     values: Mapping[str, float], probes: Mapping[str, Probe], name: str, left_out: dict[str, str]
 ) -> dict[str, float]:
-    """A score with the depth term; none where somebody's depth is unknown."""
-    unknown = [model for model in values if probes[model].layers < 1]
+    """Return a score with the depth term; empty where the depth of a model is unknown."""
+    layers = {model: probes[model].layers for model in values}
+    unknown = [model for model, count in layers.items() if not count]
     if unknown:
         left_out[name] = f"the number of layers of {unknown[0]} is unknown"
         return {}
-    deep = with_depth([*values.values()], [probes[model].layers for model in values])
+    deep = with_depth([*values.values()], [count or 0 for count in layers.values()])
     return dict(zip(values, deep.tolist(), strict=True))
 
 
 def measured_probe_epochs(services: Services) -> float | None:
-    """Epochs that a look by one model was worth in this namespace's recalls; None before any."""
+    """Return the epochs that one probe was worth in this namespace's recalls; None before any."""
     names = (f"{services.namespace}/recall", f"{services.namespace}/select")
-    found = [services.client.get_experiment_by_name(name) for name in names]
-    there = [str(experiment.experiment_id) for experiment in found if experiment]
-    runs = search_runs(services.client, there, "metrics.`recall/epochs` > 0")
-    told = [(r.data.metrics["recall/epochs"], r.data.metrics["recall/probes"]) for r in runs]
-    epochs, probes = np.array(told, dtype=np.float64).reshape(-1, 2).sum(axis=0).tolist()
+    experiments = [services.client.get_experiment_by_name(name) for name in names]
+    ids = [str(experiment.experiment_id) for experiment in experiments if experiment]
+    runs = search_runs(services.client, ids, "metrics.`recall/epochs` > 0")
+    pairs = [(r.data.metrics["recall/epochs"], r.data.metrics["recall/probes"]) for r in runs]
+    epochs, probes = np.array(pairs, dtype=np.float64).reshape(-1, 2).sum(axis=0).tolist()
     return epochs / probes if probes else None

@@ -77,9 +77,10 @@ class RecallResult:
         return " and ".join(names) + (f" with {', '.join(self.scores)}" if self.scores else "")
 
 
-def load_target(config: RecallConfig, services: Services) -> SelectionContext:
+def load_target(config: RecallConfig, services: Services) -> tuple[Dataset, SelectionContext]:
     """Prepare the target of a recall, and load what is known before any model looks at it."""
-    return load_context(config.recommend, services, services.prepare(config.dataset))
+    dataset = services.prepare(config.dataset)
+    return dataset, load_context(config.recommend, services, dataset)
 
 
 def recall_models(
@@ -142,17 +143,17 @@ def recall_models(
 
 def run_recall(config: RecallConfig, services: Services) -> tuple[RecallResult, ActiveRun]:
     """Recall as one MLflow run."""
-    context = load_target(config, services)
+    dataset, context = load_target(config, services)
     writer = RunWriter(services.client, f"{services.namespace}/recall")
-    name = context.dataset.name if context.dataset else context.modality
     try:
-        with writer.managed_run(f"recall for {name}", "recall", services.run_id) as run:
+        with writer.managed_run(f"recall for {dataset.name}", "recall", services.run_id) as run:
             result = recall_models(config, context, services)
-            run.log_dataset_input(result.dataset, "target")
+            run.log_dataset_input(dataset, "target")
             log_recall(result, run)
             recommendation = result.recommendation
             run.set_description(
-                f"**{recommendation.ranking.models[0]}** is recommended first for {name}.\n\n"
+                f"**{recommendation.ranking.models[0]}** is recommended first for "
+                f"{dataset.name}.\n\n"
                 f"{figures.markdown_table(recommendation_rows(recommendation))}"
             )
     finally:

@@ -90,9 +90,7 @@ def recommend_from_tables(
     table = folder.scores()
     known = {*matrix.datasets, *(name for cells in table.values() for _, name in cells)}
     if dataset is not None and dataset not in known:
-        raise HistoryError(
-            f"dataset: expected one of {', '.join(sorted(known))}, got {dataset!r}"
-        )
+        raise HistoryError(f"dataset: expected one of {', '.join(sorted(known))}, got {dataset!r}")
     history = matrix if dataset is None else matrix.without_dataset(dataset)
     models, features = history.models, folder.dataset_features()
     scores = {name: _scores_on(cells, models, dataset or "") for name, cells in table.items()}

@@ -1,4 +1,4 @@
-"""Zoo file -> registered models."""
+"""Register the models of a zoo file."""
 
 from __future__ import annotations
 
@@ -16,40 +16,40 @@ from mlflow_recall.ports import Reporter
 def register_models(
     entries: Sequence[ZooEntry], registry: MlflowRegistry, reporter: Reporter
 ) -> list[RegistrationResult]:
-    """Register every entry; run again, it changes only what changed.
+    """Register every entry; entries that have not changed since are left as they are.
 
     Raises:
-        ZooError: no entry could be registered; the single failures were said before.
+        ZooError: No entry could be registered; a warning says why for each.
     """
-    done = []
+    results = []
     with reporter.progress("register", len(entries)) as bar:
         for entry in entries:
             try:
-                done.append(registry.register(with_size(entry)))
+                results.append(registry.register(add_size(entry)))
             except ZooError as error:
-                reporter.info(f"not registered: {error}")
-            bar.advance(now=entry.title)
-    if not done:
+                reporter.warning(f"not registered: {error}")
+            bar.advance(status=entry.title)
+    if not results:
         raise ZooError("register: expected at least one usable model, got none")
-    return done
+    return results
 
 
-def with_size(entry: ZooEntry) -> ZooEntry:
-    """The entry with its size, where nobody wrote that down and its architecture is known here.
+def add_size(entry: ZooEntry) -> ZooEntry:
+    """Return the entry with its size, if it has none and its architecture is known.
 
-    Nothing is fetched for it: a hub model gets its size when it is registered again after its first
-    use on this machine.
+    Nothing is downloaded: a hub model gets its size when it is registered again after its first use
+    on this machine.
     """
     if entry.parameters and entry.gmacs and entry.input_size:
         return entry
-    found = measure_size(
+    size = measure_size(
         entry_arch(entry), entry.modality, config_folder(entry.source), entry.config
     )
-    if found is None:
+    if size is None:
         return entry
     return replace(
         entry,
-        parameters=entry.parameters or found.parameters,
-        gmacs=entry.gmacs or found.gmacs or 0.0,
-        input_size=entry.input_size or found.input_size,
+        parameters=entry.parameters or size.parameters,
+        gmacs=entry.gmacs or size.gmacs or 0.0,
+        input_size=entry.input_size or size.input_size,
     )

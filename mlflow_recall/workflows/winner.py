@@ -1,4 +1,4 @@
-"""What becomes of a winner: one look at the test split, all samples, the registry."""
+"""The winner of a selection: its test, its training on all samples, its registration."""
 
 from __future__ import annotations
 
@@ -13,38 +13,40 @@ from mlflow_recall.adapters.zoo.serving import save_servable
 from mlflow_recall.core.history.records import Dataset
 from mlflow_recall.errors import TaskError
 from mlflow_recall.ports import StageResult, TrainTask
-from mlflow_recall.workflows.selection import Candidate, FinalModel, SelectionJob
+from mlflow_recall.workflows.candidates import Candidate
+from mlflow_recall.workflows.selection import FinalModel, RegisteredModel
+from mlflow_recall.workflows.selection_job import SelectionJob
 
 
-def test_winner(job: SelectionJob, winner: Candidate, task: TrainTask) -> Mapping[str, float]:
-    """The winner's test score: the only look at the test split."""
-    (result,) = _streamed(job, replace(task, test="last"), winner.name)
+def evaluate_winner(job: SelectionJob, winner: Candidate, task: TrainTask) -> Mapping[str, float]:
+    """Return the winner's test scores; the test split is evaluated here alone."""
+    (result,) = _train(job, replace(task, test="last"), winner.name)
     winner.run.log_metrics({f"test/{name}": value for name, value in result.test.items()})
     winner.run.finish("FINISHED", winner.reason)
     return result.test
 
 
 def retrain_on_all(
-    job: SelectionJob, winner: Candidate, dataset: Dataset, stages: int, *, cut: bool
+    job: SelectionJob, winner: Candidate, dataset: Dataset, *, has_budget_stop: bool
 ) -> FinalModel:
-    """The winner once more on all training samples, where that is more than it has seen.
+    """Train the winner once more on all training samples, where there are more than it has seen.
 
-    A failure there loses nothing: the winner as it won is registered.
+    If that fails, the winner as it won is registered.
     """
-    seen, there = winner.recipe.train_samples, dataset.sizes["train"]
-    same = FinalModel(winner.checkpoint, winner.run)
-    if job.config.final == "same" or cut:
+    used, available = winner.recipe.train_samples, dataset.sizes["train"]
+    same = FinalModel(winner.checkpoint or "", winner.run)
+    if job.config.final == "same" or has_budget_stop:
         return same
-    if job.config.final == "auto" and (job.config.budget.is_limited or not 0 < seen < there):
+    if job.config.final == "auto" and (job.config.budget.is_limited or not 0 < used < available):
         return same
     run = job.writer.open_run(
-        f"{winner.name} on all {there} samples",
+        f"{winner.name} on all {available} samples",
         "final",
         {tags.MODEL: winner.name, tags.DATASET: dataset.name, tags.STATUS: "final"},
         parent=job.parent,
     )
     try:
-        final = _trained(job, winner, dataset, stages, run)
+        final = _train_on_all(job, winner, dataset, run)
     except TaskError as error:
         run.finish_with_error(error)
         job.services.reporter.warning(f"not trained on all samples: {error}")
@@ -52,25 +54,31 @@ def retrain_on_all(
     except BaseException as error:
         run.finish_with_error(error)
         raise
-    run.finish("FINISHED", f"the winner, trained on all {there} samples")
+    run.finish("FINISHED", f"the winner, trained on all {available} samples")
     return final
 
 
-def _trained(
-    job: SelectionJob, winner: Candidate, dataset: Dataset, stages: int, run: ActiveRun
+def _train_on_all(
+    job: SelectionJob, winner: Candidate, dataset: Dataset, run: ActiveRun
 ) -> FinalModel:
     recipe = replace(winner.recipe, train_samples=0)
     run.log_params(recipe.__dict__, "recipe.")
-    workspace = str(job.folder / run.run_id)
     task = TrainTask(
-        winner.member, winner.weights, dataset, recipe, 1, stages, "", workspace, test="last"
+        member=winner.member,
+        weights=winner.weights or "",
+        dataset=dataset,
+        recipe=recipe,
+        last=recipe.epochs,
+        workspace=str(job.folder / run.run_id),
+        test="last",
     )
     final = FinalModel("", run)
-    with job.services.reporter.progress(f"train {winner.name} on all samples", stages) as bar:
-        for result in _streamed(job, task, winner.name):
+    title = f"train {winner.name} on all samples"
+    with job.services.reporter.progress(title, recipe.epochs) as bar:
+        for result in _train(job, task, winner.name):
             run.log_stage(result)
-            final = FinalModel(result.checkpoint, run, result.stage, dict(result.test))
-            bar.advance(now=f"epoch {result.stage} of {stages}")
+            final = FinalModel(result.checkpoint or "", run, result.stage, dict(result.test))
+            bar.advance(status=f"epoch {result.stage} of {recipe.epochs}")
     return final
 
 
@@ -80,9 +88,9 @@ def register_winner(
     winner: Candidate,
     dataset: Dataset,
     final: FinalModel,
-    cut: str,
-) -> dict[str, str]:
-    """Name, version and alias under which the winner can be loaded and served from now on."""
+    budget_stop: str | None,
+) -> RegisteredModel:
+    """Register the winner with an alias, so that it can be loaded and served."""
     name = job.config.register_as or dataset.name
     name = name.replace("/", "--").replace(":", "--")
     folder = job.folder / "servable"
@@ -95,16 +103,16 @@ def register_winner(
         parent_id=job.parent.run_id,
         experiment_id=job.parent.experiment_id,
         alias=job.config.alias,
-        cut=cut,
+        budget_stop=budget_stop,
     )
-    return {"name": name, "version": str(version.version), "alias": job.config.alias}
+    return RegisteredModel(name, str(version.version), job.config.alias)
 
 
-def _streamed(job: SelectionJob, task: TrainTask, name: str) -> Iterator[StageResult]:
-    """Results of one task as they come.
+def _train(job: SelectionJob, task: TrainTask, name: str) -> Iterator[StageResult]:
+    """Yield the results of one task as they come.
 
     Raises:
-        TaskError: it failed.
+        TaskError: The task failed.
     """
     for progress in job.services.engine.stream(job.services.train, [task]):
         if progress.error is not None:

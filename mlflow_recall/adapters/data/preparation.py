@@ -61,7 +61,15 @@ def find_prepared(name: str, digest: str, modality: str) -> Dataset | None:
         return None
     meta = json.loads((folder / _META).read_text())
     classes = tuple(meta["classes"])
-    return Dataset(name, digest, modality, classes, meta["sizes"], "", str(folder))
+    return Dataset(
+        name=name,
+        digest=digest,
+        modality=modality,
+        classes=classes,
+        sizes=meta["sizes"],
+        source="",
+        folder=str(folder),
+    )
 
 
 def load_split(dataset: Dataset, split: str, samples: int = 0, seed: int = 0) -> Any:

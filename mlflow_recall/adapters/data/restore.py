@@ -54,7 +54,8 @@ def restore_dataset(record: Record, prepare: Callable[[DatasetSpec], Dataset]) -
     found = prepare(spec)
     if found.digest != record.dataset_digest:
         raise DatasetError(
-            f"{record.dataset}: {spec.path} has changed since: expected content {record.dataset_digest}, "
+            f"{record.dataset}: {spec.path} has changed since: expected content "
+            f"{record.dataset_digest}, "
             f"got {found.digest}"
         )
     return found

@@ -21,7 +21,7 @@ from mlflow_recall.core.history.records import Record
 from mlflow_recall.core.history.resample import RecordedSteps
 from mlflow_recall.errors import HistoryError
 
-_FEATURES = {"family": tags.FAMILY, "architecture": tags.ARCH, "upstream": "recall.upstream"}
+_FEATURES = {"family": tags.FAMILY, "architecture": tags.ARCH, "upstream": tags.UPSTREAM}
 
 
 class ExportHistory:
@@ -76,7 +76,7 @@ class ExportHistory:
         """See ``ports.Tables.scores``; an export has none."""
         return {}
 
-    def curves(self, metric: str = "") -> list[RecordedSteps]:  # noqa: ARG002 - the signature of the port
+    def curves(self, metric: str | None = None) -> list[RecordedSteps]:  # noqa: ARG002 - the port's signature
         """See ``ports.Tables``: every record carries its own."""
         return []
 

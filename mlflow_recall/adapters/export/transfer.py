@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from mlflow_recall.adapters.export.export_files import (
     read_runs,
     write_lines,
 )
+from mlflow_recall.adapters.export.summaries import ExportSummary, ImportSummary
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.adopted_runs import AdoptedRuns
 from mlflow_recall.adapters.tracking.client import ensure_experiment, search_runs
@@ -40,15 +40,6 @@ _LOCAL = {
 _SYSTEM = "system/"
 
 
-@dataclass(frozen=True)
-class ImportSummary:
-    """How much an import or export moved, and how much was there already."""
-
-    runs: int
-    models: int
-    known: int = 0
-
-
 class HistoryTransfer:
     """Moves one namespace between an MLflow store and a folder.
 
@@ -65,7 +56,7 @@ class HistoryTransfer:
         self._registry = registry
         self._adopted = AdoptedRuns(client, namespace)
 
-    def export(self, folder: Path, reporter: Reporter) -> ImportSummary:
+    def export(self, folder: Path, reporter: Reporter) -> ExportSummary:
         """Write every finished run of the history and every registered model of the namespace.
 
         Runs that were adopted, or made of tables, travel with all that they logged but what their
@@ -93,23 +84,25 @@ class HistoryTransfer:
         models = [{"title": self._title(m.name), "tags": _described(m)} for m in members]
         write_lines(folder / RUNS, [line for _, line in sorted(lines)])
         write_lines(folder / MODELS, [json.dumps(model, sort_keys=True) for model in models])
-        return ImportSummary(len(lines), len(models))
+        return ExportSummary(runs=len(lines), models=len(models))
 
-    def import_history(self, folder: Path, reporter: Reporter, modality: str = "") -> ImportSummary:
+    def import_history(
+        self, folder: Path, reporter: Reporter, modality: str | None = None
+    ) -> ImportSummary:
         """Replay an export through the public interface; what is there already is skipped.
 
         Args:
-            folder: as ``export`` wrote it.
-            voice: shows the progress.
-            modality: of the runs and models to take; empty: all.
+            folder: As ``export`` wrote it.
+            reporter: Shows the progress.
+            modality: Modality of the runs and models to import; None: all.
 
         Raises:
             HistoryError: the folder holds no export, or a metric of it is history here in the
                 other direction.
         """
         runs, models = (
-            [each for each in read if modality in ("", each["tags"].get(tags.MODALITY, ""))]
-            for read in (read_runs(folder), read_models(folder))
+            [entry for entry in entries if modality in (None, entry["tags"].get(tags.MODALITY))]
+            for entries in (read_runs(folder), read_models(folder))
         )
         experiment = ensure_experiment(self._client, self._experiment)
         known = self._known(experiment)
@@ -123,10 +116,10 @@ class HistoryTransfer:
         with reporter.progress("import history", len(new)) as bar:
             for run in new:
                 self._run(experiment, run, versions)
-                bar.advance(now=run["name"])
+                bar.advance(status=run["name"])
         if directions:
             self._adopted.record_experiments(home)
-        return ImportSummary(len(new), len(models), len(runs) - len(new))
+        return ImportSummary(runs=len(new), models=len(models), known=len(runs) - len(new))
 
     def _benchmarks(self) -> Iterator[Run]:
         """Finished runs of our own."""

@@ -1,4 +1,4 @@
-"""Optuna's own pruners on recorded curves, run through Optuna: what people use today."""
+"""Optuna's own pruners, run through Optuna on recorded curves, to compare policies with."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from mlflow_recall.core.backtest.replay import ReplayOutcome
 
-#: stages -> a pruner as its documentation would set it up for that many steps
+#: name -> (stages -> a pruner, set up for that many steps as its documentation says)
 BASELINES: Mapping[str, Callable[[int], BasePruner]] = MappingProxyType(
     {
         "optuna_halving": lambda _: SuccessiveHalvingPruner(min_resource=1, reduction_factor=2),
@@ -24,16 +24,16 @@ BASELINES: Mapping[str, Callable[[int], BasePruner]] = MappingProxyType(
 
 
 def replay_prefixes(name: str, curves: Mapping[str, Sequence[float]]) -> list[ReplayOutcome]:
-    """``study.optimize`` over the candidates one after the other, as Optuna's pruners are meant.
+    """Run ``study.optimize`` over the candidates one by one, as Optuna's pruners are meant.
 
     Args:
-        name: in ``BASELINES``.
-        curves: model -> validation score of every stage, in the order in which they are tried.
+        name: Name in ``BASELINES``.
+        curves: Model -> validation score of every stage, in the order in which they are tried.
 
     Returns:
-        How it ends after the first candidate, the first two, and so on: a pruner knows only the
-        trials before, so one study answers for every number of candidates. The winner is the best
-        last value of a trial that was not pruned; of a pruned one where all were.
+        The outcome with the first candidate, with the first two, and so on: a pruner knows only the
+        trials before, so one study serves every number of candidates. The winner has the best last
+        value of the trials that were not pruned, or of all where all were.
     """
     models = list(curves)
     stages = len(next(iter(curves.values())))
@@ -50,14 +50,14 @@ def replay_prefixes(name: str, curves: Mapping[str, Sequence[float]]) -> list[Re
     finally:
         optuna.logging.set_verbosity(verbosity)
     trials = study.get_trials(deepcopy=False)
-    stopped = {models[t.number]: max(t.intermediate_values) for t in trials}
+    last_stage = {models[trial.number]: max(trial.intermediate_values) for trial in trials}
     return [
         ReplayOutcome(
-            models[_best(trials[: count + 1]).number],
-            sum(stopped[model] for model in models[: count + 1]),
-            {model: stopped[model] for model in models[: count + 1]},
+            models[_best(trials[:count]).number],
+            sum(last_stage[model] for model in models[:count]),
+            {model: last_stage[model] for model in models[:count]},
         )
-        for count in range(len(models))
+        for count in range(1, len(models) + 1)
     ]
 
 

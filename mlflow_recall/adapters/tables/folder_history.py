@@ -100,7 +100,7 @@ class FolderHistory:
         """Whether lower values of a metric are better in the tables."""
         return self._sign(metric) < 0
 
-    def curves(self, metric: str = "") -> list[RecordedCurve]:
+    def curves(self, metric: str | None = None) -> list[RecordedCurve]:
         """Every curve of ``curves``, steps in order; none without that table.
 
         Without a metric, the only one of the table; it may be named otherwise than in ``matrix``.
@@ -201,7 +201,8 @@ class FolderHistory:
         known = {*self._metrics_of("matrix"), *self._metrics_of("curves")}
         if strange := sorted(set(self._minimize) - known):
             raise HistoryError(
-                f"{self._folder}: minimize: expected metrics of the tables, {list_names(sorted(known))}"
+                f"{self._folder}: minimize: expected metrics of the tables, "
+                f"{list_names(sorted(known))}"
                 f", got {strange[0]!r}"
             )
         if metric in self._minimize and metric in METRICS and to_maximize(metric, 1.0) > 0:
@@ -218,7 +219,7 @@ class FolderHistory:
             return ()
         return tuple(sorted(map(str, self._table(name).frame["metric"].unique())))
 
-    def _of_metric(self, name: str, metric: str) -> Table:
+    def _of_metric(self, name: str, metric: str | None) -> Table:
         table = self._table(name)
         metrics = self._metrics_of(name)
         if not metric and len(metrics) == 1:
@@ -275,9 +276,9 @@ class FolderHistory:
         return self._read[name]
 
 
-def _only(table: Table, metric: str = "") -> str:
-    """The metric of a table that has one; ``metric`` where it has no row."""
-    return str(table.frame["metric"].iloc[0]) if len(table.frame) else metric
+def _only(table: Table, metric: str | None = None) -> str:
+    """Return the metric of a table that has one; ``metric`` where it has no row."""
+    return str(table.frame["metric"].iloc[0]) if len(table.frame) else metric or ""
 
 
 def _values(column: pd.Series[Any]) -> Iterator[float | str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from mlflow_recall.adapters.export.summaries import ExportSummary
 from mlflow_recall.adapters.tables.table_files import ENDINGS
 from mlflow_recall.adapters.tables.table_import import FEATURE
 from mlflow_recall.adapters.tracking import tags
@@ -31,20 +31,6 @@ _CURVES = ["model", "dataset", "step", "split", "metric", "value", "run"]
 _SCORES = ["model", "dataset", "score_name", "value"]
 _MODELS = ["model", "modality", "family", "arch", "parameters", "upstream", "license"]
 _DATASETS = ["dataset", "modality", "classes", "samples"]
-
-
-@dataclass(frozen=True)
-class ExportSummary:
-    """How much was written."""
-
-    runs: int
-    models: int
-    datasets: int
-    metrics: tuple[str, ...]
-    #: metrics among them of which lower is better
-    minimize: tuple[str, ...]
-    #: what was left out of the tables, and why
-    notes: tuple[str, ...] = ()
 
 
 class TableExport:
@@ -71,7 +57,7 @@ class TableExport:
         Args:
             folder: made if need be; tables of that format that it has are replaced.
             ending: ``.csv``, ``.csv.gz`` or ``.parquet``.
-            voice: hears of progress.
+            reporter: Shows the progress.
 
         Raises:
             HistoryError: nothing was recorded, or the folder has the tables in another format.
@@ -87,7 +73,7 @@ class TableExport:
             for metric in metrics:
                 for record in sorted(self._comparable(metric, members, notes), key=rows.place):
                     rows.add(record, metric)
-                bar.advance(now=metric)
+                bar.advance(status=metric)
         if not rows.matrix:
             raise HistoryError(
                 f"experiment {self._history.experiment!r}: expected finished fine-tunings, got none"
@@ -101,12 +87,12 @@ class TableExport:
         }
         _write(folder, tables, ending)
         return ExportSummary(
-            len(rows.labels),
-            len(rows.models),
-            len(tables["datasets"]),
-            metrics,
-            tuple(metric for metric in metrics if metric in rows.losses),
-            tuple(notes),
+            runs=len(rows.labels),
+            models=len(rows.models),
+            datasets=len(tables["datasets"]),
+            metrics=metrics,
+            minimize=tuple(metric for metric in metrics if metric in rows.losses),
+            notes=tuple(notes),
         )
 
     def _runs(self) -> dict[str, Run]:
@@ -244,8 +230,8 @@ def _models(members: Sequence[Member], named: Mapping[str, None], prefix: str) -
                 "family": member.family,
                 "arch": member.arch,
                 "parameters": member.parameters,
-                "upstream": member.tags.get("recall.upstream", ""),
-                "license": member.tags.get("recall.license", ""),
+                "upstream": member.upstream,
+                "license": member.license,
             }
         rows.append(row)
     return pd.DataFrame(rows, columns=_MODELS).astype({"parameters": "Int64"})

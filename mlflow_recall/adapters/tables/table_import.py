@@ -12,7 +12,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from mlflow_recall.adapters.export.transfer import ImportSummary
+from mlflow_recall.adapters.export.summaries import ImportSummary
 from mlflow_recall.adapters.tables.folder_history import FolderHistory
 from mlflow_recall.adapters.tables.validation import (
     FineTuningKey,
@@ -40,8 +40,8 @@ _MODEL_TAGS = {
     tags.FAMILY: ("family", "model_type", "base_model"),
     tags.PARAMETERS: ("parameters", "number_of_parameters"),
     tags.ARCH: ("arch", "architecture"),
-    "recall.upstream": ("upstream", "pretrain_dataset"),
-    "recall.license": ("license", "license"),
+    tags.UPSTREAM: ("upstream", "pretrain_dataset"),
+    tags.LICENSE: ("license", "license"),
 }
 
 
@@ -94,9 +94,9 @@ class TableImport:
                 }
                 about = {name: column.get(key[1], "") for name, column in features.items()}
                 self._log(home, f"{titles[key[0]]} on {key[1]}", told, about, metrics)
-                bar.advance(now=key[1])
+                bar.advance(status=key[1])
         self._adopted.record_experiments([experiment])
-        return ImportSummary(len(new), len(titles), len(found) - len(new))
+        return ImportSummary(runs=len(new), models=len(titles), known=len(found) - len(new))
 
     def _known(self, experiment: str) -> dict[FineTuningKey, dict[str, str]]:
         """Metric -> digest of every fine-tuning that was imported before."""

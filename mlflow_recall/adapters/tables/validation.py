@@ -33,7 +33,7 @@ class ImportOptions:
     #: metrics of the tables that are losses
     minimize: tuple[str, ...] = ()
     #: ``text`` or ``image``, for what the tables do not tell it of
-    modality: str = ""
+    modality: str | None = None
     #: metrics that are known to lie in [0, 1] are percentages in the tables
     percent: bool = False
 

@@ -64,7 +64,9 @@ class AdoptedRuns:
         self._client = client
         self._namespace = namespace
 
-    def read_runs(self, experiments: Sequence[Experiment], query: str = "") -> list[LoggedRun]:
+    def read_runs(
+        self, experiments: Sequence[Experiment], query: str | None = None
+    ) -> list[LoggedRun]:
         """All runs of these experiments that match a filter.
 
         Raises:
@@ -72,7 +74,7 @@ class AdoptedRuns:
         """
         names = {str(each.experiment_id): str(each.name) for each in experiments}
         try:
-            runs = list(search_runs(self._client, list(names), query))
+            runs = list(search_runs(self._client, list(names), query or ""))
         except MlflowException as error:
             if error.error_code != "INVALID_PARAMETER_VALUE":
                 raise

@@ -34,7 +34,8 @@ def connect(uri: str | None = None) -> MlflowClient:
             socket.create_connection((parts.hostname or "", port), timeout=_PATIENCE).close()
         except OSError as error:
             raise TrackingError(
-                f"{redact_password(uri)}: expected a tracking server, nobody answers ({error}): start it, or "
+                f"{redact_password(uri)}: expected a tracking server, got no answer ({error}): start "
+                "it, or "
                 "set MLFLOW_TRACKING_URI to one that runs"
             ) from error
     try:

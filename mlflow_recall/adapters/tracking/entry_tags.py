@@ -29,8 +29,8 @@ def entry_tags(entry: ZooEntry, namespace: str) -> dict[str, str]:
         tags.SOURCE: entry.source,
         tags.SOURCE_HEAD: str(entry.source_head).lower(),
         tags.NAMESPACE: namespace,
-        "recall.upstream": entry.upstream,
-        "recall.license": entry.license,
+        tags.UPSTREAM: entry.upstream,
+        tags.LICENSE: entry.license,
         tags.WEIGHTS: "present" if entry.rebuild else "",  # an import said absent
         tags.REBUILD: entry.rebuild,
         tags.PARAMETERS: str(entry.parameters or ""),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 
 import mlflow.artifacts
@@ -18,18 +19,18 @@ from mlflow_recall.core.history.records import Member
 from mlflow_recall.errors import ConfigError, ZooError
 
 
-def read_member(client: MlflowClient, version: ModelVersion, told: Mapping[str, str]) -> Member:
+def read_member(client: MlflowClient, version: ModelVersion, values: Mapping[str, str]) -> Member:
     """A version as a member, by its tags or by what MLflow's flavor says.
 
     Args:
         client: of the tracking server that keeps the registry.
         version: of a registered model.
-        told: tags of the version and of its model.
+        values: tags of the version and of its model.
 
     Raises:
         ZooError: it is no member; the message says why.
     """
-    arch, modality = told.get(tags.ARCH, ""), told.get(tags.MODALITY, "")
+    arch, modality = values.get(tags.ARCH, ""), values.get(tags.MODALITY, "")
     if not arch:
         arch, modality = _flavor(client, version)
     label = f"{version.name} version {version.version}"
@@ -38,7 +39,7 @@ def read_member(client: MlflowClient, version: ModelVersion, told: Mapping[str, 
             f"{label}: expected the tag {tags.MODALITY} (text or image) beside recall.arch, "
             f"got {modality or 'none'!r}"
         )
-    recipe = _object(told, tags.RECIPE, label)
+    recipe = _object(values, tags.RECIPE, label)
     try:
         Recipe().with_changes(recipe, f"{label}: tag {tags.RECIPE}")
     except ConfigError as error:
@@ -48,15 +49,21 @@ def read_member(client: MlflowClient, version: ModelVersion, told: Mapping[str, 
         version=str(version.version),
         modality=modality,
         arch=arch,
-        family=told.get(tags.FAMILY, ""),
-        parameters=_number(told.get(tags.PARAMETERS, "")),
-        is_available=told.get(tags.WEIGHTS) != "absent",
-        has_source_head=told.get(tags.SOURCE_HEAD) == "true",
-        config=_object(told, tags.CONFIG, label),
+        family=values.get(tags.FAMILY, ""),
+        source=values.get(tags.SOURCE, ""),
+        upstream=values.get(tags.UPSTREAM, ""),
+        license=values.get(tags.LICENSE, ""),
+        base_model=values.get(tags.MODEL),
+        parameters=_integer(values.get(tags.PARAMETERS, "")),
+        gmacs=_positive(values.get(tags.GMACS, "")),
+        input_size=_integer(values.get(tags.INPUT_SIZE, "")),
+        is_available=values.get(tags.WEIGHTS) != "absent",
+        has_source_head=values.get(tags.SOURCE_HEAD) == "true",
+        config=_object(values, tags.CONFIG, label),
         recipe=recipe,
-        cluster=told.get(tags.CLUSTER, ""),
-        is_representative=told.get(tags.REPRESENTATIVE) == "true",
-        tags=dict(told),
+        cluster=values.get(tags.CLUSTER, ""),
+        is_representative=values.get(tags.REPRESENTATIVE) == "true",
+        tags=dict(values),
         identity=f"{version.creation_timestamp}:{version.source}",
     )
 
@@ -98,14 +105,23 @@ def _flavor(client: MlflowClient, version: ModelVersion) -> tuple[str, str]:
     return f"transformers/{kind}", "image" if image else "text"
 
 
-def _number(text: str) -> int | None:
-    """A tag that holds a number; tags are anybody's to write."""
-    return int(text) if text.isdigit() else None
+def _integer(text: str) -> int | None:
+    """Return the number in a tag; None if there is none, since anybody can write tags."""
+    return int(text) if text.isdecimal() else None
 
 
-def _object(told: Mapping[str, str], tag: str, label: str) -> dict[str, object]:
+def _positive(text: str) -> float | None:
+    """Return the positive number in a tag; None if there is none."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 < value < math.inf else None
+
+
+def _object(values: Mapping[str, str], tag: str, label: str) -> dict[str, object]:
     """A tag that holds a JSON object; tags are anybody's to write."""
-    text = told.get(tag, "{}")
+    text = values.get(tag, "{}")
     try:
         value = json.loads(text)
     except ValueError:

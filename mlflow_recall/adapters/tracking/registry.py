@@ -26,7 +26,7 @@ from mlflow_recall.errors import ZooError
 #: namespace of everything that names no other
 DEFAULT_NAMESPACE = "recall"
 #: tags that describe a model to people
-_CARD = (tags.FAMILY, "recall.upstream", tags.ARCH, tags.SOURCE)
+_CARD = (tags.FAMILY, tags.UPSTREAM, tags.ARCH, tags.SOURCE)
 #: of a registered model whatever its versions say: an import writes the clusters of then on both
 _CLUSTERED = (tags.CLUSTER, tags.REPRESENTATIVE, tags.CLUSTERED_BY, tags.CLUSTER_METRIC)
 #: of a provisional member only
@@ -158,7 +158,7 @@ class MlflowRegistry:
         parent_id: str,
         experiment_id: str,
         alias: str,
-        cut: str = "",
+        budget_stop: str | None = None,
     ) -> ModelVersion:
         """Log a servable folder, register it under ``name`` and alias it; once per selection.
 
@@ -170,7 +170,7 @@ class MlflowRegistry:
             parent_id: the selection's run, which is the key: a second call finds the first's.
             experiment_id: of both runs.
             alias: points to the version afterwards.
-            cut: why it was not trained to the end, if it was not.
+            budget_stop: Why it was not trained to the last stage; None: it was.
         """
         version = self._winner_of(name, parent_id)
         if version is None:
@@ -190,7 +190,7 @@ class MlflowRegistry:
                     tags.SOURCE_HEAD: "true",
                     tags.NAMESPACE: self._namespace,
                     **{tag: member.tags[tag] for tag in _SIZE if tag in member.tags},
-                    **({tags.BUDGET_STOP: cut} if cut else {}),
+                    **({tags.BUDGET_STOP: budget_stop} if budget_stop else {}),
                 },
                 model_id=logged,
             )

@@ -1,4 +1,4 @@
-"""Runs as we write them: explicit ids, one batch a stage, an owner and a reason on each."""
+"""Runs as we write them: with explicit ids, one batch a stage, an owner and a reason."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ from mlflow_recall.ports import StageResult
 
 
 class ActiveRun:
-    """One RUNNING run of ours."""
+    """A RUNNING run that this process writes."""
 
     def __init__(self, writer: RunWriter, run: Run) -> None:
         self._writer = writer
@@ -40,12 +40,12 @@ class ActiveRun:
         self.run_id: str = run.info.run_id
         self.experiment_id: str = run.info.experiment_id
         self._curves: dict[str, list[float]] = {}
-        #: stages logged so far
+        #: number of stages that are logged
         self.logged_stages = 0
         self.is_closed = False
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Metrics of one step, in one request; what is no finite number is left out, as unknown."""
+        """Log metrics of one step in one request; values that are not finite are left out."""
         self._log_points(
             {key: value for key, value in metrics.items() if math.isfinite(value)}, step
         )
@@ -57,41 +57,41 @@ class ActiveRun:
             self._client.log_batch(self.run_id, metrics=points)
 
     def log_stage(self, result: StageResult) -> None:
-        """Metrics of one finished stage, and the curves so far as one tag.
+        """Log the metrics of one finished stage, and all curves so far as one tag.
 
-        A score that is no finite number stays in its place as NaN, or the stages after it would
-        move up; why it is none is told beside it.
+        A score that is not finite keeps its place as NaN, so that later stages do not move up, and
+        the reason is logged beside it.
         """
         curve = {f"val/{name}": value for name, value in result.validation.items()}
         curve |= {f"test/{name}": value for name, value in result.test.items()}
-        # a store would keep an infinite value as the largest number there is
+        # a store would keep an infinite value as the largest number that it knows
         curve = {key: value if math.isfinite(value) else math.nan for key, value in curve.items()}
         self._log_points({**curve, "time/seconds": result.seconds}, result.stage)
         for name, value in {**curve, "seconds": round(result.seconds, 3)}.items():
             self._curves.setdefault(name, []).append(value)
         text = json.dumps(self._curves)
-        told = {tags.CURVE: text} if len(text) <= tags.MAX_LENGTH else {}
-        if why := result.divergence():
-            told[tags.REASON] = why
-        self.set_tags({tags.STAGE: str(result.stage), **told})
+        stage_tags = {tags.CURVE: text} if len(text) <= tags.MAX_LENGTH else {}
+        if divergence := result.divergence():
+            stage_tags[tags.REASON] = divergence
+        self.set_tags({tags.STAGE: str(result.stage), **stage_tags})
         self.logged_stages = result.stage
 
     def set_tags(self, values: Mapping[str, str]) -> None:
-        """Tags, in one request."""
+        """Set tags in one request."""
         entries = [RunTag(key, value[: tags.MAX_LENGTH]) for key, value in values.items()]
         self._client.log_batch(self.run_id, tags=entries)
 
     def log_params(self, values: Mapping[str, object], prefix: str = "") -> None:
-        """Parameters, in one request."""
+        """Log parameters in one request."""
         entries = [Param(f"{prefix}{key}", str(value)) for key, value in values.items()]
         self._client.log_batch(self.run_id, params=entries)
 
     def set_description(self, markdown: str) -> None:
-        """What the run's page opens with."""
+        """Set the text that the page of the run begins with."""
         self.set_tags({MLFLOW_RUN_NOTE: markdown})
 
     def log_dataset_input(self, dataset: Dataset, context: str) -> None:
-        """The dataset as an input of the run."""
+        """Log the dataset as an input of the run."""
         described = Input(
             name=dataset.name,
             digest=dataset.digest,
@@ -103,21 +103,21 @@ class ActiveRun:
         self._client.log_inputs(self.run_id, [entry])
 
     def log_table(self, rows: Sequence[Mapping[str, object]], path: str) -> None:
-        """A table artifact, which the UI shows as one."""
+        """Log rows as a table artifact, which the UI shows as one; nothing without rows."""
         if rows:
             self._client.log_table(self.run_id, pd.DataFrame(rows), path)
 
     def log_figure(self, figure: Figure | None, path: str) -> None:
-        """A figure as an artifact, if there is one."""
+        """Log a figure as an artifact, if there is one."""
         if figure is not None:
             self._client.log_figure(self.run_id, figure, path)
 
     def log_text(self, content: str, path: str) -> None:
-        """A text, Markdown or HTML artifact."""
+        """Log a text, Markdown or HTML artifact."""
         self._client.log_text(self.run_id, content, path)
 
-    def finish(self, status: str = "FINISHED", reason: str = "") -> None:
-        """Close it, with why."""
+    def finish(self, status: str = "FINISHED", reason: str | None = None) -> None:
+        """Close the run, with the reason if there is one."""
         self._writer.heartbeat.release(self.run_id)
         if reason:
             self.set_tags({tags.REASON: reason})
@@ -125,7 +125,7 @@ class ActiveRun:
         self.is_closed = True
 
     def finish_with_error(self, error: BaseException) -> None:
-        """Close it because of an error: KILLED if a person or the system interrupted the work."""
+        """Close the run as FAILED, or as KILLED if a person or the system interrupted it."""
         if isinstance(error, Exception):
             kind = "" if isinstance(error, RecallError) else f"{type(error).__name__}: "
             self.finish("FAILED", f"{kind}{error}")
@@ -133,22 +133,22 @@ class ActiveRun:
             self.finish("KILLED", f"interrupted: {type(error).__name__}")
 
     def reopen(self) -> None:
-        """Take up a closed run again; why it was closed holds no more."""
+        """Open a closed run again, without the tags that say why it was closed."""
         self._client.update_run(self.run_id, status="RUNNING")
-        told = self._client.get_run(self.run_id).data.tags
+        current = self._client.get_run(self.run_id).data.tags
         for tag in (tags.STATUS, tags.REASON, tags.RIVAL, MLFLOW_RUN_NOTE):
-            if tag in told:
+            if tag in current:
                 self._client.delete_tag(self.run_id, tag)
         self._writer.heartbeat.watch(self.run_id)
         self.is_closed = False
 
 
 class RunWriter:
-    """Opens and closes runs in one experiment, and beats for those that are open.
+    """Opens and closes runs in one experiment, and keeps the heartbeat of those that are open.
 
     Args:
-        client: of the tracking server.
-        experiment: name, made if need be.
+        client: Client of the tracking server.
+        experiment: Name of the experiment, which is created if there is none.
     """
 
     def __init__(self, client: MlflowClient, experiment: str) -> None:
@@ -160,10 +160,10 @@ class RunWriter:
         self,
         name: str,
         kind: str,
-        told: Mapping[str, str] | None = None,
+        own_tags: Mapping[str, str] | None = None,
         parent: ActiveRun | None = None,
     ) -> ActiveRun:
-        """A new RUNNING run, a child of ``parent`` if there is one."""
+        """Open a RUNNING run, a child of ``parent`` if there is one."""
         experiment = (
             parent.experiment_id if parent else ensure_experiment(self.client, self._experiment)
         )
@@ -171,19 +171,21 @@ class RunWriter:
         run = self.client.create_run(
             experiment,
             run_name=name,
-            tags={**_mine(kind), **_made(), **nested, **(told or {})},
+            tags={**_owner_tags(kind), **_source_tags(), **nested, **(own_tags or {})},
         )
         self.heartbeat.watch(run.info.run_id)
         return ActiveRun(self, run)
 
-    def start(self, name: str, kind: str, run_id: str = "") -> ActiveRun:
-        """The run of a command: the one that ``mlflow run`` opened for it, or a new one."""
-        return self._adopt(run_id, name, kind) if run_id else self.open_run(name, kind)
-
     @contextmanager
-    def managed_run(self, name: str, kind: str, run_id: str = "") -> Iterator[ActiveRun]:
-        """As ``start``, closed at the end of the block: with the reason where an error ends it."""
-        run = self.start(name, kind, run_id)
+    def managed_run(self, name: str, kind: str, run_id: str | None = None) -> Iterator[ActiveRun]:
+        """Open the run of a command, and close it at the end of the block.
+
+        Args:
+            name: Name of the run.
+            kind: Kind of the command.
+            run_id: Run that ``mlflow run`` opened for the command; None: a new one is opened.
+        """
+        run = self._take_over(run_id, name, kind) if run_id else self.open_run(name, kind)
         try:
             yield run
         except BaseException as error:
@@ -191,39 +193,39 @@ class RunWriter:
             raise
         run.finish()
 
-    def _adopt(self, run_id: str, name: str, kind: str) -> ActiveRun:
+    def _take_over(self, run_id: str, name: str, kind: str) -> ActiveRun:
         run = self.client.get_run(run_id)
         opened = ActiveRun(self, run)
-        opened.set_tags(_mine(kind))
+        opened.set_tags(_owner_tags(kind))
         self.client.update_run(run_id, name=name)
         self.heartbeat.watch(run_id)
         return opened
 
     def runs_by_cell(self) -> dict[str, list[Run]]:
-        """Benchmark runs of the experiment by cell key, oldest first."""
-        found = self.client.get_experiment_by_name(self._experiment)
+        """Return the benchmark runs of the experiment by cell key, oldest first."""
+        experiment = self.client.get_experiment_by_name(self._experiment)
         cells: dict[str, list[Run]] = {}
-        if found is not None:
+        if experiment is not None:
             query = f"tags.`{tags.KIND}` = 'benchmark'"
-            runs = search_runs(self.client, [str(found.experiment_id)], query)
+            runs = search_runs(self.client, [str(experiment.experiment_id)], query)
             for run in sorted(runs, key=_age):
                 cells.setdefault(run.data.tags.get(tags.CELL, ""), []).append(run)
         return cells
 
-    def oldest_claim(self, cell: str) -> str:
-        """Id of the oldest RUNNING run of a cell: of several claims at once that one stands."""
-        found = ensure_experiment(self.client, self._experiment)
+    def oldest_claim(self, cell: str) -> str | None:
+        """Return the id of the oldest RUNNING run of a cell, whose claim is valid."""
+        experiment = ensure_experiment(self.client, self._experiment)
         query = f"tags.`{tags.CELL}` = '{cell}' AND attributes.status = 'RUNNING'"
-        runs = list(search_runs(self.client, [found], query))
-        return str(min(runs, key=_age).info.run_id) if runs else ""
+        runs = list(search_runs(self.client, [experiment], query))
+        return str(min(runs, key=_age).info.run_id) if runs else None
 
     def withdraw(self, run: ActiveRun) -> None:
-        """Take back a claim that came second; nothing was written to it."""
+        """Delete the run of a claim that came second."""
         self.heartbeat.release(run.run_id)
         self.client.delete_run(run.run_id)
 
     def close(self) -> None:
-        """End the heartbeat."""
+        """Stop the heartbeat."""
         self.heartbeat.stop()
 
 
@@ -231,12 +233,12 @@ def _age(run: Run) -> tuple[int, str]:
     return run.info.start_time, run.info.run_id
 
 
-def _mine(kind: str) -> dict[str, str]:
+def _owner_tags(kind: str) -> dict[str, str]:
     return {tags.KIND: kind, tags.OWNER: owner_tag(), tags.HEARTBEAT: f"{time.time():.0f}"}
 
 
-def _made() -> dict[str, str]:
-    """What the page of a run says of its origin; `mlflow run` says it of its own."""
+def _source_tags() -> dict[str, str]:
+    """Return the tags that say where a run comes from, as `mlflow run` sets them."""
     return {
         MLFLOW_USER: getpass.getuser(),
         MLFLOW_SOURCE_NAME: "mlflow-recall",
@@ -245,15 +247,15 @@ def _made() -> dict[str, str]:
 
 
 def non_default(values: Mapping[str, object]) -> dict[str, object]:
-    """Settings as parameters: those that nobody set are left out."""
+    """Return the settings that are set, as parameters of a run."""
     return {key: value for key, value in values.items() if value not in (None, "", (), {})}
 
 
 def is_finished(run: Run) -> bool:
-    """Whether a benchmark run finished its cell."""
+    """Return whether a benchmark run finished its cell."""
     return bool(run.info.status == RunStatus.to_string(RunStatus.FINISHED))
 
 
 def is_running(run: Run) -> bool:
-    """Whether somebody is at work on it."""
+    """Return whether a run is in progress."""
     return bool(run.info.status == RunStatus.to_string(RunStatus.RUNNING))

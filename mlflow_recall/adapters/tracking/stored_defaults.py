@@ -1,4 +1,4 @@
-"""What a back-test favored, as tags of the experiment with the history."""
+"""The defaults that a back-test prefers, as tags of the experiment with the history."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from mlflow_recall.core.defaults import Defaults
 
 
 def read_defaults(client: MlflowClient, namespace: str, modality: str, metric: str) -> Defaults:
-    """The favored defaults of one modality and metric; the built-in ones where none are kept.
+    """Return the preferred defaults of a modality and metric, or the built-in ones.
 
     Raises:
-        HistoryError: the tag holds something else.
+        HistoryError: The tag holds something else.
     """
     experiment = client.get_experiment_by_name(f"{namespace}/benchmark")
     text = experiment.tags.get(_tag(modality, metric), "") if experiment else ""
@@ -23,7 +23,7 @@ def read_defaults(client: MlflowClient, namespace: str, modality: str, metric: s
 def write_defaults(
     client: MlflowClient, namespace: str, modality: str, metric: str, defaults: Defaults
 ) -> None:
-    """Keep them for every later ``auto``."""
+    """Store the defaults for every later ``auto``."""
     experiment = ensure_experiment(client, f"{namespace}/benchmark")
     client.set_experiment_tag(experiment, _tag(modality, metric), defaults.to_json())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 PREFIX = "recall."
 
 # of every run
-KIND = "recall.kind"  # benchmark | selection | candidate | cluster | recall | final
+KIND = "recall.kind"  # benchmark | selection | candidate | final | cluster | recall | ...
 OWNER = "recall.owner"  # host, process and its start time of whoever writes to a RUNNING run
 HEARTBEAT = "recall.heartbeat"  # unix seconds
 STAGE = "recall.stage"  # last finished stage
@@ -14,7 +14,21 @@ RIVAL = "recall.rival"
 STATUS = "recall.status"  # winner | finalist | stopped | failed
 
 # of the experiment with the history
-DEFAULTS = "recall.defaults"  # .<modality>.<metric>: what a back-test favored, as JSON
+DEFAULTS = "recall.defaults"  # .<modality>.<metric>: what a back-test preferred, as JSON
+
+# of a recommendation, a recall or a selection
+RECOMMENDER = "recall.recommender"  # name of the one that ranks
+SET_SELECTOR = "recall.set_selector"  # name of the one that selects the set to train
+RECALLED = "recall.recalled"  # the models to train, comma separated
+SCORE = "recall.score"  # the scores that were used, comma separated
+LEFT_OUT = "recall.left_out"  # .<score or model>: why it was left out
+WINNER = "recall.winner"
+REGISTERED = "recall.registered"  # name/version of the winner in the registry
+POLICY = "recall.policy"
+HAS_PREDICTIONS = "recall.has_predictions"  # whether the policy predicted final scores
+
+# of a back-test
+APPLIES = "recall.applies"  # whether the history says anything about new datasets
 
 # of a benchmark run
 CELL = "recall.cell"
@@ -29,7 +43,7 @@ RECIPE = "recall.recipe"
 EPOCHS = "recall.epochs"
 CURVE = "recall.curve"
 
-# of a run of somebody else's that is history, beside model, dataset, modality and curve
+# of an adopted run, beside model, dataset, modality and curve
 ADOPTED = "recall.adopted"  # namespace whose history it is
 SOURCES = "recall.adopted_metrics"  # metric -> where the run keeps it, as JSON
 ORIGIN = "recall.adopted_experiment"  # name of its experiment in the store it was exported from
@@ -47,23 +61,23 @@ ADOPTED_FROM = "recall.adopted_from"  # ids of experiments, and when it last cha
 # of a registered model or its version
 ARCH = "recall.arch"
 FAMILY = "recall.family"
+UPSTREAM = "recall.upstream"  # dataset that it was pre-trained on
+LICENSE = "recall.license"
 CONFIG = "recall.config"
 SOURCE = "recall.source"
 PARAMETERS = "recall.parameters"  # of the backbone
 GMACS = "recall.gmacs"  # 10⁹ multiply-adds of its forward pass over one sample
-INPUT_SIZE = "recall.input_size"  # of that sample: tokens, or the side of a picture
+INPUT_SIZE = "recall.input_size"  # of that sample: tokens, or pixels of a side
 SOURCE_HEAD = "recall.source_head"
-WEIGHTS = "recall.weights"  # absent: it only teaches by its history
-REBUILD = "recall.rebuild"  # the command that makes absent weights again
+WEIGHTS = "recall.weights"  # absent: its history counts, but it cannot be trained here
+REBUILD = "recall.rebuild"  # the command that rebuilds absent weights
 WEIGHTS_DIGEST = "recall.weights_digest"
 NAMESPACE = "recall.namespace"
 CLUSTER = "recall.cluster"
-ESTIMATED = "recall.estimated"  # true: no history put it into its cluster
+ESTIMATED = "recall.estimated"  # true: it has no history, its cluster is estimated
 ESTIMATED_FROM = "recall.estimated_from"  # features, or features and scores on N datasets
-NEAREST_MODEL = (
-    "recall.nearest_model"  # the measured model that a provisional one is taken to be like
-)
-ESTIMATED_Z_SCORE = "recall.estimated_z_score"  # of a provisional one: mean z-score in the history
+NEAREST_MODEL = "recall.nearest_model"  # the measured model that an estimated one resembles most
+ESTIMATED_Z_SCORE = "recall.estimated_z_score"  # mean z-score that is expected of it
 REPRESENTATIVE = "recall.representative"
 CLUSTERED_BY = "recall.clustered_by"
 CLUSTER_METRIC = "recall.cluster_metric"

@@ -20,8 +20,10 @@ from mlflow_recall.core.history.recipes import default_recipe
 from mlflow_recall.core.history.records import Dataset, Member
 from mlflow_recall.ports import Probe, ProbeTask
 
-#: a network wants a head, which nothing here looks at
-_NO_CLASSES = Dataset("", "", "text", ("none",), {}, "", "")
+#: a network needs the classes of a head, which nothing reads here
+_NO_CLASSES = Dataset(
+    name="", digest="", modality="text", classes=("none",), sizes={}, source="", folder=""
+)
 
 
 def run_probe(task: ProbeTask, load: Callable[..., Network]) -> Iterator[Probe]:

@@ -1,7 +1,8 @@
 """A text classifier as MLflow serves it: this file is copied into the model and executed there.
 
 It stands alone: a machine that serves the model need not have the package that trained it. What it
-reads is what ``mlflow_recall.adapters.zoo.transformers_models`` writes: an encoder folder, one linear layer
+reads is what ``mlflow_recall.adapters.zoo.transformers_models`` writes: an encoder folder, one
+linear layer
 in ``head.safetensors`` and the names of the classes in ``classifier.json``.
 """
 

@@ -82,7 +82,7 @@ def fine_tune(task: TrainTask, load: Callable[..., Network]) -> Iterator[StageRe
             test = _test_set(network, task)
         tested = test.scores(accelerator) if test else {}
         network.module = accelerator.unwrap_model(module)
-        checkpoint = _keep(network, optimizer.optimizer, task, stage) if task.workspace else ""
+        checkpoint = _keep(network, optimizer.optimizer, task, stage) if task.workspace else None
         network.module = module
         yield StageResult(stage, scores, seconds, checkpoint, tested)
 
@@ -196,7 +196,7 @@ def _optimizer(network: Network, task: TrainTask) -> torch.optim.AdamW:
 
 def _keep(network: Network, optimizer: Any, task: TrainTask, stage: int) -> str:
     """Write a checkpoint: a folder that loads as a model, and what the optimizer remembers."""
-    folder = Path(task.workspace) / f"stage-{stage}"
+    folder = Path(task.workspace or "") / f"stage-{stage}"
     folder.mkdir(parents=True, exist_ok=True)
     network.save(folder)
     if stage < task.recipe.epochs:

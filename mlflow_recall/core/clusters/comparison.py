@@ -29,11 +29,11 @@ from mlflow_recall.errors import ConfigError, HistoryError
 _MOST_COUNTED = 12
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ClusteringComparison:
     """One clustering, and how well it is separated; NaN where a silhouette is undefined."""
 
-    #: ``performance`` (eq. 1) or ``card`` (text of model cards)
+    #: ``performance`` (Eq. 1) or ``description`` (text that describes a model)
     similarity: str
     #: ``hierarchical`` or ``kmeans``
     method: str
@@ -71,7 +71,7 @@ class _Similarity:
 def compare_clusterings(
     matrix: PerformanceMatrix,
     *,
-    cards: Mapping[str, str] | None = None,
+    descriptions: Mapping[str, str] | None = None,
     encode: EncodeTexts | None = None,
     counts: Sequence[int] | None = None,
     cuts: Sequence[float] = (),
@@ -98,8 +98,8 @@ def compare_clusterings(
 
     Args:
         matrix: scores of m models; models that were never measured are left out.
-        cards: model -> text of its card; a model without one is like no other.
-        encode: sentence encoder of the cards; by default TF-IDF (``card_distance``).
+        descriptions: Model -> the text that describes it; None: only scores are compared.
+        encode: Sentence encoder of the descriptions; None: TF-IDF (``description_distance``).
         counts: numbers of clusters; by default 2 to 12, and fewer than the models.
         cuts: heights for the tree of the performance, in the unit of the scores; there
             ``silhouette_paper`` cuts the tree of the released distance, as ``cluster`` does.
@@ -111,7 +111,7 @@ def compare_clusterings(
 
     Raises:
         HistoryError: fewer than three models with scores: no silhouette is defined.
-        SettingError: an impossible count, cut or top, or cards of fewer than two of the models.
+        SettingError: an impossible count, cut or top, or descriptions of fewer than two models.
     """
     matrix = matrix.select_models(
         np.array(matrix.models, dtype=object)[~np.isnan(matrix.mean_score)]
@@ -129,9 +129,9 @@ def compare_clusterings(
         cuts,
     )
     similarities = [performance]
-    if cards is not None:
-        text = description_distance(_texts(matrix.models, cards), encode)
-        similarities.append(_Similarity("card", text, text, principal_coordinates(text), ()))
+    if descriptions is not None:
+        text = description_distance(_texts(matrix.models, descriptions), encode)
+        similarities.append(_Similarity("description", text, text, principal_coordinates(text), ()))
     return tuple(
         row
         for similarity in similarities
@@ -167,7 +167,7 @@ def _row(
     performance: _Similarity,
     method: str,
     choice: str,
-    asked: float | None,
+    requested: float | None,
     labels: IntArray,
     released: IntArray | None = None,
 ) -> ClusteringComparison:
@@ -178,10 +178,10 @@ def _row(
     paper = pooled_silhouette(performance.released, there)
     same = own is performance
     return ClusteringComparison(
-        own.name,
-        method,
-        choice,
-        asked,
+        similarity=own.name,
+        method=method,
+        choice=choice,
+        requested=requested,
         clusters=int((sizes > 1).sum()),
         singletons=int((sizes == 1).sum()),
         clustered_models=int(sizes[sizes > 1].sum()),
@@ -192,12 +192,13 @@ def _row(
     )
 
 
-def _texts(models: Sequence[str], cards: Mapping[str, str]) -> list[str]:
-    texts = [cards.get(model, "") for model in models]
-    told = sum(bool(text.strip()) for text in texts)
-    if told < 2:
+def _texts(models: Sequence[str], descriptions: Mapping[str, str]) -> list[str]:
+    texts = [descriptions.get(model, "") for model in models]
+    described = sum(bool(text.strip()) for text in texts)
+    if described < 2:
         raise ConfigError(
-            f"cards: expected the text of at least 2 of {len(models)} models, got {told}; "
+            f"descriptions: expected the text of at least 2 of {len(models)} models, got "
+            f"{described}; "
             f"name them as the history does, e.g. {models[0]!r}"
         )
     return texts

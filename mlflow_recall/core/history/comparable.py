@@ -1,4 +1,4 @@
-"""Which recorded fine-tunings may be compared, and how each model was trained in them."""
+"""Which recorded fine-tunings can be compared, and by which recipe each model was trained."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _NAMED = 5
 
 @dataclass(frozen=True)
 class ComparableRecords:
-    """Records that belong together, and what was left out of them, for people."""
+    """Records that can be compared, and what was left out, for people."""
 
     records: tuple[Record, ...]
     #: model -> the recipe that all its records were trained with
@@ -27,25 +27,25 @@ class ComparableRecords:
 
 def select_comparable(
     records: Sequence[Record],
-    modality: str = "",
+    modality: str | None = None,
     *,
     members: Iterable[Member] = (),
-    target: str = "",
+    target: str | None = None,
 ) -> ComparableRecords:
-    """The complete records of one modality that may stand in one matrix.
+    """Return the complete records of one modality that can be compared in one matrix.
 
-    Of every model, only the records of its present version and of its most frequent recipe are
-    kept; recipes that differ in the seed alone are one. The target's own records, which would tell
-    the answer, are left out.
+    Of every model, only the records of its current version and of its most frequent recipe are
+    kept; recipes that differ in the seed alone are the same. The target's own records, which would
+    reveal the answer, are left out.
 
     Args:
-        records: as a ``History`` returned them.
-        modality: ``text`` or ``image``; empty: whatever there is.
-        members: the zoo as it stands, for the versions; unknown models keep all of theirs.
-        target: digest of the dataset that is selected for.
+        records: Records of one metric.
+        modality: ``text`` or ``image``; None or empty: any.
+        members: Models of the zoo, for their versions; other models keep all of theirs.
+        target: Digest of the dataset that a model is selected for; None: no dataset is left out.
 
     Raises:
-        HistoryError: nothing of that modality is left.
+        HistoryError: Nothing of that modality is left.
     """
     kept = [r for r in records if r.is_complete and (not modality or r.modality == modality)]
     notes = []
@@ -56,20 +56,20 @@ def select_comparable(
         kept = [r for r in kept if r.dataset_digest != target]
         notes.append(f"{len(known)} records of the target itself are not used")
     version = {member.name: member.version for member in members}
-    present = [
+    current = [
         r
         for r in kept
         if not r.model_version or version.get(r.model, r.model_version) == r.model_version
     ]
-    if count := len(kept) - len(present):
-        older = Counter(r.model for r in kept) - Counter(r.model for r in present)
+    if count := len(kept) - len(current):
+        older = Counter(r.model for r in kept) - Counter(r.model for r in current)
         notes.append(f"{count} records of other model versions are not used: {_counts(older)}")
-    kept = present
+    kept = current
     if not kept:
-        there = sorted({r.modality for r in records if r.is_complete and r.modality})
+        recorded = sorted({r.modality for r in records if r.is_complete and r.modality})
         raise HistoryError(
             f"history: expected finished benchmark runs of modality {modality or 'any'!r}, "
-            f"got {'; '.join(notes) or 'those of ' + (', '.join(there) or 'none')}: run "
+            f"got {'; '.join(notes) or 'those of ' + (', '.join(recorded) or 'none')}: run "
             f"`mlflow-recall benchmark` on {modality or 'some'} datasets first"
         )
     main = _most_frequent((r.model, recipe_without_seed(r)) for r in kept)
@@ -82,10 +82,10 @@ def select_comparable(
 
 
 def minority_recipes(records: Iterable[Record]) -> str:
-    """Which models have records of a rarer recipe, and how many, as one line; empty: none has.
+    """Name the models with records of a rarer recipe, in one line; empty without any.
 
-    What one model reached by two recipes does not compare, and neither do our own records of a
-    model and adopted ones, whose recipe nobody knows: ``usable`` keeps the more frequent.
+    Scores of one model by two recipes cannot be compared, and neither can its own records and
+    adopted ones, whose recipe is unknown: ``select_comparable`` keeps the more frequent.
     """
     pairs = [(record.model, recipe_without_seed(record)) for record in records]
     main, total = _most_frequent(pairs), Counter(model for model, _ in pairs)
@@ -96,17 +96,17 @@ def minority_recipes(records: Iterable[Record]) -> str:
 
 
 def _counts(some: Counter[str], total: Mapping[str, int] | None = None) -> str:
-    """How many of each model, those with the most first."""
-    told = [
+    """Return the count of each model, the largest first."""
+    counts = [
         f"{model} {count}" + (f" of {total[model]}" if total else "")
         for model, count in some.most_common(_NAMED)
     ]
     more = f" and {len(some) - _NAMED} more models" if len(some) > _NAMED else ""
-    return f"{', '.join(told)}{more}"
+    return f"{', '.join(counts)}{more}"
 
 
 def recipe_without_seed(record: Record) -> str:
-    """The recipe of a record without its seed, as JSON; empty where none is known."""
+    """Return the recipe of a record without its seed, as JSON; empty where it is unknown."""
     return _without_seed(record.recipe)
 
 
@@ -116,7 +116,7 @@ def _without_seed(recipe: str) -> str:
 
 
 def _most_frequent(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Of every first its most frequent second; of equals the first in order."""
+    """Return first -> its most frequent second; of equally frequent ones the first in order."""
     counts: dict[str, Counter[str]] = {}
     for first, second in pairs:
         counts.setdefault(first, Counter())[second] += 1

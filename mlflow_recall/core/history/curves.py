@@ -36,7 +36,7 @@ class Curves:
         if self.scores.ndim != 3 or self.scores.shape[:2] != named:
             raise HistoryError(f"expected scores {named} x stages, got {self.scores.shape}")
         if self.final_scores.shape != named:
-            raise HistoryError(f"expected ends {named}, got {self.final_scores.shape}")
+            raise HistoryError(f"expected final scores {named}, got {self.final_scores.shape}")
         for name in ("first_repeat", "variances"):
             values = getattr(self, name)
             if values is not None:
@@ -69,7 +69,7 @@ class Curves:
         """All datasets but this one; unchanged where it is not among them."""
         keep = [name != dataset for name in self.datasets]
         datasets = tuple(name for name in self.datasets if name != dataset)
-        return self._slice((slice(None), keep), datasets=datasets, ends=self.final_scores[:, keep])
+        return self._slice((slice(None), keep), datasets=datasets, final_scores=self.final_scores[:, keep])
 
     def _slice(self, place: tuple[Any, ...], **others: Any) -> Curves:
         """A part of everything that is (m, d, t), with other values of these fields."""

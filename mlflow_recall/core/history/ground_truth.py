@@ -1,4 +1,4 @@
-"""What brute force reached on a dataset, where it was recorded: the judge of a selection."""
+"""What brute force reached on a dataset, where it is recorded: the judge of a selection."""
 
 from __future__ import annotations
 
@@ -13,47 +13,47 @@ from mlflow_recall.core.history.records import Member, Record
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """What every model that was fine-tuned on a dataset reached there."""
+    """Final scores of all models that were fine-tuned on a dataset."""
 
     #: model -> final test score, higher is better
     final_scores: Mapping[str, float]
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Who was fine-tuned on it."""
+        """Names of the models."""
         return tuple(self.final_scores)
 
     @property
     def best(self) -> str:
-        """The model to find; of equals the first."""
+        """The best model; of equally good ones the first."""
         return max(self.final_scores, key=self.final_scores.__getitem__)
 
     def score(self, model: str) -> float:
-        """Of one model; NaN where it was never fine-tuned on the dataset."""
+        """Return the score of one model; NaN where it is not recorded."""
         return self.final_scores.get(model, math.nan)
 
     def regret(self, model: str) -> float:
-        """By how much the best model beats this one, in the unit of the metric, at least 0."""
+        """Return the best score minus that of one model, in the unit of the metric, at least 0."""
         return max(self.final_scores.values()) - self.score(model)
 
     def rank(self, model: str) -> int:
-        """1 for the best; equals share the better place."""
-        return 1 + sum(end > self.score(model) for end in self.final_scores.values())
+        """Return the rank of one model, 1 for the best; equally good ones share the better rank."""
+        return 1 + sum(score > self.score(model) for score in self.final_scores.values())
 
 
 def ground_truth(
     records: Sequence[Record], digest: str, members: Iterable[Member], min_models: int = 2
 ) -> GroundTruth | None:
-    """The recorded brute force on one dataset.
+    """Return the recorded brute force on one dataset.
 
     Args:
-        records: of one metric, as a ``History`` returned them.
-        digest: of the dataset.
-        members: the zoo as it stands, for the versions.
-        least: models that must have been fine-tuned on it.
+        records: Records of one metric.
+        digest: Digest of the dataset.
+        members: Models of the zoo; records of other versions do not count.
+        min_models: Models that must be recorded.
 
     Returns:
-        None where fewer were.
+        None where fewer are.
     """
     own = [record for record in records if record.dataset_digest == digest and record.is_complete]
     if not own:

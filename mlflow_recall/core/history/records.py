@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Record:
     """One benchmark fine-tuning of one model on one dataset; scores are higher-is-better."""
 
@@ -15,11 +15,11 @@ class Record:
     dataset: str
     #: score on the validation split after each stage (epoch), oldest first
     validation_scores: tuple[float, ...] = ()
-    #: final score on the test split; NaN where it was never measured
+    #: final score on the test split; NaN where it was not measured
     final_score: float = math.nan
     #: score on the test split after each stage; empty where only the last one was tested
     test_scores: tuple[float, ...] = ()
-    #: stages that the recipe asks for; a shorter curve is a partial one
+    #: stages of the recipe; a shorter curve is a partial one
     epochs: int = 0
     #: wall-clock seconds of each stage
     seconds: tuple[float, ...] = ()
@@ -28,21 +28,21 @@ class Record:
     dataset_digest: str = ""
     model_version: str = ""
     recipe: str = ""
-    #: names of the classes of its dataset; empty where nobody wrote them down
+    #: names of the classes of its dataset; empty where they are unknown
     class_names: tuple[str, ...] = ()
-    #: how its dataset can be prepared again, as JSON; empty where nobody wrote it down
+    #: how its dataset can be prepared again, as JSON; empty where that is unknown
     dataset_spec: str = ""
     run_id: str = ""
 
     @property
     def is_complete(self) -> bool:
-        """Whether it ran to the last stage of its recipe and was tested."""
+        """Whether it was trained to the last stage of its recipe and tested."""
         return len(self.validation_scores) >= self.epochs and not math.isnan(self.final_score)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Member:
-    """One model version of the zoo: a registered model that can be fine-tuned."""
+    """A registered model version that can be fine-tuned."""
 
     name: str
     version: str
@@ -51,23 +51,36 @@ class Member:
     #: ``transformers/<model type>`` or ``timm/<architecture>``
     arch: str
     family: str = ""
-    #: of the backbone, without a head; None where nobody told
+    #: where its weights come from, such as ``hf:/org/name``; empty where that is unknown
+    source: str = ""
+    #: dataset that it was pre-trained on; empty where that is unknown
+    upstream: str = ""
+    #: empty where it is unknown
+    license: str = ""
+    #: model that a selection trained further to make this one; None: it was registered as it is
+    base_model: str | None = None
+    #: parameters of the backbone, without a head; None where they are unknown
     parameters: int | None = None
-    #: weights can be resolved on this machine's terms; False: it only teaches by its history
+    #: 10^9 multiply-adds of a forward pass over one sample; None where they are unknown
+    gmacs: float | None = None
+    #: size of that sample: tokens, or pixels of a side; None where it is unknown
+    input_size: int | None = None
+    #: whether its weights can be resolved; a model without them has a history, but is not trained
     is_available: bool = True
-    #: the classification head was trained on real source classes, so LEEP means something
+    #: whether its head was trained on real source classes, which LEEP and NCE need
     has_source_head: bool = False
     #: arguments that shape the architecture, e.g. ``{"num_hidden_layers": 4}``
     config: Mapping[str, object] = field(default_factory=dict)
-    #: deviations from the recipe of its family
+    #: fields of the recipe that differ from its family's default
     recipe: Mapping[str, object] = field(default_factory=dict)
-    #: cluster id and the matrix it came from, as the clustering job tagged them
+    #: id of its cluster, as the clustering job tagged it; empty without one
     cluster: str = ""
     is_representative: bool = False
+    #: all tags of the registry
     tags: Mapping[str, str] = field(default_factory=dict)
-    #: the text that describes it: what the registry says of model, family and upstream data
+    #: text that describes it: what the registry says of model, family and upstream data
     description: str = ""
-    #: tells two versions of one name and number apart that are kept in different registries
+    #: distinguishes versions of one name and number that are kept in different registries
     identity: str = ""
 
     @property
@@ -76,9 +89,9 @@ class Member:
         return self.arch.partition("/")[0]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A classification dataset, split and saved where every worker can read it."""
+    """A classification dataset, split and stored where every worker can read it."""
 
     name: str
     #: identifies content, columns and split
@@ -92,5 +105,5 @@ class Dataset:
     source: str
     #: folder of the prepared copy
     folder: str
-    #: how it can be prepared again, as JSON; empty where nobody knows
+    #: how it can be prepared again, as JSON; empty where that is unknown
     spec: str = ""

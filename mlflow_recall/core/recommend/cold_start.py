@@ -1,4 +1,4 @@
-"""Models without a history: whom they are like, and what that lets expect of them."""
+"""Models without a history: the models that they resemble, and what is expected of them."""
 
 from __future__ import annotations
 
@@ -14,92 +14,93 @@ from mlflow_recall.core.history.matrix import PerformanceMatrix
 from mlflow_recall.core.history.records import Member
 from mlflow_recall.core.recommend.evidence import Evidence, FeatureColumn
 
-#: all that is known of a model that was never scored
+#: basis of an estimate of a model that was never scored
 FEATURES = "features"
-#: models whose strength a newcomer's is taken from
+#: models whose mean z-scores are averaged for one without a history
 NEIGHBORS = 3
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ColdStartEstimate:
-    """What can be said of a model before it was ever fine-tuned."""
+    """What is expected of a model without a history."""
 
     model: str
-    #: the measured model that is most like it
+    #: the measured model that is most similar
     nearest_model: str
-    #: Gower distance to that one, in [0, 1]
+    #: Gower distance to that one, in [0, 1]; NaN: unknown
     distance: float
-    #: id of that one's cluster
+    #: id of that one's cluster; empty without one
     cluster_id: str
-    #: expected mean z-score over the benchmark datasets, as ``PerformanceMatrix.strength``
+    #: expected mean z-score over the recorded datasets
     z_score: float
-    #: recorded datasets on which it was scored; empty: its features alone speak for it
+    #: recorded datasets on which it was scored; empty: the estimate is made of features alone
     scored_datasets: tuple[str, ...] = ()
-    #: what those scores alone let expect, and their weight in the strength, in [0, 1]
+    #: mean z-score that those scores alone let expect, and their weight in ``z_score``, in [0, 1]
     score_z_score: float = math.nan
     score_weight: float = 0.0
-    #: what speaks for it, for people
+    #: what the estimate is made of, for people
     basis: str = FEATURES
 
 
 def estimate_from_features(
     matrix: PerformanceMatrix, clustering: Clustering, features: Mapping[str, FeatureColumn]
 ) -> list[ColdStartEstimate]:
-    """Provisional cluster and strength of every model that was never measured.
+    """Estimate cluster and mean z-score of every model without a history.
 
-    A newcomer joins the cluster of the model whose features are nearest, and its strength is the
-    mean of the three nearest, weighted by similarity and drawn to 0, the average model, by how
-    unlike they are.
+    Such a model joins the cluster of the model with the nearest features. Its expected mean z-score
+    is that of the three nearest models, weighted by similarity and drawn to 0, the average model,
+    the less similar they are.
 
     Args:
-        matrix: (m, d) scores; newcomers have rows of NaN.
-        clustering: of the measured models.
-        features: feature -> one value a model of ``matrix``; NaN or empty where unknown.
+        matrix: (m, d) scores; models without a history have rows of NaN.
+        clustering: Clusters of the measured models.
+        features: Feature -> one value for each model of ``matrix``; NaN or empty where unknown.
 
     Returns:
-        Nobody where nobody was measured, or nothing is known of a newcomer.
+        One estimate for each model that shares a feature with a measured one.
     """
-    strength = matrix.mean_z_score
-    measured = np.flatnonzero(~np.isnan(strength))
+    mean_z_score = matrix.mean_z_score
+    measured = np.flatnonzero(~np.isnan(mean_z_score))
     if not len(measured):
         return []
     distance = gower_distance(features, len(matrix.models))
-    found = []
-    for row in np.flatnonzero(np.isnan(strength)):
-        near = nearest_by_features(distance[row], strength, measured)
-        if near is None:
+    estimates = []
+    for row in np.flatnonzero(np.isnan(mean_z_score)):
+        nearest = nearest_by_features(distance[row], mean_z_score, measured)
+        if nearest is None:
             continue
-        like = matrix.models[near.row]
-        group = clustering.cluster_of(like)
-        found.append(
+        nearest_model = matrix.models[nearest.row]
+        cluster = clustering.cluster_of(nearest_model)
+        estimates.append(
             ColdStartEstimate(
-                matrix.models[row],
-                like,
-                float(distance[row, near.row]),
-                group.id if group else "",
-                near.z_score,
+                model=matrix.models[row],
+                nearest_model=nearest_model,
+                distance=float(distance[row, nearest.row]),
+                cluster_id=cluster.id if cluster else "",
+                z_score=nearest.z_score,
             )
         )
-    return found
+    return estimates
 
 
 @dataclass(frozen=True)
 class NearestModel:
-    """The measured model whose features are nearest, and what the three nearest let expect."""
+    """The measured model with the nearest features."""
 
     row: int
+    #: expected mean z-score, of the three nearest models
     z_score: float
 
 
 def nearest_by_features(
-    distance: FloatArray, strength: FloatArray, measured: IntArray
+    distance: FloatArray, mean_z_score: FloatArray, measured: IntArray
 ) -> NearestModel | None:
-    """What its features say of a model; None where it has none in common with the measured.
+    """Find the measured model with the nearest features; None if they have no feature in common.
 
     Args:
-        distance: (m,) of all models to it.
-        strength: (m,) of all models.
-        measured: rows that may speak for it.
+        distance: (m,) Gower distance of every model to the one in question.
+        mean_z_score: (m,) in the history; NaN without one.
+        measured: Indices of the models with a history.
     """
     near = distance[measured]
     if not (~np.isnan(near)).any():
@@ -108,7 +109,7 @@ def nearest_by_features(
     order = order[~np.isnan(near[order])]
     similarity = 1.0 - near[order]
     weight = similarity / max(1e-12, float(similarity.sum()))
-    expected = float(weight @ strength[measured[order]]) * float(similarity.mean())
+    expected = float(weight @ mean_z_score[measured[order]]) * float(similarity.mean())
     return NearestModel(int(measured[order[0]]), expected)
 
 
@@ -116,73 +117,65 @@ def prior_evidence(
     matrix: PerformanceMatrix,
     clustering: Clustering,
     members: Sequence[Member],
-    found: Sequence[ColdStartEstimate],
+    estimates: Sequence[ColdStartEstimate],
 ) -> Evidence:
-    """What ranks members before anybody has looked at the target.
+    """Return what ranks the models before any of them has looked at the target.
 
     Args:
-        matrix: the rows are those of ``members``.
-        clustering: the newcomers ``joined``.
-        members: everyone, in the order of the matrix.
-        found: those without a history.
+        matrix: Its rows are those of ``members``.
+        clustering: Clusters, with the models without a history as members.
+        members: Models in the order of the matrix.
+        estimates: Models without a history.
     """
     return Evidence(
         matrix,
         clustering,
         model_features=model_features(members),
-        estimated_z_scores={each.model: each.z_score for each in found},
+        estimated_z_scores={estimate.model: estimate.z_score for estimate in estimates},
     )
 
 
 def model_features(members: Sequence[Member]) -> dict[str, FeatureColumn]:
-    """What is known of models without any history, feature by feature."""
+    """Return what is known of models without any history, by feature."""
     return {
         "family": [member.family for member in members],
         "architecture": [member.arch for member in members],
-        "upstream": [member.tags.get("recall.upstream", "") for member in members],
-        # the winner of a selection is the model that won, trained on
-        "origin": [member.tags.get("recall.model") or member.name for member in members],
-        "source": [member.tags.get("recall.source", "") for member in members],
-        "log_parameters": [
-            math.log(member.parameters) if member.parameters else math.nan for member in members
-        ],
-        "log_gmacs": [_logarithm(member.tags.get("recall.gmacs", "")) for member in members],
-        "log_input_size": [
-            _logarithm(member.tags.get("recall.input_size", "")) for member in members
-        ],
+        "upstream": [member.upstream for member in members],
+        # the winner of a selection is its base model, trained further
+        "origin": [member.base_model or member.name for member in members],
+        "source": [member.source for member in members],
+        "log_parameters": [_logarithm(member.parameters) for member in members],
+        "log_gmacs": [_logarithm(member.gmacs) for member in members],
+        "log_input_size": [_logarithm(member.input_size) for member in members],
         "layers": [_number(member.config.get("num_hidden_layers")) for member in members],
     }
 
 
-def _logarithm(text: str) -> float:
-    """Of a positive number in a tag; tags are anybody's to write."""
-    try:
-        return math.log(float(text))
-    except ValueError:
-        return math.nan
+def _logarithm(value: float | None) -> float:
+    return math.log(value) if value else math.nan
 
 
 def _number(value: object) -> float:
     return float(value) if isinstance(value, (int, float)) else math.nan
 
 
-def add_to_clusters(clustering: Clustering, found: Sequence[ColdStartEstimate]) -> Clustering:
-    """The clustering with its newcomers as members, so that representatives speak for them."""
+def add_to_clusters(clustering: Clustering, estimates: Sequence[ColdStartEstimate]) -> Clustering:
+    """Return the clusters with the estimated models as members, whom representatives stand for."""
     more: dict[str, tuple[str, ...]] = {}
-    for each in found:
-        more[each.cluster_id] = (*more.get(each.cluster_id, ()), each.model)
+    for estimate in estimates:
+        more[estimate.cluster_id] = (*more.get(estimate.cluster_id, ()), estimate.model)
     clusters = tuple(
-        replace(group, members=(*group.members, *more.get(group.id, ())))
-        for group in clustering.clusters
+        replace(cluster, members=(*cluster.members, *more.get(cluster.id, ())))
+        for cluster in clustering.clusters
     )
     return replace(clustering, clusters=clusters)
 
 
 def gower_distance(features: Mapping[str, FeatureColumn], models: int) -> FloatArray:
-    """(m, m) mean dissimilarity over the features that both models have (Gower 1971).
+    """Return the (m, m) mean dissimilarity over the features that both models have (Gower 1971).
 
-    Labels differ by 0 or 1, numbers by their difference over the range of all. NaN where two
-    models have no feature in common.
+    Labels differ by 0 or 1, numbers by their difference over the range of all, so distances are in
+    [0, 1]. NaN where two models have no feature in common.
     """
     total, count = np.zeros((2, models, models))
     for column in features.values():

@@ -1,4 +1,4 @@
-"""Which models may be considered at all: size, license, and whatever their tags say."""
+"""Which models may be considered: by size, license and tags."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from mlflow_recall.errors import ConfigError
 
 _UNITS = {"": 1, "K": 10**3, "M": 10**6, "B": 10**9, "G": 10**9}
 _CONDITION = re.compile(r"\s*([\w.\-/ ]+?)\s*(!=|=)\s*(.*?)\s*")
-#: tags are written with it; people may leave it out
+#: prefix of tags, which a condition may leave out
 _PREFIX = "recall."
 
 
 @dataclass(frozen=True)
 class Constraints:
-    """What a model must fulfil; everything is allowed where nothing is said."""
+    """Conditions that a model must meet; without any, every model does."""
 
-    #: trainable parameters of the backbone
+    #: parameters of the backbone; None: any number
     max_parameters: int | None = None
-    #: shell patterns, one of which the license must match whatever its case
+    #: shell patterns, one of which the license must match, case aside; empty: any license
     licenses: tuple[str, ...] = ()
     #: ``tag=pattern`` or ``tag!=pattern`` on registry tags; all must hold
     where: tuple[str, ...] = ()
@@ -34,8 +34,8 @@ class Constraints:
                     f"where: expected tag=value or tag!=value, got {condition!r}, e.g. family=e5"
                 )
 
-    def violation(self, member: Member) -> str:
-        """Why a member is left out; empty if it is not."""
+    def violation(self, member: Member) -> str | None:
+        """Say why a member is left out; None if it is not."""
         if self.max_parameters is not None:
             if member.parameters is None:
                 return (
@@ -44,20 +44,19 @@ class Constraints:
                 )
             if member.parameters > self.max_parameters:
                 return f"{member.parameters:,} parameters, {self.max_parameters:,} are allowed"
-        license = member.tags.get(f"{_PREFIX}license", "")
         if self.licenses and not any(
-            fnmatchcase(license.lower(), pattern.lower()) for pattern in self.licenses
+            fnmatchcase(member.license.lower(), pattern.lower()) for pattern in self.licenses
         ):
-            return f"license {license or 'unknown'}, allowed: {', '.join(self.licenses)}"
+            return f"license {member.license or 'unknown'}, allowed: {', '.join(self.licenses)}"
         for condition in self.where:
             if not _holds(condition, member):
                 return f"not {condition}"
-        return ""
+        return None
 
     def partition(self, members: Sequence[Member]) -> tuple[list[Member], dict[str, str]]:
-        """Members that may be considered, and why each of the others may not."""
-        refused = {member.name: why for member in members if (why := self.violation(member))}
-        return [member for member in members if member.name not in refused], refused
+        """Return the members that may be considered, and why each of the others may not."""
+        left_out = {member.name: reason for member in members if (reason := self.violation(member))}
+        return [member for member in members if member.name not in left_out], left_out
 
 
 def _holds(condition: str, member: Member) -> bool:
@@ -70,10 +69,10 @@ def _holds(condition: str, member: Member) -> bool:
 
 
 def parse_size(text: str) -> int:
-    """``30M`` -> 30,000,000.
+    """Return the number that ``30M`` stands for: 30,000,000.
 
     Raises:
-        SettingError: not a number with at most one of K, M, B and G.
+        ConfigError: The text is not a number with at most one of K, M, B and G.
     """
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([KMBG]?)\s*", text.upper())
     if not match:

@@ -1,0 +1,33 @@
+"""How much an export or an import moved, in whatever format."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportSummary:
+    """How much was written."""
+
+    #: fine-tunings
+    runs: int
+    models: int
+    #: None where they are not counted
+    datasets: int | None = None
+    #: metrics that were written; empty: all that were logged
+    metrics: tuple[str, ...] = ()
+    #: metrics among them of which lower is better
+    minimize: tuple[str, ...] = ()
+    #: what was left out, one line each
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImportSummary:
+    """How much was imported, and how much was there already."""
+
+    #: fine-tunings that are new
+    runs: int
+    models: int
+    #: fine-tunings that were there
+    known: int = 0

@@ -1,0 +1,239 @@
+"""The command ``cluster``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mlflow_recall.cli.groups import COUNT, EngineOptions, StoreOptions, TableOptions
+from mlflow_recall.cli.options import CONTEXT, option, takes
+from mlflow_recall.cli.output import OutputOptions, run_note
+from mlflow_recall.cli.session import open_session
+from mlflow_recall.cli.tables import open_tables
+from mlflow_recall.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mlflow_recall.adapters.terminal import Terminal
+    from mlflow_recall.config import ClusterConfig
+    from mlflow_recall.core.clusters.comparison import ClusteringComparison
+    from mlflow_recall.workflows.cluster import ClusterResult
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClusterOptions:
+    """How models are clustered."""
+
+    metric: str = option("--metric", default="accuracy", help="Metric to compare models by.")
+    method: str = option("--method", default="hierarchical", help="hierarchical or kmeans.")
+    cut: float | None = option(
+        "--cut",
+        type=float,
+        unset="the best silhouette",
+        help="Height at which the tree is cut, in the unit of the metric.",
+    )
+    clusters: int | None = option(
+        "--clusters", type=COUNT, unset="the best silhouette", help="Number of clusters."
+    )
+    top: int = option(
+        "--top", default=5, type=COUNT, help="Largest differences that are averaged (Eq. 1)."
+    )
+    similarity: str = option(
+        "--similarity",
+        default="performance",
+        help="Similarity by benchmark scores (performance, Eq. 1) or by model description "
+        "(description).",
+    )
+    encoder: str | None = option(
+        "--encoder",
+        unset="their words",
+        help="Text model of the zoo, or a folder of one, that compares model descriptions.",
+    )
+    probe_new: int = option(
+        "--probe-new",
+        default=0,
+        type=click.IntRange(min=0),
+        help="Recorded datasets on which models without a history are scored; 0: their features "
+        "are compared.",
+    )
+    compare: bool = option(
+        "--compare", is_flag=True, help="Compare similarities and methods, and tag nothing."
+    )
+
+    def config(self, tables: TableOptions) -> ClusterConfig:
+        """Return the settings of the clustering job."""
+        from mlflow_recall.config import ClusterConfig
+
+        return ClusterConfig(
+            metric=self.metric,
+            modality=tables.modality,
+            method=self.method,
+            cut=self.cut,
+            clusters=self.clusters,
+            top=self.top,
+            drop_datasets=tables.drop_dataset,
+            similarity=self.similarity,
+            probe_new=self.probe_new,
+        )
+
+    def check(self, tables: TableOptions) -> None:
+        """Refuse options that do not go together.
+
+        Raises:
+            ConfigError: They do not.
+        """
+        if self.encoder and not (self.compare or self.similarity == "description"):
+            raise ConfigError(
+                "encoder: expected only beside --similarity description or --compare, got "
+                f"{self.encoder!r}"
+            )
+        if self.probe_new and (tables.history or self.compare):
+            beside = "--history" if tables.history else "--compare"
+            raise ConfigError(f"probe_new: expected none beside {beside}, got {self.probe_new}")
+        if tables.minimize and not tables.history:
+            raise ConfigError("minimize: expected only beside --history, got it alone")
+
+
+@click.command(context_settings=CONTEXT)
+@takes(
+    options=ClusterOptions,
+    tables=TableOptions,
+    store=StoreOptions,
+    engine=EngineOptions,
+    output=OutputOptions,
+)
+def cluster(
+    options: ClusterOptions,
+    tables: TableOptions,
+    store: StoreOptions,
+    engine: EngineOptions,
+    output: OutputOptions,
+) -> None:
+    """Cluster models that behave alike on the benchmark datasets, and tag them."""
+    from mlflow_recall.workflows.cluster import cluster_zoo, compare_history_clusterings
+    from mlflow_recall.workflows.text_encoder import load_encoder
+
+    config = options.config(tables)
+    options.check(tables)
+    if tables.history:
+        _cluster_tables(options, config, tables, output)
+        return
+    with open_session(store, engine) as session:
+        services = session.services
+        encode = load_encoder(options.encoder, services) if options.encoder else None
+        if options.compare:
+            members = session.registry.members()
+            comparison = compare_history_clusterings(
+                config,
+                services.history,
+                descriptions={member.name: member.description for member in members},
+                encode=encode,
+            )
+            _show_comparison(comparison, output, session.terminal)
+        else:
+            _show_clusters(cluster_zoo(config, services, encode), output, session.terminal)
+
+
+def _cluster_tables(
+    options: ClusterOptions, config: ClusterConfig, tables: TableOptions, output: OutputOptions
+) -> None:
+    from mlflow_recall.adapters.terminal import Terminal
+    from mlflow_recall.workflows.cluster import cluster_history, compare_history_clusterings
+    from mlflow_recall.workflows.text_encoder import load_encoder_folder
+
+    terminal = Terminal()
+    encode = load_encoder_folder(options.encoder) if options.encoder else None
+    history = open_tables(tables, terminal, options.metric)
+    if options.compare:
+        comparison = compare_history_clusterings(config, history, encode=encode)
+        _show_comparison(comparison, output, terminal)
+    else:
+        results = cluster_history(config, history, encode=encode)
+        for result in results:
+            for note in result.notes if output.is_for_people else ():
+                terminal.warning(note)
+        _show_clusters(results, output, terminal)
+
+
+def _show_clusters(
+    results: Sequence[ClusterResult], output: OutputOptions, terminal: Terminal
+) -> None:
+    from mlflow_recall.core.formatting import count_of
+    from mlflow_recall.workflows.cluster import cluster_rows
+
+    data = [_cluster_json(result) for result in results]
+    if len(data) > 1:  # by modality, and all clusters together
+        together = [cluster for entry in data for cluster in entry["clusters"]]
+        output.write({"clusters": together, "by_modality": data})
+    else:
+        output.write(data[0])
+    if not output.is_for_people:
+        return
+    for result in results:
+        terminal.table(f"clusters {result.modality}".strip(), cluster_rows(result.clustering))
+        clusters = result.clustering.clusters
+        singletons = sum(cluster.is_singleton for cluster in clusters)
+        click.echo(
+            f"{count_of(len(result.clustering.models), 'model')} on "
+            f"{count_of(len(result.matrix.datasets), 'dataset')}: "
+            f"{count_of(len(clusters) - singletons, 'cluster')} and "
+            f"{count_of(singletons, 'singleton')}, silhouette "
+            f"{result.clustering.silhouette:.3f}{run_note(result.run_id)}"
+        )
+
+
+def _cluster_json(result: ClusterResult) -> dict[str, Any]:
+    return {
+        "modality": result.modality,
+        "clusters": [
+            {"id": c.id, "representative": c.representative, "members": list(c.members)}
+            for c in result.clustering.clusters
+        ],
+        "silhouette": result.clustering.silhouette,
+        "silhouette_paper": result.clustering.silhouette_paper,
+        "run_id": result.run_id,
+        "notes": list(result.notes),
+    }
+
+
+def _show_comparison(
+    comparison: Mapping[str, Sequence[ClusteringComparison]],
+    output: OutputOptions,
+    terminal: Terminal,
+) -> None:
+    """Show clusterings side by side, and the one whose models are separated best."""
+    from mlflow_recall.core.formatting import count_of
+
+    data = [
+        {"modality": modality or "any", **vars(row)}
+        for modality, rows in comparison.items()
+        for row in rows
+    ]
+    output.write({"comparison": data})
+    if not output.is_for_people:
+        return
+    for modality, rows in comparison.items():
+        table = [
+            {
+                "similarity": row.similarity,
+                "method": row.method,
+                "requested": "auto" if row.requested is None else f"{row.choice} {row.requested:g}",
+                "clusters": row.clusters,
+                "singletons": row.singletons,
+                "silhouette": row.silhouette,
+                "silhouette (paper)": row.silhouette_paper,
+            }
+            for row in rows
+        ]
+        terminal.table(f"clusterings {modality}".strip(), table)
+        if known := [row for row in rows if not math.isnan(row.silhouette)]:
+            best = max(known, key=lambda row: row.silhouette)
+            click.echo(
+                f"{modality or 'models'}: separated best by {best.similarity} and {best.method}, "
+                f"{count_of(best.clusters, 'cluster')} and "
+                f"{count_of(best.singletons, 'singleton')}, silhouette {best.silhouette:.3f} in "
+                "the distance of Eq. 1"
+            )

@@ -1,0 +1,197 @@
+"""The command ``select``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from mlflow_recall.cli.groups import (
+    EngineOptions,
+    RecallOptions,
+    RecipeOptions,
+    StoreOptions,
+    TargetOptions,
+)
+from mlflow_recall.cli.options import CONTEXT, check_assignments, option, takes
+from mlflow_recall.cli.output import OutputOptions, recall_json
+from mlflow_recall.cli.session import Session, open_session
+
+if TYPE_CHECKING:
+    from mlflow_recall.config import SelectConfig
+    from mlflow_recall.workflows.selection import SelectionResult
+
+
+def _describe_policies() -> str:
+    from mlflow_recall.core.defaults import Defaults
+    from mlflow_recall.core.policies import POLICIES
+
+    rows = "; ".join(f"{name}: {POLICIES[name].summary}" for name in POLICIES)
+    return f"auto (as `backtest` prefers, at first {Defaults().policy}), or one of {rows}."
+
+
+def _describe_policy_options() -> str:
+    from mlflow_recall.core.policies import POLICIES
+
+    named = [f"{name}: {', '.join(POLICIES[name].option_names)}" for name in POLICIES]
+    with_options = "; ".join(text for text in named if not text.endswith(": "))
+    return f"Options of the policy, comma separated or repeated ({with_options})."
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectOptions:
+    """How the recalled models compete, and what becomes of the winner."""
+
+    policy: str = option("--policy", default="auto", describe=_describe_policies, help="")
+    threshold: float | None = option(
+        "--threshold",
+        type=float,
+        unset="0.0",
+        help="Minimum relative lead of a rival's predicted final score, for fine_selection.",
+    )
+    min_gain_per_epoch: float | None = option(
+        "--min-gain-per-epoch",
+        type=float,
+        unset="as `backtest` prefers, at first 0.001",
+        help="Gain in the metric that one more epoch must be expected to bring, for cost_aware.",
+    )
+    policy_option: Mapping[str, str] = option(
+        "--policy-option",
+        multiple=True,
+        callback=check_assignments,
+        metavar="NAME=VALUE",
+        unset="the policy's own defaults",
+        describe=_describe_policy_options,
+        help="",
+    )
+    budget_epochs: float | None = option(
+        "--budget-epochs", type=float, unset="no limit", help="Epochs on the target, at most."
+    )
+    budget_hours: float | None = option(
+        "--budget-hours", type=float, unset="no limit", help="Hours, at most, approximately."
+    )
+    register_as: str | None = option(
+        "--register-as", unset="the dataset's", help="Name of the winner in the registry."
+    )
+    alias: str = option("--alias", default="winner", help="Alias of the winner's version.")
+    final: str = option(
+        "--final",
+        default="auto",
+        help="full retrains the winner on all samples, same does not, auto does where there are "
+        "more.",
+    )
+
+    def config(
+        self, target: TargetOptions, recall: RecallOptions, recipe: RecipeOptions
+    ) -> SelectConfig:
+        """Return the settings of the selection."""
+        from mlflow_recall.config import SelectConfig
+        from mlflow_recall.core.policies.budget import Budget
+
+        named = {
+            "threshold": self.threshold,
+            "min_gain_per_epoch": self.min_gain_per_epoch,
+        }
+        hours = self.budget_hours
+        return SelectConfig(
+            recall=recall.recall_config(target),
+            policy=self.policy,
+            policy_options={
+                **{name: value for name, value in named.items() if value is not None},
+                **self.policy_option,
+            },
+            budget=Budget(
+                math.inf if self.budget_epochs is None else self.budget_epochs,
+                math.inf if hours is None else hours * 3600,
+            ),
+            register_as=self.register_as,
+            alias=self.alias,
+            final=self.final,
+            recipe=recipe.changes(),
+        )
+
+
+@click.command(context_settings=CONTEXT)
+@takes(
+    target=TargetOptions,
+    recall=RecallOptions,
+    options=SelectOptions,
+    recipe=RecipeOptions,
+    store=StoreOptions,
+    engine=EngineOptions,
+    output=OutputOptions,
+)
+def select(
+    target: TargetOptions,
+    recall: RecallOptions,
+    options: SelectOptions,
+    recipe: RecipeOptions,
+    store: StoreOptions,
+    engine: EngineOptions,
+    output: OutputOptions,
+) -> None:
+    """Recall the best models for a dataset, fine-tune them in stages, register the winner."""
+    from mlflow_recall.workflows.select import run_selection
+    from mlflow_recall.workflows.selection import candidate_rows, compare_with_brute_force
+
+    config = options.config(target, recall, recipe)
+    with open_session(store, engine, dataset=target.dataset) as session:
+        result = run_selection(config, session.services, session.registry)
+        output.write(_result_json(result))
+        if output.is_for_people:
+            session.terminal.table("candidates", candidate_rows(result))
+            if comparison := compare_with_brute_force(result):
+                session.terminal.info(comparison)
+            click.echo(_outcome(result, session))
+
+
+def _result_json(result: SelectionResult) -> dict[str, Any]:
+    return {
+        "winner": result.winner.name,
+        "registered": vars(result.registered),
+        "run_id": result.run_id,
+        "epochs": result.epochs,
+        "seconds": result.seconds,
+        "test": dict(result.test),
+        "candidates": [
+            {
+                "model": c.name,
+                "status": c.status,
+                "stage": c.stage,
+                "reason": c.reason,
+                "rival": c.rival,
+                "run_id": c.run.run_id,
+            }
+            for c in result.candidates
+        ],
+        "cost": dict(result.cost),
+        "final": {"epochs": result.final.epochs, "test": dict(result.final.test)},
+        "regret": result.regret,
+        "budget_stop": result.budget_stop,
+        "recall": recall_json(result.recall),
+    }
+
+
+def _outcome(result: SelectionResult, session: Session) -> str:
+    """Return the last line: who won, what it cost, where to look."""
+    from mlflow_recall.adapters.figures import run_link
+    from mlflow_recall.adapters.tracking.client import redact_password
+
+    uri = redact_password(session.services.client.tracking_uri)
+    is_server = uri.startswith("http")
+    server = uri.rstrip("/") if is_server else "http://127.0.0.1:5000"
+    link = run_link(server, result.experiment_id, result.run_id)
+    where = link if is_server else f"{link} after `mlflow ui --backend-store-uri {uri}`"
+    regret = f", regret {result.regret:.3f}" if result.regret is not None else ""
+    registered = result.registered
+    budget_stop = f" ({result.budget_stop})" if result.budget_stop else ""
+    return (
+        f"winner: {result.winner.name}, test {result.metric} "
+        f"{result.test[result.metric]:.3f}{regret}, registered as {registered.name} version "
+        f"{registered.version} @{registered.alias}; {result.epochs} epochs{budget_stop} where "
+        f"brute force takes {result.cost['brute_force']} and halving {result.cost['halving']}; "
+        f"{where}"
+    )

@@ -1,0 +1,107 @@
+"""Which policy decides, with which candidates and recipes a race starts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from mlflow_recall.config import AUTO, SelectConfig
+from mlflow_recall.core.history.curves import Curves
+from mlflow_recall.core.history.recipes import Recipe
+from mlflow_recall.core.policies import POLICIES, PolicyHistory, PolicyOptions, PolicySpec
+from mlflow_recall.workflows.benchmark import resolve_recipe
+from mlflow_recall.workflows.recall import RecallResult
+from mlflow_recall.workflows.services import Services
+
+#: policy that decides where the requested one lacks the history that it needs
+_WITHOUT_HISTORY = "halving"
+
+
+@dataclass(frozen=True, eq=False)
+class RacePlan:
+    """Who is trained, by which recipe, and which policy stops whom."""
+
+    policy: str
+    options: PolicyOptions
+    #: None: no final scores are predicted
+    history: PolicyHistory | None
+    #: candidate -> its recipe, in the order of recall
+    recipes: Mapping[str, Recipe]
+
+    @property
+    def stages(self) -> int:
+        """Stages of one fine-tuning."""
+        return self.options.stages
+
+    @property
+    def spec(self) -> PolicySpec[Any]:
+        """The row of the policy."""
+        return POLICIES[self.policy]
+
+
+def plan_race(config: SelectConfig, recalled: RecallResult, services: Services) -> RacePlan:
+    """Choose policy, candidates and recipes.
+
+    A policy that needs recorded curves gives way to halving where there are none, or where the
+    candidates are trained by another recipe than the recorded one, since trends hold for one
+    recipe.
+
+    Raises:
+        ConfigError: The policy has no such option.
+    """
+    defaults = recalled.defaults
+    policy = defaults.policy if config.policy == AUTO else config.policy
+    spec = POLICIES[policy]
+    names = recalled.selected
+    recipes = _recipes(config, recalled, names)
+    stages = next(iter(recipes.values())).epochs
+    preferred = spec.select_options({"min_gain_per_epoch": defaults.min_gain_per_epoch})
+    options = spec.make_options(stages, {**preferred, **config.policy_options})
+    if not spec.needs_history:
+        return RacePlan(policy, options, None, recipes)
+    curves = Curves.from_records(recalled.context.comparable.records)
+    if reason := _why_no_prediction(recalled, curves, recipes):
+        services.reporter.warning(f"{reason}: {_WITHOUT_HISTORY} decides in place of {policy}")
+        fallback = POLICIES[_WITHOUT_HISTORY].make_options(stages)
+        return RacePlan(_WITHOUT_HISTORY, fallback, None, recipes)
+    if warning := spec.warn_about(len(curves.datasets)):
+        services.reporter.warning(warning)
+    has_scores = bool(recalled.evidence.propagated_scores())
+    history = PolicyHistory(curves, recalled.recommendation.gaps if has_scores else None)
+    if spec.initial_candidates and config.recall.recommend.top_k is None:
+        others = [m for m in recalled.recommendation.ranking.models if m not in names]
+        names = spec.initial_candidates((*names, *others), history, options)
+        recipes = _recipes(config, recalled, names)
+    return RacePlan(policy, options, history, recipes)
+
+
+def _why_no_prediction(
+    recalled: RecallResult, curves: Curves, recipes: Mapping[str, Recipe]
+) -> str | None:
+    """Say why the history cannot predict the candidates' final scores; None if it can."""
+    known = recalled.context.comparable.recipes
+    recorded = {name: recipe for name, recipe in recipes.items() if name in curves.models}
+    if any(recipe != known.get(name) for name, recipe in recorded.items()):
+        if any(name not in known for name in recorded):
+            return "the history does not say by which recipe it was recorded"
+        return "the recipe differs from the history's, so its trends do not hold"
+    return None if curves.stages else "the history has no curves"
+
+
+def _recipes(
+    config: SelectConfig, recalled: RecallResult, names: Sequence[str]
+) -> dict[str, Recipe]:
+    """Return the recorded recipe of every candidate, all with the same number of stages."""
+    context, changes = recalled.context, config.recipe
+    known = context.comparable.recipes
+    shared_fields = ("epochs", "train_samples", "eval_samples", "input_size")
+    counts = Counter(tuple(getattr(r, name) for name in shared_fields) for r in known.values())
+    shared = dict(zip(shared_fields, counts.most_common(1)[0][0], strict=True)) if counts else {}
+    recipes = {}
+    for name in names:
+        recipe = known.get(name) or resolve_recipe(context.members[name], shared)
+        epochs = {"epochs": shared["epochs"]} if shared else {}
+        recipes[name] = recipe.with_changes({**epochs, **changes}, "options")
+    return recipes
