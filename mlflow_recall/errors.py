@@ -11,6 +11,9 @@ Each message says where, what was expected, what was got and what to do, in one 
     ├── TrackingError     the tracking server or the registry refused or was not reached
     ├── TaskError         one unit of work failed in a worker (its traceback is kept)
     └── Undecided         a verdict was asked for while its stage is incomplete
+
+``SettingError`` and ``ScoreInputError`` are also a ``ValueError``, which is what callers of a
+function that refuses an argument expect.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ class RecallError(Exception):
     """Base of all expected errors: one line for people, exit code 1."""
 
 
-class ConfigError(RecallError):
+class ConfigError(RecallError, ValueError):
     """An option, a zoo file or a benchmark file is wrong."""
 
 
@@ -32,7 +35,7 @@ class HistoryError(RecallError):
     """Recorded fine-tunings are missing or contradict each other."""
 
 
-class ScoreInputError(RecallError):
+class ScoreInputError(RecallError, ValueError):
     """A transferability score was given what it is not defined for."""
 
 

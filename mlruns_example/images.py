@@ -1,6 +1,6 @@
 """The image datasets: benchmarks, and targets that a selection is asked about.
 
-A picture becomes a PNG of 64 x 64 pixels in RGB, centerd on white.
+A picture becomes a PNG of 64 x 64 pixels in RGB, centered on white.
 """
 
 from __future__ import annotations
@@ -226,7 +226,7 @@ STAMP_CLASSES = {
 
 
 def _png(image: Image.Image) -> bytes:
-    """The picture of 64 x 64 pixels, centerd on white."""
+    """The picture of 64 x 64 pixels, centered on white."""
     drawing = image.convert("RGBA")
     side = max(drawing.size)
     square = Image.new("RGB", (side, side), "white")

@@ -15,6 +15,7 @@ import click
 from mlflow_recall import __version__
 from mlflow_recall.cli import adopt, backtest, choose, history, plan, zoo
 from mlflow_recall.cli.options import CONTEXT
+from mlflow_recall.cli.project import as_typed
 from mlflow_recall.errors import RecallError, TaskError
 
 #: MLflow's own habits that would get in the way
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # how batch systems end a job
     for name, value in _MLFLOW.items():
         os.environ.setdefault(name, value)
-    argv = _without_unset(sys.argv[1:] if argv is None else argv)
+    argv = as_typed(sys.argv[1:] if argv is None else argv, commands)
     try:
         sys.exit(commands.main(argv, prog_name="mlflow-recall", standalone_mode=False) or 0)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -52,17 +53,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _fail(line: str, code: int) -> None:
     click.echo(" ".join(line.split()), err=True)
     sys.exit(code)
-
-
-def _without_unset(argv: Sequence[str]) -> list[str]:
-    """Drop options with an empty value: parameters that an MLproject declares and nobody set."""
-    kept: list[str] = []
-    for token in argv:
-        if token == "" and kept and kept[-1].startswith("--"):
-            kept.pop()
-        else:
-            kept.append(token)
-    return kept
 
 
 @click.group(context_settings=CONTEXT)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlflow_recall.cli.options import CONTEXT, JSON, STORE, options
+from mlflow_recall.cli.options import CONTEXT, JSON, STORE, between_commas, options
 from mlflow_recall.cli.output import out
 from mlflow_recall.cli.requests import split_names
 from mlflow_recall.cli.session import bench
@@ -20,7 +20,13 @@ if TYPE_CHECKING:
 
 _KEYS = ("model", "dataset", "validation", "test", "ignore")
 _READING = options(
-    click.option("--experiment", "experiments", multiple=True, help="Name, pattern or id."),
+    click.option(
+        "--experiment",
+        "experiments",
+        multiple=True,
+        callback=between_commas,
+        help="Names, patterns or ids, comma separated or repeated.",
+    ),
     click.option("--model", help="params.KEY, tags.KEY or run_name that names the model."),
     click.option(
         "--dataset",

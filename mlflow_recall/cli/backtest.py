@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlflow_recall.cli.options import CONTEXT, HISTORY, JSON, STORE
+from mlflow_recall.cli.options import CONTEXT, HISTORY, JSON, STORE, between_commas
 from mlflow_recall.cli.output import out
 from mlflow_recall.cli.requests import folder_of, refuse_tables
 from mlflow_recall.cli.session import bench
@@ -35,7 +35,12 @@ if TYPE_CHECKING:
 @click.option("--tolerance", type=float, help="Gap that does not matter [0.01].")
 @click.option("--price", default=0.001, show_default=True, help="Score that an epoch must bring.")
 @HISTORY
-@click.option("--drop-dataset", multiple=True, help="Leave a dataset out.")
+@click.option(
+    "--drop-dataset",
+    multiple=True,
+    callback=between_commas,
+    help="Datasets to leave out, comma separated or repeated.",
+)
 @STORE
 @JSON
 def backtest(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,6 +53,17 @@ def _counted(_: click.Context, __: click.Parameter, value: str | None) -> str | 
     if value and value != "auto" and not (value.isdecimal() and int(value)):
         raise click.BadParameter(f"expected a number of models (x>=1) or auto, got {value!r}.")
     return value
+
+
+def between_commas(_: click.Context, __: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
+    """Values of a repeated option; commas part them too, for `mlflow run` gives an option once."""
+    return tuple(part for value in values for part in map(str.strip, value.split(",")) if part)
+
+
+def _conditions(_: click.Context, __: click.Parameter, values: Sequence[str]) -> tuple[str, ...]:
+    """As ``between_commas``, but a comma before what is no condition belongs to the value."""
+    parts = (part.strip() for value in values for part in re.split(r",(?=[^,=]+=)", value))
+    return tuple(part for part in parts if part)
 
 
 JSON = click.option(
@@ -107,14 +119,24 @@ HISTORY = options(
 )
 TABLES = options(
     HISTORY,
-    click.option("--drop-dataset", multiple=True, help="Leave a dataset of --history out."),
+    click.option(
+        "--drop-dataset",
+        multiple=True,
+        callback=between_commas,
+        help="Datasets of --history to leave out, comma separated or repeated.",
+    ),
     click.option("--modality", help="text or image, where the history has both."),
 )
 CONSTRAINTS = options(
     click.option("--models", help="Names or patterns, comma separated; by default all."),
     click.option("--max-params", help="Largest backbone, such as 30M."),
     click.option("--license", "licenses", help="Licenses that will do, comma separated."),
-    click.option("--where", multiple=True, help="tag=value or tag!=value; may be repeated."),
+    click.option(
+        "--where",
+        multiple=True,
+        callback=_conditions,
+        help="tag=value or tag!=value, comma separated or repeated.",
+    ),
 )
 ADVICE = options(
     click.option("--metric", default="accuracy", show_default=True, help="What to select by."),

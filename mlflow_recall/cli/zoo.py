@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from mlflow_recall.cli.options import CONTEXT, ENGINE, HISTORY, JSON, RECIPE, STORE
+from mlflow_recall.cli.options import CONTEXT, ENGINE, HISTORY, JSON, RECIPE, STORE, between_commas
 from mlflow_recall.cli.output import out, show_clusters, show_comparison
 from mlflow_recall.cli.requests import folder_of, recipe_changes, refuse_tables, split_names
 from mlflow_recall.cli.session import bench
@@ -105,7 +105,12 @@ def benchmark(
 )
 @click.option("--compare", is_flag=True, help="Compare similarities and algorithms; tag nothing.")
 @HISTORY
-@click.option("--drop-dataset", multiple=True, help="Leave a dataset out; may be repeated.")
+@click.option(
+    "--drop-dataset",
+    multiple=True,
+    callback=between_commas,
+    help="Datasets to leave out, comma separated or repeated.",
+)
 @STORE
 @ENGINE
 @JSON

@@ -273,8 +273,8 @@ def principal_coordinates(distance: FloatArray) -> FloatArray:
     Args:
         distance: (m, m) symmetric, zero on the diagonal.
     """
-    centerd = distance - distance.mean(axis=0)
-    gram = -(centerd - centerd.mean(axis=1, keepdims=True))
+    centered = distance - distance.mean(axis=0)
+    gram = -(centered - centered.mean(axis=1, keepdims=True))
     length, axes = np.linalg.eigh((gram + gram.T) / 2)
     points = axes * np.sqrt(np.maximum(length, 0.0))
     _, first, row = np.unique(distance, axis=0, return_index=True, return_inverse=True)

@@ -94,9 +94,9 @@ class PerformanceMatrix:
 
         A dataset on which all models agree says nothing and counts as 0. NaN: never measured.
         """
-        centerd = self.values - nan_mean(self.values, axis=0)
-        spread = np.sqrt(nan_mean(centerd**2, axis=0))
+        centered = self.values - nan_mean(self.values, axis=0)
+        spread = np.sqrt(nan_mean(centered**2, axis=0))
         size = np.sqrt(nan_mean(self.values**2, axis=0))  # a mean rounds in proportion to it
         some = spread > 1e-12 * np.maximum(size, 1.0)
-        z = np.divide(centerd, spread, out=np.zeros_like(centerd), where=some)
+        z = np.divide(centered, spread, out=np.zeros_like(centered), where=some)
         return read_only(nan_mean(np.where(np.isnan(self.values), np.nan, z), axis=1))

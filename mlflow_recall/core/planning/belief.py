@@ -85,10 +85,10 @@ def _additive(values: FloatArray, rounds: int = 30) -> tuple[FloatArray, FloatAr
     return effect, level
 
 
-def _spreads(centerd: FloatArray) -> FloatArray:
+def _spreads(centered: FloatArray) -> FloatArray:
     """(d,) standard deviation between models, drawn to that of all datasets."""
-    count = (~np.isnan(centerd)).sum(axis=0)
-    squares = fill_zero(centerd**2).sum(axis=0)
+    count = (~np.isnan(centered)).sum(axis=0)
+    squares = fill_zero(centered**2).sum(axis=0)
     pooled = float(squares.sum() / max(1, count.sum()))
     spreads: FloatArray = np.sqrt(
         np.maximum((squares + _SPREAD * pooled) / (count + _SPREAD), 1e-24)

@@ -36,12 +36,12 @@ def factorization(evidence: Evidence, *, seed: int = 0) -> Ranking:
     ]
     width = cells.target_rows.shape[1] + len(cells.target_features)
     trust, factors = _fit(inputs, left, width, seed)
-    centerd = (
+    centered = (
         cells.target_rows - cells.target_rows.mean(axis=0)
         if len(cells.target_rows)
         else cells.target_rows
     )
-    second = trust * products(_with_task(centerd, cells.target_features), factors)
+    second = trust * products(_with_task(centered, cells.target_features), factors)
     scores = np.where(cells.is_known > 0, first + second, np.nan)
     return Ranking.from_scores(
         evidence.matrix.models, scores, {"linear": first, "products": second}

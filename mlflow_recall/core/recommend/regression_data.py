@@ -28,7 +28,7 @@ class RegressionData:
 
     column_names: tuple[str, ...]
     target_rows: FloatArray  # (m, k)
-    #: (n, k) each, centerd within the dataset
+    #: (n, k) each, centered within the dataset
     recorded_rows: tuple[FloatArray, ...]
     #: (n,) z-scores each
     outcomes: tuple[FloatArray, ...]
@@ -101,7 +101,7 @@ def encode_features(
 ) -> tuple[FloatArray, list[str]]:
     """(count, k) numbers for features: z-scores, of logarithms where they span a factor of 100.
 
-    Labels become columns of 0 and 1, centerd, for the most frequent ones. Unknown is 0.
+    Labels become columns of 0 and 1, centered, for the most frequent ones. Unknown is 0.
     """
     found: list[FloatArray] = []
     names: list[str] = []

@@ -14,11 +14,11 @@ def z_scores(values: FloatArray) -> FloatArray:
 
     A column in which all agree says nothing and becomes 0.
     """
-    centerd = values - nan_mean(values, axis=0)
-    spread = np.sqrt(nan_mean(centerd**2, axis=0))
+    centered = values - nan_mean(values, axis=0)
+    spread = np.sqrt(nan_mean(centered**2, axis=0))
     size = np.sqrt(nan_mean(values**2, axis=0))  # a mean rounds in proportion to it
     some = spread > 1e-12 * np.maximum(size, 1.0)
-    scaled = np.divide(centerd, spread, out=np.zeros_like(centerd), where=some)
+    scaled = np.divide(centered, spread, out=np.zeros_like(centered), where=some)
     return np.where(np.isnan(values), np.nan, scaled)
 
 

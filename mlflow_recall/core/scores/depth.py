@@ -48,6 +48,6 @@ def with_depth(scores: ArrayLike, layers: ArrayLike, *, weight: float = 1.0) -> 
             f"{values.min():g} to {values.max():g} and layers from {depth.min():g}"
         )
     spread = values.std()
-    centerd = values - values.mean()
-    told = centerd / spread if spread > 1e-12 * max(1.0, float(np.abs(values).max())) else 0.0
+    centered = values - values.mean()
+    told = centered / spread if spread > 1e-12 * max(1.0, float(np.abs(values).max())) else 0.0
     return np.asarray(told + weight * depth / depth.max())

@@ -28,7 +28,7 @@ class Space:
     directions whose singular value is under 3e-7 of the largest, which counts as zero.
     """
 
-    #: (n, d), centerd unless built otherwise
+    #: (n, d), centered unless built otherwise
     rows: FloatArray
     #: the smaller Gram matrix where it is known already
     known_gram: FloatArray | None = None
@@ -39,9 +39,9 @@ class Space:
         """The space of float64 rows; a constant column becomes exactly zero."""
         if not center:
             return cls(rows)
-        centerd = rows - rows.mean(axis=0)
-        centerd[:, np.ptp(rows, axis=0) == 0] = 0.0  # rounding is no feature
-        return cls(centerd)
+        centered = rows - rows.mean(axis=0)
+        centered[:, np.ptp(rows, axis=0) == 0] = 0.0  # rounding is no feature
+        return cls(centered)
 
     @property
     def is_wide(self) -> bool:
@@ -100,7 +100,7 @@ class Space:
         return made
 
     def select_rows(self, index: IntArray) -> Space:
-        """The centerd space of some samples; where the Gram matrix is n x n it is reused."""
+        """The centered space of some samples; where the Gram matrix is n x n it is reused."""
         space = Space.from_rows(self.rows[index])
         if not self.is_wide:
             return space
@@ -126,7 +126,7 @@ class Features:
         center: bool = True,
         normalize: bool = False,
     ) -> Features:
-        """Checked, float64, centerd.
+        """Checked, float64, centered.
 
         Args:
             embeddings: (n, d) features of n target samples.

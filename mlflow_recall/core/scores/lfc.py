@@ -14,8 +14,8 @@ def lfc(embeddings: ArrayLike, labels: ArrayLike) -> float:
     """Label-feature correlation (Deshpande et al. 2021, arXiv:2102.00084).
 
     The cosine ⟨K, L⟩ / (|K| |L|) of the features' Gram matrix K = F Fᵀ and the label similarity
-    L, 1 for samples of one class and -1 for others, both double-centerd. Rows of F are the
-    centerd embeddings at length one, so that neither the origin of the features nor a few long
+    L, 1 for samples of one class and -1 for others, both double-centered. Rows of F are the
+    centered embeddings at length one, so that neither the origin of the features nor a few long
     rows decide.
 
     Args:
@@ -38,15 +38,15 @@ def lfc_of(features: Features) -> float:
     if length == 0.0:
         return 0.0
     n, counts = len(features.labels), features.counts
-    aligned = (class_sums(rows, features.labels) ** 2).sum()  # ⟨K, Y Yᵀ⟩, K being centerd
-    # |L| / 2 = |Cᵀ C| of the centerd one-hot labels C, Cᵀ C = diag(counts) - counts countsᵀ / n
+    aligned = (class_sums(rows, features.labels) ** 2).sum()  # ⟨K, Y Yᵀ⟩, K being centered
+    # |L| / 2 = |Cᵀ C| of the centered one-hot labels C, Cᵀ C = diag(counts) - counts countsᵀ / n
     squares = (counts**2).sum()
     label_length = np.sqrt(squares - 2 * (counts**3).sum() / n + (squares / n) ** 2)
     return float(np.clip(aligned / (length * label_length), 0.0, 1.0))
 
 
 def _unit(space: Space) -> tuple[FloatArray, float]:
-    """Centerd rows of length one, and the Frobenius norm of their Gram matrix."""
+    """Centered rows of length one, and the Frobenius norm of their Gram matrix."""
     unit = unit_rows(space.rows)
     rows = unit - unit.mean(axis=0)
     return rows, float(np.linalg.norm(Space(rows).gram))

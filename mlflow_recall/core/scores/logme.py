@@ -61,7 +61,7 @@ def logme_of(features: Features) -> float:
 def logme_regression(embeddings: ArrayLike, targets: ArrayLike, *, center: bool = True) -> float:
     """LogME of real-valued targets: ``logme`` with targets in place of the classes' indicators.
 
-    Each target is brought to mean square one first (variance one, if centerd): otherwise the
+    Each target is brought to mean square one first (variance one, if centered): otherwise the
     evidence, a density of the targets, would change with their unit.
 
     Args:

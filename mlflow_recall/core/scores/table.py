@@ -103,7 +103,7 @@ class ForwardPass:
 
     @cached_property
     def plain(self) -> Features:
-        """The embeddings as they are, checked and centerd, decomposed at most once."""
+        """The embeddings as they are, checked and centered, decomposed at most once."""
         return self._features(unit=False)
 
     @cached_property

@@ -13,7 +13,7 @@ from mlflow_recall.errors import ScoreInputError
 def transrate(embeddings: ArrayLike, labels: ArrayLike, *, distortion: float = 1e-4) -> float:
     """TransRate (Huang et al. 2022, arXiv:2106.09362).
 
-    R(F) - Σ_c n_c / n R(F_c), with F the centerd embeddings, F_c those of class c and the coding
+    R(F) - Σ_c n_c / n R(F_c), with F the centered embeddings, F_c those of class c and the coding
     rate R(F) = ½ log |I + FᵀF / (n ε)|. Classes count by their size.
 
     Args:

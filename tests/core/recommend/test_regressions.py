@@ -32,7 +32,7 @@ def families(new: int = 0) -> Evidence:
 
 
 def test_features_by_hand() -> None:
-    """Labels become centerd columns, wide numbers logarithms; unknown is the mean."""
+    """Labels become centered columns, wide numbers logarithms; unknown is the mean."""
     got, names = encode_features({"kind": ["a", "b", "a", ""], "size": [1.0, 1000.0, NAN, 1.0]}, 4)
 
     assert names == ["kind=a", "size"]

@@ -11,13 +11,13 @@ from mlflow_recall.core.scores import lfc
 
 
 def slow_lfc(features: FloatArray, labels: AnyArray) -> float:
-    """Definition with n x n matrices and the centring matrix."""
+    """Definition with n x n matrices and the centering matrix."""
     n = len(labels)
-    centring = np.eye(n) - 1 / n
-    rows = [row / np.linalg.norm(row) for row in centring @ features]
+    centering = np.eye(n) - 1 / n
+    rows = [row / np.linalg.norm(row) for row in centering @ features]
     kernel = np.array([[a @ b for b in rows] for a in rows])
     similar = np.array([[1.0 if a == b else -1.0 for b in labels] for a in labels])
-    kernel, similar = centring @ kernel @ centring, centring @ similar @ centring
+    kernel, similar = centering @ kernel @ centering, centering @ similar @ centering
     return float((kernel * similar).sum() / np.linalg.norm(kernel) / np.linalg.norm(similar))
 
 
@@ -34,7 +34,7 @@ def test_features_that_are_the_labels_score_one() -> None:
 
 
 def test_a_long_row_does_not_decide() -> None:
-    """Once centerd, a row tells by its direction only."""
+    """Once centered, a row tells by its direction only."""
     features, labels = sample(200, 10, apart=1.0)
     base = lfc(features, labels)
     features[np.flatnonzero(labels == 0)[0]] *= 50

@@ -13,14 +13,14 @@ from mlflow_recall.errors import ScoreInputError
 
 def slow_transrate(features: FloatArray, labels: AnyArray, distortion: float) -> float:
     """Definition with d x d determinants, class by class."""
-    centerd = features - features.mean(axis=0)
+    centered = features - features.mean(axis=0)
 
     def rate(rows: FloatArray) -> float:
         n, d = rows.shape
         return float(np.linalg.slogdet(np.eye(d) + rows.T @ rows / (n * distortion))[1]) / 2
 
-    classes = [centerd[labels == c] for c in set(labels.tolist())]
-    return rate(centerd) - sum(len(rows) / len(labels) * rate(rows) for rows in classes)
+    classes = [centered[labels == c] for c in set(labels.tolist())]
+    return rate(centered) - sum(len(rows) / len(labels) * rate(rows) for rows in classes)
 
 
 @pytest.mark.parametrize(("n", "d"), [(60, 8), (30, 45), (60, 40)])
