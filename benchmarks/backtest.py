@@ -71,7 +71,7 @@ def main() -> None:
                 continue
             losses = [THE_METRIC] if metric in options.minimize else []
             history = folder_of(str(folder), losses, metric)
-            percent = any(abs(record.test) > 1.5 for record in history.records(metric))
+            percent = any(abs(record.final_score) > 1.5 for record in history.records(metric))
             scale = 100.0 if percent else 1.0
             config = BacktestConfig(
                 metric=metric,

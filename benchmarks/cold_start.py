@@ -83,17 +83,19 @@ def features_of(records: Records) -> dict[str, FeatureColumn]:
     models = records.matrix.models
     if not records.model_features:
         parts = [re.split(r"[|_\-/ ]", name) for name in models]
-        return {
+        columns: dict[str, FeatureColumn] = {
             f"part {i}": [words[i] if i < len(words) else "" for words in parts]
             for i in range(max(map(len, parts)))
-        } | {"letters": [re.match(r"[a-zA-Z]*", name)[0] for name in models]}  # type: ignore[index]
+        }
+        columns["letters"] = [re.split("[^a-zA-Z]", name)[0] for name in models]
+        return columns
     found: dict[str, FeatureColumn] = {}
     for name, column in records.model_features.items():
         blank: float | str = "" if any(isinstance(v, str) for v in column.values()) else np.nan
         values = [column.get(model, blank) for model in models]
         numbers = np.array([v for v in values if not isinstance(v, str) and v == v])
         if len(numbers) and numbers.min() > 0 and numbers.max() > 100 * numbers.min():
-            values = [float(np.log(v)) for v in values]  # type: ignore[arg-type]
+            values = [float(np.log(v)) for v in values]
         found[name] = values
     return found
 
@@ -141,15 +143,15 @@ def row(records: Records, datasets: int, most: int) -> Mapping[str, object]:
     z = z / np.nanstd(z, axis=0)
     for model in np.flatnonzero(
         np.all([~np.isnan(v).all(axis=1) for v in scores.values()], axis=0)
-        & ~np.isnan(matrix.strength)
+        & ~np.isnan(matrix.mean_z_score)
     ):
         if (found := met(records, int(model), datasets, most)) is None:
             continue
         alone, both = found
-        truth.append(matrix.strength[model])
-        said.append([alone.strength, both.by_scores, both.strength])
-        weights.append(both.weight)
-        rows = [matrix.models.index(each.like) for each in found]
+        truth.append(matrix.mean_z_score[model])
+        said.append([alone.z_score, both.score_z_score, both.z_score])
+        weights.append(both.score_weight)
+        rows = [matrix.models.index(each.nearest_model) for each in found]
         likes.append([np.nanmean(np.abs(z[model] - z[other])) for other in rows])
     told, strength = np.array(said), np.array(truth)
     correlation = [np.corrcoef(column, strength)[0, 1] for column in told.T]

@@ -72,7 +72,10 @@ class Case:
 
     @property
     def target(self) -> Target:
-        best, mean = max(self.truth.ends.values()), float(np.mean(list(self.truth.ends.values())))
+        best, mean = (
+            max(self.truth.final_scores.values()),
+            float(np.mean(list(self.truth.final_scores.values()))),
+        )
         return Target(self.name, best, mean, self.noise)
 
 
@@ -100,22 +103,22 @@ def case(spec: DatasetSpec, work: Work) -> Case:
     """Recall for one target, twice, and read what is on record of it."""
     services, config = work.bench, RecallConfig(spec)
     context = load_context(config, services)
-    if context.truth is None:
+    if context.ground_truth is None:
         raise HistoryError("expected its brute force on record, got nothing")
     runs: dict[int, dict[str, Record]] = {}
     for record in services.history.records("accuracy"):
-        if record.digest == context.dataset.digest and record.complete:
+        if record.dataset_digest == context.dataset.digest and record.is_complete:
             runs.setdefault(seed_of(record), {})[record.model] = record
-    records = context.usable.records
-    curves = Curves.of(records)
+    records = context.comparable.records
+    curves = Curves.from_records(records)
     return Case(
         context.dataset.name,
         PolicyHistory(curves),
-        noise_floor(records).known,
+        noise_floor(records).std_or_zero,
         PolicyOptions(curves.stages),
         recall_models(config, context, services),
         recall_models(replace(config, recommender="paper", top_k=PAPER_TOP), context, services),
-        context.truth,
+        context.ground_truth,
         dict(sorted(runs.items())),
     )
 
@@ -128,18 +131,21 @@ def ways(case: Case) -> Iterator[Way]:
     """Every way to select on one target."""
     ours = case.ours
     everyone = case.truth.models
-    trainable = tuple(model for model in everyone if model in ours.prospect.members)
-    ranking = (*ours.chosen, *(m for m in ours.advice.ranking.models if m not in ours.chosen))
+    trainable = tuple(model for model in everyone if model in ours.context.members)
+    ranking = (
+        *ours.selected,
+        *(m for m in ours.recommendation.ranking.models if m not in ours.selected),
+    )
     yield Way(BRUTE_FORCE, "brute_force", everyone, recall_result=False)
     yield Way(HALVING, "halving", everyone, recall_result=False)
     yield Way(OPEN_BRUTE_FORCE, "brute_force", trainable, recall_result=False)
     yield Way(OPEN_HALVING, "halving", trainable, recall_result=False)
-    yield Way(TEN_BRUTE_FORCE, "brute_force", case.papers.chosen)
-    yield Way(TEN_HALVING, "halving", case.papers.chosen)
-    yield Way(TEN, "fine_selection", case.papers.chosen)
-    yield Way(FIVE_BRUTE_FORCE, "brute_force", ours.chosen)
-    yield Way(FIVE_HALVING, "halving", ours.chosen)
-    yield Way(FIVE, "fine_selection", ours.chosen)
+    yield Way(TEN_BRUTE_FORCE, "brute_force", case.papers.selected)
+    yield Way(TEN_HALVING, "halving", case.papers.selected)
+    yield Way(TEN, "fine_selection", case.papers.selected)
+    yield Way(FIVE_BRUTE_FORCE, "brute_force", ours.selected)
+    yield Way(FIVE_HALVING, "halving", ours.selected)
+    yield Way(FIVE, "fine_selection", ours.selected)
     yield Way(PRICE, "price", STARTERS["price"](ranking, case.past, case.settings))
 
 
@@ -152,9 +158,9 @@ def rows(case: Case) -> Iterator[Row]:
 
 
 def row(case: Case, way: Way, seed: int, own: Mapping[str, Record]) -> Row:
-    scores = {model: record.validation for model, record in own.items()}
+    scores = {model: record.validation_scores for model, record in own.items()}
     ended = replay(POLICIES[way.policy], scores, case.past, case.settings)
-    trained = sum(sum(own[model].seconds[:stage]) for model, stage in ended.stopped.items())
+    trained = sum(sum(own[model].seconds[:stage]) for model, stage in ended.last_stage.items())
     probing = case.ours if way.recalled else None  # the second recall had the first one's probes
     return Row(
         target=case.name,
@@ -201,7 +207,7 @@ def main() -> None:
                     continue
                 known.append(one.target)
                 found += rows(one)
-                print(f"{spec.name}: {', '.join(one.ours.chosen)}", flush=True)
+                print(f"{spec.name}: {', '.join(one.ours.selected)}", flush=True)
     tables = example_tables.tables(known, found)
     for name, text in tables.items():
         print(f"\n{name}\n{text}")

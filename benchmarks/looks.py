@@ -31,9 +31,9 @@ def looks(work: Services, metric: str, modality: str, most: int | None = None) -
     """Dataset by dataset in alphabetical order, at most so many; no probe is made twice."""
     members = work.registry.members()
     recorded = select_comparable(work.history.records(metric), modality, members=members)
-    matrix = PerformanceMatrix.of(recorded.records)
+    matrix = PerformanceMatrix.from_records(recorded.records)
     records = {record.dataset: record for record in recorded.records}
-    looking = [m for m in members if m.available and m.name in matrix.models]
+    looking = [m for m in members if m.is_available and m.name in matrix.models]
     columns = dict(zip(matrix.datasets, matrix.values.T, strict=True))
     for dataset in sorted(columns)[:most]:
         with suppress(DatasetError):

@@ -97,12 +97,12 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     for name in NAMES:
         for title, held in contests.items():
-            one = held.judged[name]
+            one = held.results[name]
             told = [f"{one.summary[m].mean:.4f}" for m in ("regret@1", "regret@5", "spearman")]
             against = ""
             if title in before:
-                apart = one.against(contests[before[title]].judged[name], "regret@1")
-                rank = one.against(contests[before[title]].judged[name], "spearman")
+                apart = one.paired_difference(contests[before[title]].results[name], "regret@1")
+                rank = one.paired_difference(contests[before[title]].results[name], "spearman")
                 against = (
                     f"{apart[0]:+.4f} ± {apart[1]:.4f}, Spearman {rank[0]:+.3f} ± {rank[1]:.3f}"
                 )

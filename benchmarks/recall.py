@@ -118,7 +118,7 @@ def folders(paths: Sequence[Path]) -> Iterator[Path]:
 
 def read(folder: Path, metric: str, minimize: Sequence[str] = ()) -> Records:
     history = FolderHistory(folder, minimize=metric in minimize)
-    matrix = PerformanceMatrix.of(history.records(metric))
+    matrix = PerformanceMatrix.from_records(history.records(metric))
     meta = folder / "meta.json"
     return Records(
         folder.name,
@@ -179,7 +179,9 @@ def paper_zoo(history: Records, other: Records) -> list[Case]:
         values = other.scores[score][rows, j] if score else np.full(len(rows), np.nan)
         if plain(dataset.split("/")[-1]) in used or keep.sum() < MIN_MODELS:
             continue
-        matrix = history.matrix.take(m for m, kept in zip(models, keep, strict=True) if kept)
+        matrix = history.matrix.select_models(
+            m for m, kept in zip(models, keep, strict=True) if kept
+        )
         scores = {score: values[keep]} if (~np.isnan(values[keep])).sum() >= MIN_MODELS else {}
         evidence = Evidence(matrix, cluster_for_backtest(matrix), scores=scores)
         found.append(Case(dataset, evidence, truth[keep]))
@@ -208,17 +210,17 @@ def poster(records: Records, most: int = 12) -> dict[str, RecommenderComparison]
 
 
 def numbers(found: RecommenderComparison) -> dict[str, list[dict[str, float]]]:
-    return {name: judged.rows for name, judged in found.judged.items()}
+    return {name: judged.rows for name, judged in found.results.items()}
 
 
 def rows(found: RecommenderComparison, title: str = "{}") -> dict[str, dict[str, Estimate]]:
     """A row a recommender; those that rank for some targets only say so."""
-    every = len(found.judged["random"].datasets)
+    every = len(found.results["random"].datasets)
     names = {
         name: name if len(judged.datasets) == every else f"{name} ({len(judged.datasets)} targets)"
-        for name, judged in found.judged.items()
+        for name, judged in found.results.items()
     }
-    return {title.format(names[name]): judged.summary for name, judged in found.judged.items()}
+    return {title.format(names[name]): judged.summary for name, judged in found.results.items()}
 
 
 def table(found: Rows, first: str = "recommender") -> str:
@@ -239,7 +241,7 @@ def decimals(found: Rows, measure: str) -> int:
 def shown(value: Estimate, places: int) -> str:
     if np.isnan(value.mean):
         return "-"
-    error = "" if np.isnan(value.error) else f" ± {value.error:.{places}f}"
+    error = "" if np.isnan(value.standard_error) else f" ± {value.standard_error:.{places}f}"
     return f"{value.mean:.{places}f}{error}"
 
 

@@ -33,7 +33,7 @@ READINGS = ("plain", "nested")
 
 def frontiers(records: Sequence[Record]) -> dict[str, Frontier]:
     """Of every policy on the datasets of these records, each held out."""
-    targets = list(held_out_targets(Curves.of(records)))
+    targets = list(held_out_targets(Curves.from_records(records)))
     stages = targets[0].stages
     return {
         name: frontier(

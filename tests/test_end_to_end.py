@@ -1,88 +1,34 @@
-"""The whole path as a user goes it: `mlflow run`, a server, serving, and a machine that dies."""
+"""The whole path as a user goes it: `mlflow run`, on a local store and through a server."""
 
 from __future__ import annotations
 
-import json
 import os
-import random
-import socket
+import re
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import psutil
+import mlflow
+import pandas as pd
 import pytest
-from fakes import InlineEngine
 from mlflow import MlflowClient
 from mlflow.entities import Run
 from prepared import Zoo, build_zoo, text_zoo, write_text_zoo
-from tiny import CLASSES, tiny_texts
+from tiny import CLASSES, tiny_bert, tiny_timm
+from waiting import PATH, read_url, run_server
 
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.client import search_runs
-from mlflow_recall.cli import main
 
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
-PATIENCE = 120.0
 
 
 @pytest.fixture
 def environment() -> dict[str, str]:
-    """`--env-manager=local` finds `python` on the PATH."""
-    folders = [str(Path(sys.executable).parent), os.environ["PATH"]]
-    return {**os.environ, "PATH": os.pathsep.join(folders)}
-
-
-def wait_until(what: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
-    """Until something is so; a process that ends before is shown with its log."""
-    deadline = time.monotonic() + PATIENCE
-    while not what():
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < deadline, log.read_text()
-        time.sleep(0.1)
-
-
-@contextmanager
-def serving(command: Sequence[str], log: Path, environment: dict[str, str]) -> Iterator[str]:
-    """A web server of its own process at a free port, from its first answer on."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    url = f"http://127.0.0.1:{port}"
-
-    def answers() -> bool:
-        with suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=5):  # noqa: S310
-            return True
-        return False
-
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow", *command, "--port", str(port)],
-            env=environment,
-            cwd=log.parent,
-            stdout=file,
-            stderr=file,
-        )
-        try:
-            wait_until(answers, process, log)
-            yield url
-        finally:
-            family = [process_of(process.pid), *process_of(process.pid).children(recursive=True)]
-            for each in family:
-                with suppress(psutil.NoSuchProcess):
-                    each.terminate()
-            process.wait(timeout=30)
-
-
-def process_of(pid: int) -> psutil.Process:
-    return psutil.Process(pid)
+    return {**os.environ, "PATH": PATH}
 
 
 def select_by_project(
@@ -126,7 +72,7 @@ def check_project_run(client: MlflowClient, parent: Run, models: int, name: str)
     assert version.tags[tags.SELECTION] == version.run_id == parent.info.run_id
 
 
-def test_mlflow_run_selects_on_sqlite_and_its_winner_is_served(
+def test_mlflow_run_selects_on_sqlite_and_its_winner_answers(
     store: str, environment: dict[str, str], tmp_path: Path
 ) -> None:
     zoo = text_zoo(store)
@@ -137,186 +83,70 @@ def test_mlflow_run_selects_on_sqlite_and_its_winner_is_served(
     )
 
     check_project_run(zoo.client, parent, 3, name)
-    command = ["models", "serve", "-m", f"models:/{name}@winner", "--env-manager", "local"]
-    there = {**environment, "MLFLOW_TRACKING_URI": store}
-    with serving(command, tmp_path / "serve.log", there) as url:
-        answers = ask(url, {"columns": ["text"], "data": [["w00 w03 w06"], ["w01 w04"]]})
+    winner = mlflow.pyfunc.load_model(f"models:/{name}@winner")
+    answers = winner.predict(pd.DataFrame({"text": ["w00 w03 w06", "w01 w04"]}))
     assert len(answers) == 2
-    for answer in answers:
-        assert answer["label"] in CLASSES
-        assert 1 / len(CLASSES) <= answer["score"] <= 1
+    assert set(answers["label"]) <= set(CLASSES)
+    assert answers["score"].between(1 / len(CLASSES), 1).all()
 
 
-def ask(url: str, rows: dict[str, object]) -> list[dict[str, Any]]:
-    """What a served model answers."""
-    request = urllib.request.Request(  # noqa: S310 - our own server
-        f"{url}/invocations",
-        data=json.dumps({"dataframe_split": rows}).encode(),
-        headers={"Content-Type": "application/json"},
-    )
-    with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310 - our own server
-        told: list[dict[str, Any]] = json.loads(response.read())["predictions"]
-        return told
+# --- through a server ----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, sealed: None) -> Iterator[str]:
+    """Address of a tracking server, started as the README tells, with a store of its own."""
+    folder = tmp_path_factory.mktemp("server")
+    readme = (ROOT / "README.md").read_text()
+    (command,) = re.findall(r"<!-- server -->\n```bash\n(.*?)\n```", readme)
+    uri = f"sqlite:///{folder}/mlflow.db"
+    environment = {**os.environ, "PATH": PATH, "MLFLOW_BACKEND_STORE_URI": uri}
+    for name in ("MLFLOW_TRACKING_URI", "_MLFLOW_SERVER_ARTIFACT_ROOT"):
+        environment.pop(name, None)
+    with run_server(
+        lambda port: ["bash", "-c", f"exec env {command} --port {port}"], folder, environment
+    ) as url:
+        yield url
+
+
+def test_the_server_shows_its_pages(server: str) -> None:
+    assert "MLflow" in read_url(server).decode()
 
 
 def test_mlflow_run_selects_through_an_http_server(
-    environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    server: str, environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server that the documentation tells to start, with a zoo and artifacts of its own."""
+    """The server keeps the artifacts too, so nothing but its address is needed."""
     monkeypatch.delenv("_MLFLOW_SERVER_ARTIFACT_ROOT", raising=False)
-    command = [
-        "server", "--workers", "1", "--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db",
-        "--artifacts-destination", str(tmp_path / "artifacts"),
-    ]  # fmt: skip
     environment.pop("_MLFLOW_SERVER_ARTIFACT_ROOT", None)
-    settings = {**environment, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
-    with serving(command, tmp_path / "server.log", settings) as uri:
-        files = tmp_path / "files"
-        files.mkdir()
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", uri)
-        zoo = build_zoo(uri, "recall", *write_text_zoo(files, 3))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    zoo = build_zoo(server, "http", *write_text_zoo(tmp_path, 3))
 
-        parent = select_by_project(uri, zoo, environment, tmp_path, top_k=2, register_as="won")
+    parent = select_by_project(server, zoo, environment, tmp_path, top_k=2, register_as="won")
 
-        client = MlflowClient(tracking_uri=uri)
-        check_project_run(client, parent, 2, "won")
-        assert client.get_experiment("0").artifact_location.startswith("mlflow-artifacts:")
-        assert {a.path for a in client.list_artifacts(parent.info.run_id)} >= {"selection"}
+    client = MlflowClient(tracking_uri=server)
+    check_project_run(client, parent, 2, "won")
+    assert client.get_experiment("0").artifact_location.startswith("mlflow-artifacts:")
+    assert {a.path for a in client.list_artifacts(parent.info.run_id)} >= {"selection"}
 
 
-# --- kill -9 -------------------------------------------------------------------------------------
+def test_the_client_resolves_sources_and_no_weights_pass_through_the_server(
+    server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folders that come back are those of the mirror, not copies."""
+    text = tiny_bert(tmp_path / "org" / "tiny")
+    image = tiny_timm(tmp_path / "timm" / "test_resnet")
+    monkeypatch.setenv("MLFLOW_RECALL_HUB", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
+    client = MlflowClient(server)
+    for name, source in (("org--tiny", "hf:/org/tiny@main"), ("test_resnet", "timm:/test_resnet")):
+        client.create_registered_model(name)
+        version = client.create_model_version(name, source=source)
+        client.set_registered_model_alias(name, "prod", version.version)
 
-
-def running(client: MlflowClient, process: int) -> list[Run]:
-    """RUNNING runs that a process owns."""
-    experiments = [e.experiment_id for e in client.search_experiments()]
-    runs = search_runs(client, experiments, "attributes.status = 'RUNNING'")
-    return [
-        run
-        for run in runs
-        if json.loads(run.data.tags.get(tags.OWNER, "{}")).get("process") == process
+    found = [
+        mlflow.artifacts.download_artifacts(f"models:/{name}@prod")
+        for name in ("org--tiny", "test_resnet")
     ]
 
-
-def reached(client: MlflowClient, process: int, moment: str, name: str) -> bool:
-    """Whether a selection has come to a moment of its life."""
-    if moment == "registering":
-        return bool(client.search_model_versions(f"name = '{name}'"))
-    mine = running(client, process)
-    if moment == "opened":
-        return bool(mine)
-    return any(run.data.tags.get(tags.STAGE) for run in mine)
-
-
-@pytest.mark.parametrize("moment", ["opened", "training", "registering"])
-def test_what_a_killed_selection_left_open_is_closed_by_the_next_command(
-    store: str,
-    environment: dict[str, str],
-    tmp_path: Path,
-    moment: str,
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    """`kill -9` at any moment: nothing stays RUNNING, nothing of the living is touched."""
-    zoo, name = text_zoo(store), f"killed-{moment}"
-    client = zoo.client
-    alive = living_run(client)
-    command = [
-        "select", "--dataset", zoo.target.path, "--namespace", zoo.namespace, "--models",
-        zoo.everyone, "--register-as", name, "--workers", "1",
-    ]  # fmt: skip
-    log = tmp_path / "log"
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow_recall", *command],
-            env={**environment, "MLFLOW_TRACKING_URI": store},
-            stdout=file,
-            stderr=file,
-        )
-    wait_until(lambda: reached(client, process.pid, moment, name), process, log)
-    if moment != "registering":  # what follows that is over in less
-        time.sleep(random.uniform(0, 0.5))
-    workers = psutil.Process(process.pid).children(recursive=True)
-    process.kill()
-    process.wait()
-    left = running(client, process.pid)
-
-    _, orphans = psutil.wait_procs(workers, timeout=30)
-    with pytest.raises(SystemExit):
-        main(["cluster", "--namespace", "nobody"])  # any command; this one has nothing to do
-    said = capfd.readouterr().err
-
-    assert orphans == []  # a worker leaves when nobody listens any more
-    assert left or moment == "registering"  # it may just have ended
-    assert running(client, process.pid) == []
-    for run in left:
-        closed = client.get_run(run.info.run_id)
-        assert closed.info.status == "FAILED"
-        assert f"its process {process.pid} on " in closed.data.tags[tags.REASON]
-        assert run.info.run_id in said
-    assert client.get_run(alive).info.status == "RUNNING"
-    client.set_terminated(alive)
-    winners = client.search_model_versions(f"name = '{name}'")
-    parents = [version.tags[tags.SELECTION] for version in winners]
-    assert len(parents) == len(set(parents)) <= 1
-
-
-def living_run(client: MlflowClient) -> str:
-    """A RUNNING run whose owner is this process."""
-    me = psutil.Process()
-    who = {"host": socket.gethostname(), "process": me.pid, "started": me.create_time()}
-    return str(client.create_run("0", tags={tags.OWNER: json.dumps(who)}).info.run_id)
-
-
-def test_a_benchmark_goes_on_where_it_was_killed(
-    store: str,
-    environment: dict[str, str],
-    tmp_path: Path,
-    capfd: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """No cell is paid twice: the finished ones stay, the torn one is done again."""
-    zoo = text_zoo(store)
-    tiny_texts(tmp_path / "set-7.csv", 90, seed=7)
-    (tmp_path / "benchmarks.yaml").write_text("datasets: [{path: set-7.csv}]")
-    command = [
-        "benchmark", "--namespace", zoo.namespace, "--models", zoo.everyone, "--seed", "1",
-        "--datasets", str(tmp_path / "benchmarks.yaml"), "--workers", "1",
-    ]  # fmt: skip
-    there = {**environment, "MLFLOW_TRACKING_URI": store}
-    log = tmp_path / "log"
-    with log.open("w") as file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "mlflow_recall", *command], env=there, stdout=file, stderr=file
-        )
-
-    def second_cell() -> bool:
-        runs = cells(zoo)
-        return len(runs) > 1 and any(run.info.status == "RUNNING" for run in runs)
-
-    wait_until(second_cell, process, log)
-    process.kill()
-    process.wait()
-    monkeypatch.setattr("mlflow_recall.engines.engine", lambda *_: InlineEngine())
-    with pytest.raises(SystemExit) as leaving:
-        main([*command, "--json", "-"])
-
-    assert leaving.value.code == 0
-    told = json.loads(capfd.readouterr().out)
-    assert told["done_before"] >= 1
-    assert told["done_before"] + len(told["done"]) == told["cells"] == 5
-    by_cell: dict[str, list[str]] = {}
-    for run in cells(zoo):
-        by_cell.setdefault(run.data.tags[tags.CELL], []).append(run.info.status)
-        zoo.client.delete_run(run.info.run_id)  # other tests share this history
-    assert len(by_cell) == 5
-    for statuses in by_cell.values():
-        assert statuses.count("FINISHED") == 1
-        assert set(statuses) <= {"FINISHED", "FAILED"}
-
-
-def cells(zoo: Zoo) -> list[Run]:
-    """Runs on the set of this test."""
-    found = zoo.client.get_experiment_by_name(f"{zoo.namespace}/benchmark")
-    assert found is not None
-    query = f"tags.`{tags.DATASET}` = 'set-7'"
-    return list(search_runs(zoo.client, [str(found.experiment_id)], query))
+    assert found == [str(text), str(image)]

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
-import signal
-import socket
+import shlex
+import shutil
 import subprocess
-import sys
-import time
 import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
+import mlflow
+import pandas as pd
 import pytest
 import yaml
-from tiny import tiny_bert, tiny_texts
+from fakes import InlineEngine
+from tiny import CLASSES, tiny_bert, tiny_texts
+from waiting import PATH, read_url, run_server
 
 from mlflow_recall.adapters.manifests.yaml_files import read_benchmarks, read_zoo
+from mlflow_recall.cli import main
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -28,7 +30,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def desk(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
     """A folder as the README's reader has it: a zoo, benchmark files and a dataset."""
     folder = tmp_path_factory.mktemp("desk")
     models = []
@@ -47,57 +49,40 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     reviews.write_text(reviews.read_text().replace("label", "stars", 1))
     (folder / "zoo.yaml").write_text(yaml.safe_dump({"models": models}))
     (folder / "benchmarks.yaml").write_text(yaml.safe_dump({"datasets": datasets}))
-    for block in ("offline", "online", "look"):
-        run(BLOCKS[block], folder)
+    shutil.copy(empty_store, folder / "mlflow.db")
+    run_here(BLOCKS["offline"], folder)
+    run_as_written(BLOCKS["online"], folder)
+    run_here(BLOCKS["look"], folder)
     return folder
 
 
 def environment(folder: Path) -> dict[str, str]:
     """The reader's: our commands on the PATH, and a store in the folder."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     kept = {k: v for k, v in os.environ.items() if k != "_MLFLOW_SERVER_ARTIFACT_ROOT"}
-    return {**kept, "PATH": path, "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
+    return {**kept, "PATH": PATH, "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
 
 
-def run(commands: str, folder: Path) -> None:
+def run_here(commands: str, folder: Path) -> None:
+    """Run the lines of a block in this process, where everything is imported already."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
+        patch.setattr("mlflow_recall.engines.engine", lambda *_: InlineEngine())
+        for line in commands.splitlines():
+            program, *arguments = shlex.split(line)
+            assert program == "mlflow-recall"
+            with pytest.raises(SystemExit) as leaving:
+                main(arguments)
+            assert leaving.value.code == 0, line
+
+
+def run_as_written(commands: str, folder: Path) -> None:
+    """Run a block in a shell."""
     done = subprocess.run(
         ["bash", "-euo", "pipefail", "-c", commands],
         cwd=folder, env=environment(folder), capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, f"{commands}\n{done.stdout}\n{done.stderr}"
-
-
-@contextmanager
-def running(command: str, folder: Path, port: int) -> Iterator[str]:
-    """A server of the README on a free port; its address once it answers."""
-    free = free_port()
-    command = re.sub(r"--port \d+", "", command.strip()) + f" --port {free}"
-    env = {**environment(folder), "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{folder}/mlflow.db"}
-    log = folder / f"server-{port}.log"
-    with log.open("w") as out:
-        server = subprocess.Popen(
-            ["bash", "-c", f"exec env {command}"],
-            cwd=folder, env=env, stdout=out, stderr=out, start_new_session=True,
-        )  # fmt: skip
-    try:
-        address = f"http://127.0.0.1:{free}"
-        for _ in range(240):
-            assert server.poll() is None, log.read_text()
-            try:
-                urllib.request.urlopen(f"{address}/health", timeout=2)  # noqa: S310
-                break
-            except OSError:
-                time.sleep(0.5)
-        yield address
-    finally:
-        os.killpg(server.pid, signal.SIGKILL)
-        server.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_every_command_block_is_run_by_someone() -> None:
@@ -119,27 +104,34 @@ def test_the_zoo_and_the_benchmarks_of_the_readme_can_be_read(tmp_path: Path) ->
     assert len(read_benchmarks(tmp_path / "benchmarks.yaml")) == 3
 
 
-def test_own_models_from_the_zoo_file_to_a_served_winner(desk: Path) -> None:
-    with running(BLOCKS["serve"], desk, 5001) as address:
+def test_own_models_from_the_zoo_file_to_a_served_winner(
+    desk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What answers over HTTP is the model that the registry has."""
+    command = re.sub(r"--port \d+", "", BLOCKS["serve"].strip())
+    texts = ["w00 w03 w06", "w01 w04", "hello there"]
+    rows = [{"text": text} for text in texts]
+
+    with run_server(
+        lambda port: ["bash", "-c", f"exec {command} --port {port}"], desk, environment(desk)
+    ) as url:
         request = urllib.request.Request(  # noqa: S310
-            f"{address}/invocations",
-            data=b'{"dataframe_records": [{"text": "hello there"}]}',
+            f"{url}/invocations",
+            data=json.dumps({"dataframe_records": rows}).encode(),
             headers={"Content-Type": "application/json"},
         )
-        answer = urllib.request.urlopen(request, timeout=60).read().decode()  # noqa: S310
+        answers = pd.DataFrame(json.loads(read_url(request))["predictions"])
 
-    assert "label" in answer
-    assert "score" in answer
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{desk}/mlflow.db")
+    winner = mlflow.pyfunc.load_model("models:/reviews@winner")
+    expected = winner.predict(pd.DataFrame({"text": texts}))
+    assert answers["label"].tolist() == expected["label"].tolist()
+    assert answers["score"].tolist() == pytest.approx(expected["score"].tolist(), abs=1e-5)
+    assert set(answers["label"]) <= set(CLASSES)
+    assert answers["score"].between(1 / len(CLASSES), 1).all()
 
 
 def test_a_history_moves_as_text(desk: Path) -> None:
-    run(BLOCKS["move"], desk)
+    run_here(BLOCKS["move"], desk)
 
     assert len((desk / "history" / "runs.jsonl").read_text().splitlines()) == 12
-
-
-def test_the_ui_shows_the_store(desk: Path) -> None:
-    with running(BLOCKS["server"], desk, 5000) as address:
-        page = urllib.request.urlopen(address, timeout=30).read().decode()  # noqa: S310
-
-    assert "MLflow" in page

@@ -7,6 +7,7 @@ import math
 from typing import Any
 
 import numpy as np
+import pytest
 from matplotlib.figure import Figure
 
 from mlflow_recall.adapters.figures import (
@@ -73,6 +74,7 @@ def test_the_coverage_has_the_best_measured_first_and_a_panel_a_modality() -> No
     assert axes.get_title() == "image acc: 87.5% measured, 1 cells missing (red)"
 
 
+@pytest.mark.slow
 def test_the_coverage_of_a_large_zoo_can_be_drawn() -> None:
     """Names that would run into each other are thinned."""
     names = tuple(str(i) for i in range(300))
@@ -111,9 +113,28 @@ def test_the_race_shows_curves_and_what_was_foretold() -> None:
     assert axes.get_ylabel() == "validation accuracy"
 
 
-def test_a_race_of_nobody_and_one_of_many_can_be_drawn() -> None:
-    drawn(race_figure({str(i): [0.1] for i in range(20)}, {}, "accuracy"))
-    drawn(race_figure({"failed": []}, {}, "accuracy"))
+def test_a_race_of_many_has_a_line_and_a_name_for_everyone() -> None:
+    """Colors repeat after ten, the legend does not; the axis has the stages that were reached."""
+    curves = {f"m{i}": [0.1 * i, 0.2 * i, 0.3 * i][: 1 + i % 3] for i in range(20)}
+
+    axes = drawn(race_figure(curves, {}, "accuracy"))
+
+    assert {line.get_label(): line.get_ydata().tolist() for line in axes.lines} == curves
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == list(curves)
+    assert axes.get_xticks().tolist() == [1, 2, 3]
+    assert not axes.collections
+
+
+def test_who_failed_before_the_first_stage_is_named_without_a_point() -> None:
+    """And a race of nobody at all is an empty picture, not an error."""
+    axes = drawn(race_figure({"failed": [], "alone": [0.4]}, {"failed": []}, "f1_macro"))
+
+    assert {line.get_label(): line.get_ydata().tolist() for line in axes.lines} == {
+        "failed": [],
+        "alone": [0.4],
+    }
+    assert axes.get_xticks().tolist() == [1]
+    assert not drawn(race_figure({"failed": []}, {}, "accuracy")).get_xticks().tolist()
 
 
 def test_the_ranking_standardizes_its_parts() -> None:

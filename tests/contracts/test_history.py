@@ -85,9 +85,15 @@ def test_the_same_content_gives_the_same_records_higher_is_better(make: Make, me
 
 
 def test_asking_twice_gives_the_same(make: Make) -> None:
+    """Whatever is kept between the calls, a question that has no answer changes nothing."""
     history = make("accuracy")
+    first = told(history, "accuracy")
 
-    assert told(history, "accuracy") == told(history, "accuracy")
+    with pytest.raises(HistoryError, match="metric 'log_loss'"):
+        told(history, "log_loss")
+
+    assert {row[:2] for row in first} == {row[:2] for row in CELLS}
+    assert told(history, "accuracy") == first
 
 
 def test_what_was_never_tested_is_not_complete(make: Make) -> None:

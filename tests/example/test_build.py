@@ -142,6 +142,7 @@ def test_a_set_that_ships_frozen_is_the_one_that_was_fine_tuned_on(tmp_path: Pat
 
 
 @pytest.mark.skipif(not shutil.which("apt-cache"), reason="needs the package index of a Debian")
+@pytest.mark.slow
 def test_frozen_sets_are_drawn_again_from_the_index_of_today(tmp_path: Path) -> None:
     done = CliRunner().invoke(build.main, ["freeze", "--to", str(tmp_path / "frozen")])
 

@@ -86,6 +86,7 @@ def test_more_than_noise_is_a_failure(monkeypatch: pytest.MonkeyPatch, tmp_path:
     assert files == [FOLDER / "targets" / "targets.yaml"]  # it ships, so it is not drawn again
 
 
+@pytest.mark.slow
 def test_a_real_cell_comes_out_as_it_is_on_record() -> None:
     """The README's command: a random network of two layers, on a set that ships."""
     said = (FOLDER / "README.md").read_text(encoding="utf-8")

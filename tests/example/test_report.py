@@ -13,6 +13,7 @@ from mlflow_recall.core.history.overview import summarize_history
 from mlflow_recall_example import FOLDER, TARGETS, build, cells, report
 
 
+@pytest.mark.slow
 def test_the_tables_of_the_readme_are_those_of_the_history(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -80,6 +81,7 @@ def test_the_yaml_files_list_what_a_folder_holds(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.slow
 def test_only_what_stands_between_the_markers_is_written_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -17,6 +17,7 @@ SAME = 5e-5
 
 
 @pytest.mark.parametrize("modality", ["text", "image"])
+@pytest.mark.slow
 def test_the_price_of_an_epoch_is_not_above_halving_and_fine_selection(modality: str) -> None:
     """Neither its area nor the nested one, so it is what `auto` stands for."""
     config = BacktestConfig(metric=METRIC, modality=modality)

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import socket
+import shutil
 import subprocess
 import sys
-import time
-import urllib.request
-from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -43,9 +40,9 @@ def _mirror(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> str:
+def store(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> str:
     """A SQLite store where both are registered, with an alias."""
-    uri = f"sqlite:///{tmp_path_factory.mktemp('store')}/mlflow.db"
+    uri = f"sqlite:///{shutil.copy(empty_store, tmp_path_factory.mktemp('store') / 'mlflow.db')}"
     _register(MlflowClient(uri))
     return uri
 
@@ -331,55 +328,3 @@ def test_real_example_weights() -> None:
     mask = tokens["attention_mask"][..., None]
     mean = torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1))
     assert mean[0] @ mean[1] > 0.5 > mean[0] @ mean[2]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A tracking server of its own process."""
-    folder = tmp_path_factory.mktemp("server")
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    settings = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--port", str(port)]
-    where = ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db"]
-    with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
-            [*command, *where, "--artifacts-destination", str(folder / "artifacts")],
-            env={**os.environ, **settings},
-            cwd=folder,
-            stdout=log,
-            stderr=log,
-        )
-        try:
-            _wait(f"http://127.0.0.1:{port}/health", process, folder / "log")
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.terminate()
-            process.wait(timeout=30)
-
-
-def _wait(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
-    for _ in range(600):
-        if process.poll() is not None:
-            break
-        try:
-            with urllib.request.urlopen(url, timeout=5):  # noqa: S310 - our own server
-                return
-        except OSError:
-            time.sleep(0.2)
-    pytest.fail(f"no server at {url}:\n{log.read_text()}")
-
-
-@pytest.mark.slow
-def test_the_same_over_http(server: str, hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The server keeps the source and the client resolves it: no weights pass through it."""
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", server)
-    _register(MlflowClient(server))
-
-    text = mlflow.artifacts.download_artifacts("models:/org--tiny@prod")
-    image = mlflow.artifacts.download_artifacts("models:/test_resnet@prod")
-
-    assert (Path(text), Path(image)) == (hub / "org" / "tiny", hub / "timm" / "test_resnet")
-    np.testing.assert_array_equal(_hidden(text), _hidden(hub / "org" / "tiny"))
-    np.testing.assert_array_equal(_features(image), _features(hub / "timm" / "test_resnet"))

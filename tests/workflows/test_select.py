@@ -48,6 +48,8 @@ from mlflow_recall.workflows.select import run_selection
 from mlflow_recall.workflows.selection import SelectionResult, brute_force_comparison
 from mlflow_recall.workflows.services import Services
 
+pytestmark = pytest.mark.slow
+
 PICKLES = {".bin", ".pkl", ".pt", ".pth", ".ckpt", ".joblib"}
 
 

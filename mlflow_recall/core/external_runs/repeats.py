@@ -65,7 +65,7 @@ def _configurations(cell: Sequence[InterpretedRun], rules: ImportRules) -> list[
 def differing_params(runs: Sequence[LoggedRun], rules: ImportRules) -> list[str]:
     """Params in which runs differ on purpose; seeds, paths and the like are incidental."""
     named = {key.removeprefix("params.") for key in (*rules.model, *rules.dataset, *rules.ignore)}
-    named |= {part.strip() for name in named for part in name.split("+")}
+    named |= {part.strip().removeprefix("params.") for name in named for part in name.split("+")}
     keys = sorted({key for run in runs for key in run.params} - named)
     return [
         key

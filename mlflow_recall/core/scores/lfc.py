@@ -46,7 +46,7 @@ def lfc_of(features: Features) -> float:
 
 
 def _unit(space: Space) -> tuple[FloatArray, float]:
-    """Centerd rows of length one, and the Frobenius norm of their Gram matrix."""
+    """Centered rows of length one, and the Frobenius norm of their Gram matrix."""
     unit = unit_rows(space.rows)
     rows = unit - unit.mean(axis=0)
     return rows, float(np.linalg.norm(Space(rows).gram))

@@ -290,6 +290,9 @@ def test_the_seed_decides_the_cut(tmp_path: Path) -> None:
     other = prepare(DatasetSpec(spec.path, seed=1))
 
     assert first == again
+    assert {name: len(part) for name, part in first.items()} == {
+        name: len(part) for name, part in contents(other).items()
+    }
     assert contents(other)["test"] != first["test"]
     assert other.digest != prepare(spec).digest
 

@@ -15,6 +15,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.study import Study, StudyDirection
 from optuna.trial import Trial, TrialState
+from waiting import HANG_LIMIT
 
 from mlflow_recall.adapters.optuna.pruner import COHORT, MODEL, CohortPruner, wait_for_verdict
 from mlflow_recall.core.arrays import read_only
@@ -327,7 +328,7 @@ def patient(timeout: float) -> Any:
 
 
 def test_a_worker_for_each_trial_halves_as_it_should() -> None:
-    study = optimize(patient(30.0), jobs=4)
+    study = optimize(patient(HANG_LIMIT), jobs=4)
 
     stages = [len(trial.intermediate_values) for trial in study.trials]
     assert stages == [1, 1, 2, STAGES]

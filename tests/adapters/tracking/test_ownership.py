@@ -17,6 +17,7 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import LifecycleStage, Run, RunData, RunInfo, RunTag
 from mlflow.exceptions import MlflowException
+from waiting import HANG_LIMIT, wait_until
 
 from mlflow_recall.adapters.tracking import ownership, tags
 from mlflow_recall.adapters.tracking.ownership import (
@@ -81,8 +82,7 @@ def test_a_killed_process_that_nobody_waited_for_is_dead() -> None:
         run = run_of(here(process.pid, found.create_time()))
         assert stale_reason(run, NOW) is None
         process.send_signal(signal.SIGKILL)
-        while found.status() != psutil.STATUS_ZOMBIE:
-            time.sleep(0.01)
+        wait_until(lambda: found.status() == psutil.STATUS_ZOMBIE)
 
         assert stale_reason(run, NOW) is not None
 
@@ -123,46 +123,55 @@ from mlflow_recall.adapters.ledger import Ledger
 from mlflow_recall.adapters.tracking import connect
 run = Ledger(connect(sys.argv[1]), sys.argv[2]).open("cell", "benchmark")
 print(run.run_id, flush=True)
-time.sleep(600)
+time.sleep(1e6)
 """
 
 
 @pytest.fixture
-def two_workers(store: str, namespace: str) -> Iterator[list[subprocess.Popen[str]]]:
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-W", "ignore", "-c", OPENS, store, f"{namespace}/benchmark"],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
-    yield workers
-    for worker in workers:
-        worker.kill()
-        worker.communicate()
+def worker(store: str, namespace: str) -> Iterator[subprocess.Popen[str]]:
+    """A process that opens a run, prints its id and goes on."""
+    with subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", OPENS, store, f"{namespace}/benchmark"],
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield process
+        process.kill()
+
+
+@pytest.fixture
+def living() -> Iterator[subprocess.Popen[bytes]]:
+    """Another process, which does nothing until it is told to end."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        yield process
+        process.kill()
 
 
 @pytest.mark.slow
 def test_a_sweep_closes_what_a_killed_process_left_and_spares_the_living(
-    client: MlflowClient, two_workers: list[subprocess.Popen[str]]
+    client: MlflowClient,
+    namespace: str,
+    worker: subprocess.Popen[str],
+    living: subprocess.Popen[bytes],
 ) -> None:
-    killed, living = two_workers
-    ids = [cast("Any", worker.stdout).readline().strip() for worker in two_workers]
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
+    left = cast("Any", worker.stdout).readline().strip()
+    experiment = client.get_experiment_by_name(f"{namespace}/benchmark").experiment_id
+    who = json.dumps(here(living.pid, psutil.Process(living.pid).create_time()))
+    spared = client.create_run(experiment, tags={tags.OWNER: who}).info.run_id
+    worker.send_signal(signal.SIGKILL)
+    worker.wait()
 
     lines = close_stale_runs(client)
 
-    assert [line for line in lines if ids[0] in line] == [
-        f"closed cell ({ids[0]}): its process {killed.pid} on {HOST} is gone"
+    assert [line for line in lines if left in line] == [
+        f"closed cell ({left}): its process {worker.pid} on {HOST} is gone"
     ]
-    dead, spared = (client.get_run(run_id) for run_id in ids)
-    assert (dead.info.status, spared.info.status) == ("FAILED", "RUNNING")
-    assert dead.data.tags[tags.REASON] == f"its process {killed.pid} on {HOST} is gone"
+    dead = client.get_run(left)
+    assert dead.info.status == "FAILED"
+    assert dead.data.tags[tags.REASON] == f"its process {worker.pid} on {HOST} is gone"
     assert dead.info.end_time
-    assert living.poll() is None
-    assert not [line for line in close_stale_runs(client) if any(run_id in line for run_id in ids)]
+    assert client.get_run(spared).info.status == "RUNNING"
+    assert not [line for line in close_stale_runs(client) if left in line or spared in line]
 
 
 def test_a_sweep_goes_by_the_heartbeat_of_other_hosts_and_spares_runs_of_others(
@@ -189,31 +198,32 @@ def test_a_sweep_goes_by_the_heartbeat_of_other_hosts_and_spares_runs_of_others(
     assert statuses == ["RUNNING", "FAILED", "RUNNING"]
 
 
-def eventually(what: Any) -> bool:
-    deadline = time.monotonic() + 10
-    while not what() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    return bool(what())
-
-
 def test_the_heartbeat_beats_until_the_run_is_finished(
     client: MlflowClient, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A second run of the same process tells when beats have come and gone."""
     monkeypatch.setattr(ownership, "BEAT", 0.02)
     writer = RunWriter(client, namespace)
-    run = writer.open_run("cell", "benchmark")
+    before = time.time()
+    run, other = (writer.open_run(name, "benchmark") for name in ("cell", "other"))
 
-    def beat() -> str:
-        return str(client.get_run(run.run_id).data.tags[tags.HEARTBEAT])
+    def beat(run_id: str) -> str:
+        return str(client.get_run(run_id).data.tags[tags.HEARTBEAT])
 
-    assert abs(float(beat()) - time.time()) < 30
-    client.set_tag(run.run_id, tags.HEARTBEAT, "0")
-    assert eventually(lambda: beat() != "0")
+    def wait_for_beat(run_id: str) -> None:
+        client.set_tag(run_id, tags.HEARTBEAT, "0")
+        wait_until(lambda: beat(run_id) != "0")
+
+    assert round(before) <= float(beat(run.run_id)) <= round(time.time())
+    wait_for_beat(run.run_id)
     run.finish()
-    time.sleep(0.1)
+    for _ in range(2):  # after the second, the beats that began before the end are over
+        wait_for_beat(other.run_id)
     client.set_tag(run.run_id, tags.HEARTBEAT, "0")
-    time.sleep(0.1)
-    assert beat() == "0"
+    for _ in range(2):
+        wait_for_beat(other.run_id)
+    assert beat(run.run_id) == "0"
+    other.finish()
     writer.close()
 
 
@@ -241,9 +251,9 @@ def test_the_heartbeat_outlives_a_server_that_is_away_and_ends_when_told(
     heartbeat = Heartbeat(cast("MlflowClient", moody))
     heartbeat.watch("a")
 
-    assert eventually(lambda: moody.beats)
+    wait_until(lambda: moody.beats)
     heartbeat.stop()
     thread = heartbeat._thread
     assert thread is not None
-    thread.join(5)
+    thread.join(HANG_LIMIT)
     assert not thread.is_alive()

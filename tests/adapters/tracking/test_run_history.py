@@ -369,7 +369,12 @@ def test_a_scheme_that_mlflow_does_not_know_is_one_line() -> None:
 
 
 def test_an_experiment_is_made_once(client: MlflowClient, namespace: str) -> None:
-    assert ensure_experiment(client, namespace) == ensure_experiment(client, namespace)
+    made = ensure_experiment(client, namespace)
+
+    assert ensure_experiment(client, namespace) == made
+    found = client.get_experiment_by_name(namespace)
+    assert found is not None
+    assert str(found.experiment_id) == made
 
 
 def test_a_deleted_experiment_says_how_to_bring_it_back(

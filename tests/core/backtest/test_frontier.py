@@ -48,7 +48,7 @@ def slow_area(epochs: FloatArray, regrets: FloatArray, nested: bool) -> float:
 
 
 @given(s=st.integers(1, MAX_SETTINGS), d=st.integers(2, 7), seed=st.integers(0, 99))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_areas_are_those_of_the_definition(s: int, d: int, seed: int) -> None:
     got = drawn(s, d, seed)
 

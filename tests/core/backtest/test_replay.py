@@ -55,7 +55,7 @@ def test_brute_force_spends_everything_and_finds_the_best_on_validation() -> Non
     seed=st.integers(0, 99),
     threshold=st.sampled_from([0.0, 0.01, 0.1]),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_fine_selection_never_spends_more_than_halving(
     models: int, stages: int, seed: int, threshold: float
 ) -> None:

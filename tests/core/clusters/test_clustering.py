@@ -16,6 +16,8 @@ from sklearn.metrics import silhouette_score
 
 from mlflow_recall.core.arrays import FloatArray
 from mlflow_recall.core.clusters.clustering import (
+    candidate_counts,
+    cluster_by_id,
     cluster_models,
     impute_scores,
     kmeans_labels,
@@ -150,9 +152,12 @@ def test_kmeans_is_the_same_each_time_for_a_seed(options: dict[str, Any]) -> Non
     values = np.random.default_rng(2).random((25, 6))
     values[::4, 1] = NAN
     first = cluster_models(matrix(values), method="kmeans", seed=11, **options)
+    cluster_models(matrix(values), method="kmeans", seed=12, **options)
     second = cluster_models(matrix(values), method="kmeans", seed=11, **options)
 
     assert first.clusters == second.clusters
+    assert 1 < len(first.clusters) < 25
+    assert options.get("count", len(first.clusters)) == len(first.clusters)
 
 
 def test_another_seed_may_group_otherwise() -> None:
@@ -172,7 +177,7 @@ def test_a_model_met_only_by_a_hard_dataset_can_still_represent() -> None:
 
 
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 def test_the_order_of_models_and_datasets_does_not_matter(seed: int) -> None:
     rng = np.random.default_rng(seed)
     first = families(seed, holes=0.1)
@@ -238,7 +243,7 @@ def test_kmeans_copes_with_a_dataset_that_nobody_was_measured_on() -> None:
 
 
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_filling_keeps_what_was_measured_and_stays_in_its_bounds(seed: int) -> None:
     rng = np.random.default_rng(seed)
     values = np.where(rng.random((7, 5)) < 0.5, NAN, rng.random((7, 5)))
@@ -259,6 +264,13 @@ def test_a_gap_is_filled_by_those_who_behave_alike() -> None:
     assert points[2, 2] == pytest.approx(0.9)
 
 
+def test_a_gap_is_filled_by_the_two_nearest_weighted_by_their_nearness() -> None:
+    """On x the others are 0.1, 0.2 and 0.3 away: (0.9 / 1 + 0.3 / 2) / (1 / 1 + 1 / 2) = 0.7."""
+    points = impute_scores(np.array([[0.6, 0.9], [0.7, 0.3], [0.8, 0.0], [0.5, NAN]]))
+
+    assert points[3, 1] == pytest.approx(0.7)
+
+
 def test_a_model_with_nothing_in_common_is_filled_with_the_mean() -> None:
     points = impute_scores(np.array([[0.1, NAN], [0.3, NAN], [NAN, 0.5]]))
 
@@ -273,6 +285,16 @@ def test_without_cut_or_count_no_other_fair_split_has_a_better_silhouette() -> N
     fair = [c.silhouette for c in others if max(len(g.members) for g in c.clusters) <= 4]
 
     assert chosen.silhouette == pytest.approx(max(fair))
+
+
+@pytest.mark.parametrize(
+    ("models", "least", "most"), [(2, 2, 2), (3, 2, 2), (10, 2, 9), (65, 2, 64), (500, 2, 64)]
+)
+def test_every_number_of_clusters_is_tried_up_to_sixty_four(
+    models: int, min_models: int, most: int
+) -> None:
+    """All but one model each; more clusters than sixty-four would help nobody."""
+    assert list(candidate_counts(models)) == list(range(min_models, most + 1))
 
 
 def test_one_outlier_does_not_split_the_zoo_in_two() -> None:
@@ -384,7 +406,7 @@ def test_what_is_no_distance_is_refused(distance: FloatArray, message: str) -> N
 
 
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_coordinates_of_cosines_are_the_vectors_again(seed: int) -> None:
     """|u - v|² = 2 (1 - cos) of unit vectors, so k-means of the two groups alike.
 
@@ -450,3 +472,63 @@ def test_the_papers_silhouette_is_the_pooled_one_in_the_released_distance() -> N
     assert silhouette_paper(values, labels) == pooled_silhouette(
         released_difference(values), labels
     )
+
+
+def slow_labels(values: FloatArray, cut: float) -> list[int]:
+    """Average linkage up to ``cut`` on the distance of the authors' release, by merging sets."""
+
+    def apart(i: int, j: int) -> float:
+        pairs = [(a, b) for a, b in zip(values[i], values[j], strict=True) if a > 0 and b > 0]
+        largest = sorted((abs(a - b) for a, b in pairs), reverse=True)[:5]
+        return sum(largest) / 5 if len(pairs) > 5 else 1e7
+
+    sets = [[i] for i in range(len(values))]
+    while len(sets) > 1:
+        height, a, b = min(
+            (np.mean([apart(i, j) for i in sets[a] for j in sets[b]]), a, b)
+            for b in range(len(sets))
+            for a in range(b)
+        )
+        if height > cut:
+            break
+        sets[a] += sets.pop(b)
+    return [next(k for k, group in enumerate(sets) if i in group) for i in range(len(values))]
+
+
+def test_the_papers_silhouette_is_that_of_the_papers_tree_at_the_same_cut() -> None:
+    """Their distance drops scores that are not positive, so their clusters can be other ones."""
+    differ = 0
+    for seed in range(12):
+        values = np.random.default_rng(seed).random((9, 9)) - 0.15
+        got = cluster_models(matrix(values), cut=0.45)
+
+        theirs = slow_labels(values, 0.45)
+        ours = [
+            next(k for k, c in enumerate(got.clusters) if f"m{i}" in c.members) for i in range(9)
+        ]
+        expected = silhouette_paper(values, np.array(theirs))
+        assert got.silhouette_paper == pytest.approx(expected, nan_ok=True)
+        differ += silhouette_paper(values, np.array(ours)) != pytest.approx(expected, nan_ok=True)
+    assert differ > 3
+
+
+def test_a_decided_clustering_keeps_its_names_its_groups_and_what_they_are_worth() -> None:
+    """The names are tags of registered models, and need not follow the strength of the clusters."""
+    history = families()
+    decided = dict.fromkeys(("m4", "m5", "m6"), "text-9")
+    decided |= dict.fromkeys(("m0", "m1", "m2", "m3"), "text-2") | {"m7": "text-5"}
+    fresh = cluster_models(history, count=3)
+
+    got = cluster_by_id(
+        history.select_models([*history.models, "new"]), {**decided, "gone": "text-1"}
+    )
+
+    assert {c.id: frozenset(c.members) for c in got.clusters} == {
+        "text-9": frozenset({"m4", "m5", "m6"}),
+        "text-2": frozenset({"m0", "m1", "m2", "m3"}),
+        "text-5": frozenset({"m7"}),
+    }
+    assert [c.members for c in got.clusters] == [c.members for c in fresh.clusters]
+    assert (got.silhouette, got.silhouette_paper) == (fresh.silhouette, fresh.silhouette_paper)
+    assert got.models == history.models
+    np.testing.assert_array_equal(got.distance, fresh.distance)

@@ -56,7 +56,7 @@ def test_equal_cards_are_exactly_together_and_strange_ones_apart() -> None:
 
 
 @given(cards=st.lists(st.text("ab c_", max_size=12), max_size=8), seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_distances_are_symmetric_in_bounds_and_know_no_order(cards: list[str], seed: int) -> None:
     distance = description_distance(cards)
     order = np.random.default_rng(seed).permutation(len(cards))

@@ -42,7 +42,7 @@ def holed(rng: np.random.Generator) -> FloatArray:
 
 
 @given(seed=st.integers(0, 2**32 - 1), top=st.integers(1, 10))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_distance_equals_the_slow_double_loop(seed: int, top: int) -> None:
     rng = np.random.default_rng(seed)
     values = holed(rng)
@@ -54,7 +54,7 @@ def test_distance_equals_the_slow_double_loop(seed: int, top: int) -> None:
 
 
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_half_of_the_datasets_must_be_shared_by_default(seed: int) -> None:
     values = holed(np.random.default_rng(seed))
 
@@ -64,7 +64,7 @@ def test_half_of_the_datasets_must_be_shared_by_default(seed: int) -> None:
 
 
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_distance_is_symmetric_and_ignores_the_order_of_datasets(seed: int) -> None:
     rng = np.random.default_rng(seed)
     values = holed(rng)

@@ -106,7 +106,7 @@ def test_coverage_is_the_share_of_measured_cells() -> None:
 
 
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_strength_is_the_mean_z_score_over_measured_datasets(seed: int) -> None:
     values = holed(seed)
     expected = np.full(len(values), NAN)
@@ -126,7 +126,7 @@ def test_strength_is_the_mean_z_score_over_measured_datasets(seed: int) -> None:
 
 
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_strength_does_not_see_how_hard_or_how_spread_a_dataset_is(seed: int) -> None:
     """A z-score is free of the dataset's mean and unit."""
     values = holed(seed)

@@ -70,7 +70,7 @@ def slow(curves: list[Curve], stages: int, min_models: int) -> dict[tuple[str, s
     stages=st.integers(2, 6),
     min_models=st.integers(1, 4),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_stages_are_those_of_the_definition(seed: int, stages: int, min_models: int) -> None:
     rng = np.random.default_rng(seed)
     curves = []

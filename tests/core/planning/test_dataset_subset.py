@@ -22,7 +22,7 @@ def test_of_datasets_that_agree_one_is_enough() -> None:
     assert found.loss == pytest.approx(0.0)
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000))
 def test_all_datasets_keep_everything_and_lose_nothing(seed: int) -> None:
     history = matrix(world(seed))

@@ -76,7 +76,7 @@ def test_the_values_of_several_cells_add_up_to_what_all_of_them_remove(seed: int
     assert sum(cell.uncertainty_removed for cell in cells) == pytest.approx(1.0 - left, rel=5e-3)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(0, 10_000), st.integers(1, 12))
 def test_only_missing_cells_are_named_and_none_twice(seed: int, count: int) -> None:
     values = world(seed)
@@ -92,7 +92,7 @@ def test_only_missing_cells_are_named_and_none_twice(seed: int, count: int) -> N
     assert sum(cell.uncertainty_removed for cell in cells) < 1
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.integers(0, 10_000))
 def test_neither_order_nor_the_metrics_scale_matter(seed: int) -> None:
     values = world(seed)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from slow_samples import in_turn, slow_choice, slow_recorded, slow_samples
 
 from mlflow_recall.adapters.tables.folder_history import FolderHistory
 from mlflow_recall.core.arrays import FloatArray
@@ -65,56 +66,68 @@ def left(cohort: Scores, known: PolicyHistory | None, settings: PolicyOptions) -
     return [model for model, v in cost_aware(cohort, known, settings).items() if not v.stop]
 
 
-def slow_choice(draws: ScoreSamples, bar: float) -> set[int]:
-    """The greedy choice, candidate by candidate and draw by draw."""
-    n, s = draws.final_scores.shape
-    chosen = {max(range(n), key=lambda i: (draws.expected[i], -i))}
-    while True:
-        gains = {}
-        for i in set(range(n)) - chosen:
-            total = mass = 0.0
-            for h in range(s):
-                rivals = [x for j in chosen if not math.isnan(x := float(draws.clipped[j, h]))]
-                if math.isnan(draws.final_scores[i, h]) or not rivals or draws.weights[i, h] == 0:
-                    continue
-                lead, blur = draws.clipped[i, h] - max(rivals), max(draws.std[i], 1e-12)
-                below = 0.5 * math.erfc(-lead / blur / math.sqrt(2))
-                density = math.exp(-0.5 * (lead / blur) ** 2) / math.sqrt(2 * math.pi)
-                total += draws.weights[i, h] * (lead * below + blur * density)
-                mass += draws.weights[i, h]
-            gains[i] = total / mass if mass else 0.0
-        if not gains or max(gains.values()) <= bar:
-            return chosen
-        chosen.add(max(gains, key=lambda i: gains[i]))
-
-
 def test_it_is_the_greedy_choice_on_hundreds_of_cohorts() -> None:
-    """One more epoch and 0.3 of each after it is what going on is expected to cost."""
+    """One more epoch and 0.3 of each after it is what going on is expected to cost.
+
+    The choice is made anew from the recorded scores, with nothing taken from the policy.
+    """
     rng = np.random.default_rng(0)
     sizes = set()
-    for _ in range(300):
+    for _ in range(200):
         known = random_past(rng, datasets=int(rng.integers(6, 40)))
         models = [f"m{i}" for i in rng.permutation(7)[: rng.integers(1, 8)]]  # m6 has no record
         stage = int(rng.integers(1, STAGES))
         cohort = {model: rng.random(stage).tolist() for model in models}
         settings = PolicyOptions(STAGES, min_gain_per_epoch=float(rng.choice([0.0, 0.003, 0.03])))
-        now = np.array([cohort[model][-1] for model in models])
-        draws = sample_final_scores(known, tuple(models), now, stage)
-        if draws is None:
+        samples = slow_samples(known.curves, models, [cohort[m][-1] for m in models], stage)
+        if samples is None:
             continue
         bar = settings.min_gain_per_epoch * (1 + 0.3 * (STAGES - stage - 1))
 
         got = cost_aware(cohort, known, settings)
 
-        kept = {models.index(model) for model, v in got.items() if not v.stop}
-        assert kept == slow_choice(draws, bar)
+        chosen, raised = slow_choice(samples, bar)
+        leader = models[chosen[0]]
         assert list(got) == models
-        assert all(got[m].rival in cohort for m in got if got[m].stop)
-        assert all(
-            v.low is not None and v.high is not None and v.low <= v.high for v in got.values()
-        )
-        sizes.add(len(kept))
+        for i, model in enumerate(models):
+            verdict = got[model]
+            assert verdict.stop == (i not in chosen)
+            assert verdict.rival == (leader if verdict.stop else None)
+            assert verdict.predicted == pytest.approx(samples.expected[i])
+            assert verdict.low == pytest.approx(samples.quantile(i, 0.1))
+            assert verdict.high == pytest.approx(samples.quantile(i, 0.9))
+            assert ("too few records" in verdict.reason) == (not samples.has_history[i])
+            if model != leader:
+                assert f"raises the best end by {raised[i]:.4f}" in verdict.reason
+        sizes.add(len(chosen))
     assert len(sizes) > 4, "prices must matter"
+
+
+def test_who_starts_is_the_greedy_choice_on_hundreds_of_records() -> None:
+    """The turns of ranking and record, made anew from the recorded final scores.
+
+    Whoever is chosen starts in the order of the ranking, not in that of the choice.
+    """
+    rng = np.random.default_rng(20)
+    turned = 0
+    for _ in range(200):
+        known = random_past(rng, datasets=int(rng.integers(3, 45)))
+        ranking = [f"m{i}" for i in rng.permutation(7)]  # m6 has no record
+        settings = PolicyOptions(STAGES, min_gain_per_epoch=float(rng.choice([0.0, 0.01, 0.03])))
+        samples = slow_recorded(known.curves, ranking)
+
+        got = initial_candidates(ranking, known, settings)
+
+        if samples is None:
+            assert got == tuple(ranking)
+            continue
+        chosen, _ = slow_choice(samples, settings.min_gain_per_epoch * 1.9, 0, in_turn)
+        if samples.size < 16:
+            assert got == tuple(ranking[: len(chosen)])
+        else:
+            assert got == tuple(ranking[i] for i in sorted(chosen))
+            turned += chosen != sorted(chosen)
+    assert turned > 10, "the order must matter"
 
 
 def test_gaps_that_last_are_kept_and_levels_move_along() -> None:
@@ -216,6 +229,19 @@ def test_beyond_the_recorded_stages_halving_decides() -> None:
     assert left(cohort, known, PolicyOptions(9)) == ["m3", "m4", "m5"]
 
 
+def test_nobody_is_stopped_after_the_last_stage() -> None:
+    """All is paid for; the last scores decide who has won."""
+    known = rising(*np.random.default_rng(19).random((2, 20)).tolist())
+    scores = {"m0": [0.5] * STAGES, "m1": [0.1] * STAGES}
+    settings = PolicyOptions(STAGES, min_gain_per_epoch=0.01)
+
+    got = cost_aware(scores, known, settings)
+
+    assert [verdict.stop for verdict in got.values()] == [False, False]
+    assert {verdict.reason for verdict in got.values()} == {"trained to the last stage"}
+    assert left({m: s[:-1] for m, s in scores.items()}, known, settings) == ["m0"]
+
+
 def test_a_newcomer_is_taken_to_converge_like_the_others() -> None:
     """The others gain 0.2 from where they stand; it says so of the one that nobody has seen."""
     rng = np.random.default_rng(8)
@@ -242,9 +268,11 @@ def test_diverged_candidates_are_stopped_and_do_not_disturb() -> None:
     got = cost_aware({"m3": [NAN], **cohort, "m4": [-math.inf]}, known, settings)
 
     assert {model: got[model] for model in cohort} == alone
-    assert got["m3"].stop
-    assert got["m4"].stop
-    assert "diverged" in got["m3"].reason
+    (leader,) = (m for m, verdict in alone.items() if "the best of" in verdict.reason)
+    for lost in ("m3", "m4"):
+        assert got[lost].stop
+        assert "diverged" in got[lost].reason
+        assert got[lost].rival == leader
     assert left({"m0": [NAN], "m1": [NAN]}, known, settings) == ["m0"]
 
 

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from statistics import NormalDist
 
 import numpy as np
 import pytest
+from hypothesis import given as drawn
+from hypothesis import settings
+from hypothesis import strategies as st
 from worlds import evidence
 
 from mlflow_recall.core.clusters.clustering import cluster_models
 from mlflow_recall.core.history.matrix import PerformanceMatrix
 from mlflow_recall.core.recommend import Evidence
-from mlflow_recall.core.recommend.blend import DEFAULT_WEIGHTS, blend, blend_weights, fit_datasets
+from mlflow_recall.core.recommend.blend import (
+    DEFAULT_WEIGHTS,
+    blend,
+    blend_weights,
+    fit_datasets,
+    standardized_components,
+)
 from mlflow_recall.core.recommend.prior import prior
 from mlflow_recall.core.standardize import normal_scores
 from mlflow_recall.errors import ConfigError
@@ -173,3 +183,122 @@ def test_lessons_of_the_history_alone_are_the_same_all_at_once(missing: float) -
     for one, other in zip(fit_datasets(fast), fit_datasets(slow), strict=True):
         assert one.weights is other.weights is None
         np.testing.assert_allclose(one.residuals, other.residuals, atol=1e-9)
+
+
+def slow_normal_scores(values: list[float]) -> list[float]:
+    """The normal quantile of each value's place among those known, ties at their mean place."""
+    known = [v for v in values if not math.isnan(v)]
+    return [
+        NAN
+        if math.isnan(value)
+        else NormalDist().inv_cdf(
+            (sum(v < value for v in known) + sum(v == value for v in known) / 2) / len(known)
+        )
+        for value in values
+    ]
+
+
+def slow_lesson(
+    values: list[list[float]], past: list[list[list[float]]], j: int
+) -> tuple[list[float] | None, list[float]] | None:
+    """Least squares of one dataset's outcomes on the history by the others and its mean score."""
+    models, datasets = range(len(values)), [d for d in range(len(values[0])) if d != j]
+    z: list[list[float]] = [[] for _ in models]
+    for d in datasets:
+        known = [i for i in models if not math.isnan(values[i][d])]
+        mean = sum(values[i][d] for i in known) / len(known)
+        spread = math.sqrt(sum((values[i][d] - mean) ** 2 for i in known) / len(known))
+        for i in known:
+            z[i].append((values[i][d] - mean) / spread)
+    history = slow_normal_scores([sum(row) / len(row) if row else NAN for row in z])
+    scores = [[table[i][j] for i in models] for table in past]
+    scores = [c for c in scores if len({v for v in c if not math.isnan(v)}) > 1]  # else no order
+    outcome = slow_normal_scores([values[i][j] for i in models])
+    known = [
+        i
+        for i in models
+        if not math.isnan(outcome[i])
+        and not all(math.isnan(column[i]) for column in (history, *scores))
+    ]
+    if len(known) < 2:
+        return None
+    scored = any(sum(not math.isnan(column[i]) for i in known) >= 5 for column in scores)
+    normal = [slow_normal_scores(column) for column in scores]
+    first = [0.0 if math.isnan(v) else v for v in history]
+    second = [
+        sum(0.0 if math.isnan(c[i]) else c[i] for c in normal) / max(1, len(normal)) for i in models
+    ]
+    x = np.column_stack([first, second][: 2 if scored else 1])[known]
+    fitted = np.linalg.solve(x.T @ x, x.T @ np.array(outcome)[known])
+    explained = np.column_stack([first, second])[:, : len(fitted)] @ fitted
+    left = [outcome[i] - explained[i] if i in known else NAN for i in models]
+    return (fitted.tolist() if scored else None), left
+
+
+@drawn(seed=st.integers(0, 2**32 - 1), holes=st.sampled_from([0.0, 0.3]))
+@settings(max_examples=30, deadline=None)
+def test_lessons_of_two_scores_are_their_slow_definition(seed: int, holes: float) -> None:
+    """Several scores count as their mean, and five scored models teach weights."""
+    rng = np.random.default_rng(seed)
+    first = evidence(seed, models=8, datasets=5)
+    past = {name: rng.normal(size=(8, 5)) + first.recorded_scores["s"] for name in ("s", "t")}
+    values = first.matrix.values.copy()
+    for table in (values, *past.values()):
+        table[rng.random((8, 5)) < holes] = NAN
+    values[:2], past["s"][:2] = rng.random((2, 5)), rng.random((2, 5))  # known in any case
+    world = Evidence(
+        PerformanceMatrix(first.matrix.models, first.matrix.datasets, values),
+        first.clustering,
+        scores={name: rng.normal(size=8) for name in past},
+        recorded_scores=past,
+    )
+
+    got = fit_datasets(world)
+
+    tables = [past["s"].tolist(), past["t"].tolist()]
+    found = [slow_lesson(values.tolist(), tables, j) for j in range(5)]
+    expected = [fit for fit in found if fit is not None]
+    assert len(got) == len(expected)
+    for fit, (fitted, left) in zip(got, expected, strict=True):
+        assert (fit.weights is None) == (fitted is None)
+        if fit.weights is not None and fitted is not None:
+            assert fit.weights == pytest.approx(fitted)
+        np.testing.assert_allclose(fit.residuals, left, atol=1e-9)
+
+
+@pytest.mark.parametrize(("scored", "teaches"), [(4, False), (5, True)])
+def test_five_scored_models_are_the_least_that_teach_weights(scored: int, teaches: bool) -> None:
+    """Two weights fitted to fewer would be those of the noise."""
+    first = evidence()
+    past = first.recorded_scores["s"].copy()
+    past[scored:, 0] = NAN
+    world = replace(first, recorded_scores={"s": past})
+
+    assert (fit_datasets(world)[0].weights is not None) == teaches
+
+
+@pytest.mark.parametrize(("measured", "taught"), [(1, 5), (2, 6)])
+def test_a_dataset_with_two_measured_models_teaches_and_with_one_does_not(
+    measured: int, fits: int
+) -> None:
+    """One outcome has no order."""
+    first = evidence()
+    values = first.matrix.values.copy()
+    values[measured:, 0] = NAN
+    matrix = PerformanceMatrix(first.matrix.models, first.matrix.datasets, values)
+
+    assert len(fit_datasets(replace(first, matrix=matrix))) == fits
+    assert len(fit_datasets(replace(first, matrix=matrix, scores={}, recorded_scores={}))) == fits
+
+
+def test_the_score_of_a_model_is_the_mean_of_its_scores() -> None:
+    """Normal scores of three are 0.967, 0 and -0.967; an unknown one counts as 0."""
+    first = evidence(models=3)
+    scores = {"s": np.array([3.0, 2.0, 1.0]), "t": np.array([1.0, 2.0, 3.0])}
+    scores["u"] = np.array([NAN, 5.0, 4.0])
+    quantile, half = NormalDist().inv_cdf(5 / 6), NormalDist().inv_cdf(3 / 4)
+
+    got = standardized_components(Evidence(first.matrix, first.clustering, scores=scores))
+
+    assert got.mean_score == pytest.approx([0.0, half / 3, -half / 3], abs=1e-9)
+    assert got.scores["s"] == pytest.approx([quantile, 0.0, -quantile], abs=1e-9)

@@ -48,7 +48,7 @@ def slow_turns(given: Evidence) -> list[str]:
 
 
 @given(seed=st.integers(0, 2**32 - 1), new=st.integers(0, 10))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_the_two_rankings_take_turns(seed: int, new: int) -> None:
     known = evidence(seed, new)
     history = prior(known).models
@@ -63,7 +63,7 @@ def test_the_two_rankings_take_turns(seed: int, new: int) -> None:
 
 
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_twice_the_places_hold_the_best_of_both(seed: int) -> None:
     """What makes it a good *set*: the first 2 k hold the first k of either ranking."""
     known = evidence(seed, new=0)

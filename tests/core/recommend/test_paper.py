@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from mlflow_recall.core.clusters.clustering import cluster_models
@@ -60,9 +60,12 @@ def slow_paper(evidence: Evidence) -> dict[str, float]:
 
 
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_scores_equal_equations_2_to_4(seed: int) -> None:
     evidence = random_evidence(seed)
+    assume(
+        len(evidence.representative_scores) > 1
+    )  # missing cells can leave one cluster of several
     expected = slow_paper(evidence)
 
     got = paper(evidence)

@@ -32,6 +32,42 @@ def test_the_score_is_its_definition(n: int, d: int, make: object) -> None:
     assert hscore(features, labels) == pytest.approx(slow_hscore(features, labels), rel=1e-9)
 
 
+def test_one_dimension_scores_the_share_of_variance_between_the_classes() -> None:
+    """A single variance has nothing to be shrunk towards, so the score is the correlation ratio."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(60) % 3
+    features = (labels + 0.5 * rng.normal(size=60))[:, None]
+    means = np.array([features[labels == c].mean() for c in range(3)])
+
+    got = hscore(features, labels)
+
+    assert got == pytest.approx(means.var() / features.var())
+    assert got == pytest.approx(slow_hscore(features, labels))
+    assert hscore(1e-6 * features + 7.0, labels) == pytest.approx(got)
+
+
+def test_one_dimension_that_is_the_label_scores_one_less_than_the_classes() -> None:
+    labels = np.arange(40) % 2
+
+    assert hscore(labels[:, None].astype(float), labels) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_shrinkage_never_exceeds_all_of_the_covariance(seed: int) -> None:
+    """Few samples of a sphere: noise is more than what tells the axes apart, so nothing is left.
+
+    Uncapped, the shrunk covariance would have eigenvalues below zero.
+    """
+    rng = np.random.default_rng(seed)
+    corners = np.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    features = np.repeat(corners, 2, axis=0) + 0.02 * rng.normal(size=(8, 2))
+    labels = np.arange(8) // 2 > 0  # the first corner against the others
+
+    assert LedoitWolf().fit(features).shrinkage_ == 1.0
+    assert hscore(features, labels) == slow_hscore(features, labels) == 0.0
+    assert hscore(np.repeat(corners, 2, axis=0), labels) == 0.0  # as of all its neighbors
+
+
 def test_it_is_no_constant_where_samples_are_few() -> None:
     """Without shrinkage it is c - 1 = 2 for any labels as soon as n <= d + 1."""
     features, labels = sample(40, 60, apart=1.0)

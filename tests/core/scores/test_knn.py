@@ -52,10 +52,20 @@ def test_more_neighbors_than_samples_are_all_the_others() -> None:
 
 
 def test_samples_beyond_the_cap_are_drawn_by_seed() -> None:
+    """Neighbors are sought among all; only those that are judged are drawn."""
     features, labels = sample(600, 5, apart=1.0)
     whole = knn(features, labels)
+    drawn = np.sort(np.random.default_rng(3).choice(600, 300, replace=False))
+    near = np.linalg.norm(features[drawn][:, None] - features, axis=2)
+    near[np.arange(300), drawn] = np.inf
+    votes = np.eye(3)[labels[np.argsort(near, axis=1)[:, :5]]].sum(axis=1)
+    sure = np.sort(votes, axis=1)[:, -1] > np.sort(votes, axis=1)[:, -2]  # no tie of two classes
+    right = votes.argmax(axis=1) == labels[drawn]
 
-    assert knn(features, labels, max_samples=300) == knn(features, labels, max_samples=300)
+    got = 300 * knn(features, labels, max_samples=300, seed=3)
+
+    assert right[sure].sum() <= round(got) <= right[sure].sum() + (~sure).sum()
+    assert knn(features, labels, max_samples=600) == whole
     assert knn(features, labels, max_samples=300, seed=3) == pytest.approx(whole, abs=0.08)
 
 

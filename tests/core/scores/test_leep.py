@@ -41,7 +41,7 @@ def sample(seed: int) -> tuple[FloatArray, AnyArray]:
 
 
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_leep_equals_its_definition_and_is_never_positive(seed: int) -> None:
     theta, labels = sample(seed)
 
@@ -52,7 +52,7 @@ def test_leep_equals_its_definition_and_is_never_positive(seed: int) -> None:
 
 
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_names_and_order_do_not_matter(seed: int) -> None:
     """Labels are names (gaps, text), source classes are places, samples are a set."""
     theta, labels = sample(seed)
@@ -67,7 +67,7 @@ def test_names_and_order_do_not_matter(seed: int) -> None:
 
 
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_an_unused_source_class_changes_nothing(seed: int) -> None:
     """Its conditional is 0 / 0, and nobody asks for it."""
     theta, labels = sample(seed)

@@ -14,7 +14,7 @@ from mlflow_recall.errors import ScoreInputError
 
 
 @given(seed=st.integers(0, 2**32 - 1))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_nce_is_the_negative_conditional_entropy(seed: int) -> None:
     rng = np.random.default_rng(seed)
     n, z = int(rng.integers(6, 26)), int(rng.integers(1, 7))

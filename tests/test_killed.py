@@ -1,0 +1,184 @@
+"""A process that is killed: what it left open is closed, and what it finished is not done again."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+import pytest
+from fakes import InlineEngine
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from prepared import Zoo, text_zoo
+from tiny import tiny_texts
+from waiting import HANG_LIMIT, wait_until
+
+from mlflow_recall.adapters.tracking import tags
+from mlflow_recall.adapters.tracking.client import search_runs
+from mlflow_recall.cli import main
+
+pytestmark = pytest.mark.slow
+
+STALLING = Path(__file__).with_name("stalling.py")
+
+
+def running(client: MlflowClient, process: int) -> list[Run]:
+    """RUNNING runs that a process owns."""
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    runs = search_runs(client, experiments, "attributes.status = 'RUNNING'")
+    return [
+        run
+        for run in runs
+        if json.loads(run.data.tags.get(tags.OWNER, "{}")).get("process") == process
+    ]
+
+
+def start_stalling(
+    moment: str, count: int, command: Sequence[str], store: str, folder: Path, *, wait: bool = True
+) -> subprocess.Popen[bytes]:
+    """Start a command and wait until it has come to a moment of its life, where it stays."""
+    log, marker = folder / "log", folder / moment
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, str(STALLING), moment, str(count), str(marker), *command],
+            env={**os.environ, "MLFLOW_TRACKING_URI": store},
+            stdout=file,
+            stderr=file,
+        )
+    if wait:
+        wait_until(marker.exists, process, log)
+    return process
+
+
+@pytest.mark.parametrize("moment", ["opened", "trained", "registered"])
+def test_what_a_killed_selection_left_open_is_closed_by_the_next_command(
+    store: str, tmp_path: Path, moment: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """`kill -9` at any moment: nothing stays RUNNING, nothing of the living is touched."""
+    zoo, name = text_zoo(store), f"killed-{moment}"
+    alive = living_run(zoo.client)
+    process = start_stalling(moment, 1, selection(zoo, name), store, tmp_path)
+
+    assert check_that_the_killed_is_closed(zoo, process, name, alive, capfd) >= 1
+
+    assert len(zoo.client.search_model_versions(f"name = '{name}'")) == (moment == "registered")
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("seed", range(20))
+def test_a_selection_may_be_killed_at_a_random_moment(
+    store: str, tmp_path: Path, seed: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Also in the middle of a request, where no method of ours has just returned."""
+    zoo, name = text_zoo(store), f"killed-{seed}"
+    alive = living_run(zoo.client)
+    process = start_stalling("opened", 1000, selection(zoo, name), store, tmp_path, wait=False)
+    wait_until(lambda: running(zoo.client, process.pid), process, tmp_path / "log")
+    time.sleep(random.Random(seed).uniform(0, 5))
+
+    check_that_the_killed_is_closed(zoo, process, name, alive, capfd)
+
+
+def selection(zoo: Zoo, name: str) -> list[str]:
+    """Arguments of a selection in a process of its own, with one worker process."""
+    return [
+        "select", "--dataset", zoo.target.path, "--namespace", zoo.namespace, "--models",
+        zoo.everyone, "--register-as", name, "--workers", "1",
+    ]  # fmt: skip
+
+
+def check_that_the_killed_is_closed(
+    zoo: Zoo,
+    process: subprocess.Popen[bytes],
+    name: str,
+    alive: str,
+    capfd: pytest.CaptureFixture[str],
+) -> int:
+    """Kill a process; the next command closes its runs, says so and leaves others alone.
+
+    Returns:
+        How many runs it left open.
+    """
+    client = zoo.client
+    workers = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    process.wait()
+    left = running(client, process.pid)
+
+    _, orphans = psutil.wait_procs(workers, timeout=HANG_LIMIT)
+    with pytest.raises(SystemExit):
+        main(["cluster", "--namespace", "nobody"])  # any command; this one has nothing to do
+    said = capfd.readouterr().err
+
+    assert orphans == []  # a worker leaves when nobody listens any more
+    assert running(client, process.pid) == []
+    for run in left:
+        closed = client.get_run(run.info.run_id)
+        assert closed.info.status == "FAILED"
+        assert f"its process {process.pid} on " in closed.data.tags[tags.REASON]
+        assert run.info.run_id in said
+    assert client.get_run(alive).info.status == "RUNNING"
+    client.set_terminated(alive)
+    winners = client.search_model_versions(f"name = '{name}'")
+    parents = [version.tags[tags.SELECTION] for version in winners]
+    assert len(parents) == len(set(parents)) <= 1
+    return len(left)
+
+
+def living_run(client: MlflowClient) -> str:
+    """A RUNNING run whose owner is this process."""
+    me = psutil.Process()
+    who = {"host": socket.gethostname(), "process": me.pid, "started": me.create_time()}
+    return str(client.create_run("0", tags={tags.OWNER: json.dumps(who)}).info.run_id)
+
+
+def test_a_benchmark_goes_on_where_it_was_killed(
+    store: str,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No cell is paid twice: the finished ones stay, the torn one is done again."""
+    zoo = text_zoo(store)
+    tiny_texts(tmp_path / "set-7.csv", 90, seed=7)
+    (tmp_path / "benchmarks.yaml").write_text("datasets: [{path: set-7.csv}]")
+    command = [
+        "benchmark", "--namespace", zoo.namespace, "--models", zoo.everyone, "--seed", "1",
+        "--datasets", str(tmp_path / "benchmarks.yaml"), "--workers", "1",
+    ]  # fmt: skip
+    process = start_stalling("opened", 2, command, store, tmp_path)
+
+    process.kill()
+    process.wait()
+    monkeypatch.setattr("mlflow_recall.engines.engine", lambda *_: InlineEngine())
+    with pytest.raises(SystemExit) as leaving:
+        main([*command, "--json", "-"])
+
+    assert leaving.value.code == 0
+    told = json.loads(capfd.readouterr().out)
+    assert told["done_before"] >= 1
+    assert told["done_before"] + len(told["done"]) == told["cells"] == 5
+    by_cell: dict[str, list[str]] = {}
+    for run in cells(zoo):
+        by_cell.setdefault(run.data.tags[tags.CELL], []).append(run.info.status)
+        zoo.client.delete_run(run.info.run_id)  # other tests share this history
+    assert len(by_cell) == 5
+    for statuses in by_cell.values():
+        assert statuses.count("FINISHED") == 1
+        assert set(statuses) <= {"FINISHED", "FAILED"}
+
+
+def cells(zoo: Zoo) -> list[Run]:
+    """Runs on the set of this test."""
+    found = zoo.client.get_experiment_by_name(f"{zoo.namespace}/benchmark")
+    assert found is not None
+    query = f"tags.`{tags.DATASET}` = 'set-7'"
+    return list(search_runs(zoo.client, [str(found.experiment_id)], query))

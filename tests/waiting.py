@@ -1,0 +1,119 @@
+"""Waiting for other threads and processes, and servers of a process of their own.
+
+No test has a deadline: a limit here only ends a hang, so that a busy machine breaks nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+#: Where the installed commands are found: ``--env-manager=local`` looks for ``python`` there.
+PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+#: Seconds after which a wait counts as a hang.
+HANG_LIMIT = 600.0
+#: Ports that are tried before a server counts as broken: another process may take one meanwhile.
+MAX_PORTS = 3
+
+
+def wait_until(
+    condition: Callable[[], object],
+    process: subprocess.Popen[bytes] | None = None,
+    log: Path | None = None,
+) -> None:
+    """Wait until a condition holds.
+
+    Args:
+        condition: is asked again and again.
+        process: whose end before that is a failure.
+        log: what the process wrote; the failure shows it.
+    """
+    start = time.monotonic()
+    while not condition():
+        written = log.read_text() if log else ""
+        if process is not None and process.poll() is not None and not condition():
+            pytest.fail(f"the process ended with exit code {process.returncode}:\n{written}")
+        if time.monotonic() - start > HANG_LIMIT:
+            pytest.fail(f"still waiting after {HANG_LIMIT:.0f} s:\n{written}")
+        time.sleep(0.05)
+
+
+def is_answering(url: str) -> bool:
+    """Whether a server answers at this address."""
+    with suppress(OSError), urllib.request.urlopen(url, timeout=30):  # noqa: S310
+        return True
+    return False
+
+
+def read_url(request: str | urllib.request.Request) -> bytes:
+    """Return what our own server answers."""
+    with urllib.request.urlopen(request, timeout=HANG_LIMIT) as response:  # noqa: S310
+        content: bytes = response.read()
+    return content
+
+
+@contextmanager
+def run_server(
+    command: Callable[[str], Sequence[str]], folder: Path, environment: Mapping[str, str]
+) -> Iterator[str]:
+    """Run a web server on a free port.
+
+    Args:
+        command: from a port to the arguments of the process.
+        folder: where it runs; its log is beside it.
+        environment: of the process.
+
+    Yields:
+        The address, once the server answers there.
+    """
+    for _ in range(MAX_PORTS):
+        with _run_server_once(command, folder, environment) as url:
+            if url:
+                yield url
+                return
+    pytest.fail(f"no free port in {MAX_PORTS} tries: {command('PORT')}")
+
+
+@contextmanager
+def _run_server_once(
+    command: Callable[[str], Sequence[str]], folder: Path, environment: Mapping[str, str]
+) -> Iterator[str]:
+    """Yield the address, or an empty text where another process has taken the port meanwhile."""
+    log, port = folder / "server.log", find_free_port()
+    url = f"http://127.0.0.1:{port}"
+    with log.open("w") as file:
+        process = subprocess.Popen(
+            command(str(port)),
+            cwd=folder,
+            env=dict(environment),
+            stdout=file,
+            stderr=file,
+            start_new_session=True,  # The command starts the server as its child.
+        )
+    try:
+        wait_until(lambda: process.poll() is not None or is_answering(f"{url}/health"), log=log)
+        has_ended = process.poll() is not None
+        if has_ended and "already in use" not in log.read_text():
+            pytest.fail(f"no server at {url}:\n{log.read_text()}")
+        yield "" if has_ended else url
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def find_free_port() -> int:
+    """Return a port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
