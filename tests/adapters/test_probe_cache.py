@@ -14,14 +14,22 @@ from mlflow_recall.core.history.recipes import Recipe
 from mlflow_recall.core.history.records import Dataset, Member
 from mlflow_recall.ports import Probe, ProbeTask
 
-MEMBER = Member("a", "1", "text", "transformers/bert", identity="1:here")
-DATASET = Dataset("d", "abc", "text", ("no", "yes"), {}, "", "")
-TASK = ProbeTask(MEMBER, "", DATASET, Recipe(), 10)
+MEMBER = Member(name="a", version="1", modality="text", arch="transformers/bert", identity="1:here")
+DATASET = Dataset(
+    name="d", digest="abc", modality="text", classes=("no", "yes"), sizes={}, source="", folder=""
+)
+TASK = ProbeTask(member=MEMBER, weights="", dataset=DATASET, recipe=Recipe(), samples=10)
 
 
 def probe(value: float = 0.0, *, head: bool = True, rows: int = 10) -> Probe:
     probabilities = np.full((rows, 2), 0.5) if head else None
-    return Probe(np.arange(rows) % 2, np.full((rows, 4), value), probabilities, 1.5, layers=37)
+    return Probe(
+        labels=np.arange(rows) % 2,
+        embeddings=np.full((rows, 4), value),
+        probabilities=probabilities,
+        seconds=1.5,
+        layers=37,
+    )
 
 
 @pytest.mark.parametrize("head", [True, False])

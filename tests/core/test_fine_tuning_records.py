@@ -25,13 +25,17 @@ def test_a_record_counts_that_ran_to_its_last_stage_and_was_tested(
     stages: int, epochs: int, test: float, complete: bool
 ) -> None:
     """A status is never trusted: trackers that prune close runs as finished."""
-    record = Record("m", "d", (0.1,) * stages, test, epochs=epochs)
+    record = Record(
+        model="m", dataset="d", validation_scores=(0.1,) * stages, final_score=test, epochs=epochs
+    )
 
     assert record.is_complete == complete
 
 
 def test_a_diverged_stage_keeps_its_place_in_the_curve() -> None:
-    assert Record("m", "d", (0.1, NAN, 0.3), 0.5, epochs=3).is_complete
+    assert Record(
+        model="m", dataset="d", validation_scores=(0.1, NAN, 0.3), final_score=0.5, epochs=3
+    ).is_complete
 
 
 @pytest.mark.parametrize(
@@ -39,4 +43,4 @@ def test_a_diverged_stage_keeps_its_place_in_the_curve() -> None:
     [("transformers/bert", "transformers"), ("timm/vit_tiny", "timm"), ("timm/a/b", "timm")],
 )
 def test_the_library_is_the_first_part_of_the_architecture(arch: str, library: str) -> None:
-    assert Member("m", "1", "image", arch).library == library
+    assert Member(name="m", version="1", modality="image", arch=arch).library == library

@@ -13,7 +13,9 @@ from mlflow_recall.core.history.records import Record
 from mlflow_recall_example import FOLDER, build, cells
 from mlflow_recall_example.packages import ExampleError
 
-RECORDED = Record("m", "d", final_score=0.8, test_scores=(0.7, 0.8), dataset_digest="a")
+RECORDED = Record(
+    model="m", dataset="d", final_score=0.8, test_scores=(0.7, 0.8), dataset_digest="a"
+)
 
 
 def again(test: float, digest: str = "a") -> cells.Again:

@@ -63,7 +63,15 @@ def shown(tmp_path_factory: pytest.TempPathFactory, sealed: None) -> Dataset:
 
 def look(member: Member, folder: Path, shown: Dataset) -> None:
     """Load it and see that what it says of pictures are numbers."""
-    (probe,) = zoo.probe(ProbeTask(member, str(folder), shown, Recipe(input_size=64), samples=8))
+    (probe,) = zoo.probe(
+        ProbeTask(
+            member=member,
+            weights=str(folder),
+            dataset=shown,
+            recipe=Recipe(input_size=64),
+            samples=8,
+        )
+    )
     assert np.isfinite(probe.embeddings).all()
     assert (probe.probabilities is not None) == member.has_source_head
 
@@ -101,7 +109,13 @@ def test_every_member_that_needs_no_download_is_loaded(
     folder = image_weights.fetch(entry.title, tmp_path)
 
     assert folder == tmp_path / f"{entry.title}-{checkpoint.version}"
-    member = Member(entry.title, "1", "image", entry.arch, has_source_head=entry.source_head)
+    member = Member(
+        name=entry.title,
+        version="1",
+        modality="image",
+        arch=entry.arch,
+        has_source_head=entry.source_head,
+    )
     look(member, folder, shown)
 
 
@@ -129,7 +143,9 @@ def test_training_keeps_the_names_of_its_classes(
     described = json.loads((folder / "config.json").read_text())
     assert described["label_names"] == ["cold", "mild", "warm"]
     assert not list(tmp_path.glob(".*"))
-    member = Member("m", "1", "image", "timm/test_resnet", has_source_head=True)
+    member = Member(
+        name="m", version="1", modality="image", arch="timm/test_resnet", has_source_head=True
+    )
     look(member, folder, shown)
 
 

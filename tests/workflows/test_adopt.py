@@ -59,7 +59,9 @@ def log_all(bench: Services) -> list[str]:
 
 
 def run(bench: Services, *, query: str = "", dry_run: bool = False, **rules: Any) -> AdoptionResult:
-    config = AdoptConfig((theirs(bench),), ImportRules(**rules), query, dry_run)
+    config = AdoptConfig(
+        experiments=(theirs(bench),), rules=ImportRules(**rules), filter=query, dry_run=dry_run
+    )
     return adopt_runs(config, bench, registry_for(bench))
 
 
@@ -174,15 +176,18 @@ def test_a_namespace_gives_back_what_it_took(bench: Services, store: str) -> Non
     run(bench)
     other, _ = services_for(store, f"{bench.namespace}-other")
     with pytest.raises(HistoryError, match=f"history of namespace '{bench.namespace}': `mlflow-re"):
-        adopt_runs(AdoptConfig((theirs(bench),)), other, registry_for(other))
+        adopt_runs(AdoptConfig(experiments=(theirs(bench),)), other, registry_for(other))
 
-    assert release_runs(AdoptConfig((theirs(bench),)), bench) == 6
+    assert release_runs(AdoptConfig(experiments=(theirs(bench),)), bench) == 6
 
     assert tags_of(bench) == before
     with pytest.raises(HistoryError, match="adopt --release: expected runs with the tag"):
-        release_runs(AdoptConfig((theirs(bench),)), bench)
+        release_runs(AdoptConfig(experiments=(theirs(bench),)), bench)
     assert (
-        adopt_runs(AdoptConfig((theirs(bench),)), other, registry_for(other)).written.adopted == 6
+        adopt_runs(
+            AdoptConfig(experiments=(theirs(bench),)), other, registry_for(other)
+        ).written.adopted
+        == 6
     )
 
 
@@ -249,7 +254,7 @@ def test_a_metric_is_not_adopted_in_both_directions(bench: Services) -> None:
 
 def test_no_experiment_is_one_line() -> None:
     with pytest.raises(ConfigError, match="expected at least one --experiment"):
-        AdoptConfig(())
+        AdoptConfig(experiments=())
 
 
 # --- the command ---------------------------------------------------------------------------------

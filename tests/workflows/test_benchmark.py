@@ -61,7 +61,7 @@ def small(store: str, namespace: str, tmp_path: Path) -> Services:
 def config(tmp_path: Path, small: Services) -> BenchmarkConfig:
     """Two datasets, one epoch: four cells."""
     specs = read_benchmarks(tmp_path / "benchmarks.yaml")[:2]
-    return BenchmarkConfig(tuple(specs), recipe={"epochs": 1})
+    return BenchmarkConfig(datasets=tuple(specs), recipe={"epochs": 1})
 
 
 def cells(services: Services) -> list[Run]:
@@ -316,7 +316,7 @@ def test_an_only_dataset_that_is_unreadable_writes_nothing(small: Services, tmp_
     torn = DatasetSpec(str(tmp_path / "torn.csv"))
 
     with pytest.raises(DatasetError, match=r"torn\.csv: expected a file, a folder or a hub id"):
-        run_benchmark(BenchmarkConfig((torn,)), small)
+        run_benchmark(BenchmarkConfig(datasets=(torn,)), small)
 
     assert cells(small) == []
 

@@ -522,7 +522,7 @@ class Looking:
         self.tasks.append((name, task.dataset.name))
         noise = np.random.default_rng(crc32(f"{name} {task.dataset.name}".encode()))
         rows = self._clear[name] * np.eye(6)[labels] + noise.normal(size=(90, 6))
-        yield Probe(labels, rows, None, 0.5)
+        yield Probe(labels=labels, embeddings=rows, probabilities=None, seconds=0.5)
 
 
 def joined_by_one(store: str, namespace: str, folder: Path) -> tuple[Services, str]:

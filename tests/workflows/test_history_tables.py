@@ -83,8 +83,8 @@ def plain(records: list[Record], namespace: str = "") -> list[Record]:
     return sorted(
         (
             Record(
-                r.model.removeprefix(prefix), r.dataset, r.validation_scores, r.final_score, r.test_scores,
-                len(r.validation_scores), modality=r.modality,
+                model=r.model.removeprefix(prefix), dataset=r.dataset, validation_scores=r.validation_scores, final_score=r.final_score, test_scores=r.test_scores,
+                epochs=len(r.validation_scores), modality=r.modality,
             )
             for r in records
         ),
@@ -122,7 +122,15 @@ def zoo(client: MlflowClient, namespace: str) -> str:
         }
         run = writer.open_run(f"{model} on {name}", "benchmark", told)
         run.log_dataset_input(
-            Dataset(name, f"{name}1", modality, ("no", "yes"), {"train": 9}, "d.csv", "/nowhere"),
+            Dataset(
+                name=name,
+                digest=f"{name}1",
+                modality=modality,
+                classes=("no", "yes"),
+                sizes={"train": 9},
+                source="d.csv",
+                folder="/nowhere",
+            ),
             "benchmark",
         )
         for stage in (1, 2):

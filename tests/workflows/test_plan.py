@@ -289,7 +289,13 @@ def test_a_target_beside_tables_is_known_by_its_samples(
     _, reporter = services_for(store, namespace)
     HistoryTransfer(services.client, namespace, registry_for(services)).export(tmp_path, reporter)
     target = Dataset(
-        "mine", "0", "text", ("a", "b"), {"train": 50, "validation": 30, "test": 30}, "", ""
+        name="mine",
+        digest="0",
+        modality="text",
+        classes=("a", "b"),
+        sizes={"train": 50, "validation": 30, "test": 30},
+        source="",
+        folder="",
     )
 
     half = plan_tables(asked(), ExportHistory(tmp_path), target=target)

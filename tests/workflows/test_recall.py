@@ -84,7 +84,7 @@ def seeing(clear: Mapping[str, float], headless: Iterable[str] = ()) -> Prober:
         embeddings = own + np.random.default_rng(crc32(name.encode())).normal(size=own.shape)
         odds = np.exp(embeddings[:, :4])
         head = None if name in headless else odds / odds.sum(axis=1, keepdims=True)
-        yield Probe(labels, embeddings, head, 0.5)
+        yield Probe(labels=labels, embeddings=embeddings, probabilities=head, seconds=0.5)
 
     return probe
 

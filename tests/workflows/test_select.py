@@ -82,7 +82,9 @@ def page(store: str) -> tuple[SelectionResult, Page]:
 
 def wish(zoo: Zoo, *, top_k: int = 0, **settings: object) -> SelectConfig:
     """Among the models that the zoo began with, a name for the winner that is none of theirs."""
-    recall = RecallConfig(zoo.target, models=(zoo.everyone,), top_k=top_k, recommender="prior")
+    recall = RecallConfig(
+        dataset=zoo.target, models=(zoo.everyone,), top_k=top_k, recommender="prior"
+    )
     named = {"register_as": f"{zoo.namespace}-winner", **settings}
     return SelectConfig(recall, **named)  # type: ignore[arg-type]
 
@@ -377,7 +379,9 @@ def test_a_winner_competes_in_a_later_selection(text: Zoo, champion: str) -> Non
     spec = replace(text.target, path=str(text.folder / "set-0.csv"))
 
     unknown = run_selection(config, services, registry_for(services))
-    done = run_benchmark(BenchmarkConfig((spec,), (champion,), {"epochs": EPOCHS}), services)
+    done = run_benchmark(
+        BenchmarkConfig(datasets=(spec,), models=(champion,), recipe={"epochs": EPOCHS}), services
+    )
     known = run_selection(config, services, registry_for(services))
 
     (new,) = unknown.recall.context.cold_start  # without a history it is like the one that won
@@ -649,7 +653,9 @@ def test_price_on_a_thin_history_halves_and_says_so(text: Zoo) -> None:
 def test_what_a_back_test_favored_stands_behind_auto(store: str) -> None:
     zoo = text_zoo(store)
     services, _ = services_for(zoo.uri, zoo.namespace)
-    favored = Defaults("prior", "prior", "brute_force", top_k=2, run_id="r")
+    favored = Defaults(
+        ranker="prior", set_selector="prior", policy="brute_force", top_k=2, run_id="r"
+    )
     write_defaults(services.client, services.namespace, "text", "accuracy", favored)
     config = wish(zoo, final="same")
     config = replace(config, recall=replace(config.recall, recommender="auto"))

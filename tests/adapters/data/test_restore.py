@@ -25,7 +25,11 @@ def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def record_for(dataset: Dataset, spec: str) -> Record:
     return Record(
-        "m", dataset.name, modality="text", dataset_digest=dataset.digest, dataset_spec=spec
+        model="m",
+        dataset=dataset.name,
+        modality="text",
+        dataset_digest=dataset.digest,
+        dataset_spec=spec,
     )
 
 
@@ -89,7 +93,11 @@ def test_what_changed_since_is_another_dataset(
 )
 def test_what_cannot_be_had_is_said(spec: str, why: str) -> None:
     record = Record(
-        "m", "words", modality="text", dataset_digest="0123456789abcdef", dataset_spec=spec
+        model="m",
+        dataset="words",
+        modality="text",
+        dataset_digest="0123456789abcdef",
+        dataset_spec=spec,
     )
 
     with pytest.raises(DatasetError, match=why):
@@ -124,6 +132,15 @@ def test_class_names_that_no_run_tells_are_those_of_the_copy(tmp_path: Path) -> 
 
 
 def test_more_class_names_than_a_tag_holds_are_left_out(tmp_path: Path) -> None:
-    many = Dataset("d", "0", "text", tuple(f"class {i}" for i in range(2000)), {}, "", "", "{}")
+    many = Dataset(
+        name="d",
+        digest="0",
+        modality="text",
+        classes=tuple(f"class {i}" for i in range(2000)),
+        sizes={},
+        source="",
+        folder="",
+        spec="{}",
+    )
 
     assert dataset_tags(many) == {tags.SPEC: "{}"}

@@ -62,7 +62,15 @@ def zoo(client: MlflowClient, namespace: str) -> HistoryTransfer:
         for name in "ab"
     ]
     writer = RunWriter(client, f"{namespace}/benchmark")
-    dataset = Dataset("d", "d1", "text", ("no", "yes"), {"train": 9}, "d.csv", "/nowhere")
+    dataset = Dataset(
+        name="d",
+        digest="d1",
+        modality="text",
+        classes=("no", "yes"),
+        sizes={"train": 9},
+        source="d.csv",
+        folder="/nowhere",
+    )
     for name, place in ((names[0], "d"), (names[0], "e"), (names[1], "d")):
         told = {
             tags.MODEL: name,
@@ -91,9 +99,11 @@ def test_what_arrives_are_the_same_records_and_members(
 ) -> None:
     there = f"{namespace}-2"
 
-    assert zoo.export(tmp_path, Silence()) == ImportSummary(3, 2)
+    assert zoo.export(tmp_path, Silence()) == ImportSummary(runs=3, models=2)
     assert "/home/of/somebody" not in (tmp_path / "runs.jsonl").read_text()
-    assert portable(client, there).import_history(tmp_path, Silence()) == ImportSummary(3, 2, 0)
+    assert portable(client, there).import_history(tmp_path, Silence()) == ImportSummary(
+        runs=3, models=2, known=0
+    )
 
     for metric in ("accuracy", "log_loss"):
         here, arrived = (
@@ -122,7 +132,7 @@ def test_taking_in_again_adds_nothing(
     other = portable(client, f"{namespace}-2")
     other.import_history(tmp_path, Silence())
 
-    assert other.import_history(tmp_path, Silence()) == ImportSummary(0, 2, 3)
+    assert other.import_history(tmp_path, Silence()) == ImportSummary(runs=0, models=2, known=3)
     assert len(TrackingHistory(client, f"{namespace}-2").records("accuracy")) == 3
     assert [m.version for m in MlflowRegistry(client, f"{namespace}-2").members()] == ["1", "1"]
 
@@ -137,7 +147,9 @@ def test_an_import_that_was_cut_short_is_completed(
     other = portable(client, f"{namespace}-2")
 
     assert other.import_history(tmp_path / "some", Silence()).runs == 1
-    assert other.import_history(tmp_path / "all", Silence()) == ImportSummary(2, 2, 1)
+    assert other.import_history(tmp_path / "all", Silence()) == ImportSummary(
+        runs=2, models=2, known=1
+    )
 
 
 def test_an_export_of_an_import_is_the_export(
@@ -241,12 +253,16 @@ def test_an_export_keeps_the_lines_that_are_there_and_adds_the_new_runs(
     first = path.read_text().splitlines()
     counting.asked.clear()
 
-    assert portable(counting, namespace).export(tmp_path, Silence()) == ImportSummary(3, 2)
+    assert portable(counting, namespace).export(tmp_path, Silence()) == ImportSummary(
+        runs=3, models=2
+    )
     assert counting.asked == []
     assert path.read_text().splitlines() == first
 
     new = add_run(counting, namespace, "b", "f")
-    assert portable(counting, namespace).export(tmp_path, Silence()) == ImportSummary(4, 2)
+    assert portable(counting, namespace).export(tmp_path, Silence()) == ImportSummary(
+        runs=4, models=2
+    )
     assert set(counting.asked) == {new}
     lines = path.read_text().splitlines()
     assert [line for line in lines if line in first] == first
@@ -274,7 +290,7 @@ def test_the_line_of_a_run_that_was_deleted_goes(
     gone = TrackingHistory(client, namespace).records("accuracy")[0].run_id
     client.delete_run(gone)
 
-    assert zoo.export(tmp_path, Silence()) == ImportSummary(2, 2)
+    assert zoo.export(tmp_path, Silence()) == ImportSummary(runs=2, models=2)
     assert gone not in (tmp_path / "runs.jsonl").read_text()
 
 
@@ -288,7 +304,7 @@ def test_an_import_is_exported_into_the_folder_that_it_came_from(
     other = portable(counting, f"{namespace}-2")
     other.import_history(tmp_path, Silence())
 
-    assert other.export(tmp_path, Silence()) == ImportSummary(3, 2)
+    assert other.export(tmp_path, Silence()) == ImportSummary(runs=3, models=2)
     assert counting.asked == []
     assert sorted((tmp_path / "runs.jsonl").read_text().splitlines()) == before
 
@@ -421,9 +437,13 @@ def test_adopted_runs_travel_and_arrive_the_same(
 ) -> None:
     there = f"{namespace}-2"
 
-    assert foreign.export(tmp_path, Silence()) == ImportSummary(4, 0)
-    assert portable(client, there).import_history(tmp_path, Silence()) == ImportSummary(4, 0, 0)
-    assert portable(client, there).import_history(tmp_path, Silence()) == ImportSummary(0, 0, 4)
+    assert foreign.export(tmp_path, Silence()) == ImportSummary(runs=4, models=0)
+    assert portable(client, there).import_history(tmp_path, Silence()) == ImportSummary(
+        runs=4, models=0, known=0
+    )
+    assert portable(client, there).import_history(tmp_path, Silence()) == ImportSummary(
+        runs=0, models=0, known=4
+    )
 
     accuracy = same_records(client, namespace, there, "accuracy")
     assert [(r.model, r.dataset, r.validation_scores, r.final_score) for r in accuracy[:1]] == [
@@ -519,19 +539,21 @@ def test_runs_that_were_made_of_tables_travel_and_stay_made_of_them(
         )
 
     assert take_in(namespace).runs == 4
-    assert portable(client, namespace).export(tmp_path / "runs", Silence()) == ImportSummary(4, 2)
+    assert portable(client, namespace).export(tmp_path / "runs", Silence()) == ImportSummary(
+        runs=4, models=2
+    )
     assert portable(client, there).import_history(tmp_path / "runs", Silence()) == ImportSummary(
-        4, 2, 0
+        runs=4, models=2, known=0
     )
 
     (curve,) = (r for r in same_records(client, namespace, there, "auc") if r.validation_scores)
     assert curve.validation_scores == (0.1, 0.2, 0.4)
-    assert take_in(there) == ImportSummary(0, 2, 4)
+    assert take_in(there) == ImportSummary(runs=0, models=2, known=4)
     assert [m.is_available for m in MlflowRegistry(client, there).members()] == [False, False]
     third = f"{namespace}-3"
     assert take_in(third).runs == 4
     assert portable(client, third).import_history(tmp_path / "runs", Silence()) == ImportSummary(
-        0, 2, 4
+        runs=0, models=2, known=4
     )
 
 
@@ -540,7 +562,7 @@ def test_an_export_adds_nothing_to_the_history_that_it_was_made_of(
 ) -> None:
     zoo.export(tmp_path, Silence())
 
-    assert zoo.import_history(tmp_path, Silence()) == ImportSummary(0, 2, 3)
+    assert zoo.import_history(tmp_path, Silence()) == ImportSummary(runs=0, models=2, known=3)
 
 
 @pytest.mark.parametrize(

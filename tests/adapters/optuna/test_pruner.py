@@ -258,7 +258,9 @@ def test_a_trial_that_has_not_reported_goes_on() -> None:
 
 
 def test_a_study_without_a_cohort_says_how_to_name_it() -> None:
-    study = optuna.create_study(pruner=CohortPruner(get_policy("halving"), PolicyOptions(STAGES)))
+    study = optuna.create_study(
+        pruner=CohortPruner(POLICIES["halving"].decide, PolicyOptions(STAGES))
+    )
     trial = study.ask()
     trial.report(0.5, 1)
 
@@ -290,7 +292,7 @@ def test_two_trials_of_one_model_are_an_error() -> None:
 
 
 def optimize(objective: Any, jobs: int = 1, enqueue: bool = False) -> Study:
-    pruner = CohortPruner(get_policy("halving"), PolicyOptions(STAGES))
+    pruner = CohortPruner(POLICIES["halving"].decide, PolicyOptions(STAGES))
     study = optuna.create_study(direction="maximize", pruner=pruner)
     study.set_user_attr(COHORT, [0, 1, 2, 3])
     for _ in range(4 if enqueue else 0):

@@ -75,7 +75,9 @@ def records(client: MlflowClient, namespace: str, metric: str = "accuracy") -> S
 def test_a_run_is_read_as_it_was_logged(client: MlflowClient, namespace: str) -> None:
     theirs = f"{namespace}-theirs"
     run_id = log_run(client, theirs, {"a": 1}, [("x", 1, 0.5), ("x", 2, 0.7)], told={"t": "u"})
-    client.log_inputs(run_id, [DatasetInput(Dataset("imdb", "d1", "code", "{}"), [])])
+    client.log_inputs(
+        run_id, [DatasetInput(Dataset(name="imdb", digest="d1", modality="code", classes="{}"), [])]
+    )
 
     (run,) = read(client, namespace)
 
@@ -118,7 +120,14 @@ def test_an_adopted_run_is_a_complete_record(client: MlflowClient, namespace: st
     (record,) = records(client, namespace)
 
     assert record == Record(
-        "m", "d", CURVE, 0.65, epochs=3, seconds=(2.0, 2.0, 2.0), modality="text", run_id=run_id
+        model="m",
+        dataset="d",
+        validation_scores=CURVE,
+        final_score=0.65,
+        epochs=3,
+        seconds=(2.0, 2.0, 2.0),
+        modality="text",
+        run_id=run_id,
     )
     assert record.is_complete
     assert TrackingHistory(client, namespace).metrics() == ("accuracy",)

@@ -401,7 +401,12 @@ def test_what_is_expected_of_a_newcomer_is_told_until_it_has_a_history(
         (Cluster("text-1", "x", ("x", name)),), math.nan, math.nan, ("x",), np.eye(1)
     )
     guess = ColdStartEstimate(
-        name, "x", 0.5, "text-1", 0.25, basis="features and scores on 2 datasets"
+        model=name,
+        nearest_model="x",
+        distance=0.5,
+        cluster_id="text-1",
+        z_score=0.25,
+        basis="features and scores on 2 datasets",
     )
 
     registry.tag_clusters(alone, "run-1", "accuracy", [guess])
@@ -444,7 +449,7 @@ def test_the_cluster_is_the_model_s_whatever_its_version_says(
 def crown(client: MlflowClient, registry: MlflowRegistry, namespace: str, bert: Path) -> Any:
     """Register the winner of a selection; the parent's run is its key."""
     experiment = client.create_experiment(namespace)
-    member = Member("m", "1", "text", "transformers/bert", family="tiny")
+    member = Member(name="m", version="1", modality="text", arch="transformers/bert", family="tiny")
 
     def register(parent: str, alias: str = "winner") -> str:
         return str(

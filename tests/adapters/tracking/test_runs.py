@@ -18,7 +18,15 @@ from mlflow_recall.adapters.tracking.runs import RunWriter, is_finished, is_runn
 from mlflow_recall.core.history.records import Dataset
 from mlflow_recall.ports import StageResult
 
-DATASET = Dataset("reviews", "abcd", "text", ("no", "yes"), {"train": 9}, "reviews.csv", "/tmp")  # noqa: S108
+DATASET = Dataset(
+    name="reviews",
+    digest="abcd",
+    modality="text",
+    classes=("no", "yes"),
+    sizes={"train": 9},
+    source="reviews.csv",
+    folder="/tmp",
+)  # noqa: S108
 
 
 @pytest.fixture

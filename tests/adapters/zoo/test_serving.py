@@ -46,7 +46,13 @@ class Served:
 def _served(
     place: Path, member: Member, weights: Path, dataset: Dataset, recipe: Recipe, library: Any
 ) -> Served:
-    task = TrainTask(member, str(weights), dataset, recipe, workspace=str(place / "work"))
+    task = TrainTask(
+        member=member,
+        weights=str(weights),
+        dataset=dataset,
+        recipe=recipe,
+        workspace=str(place / "work"),
+    )
     (stage,) = zoo.train(task)
     serving.save_servable(place / "model", Path(stage.checkpoint), member, dataset)
     network = library.load(member, stage.checkpoint, dataset, recipe, False)
@@ -69,7 +75,7 @@ def _png(picture: Any) -> bytes:
 def text(tmp_path_factory: pytest.TempPathFactory) -> Served:
     place = tmp_path_factory.mktemp("text")
     dataset = prepare(DatasetSpec(str(tiny_texts(place / "rows.csv", 120))))
-    member = Member("tiny-bert", "1", "text", "transformers/bert")
+    member = Member(name="tiny-bert", version="1", modality="text", arch="transformers/bert")
     recipe = RECIPE.with_changes({"input_size": 7}, "test")  # cuts some texts, pads others
     return _served(place, member, tiny_bert(place / "bert"), dataset, recipe, transformers_models)
 
@@ -78,7 +84,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Served:
 def image(tmp_path_factory: pytest.TempPathFactory) -> Served:
     place = tmp_path_factory.mktemp("image")
     dataset = prepare(DatasetSpec(str(tiny_images(place / "rows", 60))))
-    member = Member("tiny-resnet", "1", "image", "timm/test_resnet")
+    member = Member(name="tiny-resnet", version="1", modality="image", arch="timm/test_resnet")
     recipe = RECIPE.with_changes({"input_size": 32}, "test")
     return _served(place, member, tiny_timm(place / "resnet"), dataset, recipe, timm_models)
 
@@ -245,7 +251,7 @@ def test_an_image_model_of_transformers_is_served_too(
     torch.manual_seed(0)
     ViTModel(config, add_pooling_layer=False).save_pretrained(tmp_path / "vit")
     ViTImageProcessor(size={"height": 16, "width": 16}).save_pretrained(tmp_path / "vit")
-    member = Member("tiny-vit", "1", "image", "transformers/vit")
+    member = Member(name="tiny-vit", version="1", modality="image", arch="transformers/vit")
     recipe = RECIPE.with_changes({"input_size": 32}, "test")
 
     served = _served(tmp_path, member, tmp_path / "vit", image.dataset, recipe, transformers_models)

@@ -38,11 +38,20 @@ class Case:
     dataset: Dataset
 
     def task(self, recipe: Recipe = RECIPE, **changes: Any) -> TrainTask:
-        task = TrainTask(self.member, str(self.weights), self.dataset, recipe, 1, recipe.epochs)
+        task = TrainTask(
+            member=self.member,
+            weights=str(self.weights),
+            dataset=self.dataset,
+            recipe=recipe,
+            first=1,
+            last=recipe.epochs,
+        )
         return replace(task, **changes)
 
     def probe(self, **changes: Any) -> Probe:
-        task = ProbeTask(self.member, str(self.weights), self.dataset, RECIPE)
+        task = ProbeTask(
+            member=self.member, weights=str(self.weights), dataset=self.dataset, recipe=RECIPE
+        )
         (probe,) = zoo.probe(replace(task, **changes))
         return probe
 
@@ -51,7 +60,7 @@ class Case:
 def text(tmp_path_factory: pytest.TempPathFactory, sealed: None) -> Case:
     place = tmp_path_factory.mktemp("text")
     dataset = prepare(DatasetSpec(str(tiny_texts(place / "texts.csv", 60))))
-    member = Member("m", "1", "text", "transformers/bert")
+    member = Member(name="m", version="1", modality="text", arch="transformers/bert")
     return Case(member, tiny_bert(place / "bert", layers=2), dataset)
 
 
@@ -59,7 +68,7 @@ def text(tmp_path_factory: pytest.TempPathFactory, sealed: None) -> Case:
 def image(tmp_path_factory: pytest.TempPathFactory, sealed: None) -> Case:
     place = tmp_path_factory.mktemp("image")
     dataset = prepare(DatasetSpec(str(tiny_images(place / "images", 45))))
-    member = Member("m", "1", "image", "timm/test_resnet", config={})
+    member = Member(name="m", version="1", modality="image", arch="timm/test_resnet", config={})
     return Case(member, tiny_timm(place / "resnet"), dataset)
 
 

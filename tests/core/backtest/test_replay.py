@@ -88,7 +88,7 @@ def test_a_policy_sees_what_was_trained_and_no_more() -> None:
         cohort: Cohort, past: PolicyHistory | None, settings: PolicyOptions
     ) -> dict[str, Verdict]:
         seen.append((list(cohort), {len(scores) for scores in cohort.values()}.pop()))
-        return {model: Verdict(i == 0, "by order") for i, model in enumerate(cohort)}
+        return {model: Verdict(stop=i == 0, reason="by order") for i, model in enumerate(cohort)}
 
     got = replay(drop_first, drawn(4, 3), None, PolicyOptions(3))
 

@@ -31,10 +31,10 @@ def record(
     version: str = "1",
 ) -> Record:
     return Record(
-        model,
-        dataset,
-        (0.1,) * stages,
-        test,
+        model=model,
+        dataset=dataset,
+        validation_scores=(0.1,) * stages,
+        final_score=test,
         epochs=2,
         modality=modality,
         dataset_digest=f"{dataset}1",
@@ -162,7 +162,9 @@ def test_only_records_of_the_present_version_count_and_it_is_said() -> None:
     """Models that the zoo does not know keep all of theirs."""
     records = [record("a", version="1"), record("a", version="2"), record("b", version="1")]
 
-    kept = select_comparable(records, members=[Member("a", "2", "text", "transformers/bert")])
+    kept = select_comparable(
+        records, members=[Member(name="a", version="2", modality="text", arch="transformers/bert")]
+    )
 
     assert [(r.model, r.model_version) for r in kept.records] == [("a", "2"), ("b", "1")]
     assert kept.notes == ("1 records of other model versions are not used: a 1",)
@@ -171,7 +173,8 @@ def test_only_records_of_the_present_version_count_and_it_is_said() -> None:
 def test_where_only_other_versions_were_recorded_that_is_why() -> None:
     with pytest.raises(HistoryError, match="got 1 records of other model versions are not used: a"):
         select_comparable(
-            [record("a", version="1")], members=[Member("a", "2", "text", "transformers/bert")]
+            [record("a", version="1")],
+            members=[Member(name="a", version="2", modality="text", arch="transformers/bert")],
         )
 
 

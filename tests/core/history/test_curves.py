@@ -16,9 +16,11 @@ NAN = math.nan
 
 def test_repeats_are_averaged_stage_by_stage_with_their_end() -> None:
     records = [
-        Record("a", "x", (0.1, 0.3), 0.5, epochs=2),
-        Record("a", "x", (0.3, NAN, 0.9), 0.7, epochs=2),
-        Record("b", "x", (0.4, 0.5), 0.6, epochs=2),
+        Record(model="a", dataset="x", validation_scores=(0.1, 0.3), final_score=0.5, epochs=2),
+        Record(
+            model="a", dataset="x", validation_scores=(0.3, NAN, 0.9), final_score=0.7, epochs=2
+        ),
+        Record(model="b", dataset="x", validation_scores=(0.4, 0.5), final_score=0.6, epochs=2),
     ]
 
     got = Curves.from_records(records)
@@ -30,8 +32,22 @@ def test_repeats_are_averaged_stage_by_stage_with_their_end() -> None:
 
 def test_one_fine_tuning_is_kept_beside_the_mean_of_its_repeats() -> None:
     """Validation noise is what a selection has to live with: the mean of three has less of it."""
-    second = Record("a", "x", (0.3, 0.9), 0.7, epochs=2, recipe='{"seed": 1}')
-    first = Record("a", "x", (0.1, 0.3), 0.5, epochs=2, recipe='{"seed": 0}')
+    second = Record(
+        model="a",
+        dataset="x",
+        validation_scores=(0.3, 0.9),
+        final_score=0.7,
+        epochs=2,
+        recipe='{"seed": 1}',
+    )
+    first = Record(
+        model="a",
+        dataset="x",
+        validation_scores=(0.1, 0.3),
+        final_score=0.5,
+        epochs=2,
+        recipe='{"seed": 0}',
+    )
 
     got = Curves.from_records([second, first])
 
@@ -43,11 +59,25 @@ def test_one_fine_tuning_is_kept_beside_the_mean_of_its_repeats() -> None:
 def test_noise_is_what_repeats_of_a_cell_differ_by_stage_by_stage() -> None:
     """Deviations of 0.1 and 0.2 at stage 1 pool to the root of 0.025; a diverged one is none."""
     records = [
-        Record("a", "x", (0.1, 0.3), 0.5, epochs=2),
-        Record("a", "x", (0.1 + 0.1 * math.sqrt(2), 0.3), 0.5, epochs=2),
-        Record("a", "y", (0.1, -math.inf), 0.5, epochs=2),
-        Record("a", "y", (0.1 + 0.2 * math.sqrt(2), -math.inf), 0.5, epochs=2),
-        Record("b", "x", (0.9, 0.1), 0.5, epochs=2),
+        Record(model="a", dataset="x", validation_scores=(0.1, 0.3), final_score=0.5, epochs=2),
+        Record(
+            model="a",
+            dataset="x",
+            validation_scores=(0.1 + 0.1 * math.sqrt(2), 0.3),
+            final_score=0.5,
+            epochs=2,
+        ),
+        Record(
+            model="a", dataset="y", validation_scores=(0.1, -math.inf), final_score=0.5, epochs=2
+        ),
+        Record(
+            model="a",
+            dataset="y",
+            validation_scores=(0.1 + 0.2 * math.sqrt(2), -math.inf),
+            final_score=0.5,
+            epochs=2,
+        ),
+        Record(model="b", dataset="x", validation_scores=(0.9, 0.1), final_score=0.5, epochs=2),
     ]
 
     got = Curves.from_records(records)
@@ -59,9 +89,9 @@ def test_noise_is_what_repeats_of_a_cell_differ_by_stage_by_stage() -> None:
 
 def test_partial_untested_and_curveless_records_are_left_out() -> None:
     records = [
-        Record("a", "x", (0.1,), 0.5, epochs=2),
-        Record("b", "x", (0.1, 0.2), NAN, epochs=2),
-        Record("c", "x", (), 0.5, epochs=0),
+        Record(model="a", dataset="x", validation_scores=(0.1,), final_score=0.5, epochs=2),
+        Record(model="b", dataset="x", validation_scores=(0.1, 0.2), final_score=NAN, epochs=2),
+        Record(model="c", dataset="x", validation_scores=(), final_score=0.5, epochs=0),
     ]
 
     assert Curves.from_records(records).models == ()
@@ -73,7 +103,17 @@ def test_no_records_make_empty_curves() -> None:
 
 def test_a_diverged_loss_stays_infinite() -> None:
     """Averaging must not turn minus infinity into a finite number that can win a comparison."""
-    got = Curves.from_records([Record("a", "x", (-math.inf, -0.5), -0.4, epochs=2)])
+    got = Curves.from_records(
+        [
+            Record(
+                model="a",
+                dataset="x",
+                validation_scores=(-math.inf, -0.5),
+                final_score=-0.4,
+                epochs=2,
+            )
+        ]
+    )
 
     assert got.scores.tolist() == [[[-math.inf, -0.5]]]
 

@@ -10,7 +10,7 @@ from mlflow_recall.core.history.ground_truth import ground_truth
 from mlflow_recall.core.history.recipes import Recipe
 from mlflow_recall.core.history.records import Member, Record
 
-ZOO = [Member(name, "2", "text", "transformers/bert") for name in "abc"]
+ZOO = [Member(name=name, version="2", modality="text", arch="transformers/bert") for name in "abc"]
 
 
 def record(
@@ -18,7 +18,15 @@ def record(
 ) -> Record:
     recipe = Recipe(seed=seed).to_json()
     return Record(
-        model, "t", (0.5,), test, (), 1, dataset_digest=digest, model_version=version, recipe=recipe
+        model=model,
+        dataset="t",
+        validation_scores=(0.5,),
+        final_score=test,
+        test_scores=(),
+        epochs=1,
+        dataset_digest=digest,
+        model_version=version,
+        recipe=recipe,
     )
 
 

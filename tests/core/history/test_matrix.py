@@ -35,11 +35,11 @@ def holed(seed: int, models: int = 6, datasets: int = 5) -> FloatArray:
 def test_repeats_are_averaged_and_the_incomplete_left_out() -> None:
     """A run that is short of its recipe's epochs, or untested, has no final score."""
     records = [
-        Record("b", "y", (0.1, 0.2), 0.6, epochs=2),
-        Record("b", "y", (0.1, 0.2), 0.8, epochs=2),
-        Record("b", "x", (0.1,), 0.9, epochs=2),
-        Record("a", "x", (0.1, 0.2), NAN, epochs=2),
-        Record("a", "z", (), 0.5, epochs=0),
+        Record(model="b", dataset="y", validation_scores=(0.1, 0.2), final_score=0.6, epochs=2),
+        Record(model="b", dataset="y", validation_scores=(0.1, 0.2), final_score=0.8, epochs=2),
+        Record(model="b", dataset="x", validation_scores=(0.1,), final_score=0.9, epochs=2),
+        Record(model="a", dataset="x", validation_scores=(0.1, 0.2), final_score=NAN, epochs=2),
+        Record(model="a", dataset="z", validation_scores=(), final_score=0.5, epochs=0),
     ]
 
     got = PerformanceMatrix.from_records(records)

@@ -24,10 +24,10 @@ def record(
 ) -> Record:
     """A complete one, of version 1 of the model."""
     return Record(
-        model,
-        dataset,
-        (0.1,),
-        test,
+        model=model,
+        dataset=dataset,
+        validation_scores=(0.1,),
+        final_score=test,
         epochs=1,
         modality=modality,
         dataset_digest=f"{dataset}1",

@@ -51,4 +51,4 @@ def evidence(curves: Curves) -> Evidence:
 
 
 def recorded(curves: Curves) -> list[Target]:
-    return recorded_targets(evidence(curves), get_recommender("prior"), curves)
+    return recorded_targets(evidence(curves), RECOMMENDERS["prior"].rank, curves)

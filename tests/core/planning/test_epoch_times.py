@@ -23,8 +23,8 @@ def timed(recipe: Recipe | None = RECIPE) -> list[Record]:
     work = 3 * 500 + 300 if recipe else 1
     return [
         Record(
-            model,
-            dataset,
+            model=model,
+            dataset=dataset,
             seconds=(pace * factor * work,) * 3,
             recipe=recipe.to_json() if recipe else "",
         )
@@ -123,5 +123,8 @@ def test_without_a_recipe_seconds_are_those_of_a_recorded_dataset() -> None:
 
 def test_nothing_is_said_of_seconds_that_nobody_recorded() -> None:
     assert (
-        estimate_epoch_times([Record("a", "x", final_score=1.0)], ["a"], {}, parameters={}) is None
+        estimate_epoch_times(
+            [Record(model="a", dataset="x", final_score=1.0)], ["a"], {}, parameters={}
+        )
+        is None
     )

@@ -111,7 +111,7 @@ def test_a_zoo_with_missing_cells_costs_as_much_as_one_without() -> None:
 
 def test_without_curves_the_best_of_the_set_wins() -> None:
     curves = converging()
-    some = recorded_targets(evidence(curves), get_recommender("prior"))
+    some = recorded_targets(evidence(curves), RECOMMENDERS["prior"].rank)
 
     found = simulate("fine_selection", 3, some, PolicyOptions(5))
 

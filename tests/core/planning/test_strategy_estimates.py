@@ -32,7 +32,14 @@ def rehearsal(regrets: list[float], reached: FloatArray) -> ReplayResult:
     """On as many datasets as there are regrets, with as many candidates as rows on each."""
     count, names = len(regrets), tuple(map(str, regrets))
     of = [np.full(count, value) for value in (reached.sum(), float(len(reached)), 0.0)]
-    return ReplayResult(names, of[0], np.array(regrets), of[1], of[2], reached)
+    return ReplayResult(
+        datasets=names,
+        epochs=of[0],
+        regrets=np.array(regrets),
+        candidates=of[1],
+        probes=of[2],
+        active_share=reached,
+    )
 
 
 def everyone_to_the_end(models: int, stages: int) -> ReplayResult:
@@ -101,7 +108,18 @@ def test_the_chance_to_hold_the_best_is_that_of_the_gaps() -> None:
 
 
 def offer(epochs: float, regret: float, hours: float = NAN, p: float = 0.5) -> StrategyEstimate:
-    return StrategyEstimate("s", "halving", 1, epochs, epochs, hours, regret, NAN, p, regret)
+    return StrategyEstimate(
+        name="s",
+        policy="halving",
+        models=1,
+        epochs=epochs,
+        max_epochs=epochs,
+        hours=hours,
+        regret=regret,
+        standard_error=NAN,
+        p_holds_best=p,
+        expected_gap=regret,
+    )
 
 
 offers = st.lists(

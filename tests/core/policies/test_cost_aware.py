@@ -296,7 +296,12 @@ def test_a_verdict_says_what_was_weighed() -> None:
 def test_the_range_is_where_the_draws_are() -> None:
     """Ten equal draws 0.0 to 0.9: a tenth of them is not above 0.0, nine tenths not above 0.8."""
     ends = np.random.default_rng(11).permutation(10)[None, :] / 10
-    draws = ScoreSamples(ends, np.full((1, 10), 0.1), np.zeros(1), np.ones(1, dtype=bool))
+    draws = ScoreSamples(
+        final_scores=ends,
+        weights=np.full((1, 10), 0.1),
+        std=np.zeros(1),
+        has_history=np.ones(1, dtype=bool),
+    )
 
     assert draws.quantile(0.1).tolist() == [0.0]
     assert draws.quantile(0.9).tolist() == [0.8]
@@ -422,7 +427,16 @@ def told(
     """Gaps that were expected of m0, m1, ... here and on d0, d1, ..."""
     names = tuple(f"d{j}" for j in range(there.shape[1]))
     return PredictedGaps(
-        models, here, here, here, here, here, there, 0.01, datasets=names, held_out_expected=there
+        models=models,
+        mean=here,
+        low=here,
+        high=here,
+        predicted=here,
+        p_within=here,
+        joint_gaps=there,
+        tolerance=0.01,
+        datasets=names,
+        held_out_expected=there,
     )
 
 

@@ -104,9 +104,9 @@ def test_brute_force_stops_nobody() -> None:
 
 
 def test_an_unknown_policy_names_the_known_ones() -> None:
-    assert get_policy("halving") is halving
+    assert POLICIES["halving"].decide is halving
     with pytest.raises(
         ConfigError,
         match=r"unknown policy 'luck': expected one of brute_force, fine_selection, halving, price",
     ):
-        get_policy("luck")
+        POLICIES["luck"].decide

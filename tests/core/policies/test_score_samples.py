@@ -171,11 +171,11 @@ def test_what_a_candidate_adds_is_the_mean_of_what_it_wins_by(seed: int) -> None
     weights = np.where(known, rng.random((n, s)), 0.0)
     weights /= np.maximum(weights.sum(axis=1, keepdims=True), 1e-300)
     samples = ScoreSamples(
-        np.where(known, rng.normal(size=(n, s)), NAN),
-        weights,
-        rng.choice([0.0, 0.1, 1.0], n),
-        np.array([bool(row.any()) for row in known]),
-        float(rng.choice([0.1, 1.0, math.inf])),
+        final_scores=np.where(known, rng.normal(size=(n, s)), NAN),
+        weights=weights,
+        std=rng.choice([0.0, 0.1, 1.0], n),
+        has_history=np.array([bool(row.any()) for row in known]),
+        clip=float(rng.choice([0.1, 1.0, math.inf])),
     )
     slow = SlowSamples(
         final_scores=samples.final_scores.tolist(),
@@ -376,7 +376,13 @@ def test_what_all_gain_on_a_dataset_is_no_surprise_of_one() -> None:
     """m0 deviates by 0.3 with all others, by 0.1 alone: the first stays, the second is clipped."""
     ends = np.array([[0.9, 0.5], [0.8, 0.4], [0.7, 0.3]])
     ends[0, 0] += 0.12
-    samples = ScoreSamples(ends, np.full((3, 2), 0.5), np.zeros(3), np.ones(3, dtype=bool), 0.01)
+    samples = ScoreSamples(
+        final_scores=ends,
+        weights=np.full((3, 2), 0.5),
+        std=np.zeros(3),
+        has_history=np.ones(3, dtype=bool),
+        clip=0.01,
+    )
 
     got = samples.clipped
 
@@ -416,7 +422,10 @@ def test_the_order_of_models_and_datasets_does_not_matter(seed: int) -> None:
 def test_expected_improvement_is_the_mean_of_the_positive_part(lead: float, std: float) -> None:
     """Its closed form against a sum over ten thousand quantiles of the normal distribution."""
     samples = ScoreSamples(
-        np.array([[lead]]), np.ones((1, 1)), np.array([std]), np.ones(1, dtype=bool)
+        final_scores=np.array([[lead]]),
+        weights=np.ones((1, 1)),
+        std=np.array([std]),
+        has_history=np.ones(1, dtype=bool),
     )
     normal = ndtri((np.arange(10_000) + 0.5) / 10_000)
 

@@ -89,7 +89,7 @@ def test_a_representative_speaks_for_a_newcomer_and_the_prior_ranks_it() -> None
         estimated_z_scores={each.model: each.z_score for each in found},
     )
 
-    ranking = get_recommender("prior")(evidence)
+    ranking = RECOMMENDERS["prior"].rank(evidence)
 
     assert ranking.models[:2] == ("a", "b")
     assert not np.isnan(ranking.scores).any()
@@ -97,8 +97,18 @@ def test_a_representative_speaks_for_a_newcomer_and_the_prior_ranks_it() -> None
 
 
 def test_the_winner_of_a_selection_is_like_the_model_that_won() -> None:
-    zoo = [Member(name, "1", "text", "transformers/bert", "e5") for name in "abcd"]
-    winner = Member("new", "1", "text", "transformers/bert", "e5", tags={"recall.model": "c"})
+    zoo = [
+        Member(name=name, version="1", modality="text", arch="transformers/bert", family="e5")
+        for name in "abcd"
+    ]
+    winner = Member(
+        name="new",
+        version="1",
+        modality="text",
+        arch="transformers/bert",
+        family="e5",
+        tags={"recall.model": "c"},
+    )
     matrix = history()
 
     (found,) = estimate_from_features(
@@ -111,11 +121,13 @@ def test_the_winner_of_a_selection_is_like_the_model_that_won() -> None:
 def test_members_are_described_by_what_the_registry_knows() -> None:
     told = {"recall.upstream": "pairs", "recall.source": "hf:/x"}
     member = Member(
-        "a", "1", "text", "transformers/bert", "e5", parameters=100,
+        name="a", version="1", modality="text", arch="transformers/bert", family="e5", parameters=100,
         config={"num_hidden_layers": 3}, tags=told,
     )  # fmt: skip
 
-    columns = model_features([member, Member("b", "1", "text", "timm/vit")])
+    columns = model_features(
+        [member, Member(name="b", version="1", modality="text", arch="timm/vit")]
+    )
 
     assert columns["family"] == ["e5", ""]
     assert columns["layers"][0] == 3.0

@@ -11,7 +11,14 @@ from mlflow_recall.errors import ConfigError
 
 def member(name: str, parameters: int | None = None, **tags: str) -> Member:
     told = {f"recall.{key}": value for key, value in tags.items()}
-    return Member(name, "1", "text", "transformers/bert", parameters=parameters, tags=told)
+    return Member(
+        name=name,
+        version="1",
+        modality="text",
+        arch="transformers/bert",
+        parameters=parameters,
+        tags=told,
+    )
 
 
 ZOO = [

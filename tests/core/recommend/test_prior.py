@@ -68,9 +68,9 @@ def test_mean_places_by_hand() -> None:
 
 
 def test_an_unknown_recommender_names_the_known_ones() -> None:
-    assert get_recommender("prior") is RECOMMENDERS["prior"] is prior
+    assert RECOMMENDERS["prior"].rank is RECOMMENDERS["prior"] is prior
     with pytest.raises(
         ConfigError,
         match="unknown recommender 'luck': expected one of blend, factorization, interleaved, ",
     ):
-        get_recommender("luck")
+        RECOMMENDERS["luck"].rank

@@ -54,7 +54,7 @@ def test_by_default_the_blend_ranks_and_the_portfolio_picks() -> None:
 
 
 def test_a_recommender_that_is_named_ranks_and_picks() -> None:
-    got = recommend(evidence(), RecommendOptions("prior", top_k=2))
+    got = recommend(evidence(), RecommendOptions(recommender="prior", top_k=2))
 
     assert (got.ranker, got.set_selector) == ("prior", "prior")
     assert got.selected == got.ranking.models[:2] == ("first", "twin")
@@ -86,7 +86,7 @@ def test_gaps_are_those_of_the_ranker_on_the_recorded_datasets() -> None:
 
     got = recommend(given, RecommendOptions(tolerance=0.05))
 
-    past = rank_held_out(given, get_recommender("blend"))
+    past = rank_held_out(given, RECOMMENDERS["blend"].rank)
     expected = predict_gaps(got.ranking, given.matrix, past, tolerance=0.05)
     assert got.gaps.mean == pytest.approx(expected.mean)
     assert got.gaps.p_within == pytest.approx(expected.p_within)
@@ -129,7 +129,8 @@ def test_top_k_auto_takes_as_many_as_the_picker_needed() -> None:
     )
 
     got = recommend(
-        Evidence(matrix, cluster_models(matrix, count=2)), RecommendOptions("prior", top_k=None)
+        Evidence(matrix, cluster_models(matrix, count=2)),
+        RecommendOptions(recommender="prior", top_k=None),
     )
 
     assert got.selected == ("a", "b")
@@ -148,7 +149,7 @@ def test_without_a_dataset_nothing_is_known_of_the_set() -> None:
 
 def test_an_unknown_recommender_is_answered_with_the_known_ones() -> None:
     with pytest.raises(ConfigError, match=r"unknown recommender 'friend': .*blend, .*portfolio"):
-        recommend(evidence(), RecommendOptions("friend"))
+        recommend(evidence(), RecommendOptions(recommender="friend"))
 
 
 def test_no_candidate_is_an_error() -> None:
