@@ -1,6 +1,6 @@
 """Settings of each command: frozen, and valid once they exist.
 
-``None`` means that nobody set the option; what is used then is said beside it.
+``None`` means that an option is unset; the comment beside it says what is used then.
 """
 
 from __future__ import annotations

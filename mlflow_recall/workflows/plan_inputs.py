@@ -16,7 +16,7 @@ from mlflow_recall.core.history.recipes import Recipe, most_common_epochs
 from mlflow_recall.core.history.records import Dataset, Member, Record
 from mlflow_recall.core.history.resample import DEFAULT_STAGES, MAX_STAGES, resample_curves
 from mlflow_recall.core.planning.epoch_times import forward_passes
-from mlflow_recall.core.recommend import Evidence
+from mlflow_recall.core.recommend.evidence import Evidence
 from mlflow_recall.core.recommend.probe_cost import ProbeCost, models_to_probe
 from mlflow_recall.core.recommend.recommendation import Recommendation, RecommendOptions
 from mlflow_recall.errors import HistoryError

@@ -22,7 +22,7 @@ def run_selection(
 ) -> SelectionResult:
     """Find the best model for a dataset, train it to the end and register it.
 
-    Whatever is wrong with dataset, zoo and history is found before a run is written.
+    Whatever is wrong with dataset, zoo and history shows before a run is written.
 
     Raises:
         RecallError: The selection is not possible; the parent run says why.

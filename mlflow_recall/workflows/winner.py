@@ -29,7 +29,7 @@ def evaluate_winner(job: SelectionJob, winner: Candidate, task: TrainTask) -> Ma
 def retrain_on_all(
     job: SelectionJob, winner: Candidate, dataset: Dataset, *, has_budget_stop: bool
 ) -> FinalModel:
-    """Train the winner once more on all training samples, where there are more than it has seen.
+    """Train the winner once more on all training samples, if there are more than it was trained on.
 
     If that fails, the winner as it won is registered.
     """
