@@ -12,8 +12,7 @@ from mlflow_recall.cli.groups import COUNT, StoreOptions, TableOptions
 from mlflow_recall.cli.options import CONTEXT, option, takes
 from mlflow_recall.cli.output import OutputOptions, run_note
 from mlflow_recall.cli.session import open_session
-from mlflow_recall.cli.tables import open_tables
-from mlflow_recall.errors import ConfigError
+from mlflow_recall.cli.tables import open_tables, refuse_table_options
 
 if TYPE_CHECKING:
     from mlflow_recall.adapters.terminal import Terminal
@@ -91,8 +90,7 @@ def backtest(
         history = open_tables(tables, terminal, options.metric)
         _show(backtest_history(config, history, terminal), output, terminal)
         return
-    if tables.minimize:
-        raise ConfigError("minimize: expected only beside --history, got it alone")
+    refuse_table_options(tables, ["minimize"])
     with open_session(store) as session:
         _show(backtest_zoo(config, session.services), output, session.terminal)
 

@@ -13,7 +13,7 @@ from mlflow_recall.cli.groups import COUNT, EngineOptions, StoreOptions, TableOp
 from mlflow_recall.cli.options import CONTEXT, option, takes
 from mlflow_recall.cli.output import OutputOptions, run_note
 from mlflow_recall.cli.session import open_session
-from mlflow_recall.cli.tables import open_tables
+from mlflow_recall.cli.tables import open_tables, refuse_table_options
 from mlflow_recall.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -93,8 +93,8 @@ class ClusterOptions:
         if self.probe_new and (tables.history or self.compare):
             beside = "--history" if tables.history else "--compare"
             raise ConfigError(f"probe_new: expected none beside {beside}, got {self.probe_new}")
-        if tables.minimize and not tables.history:
-            raise ConfigError("minimize: expected only beside --history, got it alone")
+        if not tables.history:
+            refuse_table_options(tables, ["minimize"])
 
 
 @click.command(context_settings=CONTEXT)

@@ -13,16 +13,22 @@ if TYPE_CHECKING:
     from mlflow_recall.ports import Reporter, Tables
 
 
-def refuse_table_options(options: HistoryOptions) -> None:
+def refuse_table_options(
+    options: HistoryOptions, names: Sequence[str] = ("drop_dataset", "minimize")
+) -> None:
     """Refuse options that apply to ``--history`` alone.
+
+    Args:
+        options: Options of the command.
+        names: Fields that are refused.
 
     Raises:
         ConfigError: One of them is set.
     """
-    for name in ("drop_dataset", "minimize"):
+    for name in names:
         if values := getattr(options, name, ()):
-            names = ", ".join(v for v in values if v != METRIC_IN_USE) or "it alone"
-            raise ConfigError(f"{name}: expected only beside --history, got {names}")
+            listed = ", ".join(v for v in values if v != METRIC_IN_USE) or "it alone"
+            raise ConfigError(f"{name}: expected only beside --history, got {listed}")
 
 
 def open_tables(

@@ -113,6 +113,8 @@ def cluster_zoo(
             name = f"cluster {result.modality}".strip()
             run_id = None if results else services.run_id
             with writer.managed_run(name, "cluster", run_id) as run:
+                for note in result.notes:
+                    services.reporter.warning(note)
                 estimates = _estimate_new_models(config, result, members, services)
                 for estimate in estimates:
                     services.reporter.warning(
