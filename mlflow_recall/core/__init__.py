@@ -1,8 +1,9 @@
-"""What the project knows: numbers in, numbers out.
+"""What the package knows: plain data in, plain data out.
 
-``records`` one fine-tuning · ``matrix`` and ``curves`` many · ``recipes`` how they are trained ·
-``metrics`` how they are judged · ``similarity`` and ``clustering`` which models behave alike ·
-``scores`` cheap transferability · ``recommend`` rankings · ``trends`` and ``policies`` who goes on.
+``history`` describes recorded fine-tunings, ``clusters`` groups models that behave alike,
+``scores`` judges models by one forward pass, ``recommend`` ranks them, ``policies`` stop them,
+``planning`` estimates what a selection costs, ``backtest`` replays all of it on the history, and
+``external_runs`` reads the runs of other training code.
 
-No MLflow, torch, optuna, files, clocks or global randomness below this line.
+Nothing here uses MLflow, torch, optuna, files, clocks or global randomness.
 """

@@ -10,7 +10,7 @@ UNKNOWN = "-"
 
 
 def format_number(value: float | None, digits: int = 3) -> str:
-    """A number with ``digits`` decimals; a dash where it is unknown.
+    """Return a number with ``digits`` decimals; a dash where it is unknown.
 
     Example:
         >>> format_number(0.12345), format_number(float("nan"))
@@ -20,7 +20,7 @@ def format_number(value: float | None, digits: int = 3) -> str:
 
 
 def format_value(value: object) -> str:
-    """Any cell of a table: floats have three decimals, unknown values are a dash.
+    """Return any cell of a table: floats have three decimals, unknown values are a dash.
 
     Example:
         >>> [format_value(value) for value in (0.5, None, "minilm", 3)]
@@ -32,12 +32,12 @@ def format_value(value: object) -> str:
 
 
 def round_or_none(value: float) -> float | None:
-    """A number for JSON: six decimals, None where it is unknown."""
+    """Return a number for JSON: six decimals, None where it is unknown."""
     return None if math.isnan(value) else round(float(value), 6)
 
 
 def join_names(names: Iterable[str], limit: int = 12) -> str:
-    """The first ``limit`` names and how many more there are; ``none`` without any.
+    """Return the first ``limit`` names and how many more there are; ``none`` without any.
 
     Example:
         >>> join_names(["a", "b", "c"], limit=2)
@@ -49,7 +49,7 @@ def join_names(names: Iterable[str], limit: int = 12) -> str:
 
 
 def count_of(count: int, noun: str) -> str:
-    """A count with its noun in the right number.
+    """Return a count with its noun in the right number.
 
     Example:
         >>> count_of(1, "model"), count_of(2, "model")

@@ -44,7 +44,7 @@ class PluginTable(Mapping[str, Row], Generic[Row]):
         self._row_type = row_type
 
     def __getitem__(self, name: str) -> Row:
-        """The row of that name.
+        """Return the row of that name.
 
         Raises:
             ConfigError: There is none, or an installed one is not of the table's kind.
@@ -66,7 +66,7 @@ class PluginTable(Mapping[str, Row], Generic[Row]):
         return name in self._built_in or name in self._installed()
 
     def __iter__(self) -> Iterator[str]:
-        """Names of the built-in rows in their order, then those of the installed ones, sorted."""
+        """Yield names of the built-in rows in their order, then of the installed ones, sorted."""
         yield from self._built_in
         yield from sorted(set(self._installed()) - set(self._built_in))
 

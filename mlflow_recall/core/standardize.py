@@ -10,44 +10,60 @@ from mlflow_recall.core.arrays import FloatArray, nan_mean
 
 
 def z_scores(values: FloatArray) -> FloatArray:
-    """Each column of (n,) or (n, k) ``values`` less its mean, over its spread; NaN stays NaN.
+    """Return each column less its mean, over its standard deviation; NaN stays NaN.
 
-    A column in which all agree says nothing and becomes 0.
+    A column whose values are all equal tells nothing apart and becomes 0.
+
+    Args:
+        values: (n,), or (n, k): each column is standardized on its own.
+
+    Example:
+        >>> z_scores(np.array([1.0, 3.0, np.nan])).tolist()
+        [-1.0, 1.0, nan]
     """
     centered = values - nan_mean(values, axis=0)
     spread = np.sqrt(nan_mean(centered**2, axis=0))
-    size = np.sqrt(nan_mean(values**2, axis=0))  # a mean rounds in proportion to it
-    some = spread > 1e-12 * np.maximum(size, 1.0)
-    scaled = np.divide(centered, spread, out=np.zeros_like(centered), where=some)
+    size = np.sqrt(nan_mean(values**2, axis=0))  # the rounding error of a mean is relative to it
+    varies = spread > 1e-12 * np.maximum(size, 1.0)
+    scaled = np.divide(centered, spread, out=np.zeros_like(centered), where=varies)
     return np.where(np.isnan(values), np.nan, scaled)
 
 
 def normal_scores(values: FloatArray) -> FloatArray:
-    """Each value's place among n as a quantile of the normal distribution; NaN stays NaN.
+    """Return the rank of each value as a quantile of the normal distribution; NaN stays NaN.
 
-    Place r from below, ties at their mean place, becomes Φ⁻¹((r - 1/2) / n): only the order counts,
-    so that no outlier of one part decides a sum of parts.
+    Rank r of n from below, ties at their mean rank, becomes Φ⁻¹((r - 1/2) / n). Only the order
+    counts, so that no outlier of one component decides a sum of components.
 
     Args:
-        values: (n,), or (n, k): each column by itself.
+        values: (n,), or (n, k): each column is ranked on its own.
+
+    Example:
+        >>> normal_scores(np.array([0.1, 0.2, 100.0])).round(2).tolist()
+        [-0.97, 0.0, 0.97]
     """
     known = ~np.isnan(values)
-    # rounding is no order; the unknown come behind all, where they push nobody back
+    # differences of rounding are ties; unknown values rank above all others and shift no rank
     rounded = np.minimum(np.round(values, 12), np.finfo(np.float64).max)
     filled = np.where(known, rounded, np.inf)
-    places = mean_ranks(filled) if filled.ndim == 1 else rankdata(filled, axis=0)
-    share = (places - 0.5) / np.maximum(known.sum(axis=0), 1)
+    ranks = mean_ranks(filled) if filled.ndim == 1 else rankdata(filled, axis=0)
+    share = (ranks - 0.5) / np.maximum(known.sum(axis=0), 1)
     scaled: FloatArray = np.where(known, ndtri(np.where(known, share, 0.5)), np.nan)
     return scaled
 
 
 def mean_ranks(values: FloatArray) -> FloatArray:
-    """(n,) place from below, from 1, of each of (n,) ``values``; ties at their mean place."""
+    """Return the (n,) rank from below, from 1, of each of (n,) ``values``; ties share their mean.
+
+    Example:
+        >>> mean_ranks(np.array([0.5, 0.1, 0.5])).tolist()
+        [2.5, 1.0, 2.5]
+    """
     _, level, counts = np.unique(values, return_inverse=True, return_counts=True)
-    places: FloatArray = (np.cumsum(counts) - (counts - 1) / 2)[level]
-    return places
+    ranks: FloatArray = (np.cumsum(counts) - (counts - 1) / 2)[level]
+    return ranks
 
 
 def fill_zero(values: FloatArray) -> FloatArray:
-    """Standardized ``values`` where unknown ones count as the mean, 0."""
+    """Return standardized ``values`` in which unknown ones count as the mean, 0."""
     return np.where(np.isnan(values), 0.0, values)

@@ -1,4 +1,4 @@
-"""Runs that somebody logged for themselves -> cells of a history: what is taken, what is left."""
+"""Runs of other training code as cells of a history: which ones count, and why others do not."""
 
 from __future__ import annotations
 
@@ -22,56 +22,59 @@ from mlflow_recall.core.external_runs.rules import (
     KnownModel,
     MetricSource,
 )
+from mlflow_recall.core.formatting import join_names
 from mlflow_recall.core.history.metrics import is_bounded
 from mlflow_recall.errors import ConfigError, HistoryError
+
+#: models or runs that a message names
+_NAMED = 3
 
 
 @dataclass(frozen=True)
 class RunSelection:
-    """What becomes history, and why the rest does not."""
+    """The runs that become history, and the reasons why others do not."""
 
     rules: ImportRules
     accepted: tuple[InterpretedRun, ...]
-    #: reason -> runs
+    #: reason -> runs that are left out for it
     left_out: Mapping[str, tuple[LoggedRun, ...]]
-    #: runs that were history and are no more: a better or later configuration took their place
+    #: runs that are history so far, and that a better or later configuration replaces
     superseded: tuple[LoggedRun, ...] = ()
 
     @property
     def models(self) -> tuple[str, ...]:
-        """Names, sorted."""
-        return tuple(sorted({each.model for each in self.accepted}))
+        """Names of the models, sorted."""
+        return tuple(sorted({run.model for run in self.accepted}))
 
     @property
     def datasets(self) -> tuple[str, ...]:
-        """Names, sorted."""
-        return tuple(sorted({each.dataset for each in self.accepted}))
+        """Names of the datasets, sorted."""
+        return tuple(sorted({run.dataset for run in self.accepted}))
 
     @property
     def cells(self) -> int:
-        """Measured pairs of model and dataset."""
-        return len({each.cell for each in self.accepted})
+        """Number of measured pairs of model and dataset."""
+        return len({run.cell for run in self.accepted})
 
     @property
     def coverage(self) -> float:
         """Share of all pairs of one modality that is measured, in [0, 1]."""
         pairs = 0
-        for modality in {each.modality for each in self.accepted}:
-            some = [each for each in self.accepted if each.modality == modality]
-            pairs += len({each.model for each in some}) * len({each.dataset for each in some})
+        for modality in {run.modality for run in self.accepted}:
+            runs = [run for run in self.accepted if run.modality == modality]
+            pairs += len({run.model for run in runs}) * len({run.dataset for run in runs})
         return self.cells / max(1, pairs)
 
     @property
     def untested(self) -> tuple[LoggedRun, ...]:
         """Runs that have no test score."""
-        return tuple(c.run for c in self.accepted if not _key(c.run.metrics, self.rules.test))
+        return tuple(c.run for c in self.accepted if not _first_key(c.run.metrics, self.rules.test))
 
     @property
     def unregistered(self) -> tuple[InterpretedRun, ...]:
-        """One run of every model that is not registered."""
-        return tuple({c.model: c for c in reversed(self.accepted) if not c.is_registered}.values())[
-            ::-1
-        ]
+        """The first run of every model that is not registered."""
+        first = {run.model: run for run in reversed(self.accepted) if not run.is_registered}
+        return tuple(first.values())[::-1]
 
 
 def select_runs(
@@ -81,63 +84,70 @@ def select_runs(
     known: Iterable[KnownModel],
     prefix: str = "",
 ) -> RunSelection:
-    """Which runs become history by complete rules.
+    """Select the runs that become history by complete rules.
 
     Args:
-        runs: of any experiments.
-        rules: as ``guessing.guessed`` completed them.
-        namespace: that takes them in.
-        known: its registered models.
-        prefix: of the names that models have in its registry.
+        runs: Runs of any experiments.
+        rules: Rules as ``infer_rules`` completed them.
+        namespace: Namespace whose history the runs become.
+        known: Registered models of the namespace.
+        prefix: Prefix of the models' names in its registry.
 
     Raises:
-        HistoryError: no run is left; the message says why.
-        SettingError: two models or datasets would go by one name, or a modality is not known.
+        HistoryError: No run is left; the message gives the reasons.
+        ConfigError: Two models would have the same name, or a modality is not known.
     """
-    reader = _Reader(rules, namespace, {k.name: k for k in known}, prefix, _percents(runs, rules))
-    left: dict[str, list[LoggedRun]] = {}
-    found: list[InterpretedRun] = []
+    reader = _Reader(
+        rules=rules,
+        namespace=namespace,
+        known={model.name: model for model in known},
+        prefix=prefix,
+        percent_keys=_find_percent_keys(runs, rules),
+    )
+    left_out: dict[str, list[LoggedRun]] = {}
+    usable: list[InterpretedRun] = []
     for run in sorted(runs, key=lambda run: (run.start_time, run.run_id)):
         if reason := reader.refusal(run):
-            left.setdefault(reason, []).append(run)
+            left_out.setdefault(reason, []).append(run)
         else:
-            found.append(reader.candidate(run))
-    _check_names(found)
+            usable.append(reader.interpret(run))
+    _check_names(usable)
     kept: list[InterpretedRun] = []
-    for cell in _cells(found):
-        some, others = choose_configuration(cell, rules)
-        kept += some
-        for reason, candidates in others.items():
-            left.setdefault(reason, []).extend(each.run for each in candidates)
-    kept, alone = _comparable(kept)
-    if alone:
-        left["a test score alone, on a dataset where others have none"] = alone
+    for cell in _cells(usable):
+        chosen, others = choose_configuration(cell, rules)
+        kept += chosen
+        for reason, unused in others.items():
+            left_out.setdefault(reason, []).extend(interpreted.run for interpreted in unused)
+    kept, test_only = _comparable(kept)
+    if test_only:
+        left_out["a test score alone, on a dataset where others have none"] = test_only
     if not kept:
-        why = "; ".join(f"{reason}: {_listed(some)}" for reason, some in left.items())
+        why = "; ".join(f"{reason}: {_labels(unused)}" for reason, unused in left_out.items())
         raise HistoryError(f"adopt: expected fine-tuning runs, none can be used: {why or 'no run'}")
     _check_modalities(kept)
-    gone = {c.run.run_id for c in found} - {c.run.run_id for c in kept}
+    dropped = {c.run.run_id for c in usable} - {c.run.run_id for c in kept}
     return RunSelection(
         rules,
         tuple(kept),
-        {reason: tuple(some) for reason, some in left.items()},
-        tuple(c.run for c in found if c.run.run_id in gone and c.run.adopted == namespace),
+        {reason: tuple(unused) for reason, unused in left_out.items()},
+        tuple(c.run for c in usable if c.run.run_id in dropped and c.run.adopted == namespace),
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class _Reader:
-    """Reads single runs."""
+    """Reads single runs by rules."""
 
     rules: ImportRules
     namespace: str
+    #: name -> registered model
     known: Mapping[str, KnownModel]
     prefix: str
     #: keys whose values are percent in every run
-    percents: frozenset[str]
+    percent_keys: frozenset[str]
 
     def refusal(self, run: LoggedRun) -> str:
-        """Why a run cannot be used; empty: it can."""
+        """Return why a run cannot be used; empty where it can."""
         rules, metrics = self.rules, run.metrics
         if run.is_own:
             return "made by mlflow-recall itself"
@@ -151,9 +161,10 @@ class _Reader:
         if is_interrupted(run):
             return "interrupted before its last epoch"
         for role, keys in (("model", rules.model), ("dataset", rules.dataset)):
-            if not _first(run, keys):
+            if not _first_value(run, keys):
                 return f"no {role}: none of {', '.join(keys)}"
-        validation, test = _key(metrics, rules.validation), _key(metrics, rules.test)
+        validation = _first_key(metrics, rules.validation)
+        test = _first_key(metrics, rules.test)
         if rules.test_needed and not test:
             return f"no test score: none of {', '.join(rules.test)}"
         if not validation and not test:
@@ -166,62 +177,63 @@ class _Reader:
                 return f"{key} is no {rules.metric}, neither in [0, 1] nor in percent"
         return ""
 
-    def candidate(self, run: LoggedRun) -> InterpretedRun:
-        """A run that can be used."""
+    def interpret(self, run: LoggedRun) -> InterpretedRun:
+        """Read a run that can be used."""
         rules, metrics = self.rules, run.metrics
-        raw, dataset = _first(run, rules.model), _first(run, rules.dataset)
-        validation, test = _key(metrics, rules.validation), _key(metrics, rules.test)
+        raw_model, dataset = _first_value(run, rules.model), _first_value(run, rules.dataset)
+        validation = _first_key(metrics, rules.validation)
+        test = _first_key(metrics, rules.test)
         source = MetricSource(
-            validation,
-            test,
-            self._scale(validation, metrics),
-            self._scale(test, metrics),
-            bool(rules.minimize),
-            trained_epochs(run) if validation else 0,
+            validation=validation,
+            test=test,
+            validation_scale=self._scale(validation, metrics),
+            test_scale=self._scale(test, metrics),
+            minimize=bool(rules.minimize),
+            epochs=trained_epochs(run) if validation else 0,
         )
-        name = self._model(raw)
-        known = self.known.get(name, KnownModel(name))
+        model = self._registry_name(raw_model)
+        known = self.known.get(model, KnownModel(model))
         return InterpretedRun(
-            run,
-            name,
-            rules.datasets.get(dataset) or _plain(dataset),
-            rules.modality or known.modality or infer_modality(run),
-            source,
-            raw,
-            name in self.known,
+            run=run,
+            model=model,
+            dataset=rules.datasets.get(dataset) or _shorten_path(dataset),
+            modality=rules.modality or known.modality or infer_modality(run),
+            source=source,
+            raw_model=raw_model,
+            is_registered=model in self.known,
         )
 
-    def _model(self, raw: str) -> str:
-        """Name in the registry, of a model that is there or that could be."""
-        said = self.rules.models.get(raw, raw)
-        sources = (f"hf:/{said}", f"timm:/{said}", said)
+    def _registry_name(self, raw_model: str) -> str:
+        """Return the name in the registry, or the one that an unregistered model would have."""
+        name = self.rules.models.get(raw_model, raw_model)
+        sources = (f"hf:/{name}", f"timm:/{name}", name)
         for model in self.known.values():
-            if model.name == said or model.source.partition("@")[0] in sources:
+            if model.name == name or model.source.partition("@")[0] in sources:
                 return model.name
-        return self.prefix + _plain(said).replace("/", "--").replace(":", "--")
+        return self.prefix + _shorten_path(name).replace("/", "--").replace(":", "--")
 
     def _scale(self, key: str, metrics: Mapping[str, float]) -> float:
         if not key or not is_bounded(self.rules.metric):
             return 1.0
-        return 0.01 if key in self.percents or metrics[key] > 1 else 1.0
+        return 0.01 if key in self.percent_keys or metrics[key] > 1 else 1.0
 
 
-def _percents(runs: Iterable[LoggedRun], rules: ImportRules) -> frozenset[str]:
-    """Keys as timm names percent, which some run shows to be percent indeed."""
+def _find_percent_keys(runs: Iterable[LoggedRun], rules: ImportRules) -> frozenset[str]:
+    """Return the keys that are named as timm names percent, and exceed 1 in some run."""
     keys = {key for key in (*rules.validation, *rules.test) if is_percent_name(key)}
     return frozenset(key for run in runs for key in keys if run.metrics.get(key, 0.0) > 1)
 
 
-def _first(run: LoggedRun, keys: Iterable[str]) -> str:
+def _first_value(run: LoggedRun, keys: Iterable[str]) -> str:
     return next(filter(None, (read_value(run, key) for key in keys)), "")
 
 
-def _key(metrics: Mapping[str, float], keys: Iterable[str]) -> str:
+def _first_key(metrics: Mapping[str, float], keys: Iterable[str]) -> str:
     return next((key for key in keys if key in metrics), "")
 
 
-def _plain(name: str) -> str:
-    """The last part of a path, with the run's folder for a checkpoint; other names as they are."""
+def _shorten_path(name: str) -> str:
+    """Return the last part of a path, with the parent of a checkpoint; other names unchanged."""
     if not re.match(r"[/~.]|[A-Za-z]:[\\/]", name):
         return name
     parts = [part for part in re.split(r"[/\\]", name) if part not in ("", ".", "..", "~")]
@@ -230,59 +242,57 @@ def _plain(name: str) -> str:
 
 
 def _comparable(kept: Sequence[InterpretedRun]) -> tuple[list[InterpretedRun], list[LoggedRun]]:
-    """One dataset is compared by one split: by validation where some run has no test score.
+    """Let all runs of a dataset be compared by one split.
+
+    That is the validation split where some run has no test score.
 
     Returns:
-        The runs, and those that are left out since they were tested alone.
+        The runs, and those that are left out because they have nothing but a test score.
     """
-    by_validation = {each.dataset for each in kept if not each.source.test}
-    found, alone = [], []
-    for each in kept:
-        if each.dataset not in by_validation or not each.source.test:
-            found.append(each)
-        elif each.source.validation:
-            found.append(replace(each, source=replace(each.source, test="", test_scale=1.0)))
+    by_validation = {run.dataset for run in kept if not run.source.test}
+    comparable, test_only = [], []
+    for run in kept:
+        if run.dataset not in by_validation or not run.source.test:
+            comparable.append(run)
+        elif run.source.validation:
+            comparable.append(replace(run, source=replace(run.source, test="", test_scale=1.0)))
         else:
-            alone.append(each.run)
-    return found, alone
+            test_only.append(run.run)
+    return comparable, test_only
 
 
-def _check_names(found: Sequence[InterpretedRun]) -> None:
-    """Two folders of one name are two models."""
-    raws: dict[str, set[str]] = {}
-    for each in found:
-        raws.setdefault(each.model, set()).add(each.raw_model)
-    for name, some in raws.items():
-        paths = sorted(raw for raw in some if _plain(raw) != raw)
+def _check_names(runs: Sequence[InterpretedRun]) -> None:
+    """Refuse two folders that would be one model, since their last parts are equal."""
+    raw_names: dict[str, set[str]] = {}
+    for run in runs:
+        raw_names.setdefault(run.model, set()).add(run.raw_model)
+    for name, raw_models in raw_names.items():
+        paths = sorted(raw for raw in raw_models if _shorten_path(raw) != raw)
         if len(paths) > 1:
             raise ConfigError(
-                f"model {name!r}: expected one folder, got {' and '.join(paths[:3])}: say under "
-                "`models:` of a file for --rules what each is called"
+                f"model {name!r}: expected one folder, got {' and '.join(paths[:3])}: name "
+                "each under `models:` of a file for --rules"
             )
 
 
 def _check_modalities(kept: Sequence[InterpretedRun]) -> None:
-    silent = [each for each in kept if not each.modality]
-    if silent:
-        names = sorted({each.model for each in silent})
+    unknown = [run for run in kept if not run.modality]
+    if unknown:
+        names = sorted({run.model for run in unknown})
         raise ConfigError(
-            f"modality: {len(silent)} runs do not tell it, of {_some(names)}: "
+            f"modality: {len(unknown)} runs do not tell it, of {join_names(names, _NAMED)}: "
             "name it with --modality text or --modality image"
         )
 
 
-def _cells(found: Iterable[InterpretedRun]) -> Iterator[list[InterpretedRun]]:
+def _cells(runs: Iterable[InterpretedRun]) -> Iterator[list[InterpretedRun]]:
+    """Yield the runs of each cell, by model and dataset."""
     cells: dict[tuple[str, str], list[InterpretedRun]] = {}
-    for each in found:
-        cells.setdefault(each.cell, []).append(each)
+    for run in runs:
+        cells.setdefault(run.cell, []).append(run)
     for cell in sorted(cells):
         yield cells[cell]
 
 
-def _listed(runs: Sequence[LoggedRun]) -> str:
-    return _some([run.label for run in runs])
-
-
-def _some(names: Sequence[str], most: int = 3) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{', '.join(names[:most])}{more}"
+def _labels(runs: Sequence[LoggedRun]) -> str:
+    return join_names((run.label for run in runs), _NAMED)

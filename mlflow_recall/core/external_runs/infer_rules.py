@@ -1,4 +1,4 @@
-"""What the runs at hand mean by their params, tags and metrics, where nobody said it."""
+"""Rules that are inferred from the params, tags and metrics of the runs at hand."""
 
 from __future__ import annotations
 
@@ -20,18 +20,25 @@ from mlflow_recall.core.external_runs.rules import ImportRules
 from mlflow_recall.core.history.metrics import METRICS, to_maximize
 from mlflow_recall.errors import ConfigError, HistoryError
 
+#: ends of the names of metrics that measure time
 _TIMINGS = ("runtime", "per_second", "preparation_time", "jit_compilation_time", "_time")
-#: how the cross-entropy of a classifier is called by those who train on it
+#: metric -> names that training code gives it where it is the loss that is trained on
 _LOSSES: Mapping[str, tuple[str, ...]] = {"log_loss": ("log_loss", "loss")}
+#: value of ``greater_is_better`` -> whether lower is better
+_IS_MINIMIZED = {"True": False, "False": True}
 
 
-def infer_rules(runs: Sequence[LoggedRun], wishes: ImportRules) -> ImportRules:
-    """Complete rules: what was wished for, and the rest by the names that training code uses.
+def infer_rules(runs: Sequence[LoggedRun], requested: ImportRules) -> ImportRules:
+    """Complete the requested rules by the names that training code uses.
+
+    Args:
+        runs: Runs of any experiments.
+        requested: Rules of the user; empty fields are inferred.
 
     Raises:
-        HistoryError: no run, or none that says its model, dataset or score; the message names what
-            was looked for and what is there.
-        SettingError: validation, test and metric are not of one direction.
+        HistoryError: There is no finished run, or none with a model, a dataset or a score. The
+            message names the expected keys and those that the runs have.
+        ConfigError: Validation, test and metric have different directions.
     """
     usable = [run for run in runs if run.status == "FINISHED" and not run.is_own]
     if not usable:
@@ -41,43 +48,44 @@ def infer_rules(runs: Sequence[LoggedRun], wishes: ImportRules) -> ImportRules:
             "another --experiment or --filter"
         )
     rules = replace(
-        wishes,
-        model=wishes.model or _keys(usable, MODEL_KEYS, "model"),
-        dataset=wishes.dataset or _keys(usable, DATASET_KEYS, "dataset"),
-        test_needed=bool(wishes.test),
+        requested,
+        model=requested.model or _infer_keys(usable, MODEL_KEYS, "model"),
+        dataset=requested.dataset or _infer_keys(usable, DATASET_KEYS, "dataset"),
+        test_needed=bool(requested.test),
     )
     for role, keys in (("model", rules.model), ("dataset", rules.dataset)):
         if not any(read_value(run, key) for run in usable for key in keys):
-            raise _nameless(usable, role, keys)
-    rules = _scored(usable, rules)
-    return replace(rules, minimize=_direction(usable, rules))
+            raise _no_key_error(usable, role, keys)
+    rules = _infer_metric(usable, rules)
+    return replace(rules, minimize=_infer_direction(usable, rules))
 
 
-def _keys(runs: Sequence[LoggedRun], names: Iterable[str], role: str) -> tuple[str, ...]:
-    """As few keys as cover the runs; those that vary come before those that say one thing."""
-    found = {}
+def _infer_keys(runs: Sequence[LoggedRun], names: Iterable[str], role: str) -> tuple[str, ...]:
+    """Return as few keys as cover the runs; keys whose values vary have precedence."""
+    values_of = {}
     for name in names:
         for kind in ("params", "tags"):
             key = "+".join(f"{kind}.{part}" for part in name.split("+"))
             if all(any(read_value(run, part) for run in runs) for part in key.split("+")):
-                found[key] = [read_value(run, key) for run in runs]
+                values_of[key] = [read_value(run, key) for run in runs]
     if role == "dataset":
-        found["inputs"] = [read_value(run, "inputs") for run in runs]
+        values_of["inputs"] = [read_value(run, "inputs") for run in runs]
         if len({run.experiment for run in runs}) > 1:
-            found["experiment"] = [run.experiment for run in runs]
-    ordered = sorted(found, key=lambda key: len({*found[key]} - {""}) < min(2, len(runs)))
+            values_of["experiment"] = [run.experiment for run in runs]
+    ordered = sorted(values_of, key=lambda key: len({*values_of[key]} - {""}) < min(2, len(runs)))
     chosen, covered = [], [False] * len(runs)
     for key in ordered:
-        if any(value and not done for value, done in zip(found[key], covered, strict=True)):
+        values = values_of[key]
+        if any(value and not done for value, done in zip(values, covered, strict=True)):
             chosen.append(key)
-            covered = [bool(v) or done for v, done in zip(found[key], covered, strict=True)]
+            covered = [bool(value) or done for value, done in zip(values, covered, strict=True)]
     if not chosen:
-        raise _nameless(runs, role, names)
+        raise _no_key_error(runs, role, names)
     return tuple(chosen)
 
 
-def _nameless(runs: Sequence[LoggedRun], role: str, keys: Iterable[str]) -> HistoryError:
-    """Nobody says the model, or the dataset; what differs between runs may."""
+def _no_key_error(runs: Sequence[LoggedRun], role: str, keys: Iterable[str]) -> HistoryError:
+    """Make the error for runs without a model or dataset; it lists the params that differ."""
     differing = differing_params(runs, ImportRules())
     hint = f" (they differ in params.{', params.'.join(differing[:6])})" if differing else ""
     more = ", inputs or experiment" if role == "dataset" else ""
@@ -87,63 +95,67 @@ def _nameless(runs: Sequence[LoggedRun], role: str, keys: Iterable[str]) -> Hist
     )
 
 
-def _scored(runs: Sequence[LoggedRun], rules: ImportRules) -> ImportRules:
-    """The metric, and the keys of its validation curve and test score."""
+def _infer_metric(runs: Sequence[LoggedRun], rules: ImportRules) -> ImportRules:
+    """Complete the metric, and the keys of its validation curve and test score."""
     counts: dict[tuple[str, str], Counter[str]] = {}
     for run in runs:
         for key in run.metrics:
-            if (found := parse_metric_key(key)) and not found[1].endswith(_TIMINGS):
-                counts.setdefault(found, Counter())[key] += 1
-    metric = rules.metric or _named(rules) or _favorite(counts)
+            if (parsed := parse_metric_key(key)) and not parsed[1].endswith(_TIMINGS):
+                counts.setdefault(parsed, Counter())[key] += 1
+    metric = rules.metric or _metric_of_keys(rules) or _most_suitable_metric(counts)
     aliases = {metric, canonical_metric(metric)} if metric not in METRICS else {metric}
-    wanted = _LOSSES.get(metric, tuple(sorted(aliases)))
+    names = _LOSSES.get(metric, tuple(sorted(aliases)))
 
-    def keys(split: str) -> tuple[str, ...]:
-        some = [counts[split, name] for name in wanted if (split, name) in counts]
-        return tuple(key for each in some for key, _ in each.most_common())
+    def keys_of(split: str) -> tuple[str, ...]:
+        key_counts = [counts[split, name] for name in names if (split, name) in counts]
+        return tuple(key for count in key_counts for key, _ in count.most_common())
 
-    validation = rules.validation or keys("validation")
-    test = rules.test or keys("test")
-    there = {key for run in runs for key in run.metrics}
-    if not there & {*validation, *test}:
-        asked = f"one of {', '.join((*validation, *test))}" if validation or test else (
+    validation = rules.validation or keys_of("validation")
+    test = rules.test or keys_of("test")
+    logged = {key for run in runs for key in run.metrics}
+    if not logged & {*validation, *test}:
+        expected = f"one of {', '.join((*validation, *test))}" if validation or test else (
             f"metrics such as eval_{metric or 'accuracy'}, val_{metric or 'accuracy'}"
         )  # fmt: skip
         raise HistoryError(
-            f"metric {metric or 'accuracy'!r}: expected {asked} in {len(runs)} finished runs, such "
-            f"as {runs[0].label}, got {', '.join(sorted(there)[:12]) or 'no metric'}: name them "
-            "with --validation and --test"
+            f"metric {metric or 'accuracy'!r}: expected {expected} in {len(runs)} finished runs, "
+            f"such as {runs[0].label}, got {', '.join(sorted(logged)[:12]) or 'no metric'}: "
+            "name them with --validation and --test"
         )
     return replace(rules, metric=metric, validation=validation, test=test)
 
 
-def _named(rules: ImportRules) -> str:
-    """The metric of the first key that was wished for."""
-    return next((_metric_in(key) for key in (*rules.validation, *rules.test)), "")
+def _metric_of_keys(rules: ImportRules) -> str:
+    """Return the metric of the first requested key; empty without any."""
+    return next((_metric_of(key) for key in (*rules.validation, *rules.test)), "")
 
 
-def _metric_in(key: str) -> str:
-    found = parse_metric_key(key)
-    return found[1] if found else canonical_metric(key)
+def _metric_of(key: str) -> str:
+    parsed = parse_metric_key(key)
+    return parsed[1] if parsed else canonical_metric(key)
 
 
-def _favorite(counts: Mapping[tuple[str, str], Counter[str]]) -> str:
-    """A score rather than a loss, one that half of the runs have, and one that we know."""
-    runs: Counter[str] = Counter()
+def _most_suitable_metric(counts: Mapping[tuple[str, str], Counter[str]]) -> str:
+    """Return a score rather than a loss, then one that half of the runs have, then a known one.
+
+    Args:
+        counts: Split and metric -> number of runs that logged each of its keys.
+    """
+    runs_with: Counter[str] = Counter()
     for (_, metric), keys in counts.items():
-        runs[metric] = max(runs[metric], *keys.values())
+        runs_with[metric] = max(runs_with[metric], *keys.values())
     order = list(METRICS)
-    most = max((n for metric, n in runs.items() if not is_minimized(metric)), default=0)
+    most = max((n for metric, n in runs_with.items() if not is_minimized(metric)), default=0)
 
     def rank(metric: str) -> tuple[bool, bool, int, str]:
-        known = order.index(metric) if metric in order else len(order)
-        return is_minimized(metric) is True, 2 * runs[metric] < most, known, metric
+        position = order.index(metric) if metric in order else len(order)
+        return is_minimized(metric) is True, 2 * runs_with[metric] < most, position, metric
 
-    return min(runs, key=rank, default="")
+    return min(runs_with, key=rank, default="")
 
 
-def _direction(runs: Sequence[LoggedRun], rules: ImportRules) -> bool:
-    """Whether lower is better, by the wish, the metric's name, or what HF Trainer was told."""
+def _infer_direction(runs: Sequence[LoggedRun], rules: ImportRules) -> bool:
+    """Return whether lower is better, by the rules, the metric's name, or HF Trainer's params."""
     known = (
         to_maximize(rules.metric, 1.0) < 0
         if rules.metric in METRICS
@@ -156,37 +168,34 @@ def _direction(runs: Sequence[LoggedRun], rules: ImportRules) -> bool:
         )
     lower = rules.minimize if rules.minimize is not None else known
     if lower is None:
-        lower = _voted(runs, rules)
+        lower = _direction_by_params(runs, rules)
     keys = (*rules.validation, *rules.test)
-    own = {key: way for key in keys if (way := is_minimized(_metric_in(key))) is not None}
-    wrong = next((key for key, way in own.items() if way != lower), "")
-    if wrong and (rules.minimize is None or len({*own.values()}) > 1):
+    directions = {key: way for key in keys if (way := is_minimized(_metric_of(key))) is not None}
+    wrong = next((key for key, direction in directions.items() if direction != lower), "")
+    if wrong and (rules.minimize is None or len({*directions.values()}) > 1):
         raise ConfigError(
-            f"mixed directions: {wrong} is {_better(own[wrong])}, {rules.metric} is "
+            f"mixed directions: {wrong} is {_better(directions[wrong])}, {rules.metric} is "
             f"{_better(lower)}: name keys of one metric with --validation, --test and --metric"
         )
     return lower
 
 
-def _voted(runs: Sequence[LoggedRun], rules: ImportRules) -> bool:
-    """What ``greater_is_better`` says where it is of this metric; else higher is better."""
+def _direction_by_params(runs: Sequence[LoggedRun], rules: ImportRules) -> bool:
+    """Return whether lower is better by ``greater_is_better`` of this metric; else False."""
     keys = {*rules.validation, *rules.test}
     votes: dict[bool, list[LoggedRun]] = {}
     for run in runs:
         best = run.params.get("metric_for_best_model", "")
-        if {best, f"eval_{best}"} & keys and run.params.get("greater_is_better") in _SAID:
-            votes.setdefault(_SAID[run.params["greater_is_better"]], []).append(run)
+        greater = run.params.get("greater_is_better")
+        if {best, f"eval_{best}"} & keys and greater in _IS_MINIMIZED:
+            votes.setdefault(_IS_MINIMIZED[greater], []).append(run)
     if len(votes) > 1:
         raise ConfigError(
             f"mixed directions: greater_is_better of {rules.metric} is True in "
             f"{votes[False][0].label} and False in {votes[True][0].label}: "
-            "say --maximize or --minimize"
+            "add --maximize or --minimize"
         )
     return next(iter(votes), False)
-
-
-#: value of ``greater_is_better`` -> lower is better
-_SAID = {"True": False, "False": True}
 
 
 def _better(lower: bool) -> str:

@@ -1,4 +1,4 @@
-"""How training code that knows nothing of us logs its runs: names of params, metrics and units.
+"""How other training code logs its runs: names of params, metrics and units.
 
 Sources of the names: ``transformers.integrations.MLflowCallback`` (training arguments and model
 configuration as params, ``eval_*`` and ``test_*`` metrics at the global step), Lightning's
@@ -13,30 +13,32 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-#: names of params or tags that hold the model, the surest first
+#: names of params or tags that hold the model, the most certain first
 MODEL_KEYS = (
     "model_name_or_path", "pretrained_model_name_or_path", "base_model_name_or_path",
     "_name_or_path", "model_name", "base_model", "pretrained_model", "model_id", "backbone",
     "backbone_name", "encoder", "encoder_name", "arch", "architecture", "model/name",
     "model/model_name", "model/init_args/model_name", "backbone/name", "model",
 )  # fmt: skip
-#: and the dataset; ``a+b`` joins two
+#: names of params or tags that hold the dataset; ``a+b`` joins two
 DATASET_KEYS = (
     "dataset_name+dataset_config_name", "dataset_name+dataset_config", "dataset_name",
     "task_name", "finetuning_task", "dataset", "dataset_id", "data_name", "data_set",
     "dataset/name", "data/name", "data/dataset", "data/init_args/dataset_name", "datamodule",
     "task", "benchmark", "corpus", "train_file", "data_dir", "data_path",
 )  # fmt: skip
+#: split -> prefixes of its metric keys
 _SPLITS = {
     "validation": ("eval", "val", "valid", "validation", "dev"),
     "test": ("test", "predict"),
 }
-_KEY = re.compile(
-    rf"(?P<split>{'|'.join(prefix for some in _SPLITS.values() for prefix in some)})[_/.\- ]"
-    r"(?P<metric>.+?)(_epoch)?(/dataloader_idx_0)?",
+_METRIC_KEY = re.compile(
+    rf"(?P<split>{'|'.join(prefix for prefixes in _SPLITS.values() for prefix in prefixes)})"
+    r"[_/.\- ](?P<metric>.+?)(_epoch)?(/dataloader_idx_0)?",
     re.IGNORECASE,
 )
-_NAMES = {
+#: metric -> other names that it goes by
+_ALIASES = {
     "accuracy": (
         "acc", "accuracy", "accuracy_score", "top1", "top_1", "top1_acc", "top1_accuracy", "acc1",
         "acc_1", "multiclassaccuracy", "binaryaccuracy", "categorical_accuracy",
@@ -52,15 +54,16 @@ _NAMES = {
     ),
     "log_loss": ("log_loss", "logloss", "nll", "nll_loss", "cross_entropy"),
 }  # fmt: skip
-_CANONICAL = {alias: name for name, aliases in _NAMES.items() for alias in aliases}
+_CANONICAL = {alias: name for name, aliases in _ALIASES.items() for alias in aliases}
 _PERCENT = re.compile(r"top_?[15]|acc_?[15]$")
-_LOWER = frozenset(
+#: words in the names of metrics of which lower values are better, and higher ones
+_LOSS_WORDS = frozenset(
     {
         "loss", "logloss", "error", "err", "mse", "rmse", "mae", "nll", "perplexity", "ppl", "wer",
         "cer", "brier", "ece", "entropy", "eer",
     }
 )  # fmt: skip
-_HIGHER = frozenset(
+_SCORE_WORDS = frozenset(
     {
         "accuracy", "acc", "f1", "precision", "recall", "auc", "auroc", "auprc", "roc", "map", "ap",
         "mcc", "matthews", "pearson", "spearman", "spearmanr", "correlation", "r2", "iou", "miou",
@@ -68,7 +71,8 @@ _HIGHER = frozenset(
         "specificity",
     }
 )  # fmt: skip
-_EPOCHS = (
+#: params that say for how many epochs a run was to be trained
+_EPOCH_PARAMS = (
     "num_train_epochs",
     "epochs",
     "max_epochs",
@@ -76,9 +80,11 @@ _EPOCHS = (
     "n_epochs",
     "trainer/max_epochs",
 )
-_IMAGE = ("image_size", "patch_size", "num_channels", "img_size", "crop_pct")
-_TEXT = ("vocab_size", "max_seq_length", "max_position_embeddings", "tokenizer_name")
-_NOTHING = frozenset({"", "none", "null", "nan"})
+#: params that only models of images, or of text, have
+_IMAGE_PARAMS = ("image_size", "patch_size", "num_channels", "img_size", "crop_pct")
+_TEXT_PARAMS = ("vocab_size", "max_seq_length", "max_position_embeddings", "tokenizer_name")
+#: values of params that stand for no value
+_EMPTY_VALUES = frozenset({"", "none", "null", "nan"})
 
 
 @dataclass(frozen=True)
@@ -94,75 +100,85 @@ class LoggedRun:
     end_time: int = 0
     params: Mapping[str, str] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
-    #: last value of each
+    #: metric key -> its last value
     metrics: Mapping[str, float] = field(default_factory=dict)
     #: names of the datasets that were logged as inputs
     inputs: tuple[str, ...] = ()
-    #: it was made by this package, which reads it without being told
+    #: whether this package made it, so that no rules are needed to read it
     is_own: bool = False
-    #: namespace whose history it is already
+    #: namespace whose history it is part of already; empty: of none
     adopted: str = ""
 
     @property
     def label(self) -> str:
-        """For people."""
+        """Name and the start of the id, for people."""
         return f"{self.name} ({self.run_id[:8]})"
 
 
 def parse_metric_key(key: str) -> tuple[str, str] | None:
-    """``eval_accuracy`` -> (``validation``, ``accuracy``); None for what is of neither split."""
-    found = _KEY.fullmatch(key)
-    if found is None or found["metric"].endswith("_step"):
+    """Return split and metric of a metric's key; None where it is of neither split.
+
+    Example:
+        >>> parse_metric_key("eval_acc"), parse_metric_key("train_loss")
+        (('validation', 'accuracy'), None)
+    """
+    match = _METRIC_KEY.fullmatch(key)
+    if match is None or match["metric"].endswith("_step"):
         return None
-    prefix = found["split"].lower()
-    split = next(split for split, some in _SPLITS.items() if prefix in some)
-    return split, canonical_metric(found["metric"])
+    prefix = match["split"].lower()
+    split = next(split for split, prefixes in _SPLITS.items() if prefix in prefixes)
+    return split, canonical_metric(match["metric"])
 
 
 def canonical_metric(metric: str) -> str:
-    """The one name of a metric that goes by many, such as ``accuracy`` for ``top1``."""
-    plain = re.sub(r"[/.\- @]", "_", metric.lower())
-    return _CANONICAL.get(plain, plain)
+    """Return the one name of a metric that goes by many.
+
+    Example:
+        >>> canonical_metric("top1"), canonical_metric("Drift")
+        ('accuracy', 'drift')
+    """
+    normalized = re.sub(r"[/.\- @]", "_", metric.lower())
+    return _CANONICAL.get(normalized, normalized)
 
 
 def is_minimized(metric: str) -> bool | None:
-    """Whether lower is better, as the words of a metric's name say; None: they do not."""
+    """Return whether lower is better, by the words of a metric's name; None: unknown."""
     words = set(re.split(r"[^a-z0-9]+", canonical_metric(metric)))
-    if words & _LOWER:
+    if words & _LOSS_WORDS:
         return True
-    return False if words & _HIGHER else None
+    return False if words & _SCORE_WORDS else None
 
 
 def is_percent_name(key: str) -> bool:
-    """Whether a key is named as timm and torchvision name accuracies in percent."""
+    """Return whether a key is named as timm and torchvision name accuracies in percent."""
     return _PERCENT.search(key.lower()) is not None
 
 
 def read_value(run: LoggedRun, key: str) -> str:
-    """What a run says under ``params.x``, ``tags.x``, ``inputs``, ``experiment`` or ``run_name``.
+    """Return a run's value of ``params.x``, ``tags.x``, ``inputs``, ``experiment`` or ``run_name``.
 
     A bare name is looked up among the params, then the tags; ``a+b`` joins both by ``/``, where
-    the second may be absent. Empty: nothing.
+    the second may be absent. Empty where there is no value.
     """
-    first, *others = (_single(run, part.strip()) for part in key.split("+"))
+    first, *others = (_read_single(run, part.strip()) for part in key.split("+"))
     return "/".join([first, *filter(None, others)]) if first else ""
 
 
-def _single(run: LoggedRun, key: str) -> str:
+def _read_single(run: LoggedRun, key: str) -> str:
     kind, _, name = key.partition(".")
     if key == "inputs":
-        value = next((each for each in run.inputs if each != "dataset"), "")
+        value = next((name for name in run.inputs if name != "dataset"), "")
     elif key in ("experiment", "run_name"):
         value = run.experiment if key == "experiment" else run.name
     elif kind in ("params", "tags") and name:
         value = (run.params if kind == "params" else run.tags).get(name, "")
     else:
         value = run.params.get(key, "") or run.tags.get(key, "")
-    return "" if value.strip().lower() in _NOTHING else value.strip()
+    return "" if value.strip().lower() in _EMPTY_VALUES else value.strip()
 
 
 def detect_convention(run: LoggedRun) -> str:
-    """Which code logged a run: ``HF Trainer``, ``timm``, ``Lightning`` or ``other``."""
+    """Return which code logged a run: ``HF Trainer``, ``timm``, ``Lightning`` or ``other``."""
     if "per_device_train_batch_size" in run.params or "train_runtime" in run.metrics:
         return "HF Trainer"
     if any(key.startswith("eval_top") for key in run.metrics):
@@ -173,38 +189,40 @@ def detect_convention(run: LoggedRun) -> str:
 
 
 def trained_epochs(run: LoggedRun) -> int:
-    """How many epochs a run was trained; 0: nobody tells.
+    """Return for how many epochs a run was trained; 0 where neither metrics nor params say it.
 
-    HF Trainer logs the epochs behind it as a fraction, the others the index of the running one.
+    HF Trainer logs the number of finished epochs as a fraction, other code logs the index of the
+    current epoch.
     """
-    if (reached := run.metrics.get("epoch", math.nan)) == reached and reached >= 0:
-        return max(1, math.ceil(reached - 0.01)) if _is_hf(run) else int(reached) + 1
-    asked = (run.params.get(key, "") for key in _EPOCHS)
-    return next((int(number) for text in asked if (number := _number(text)) >= 1), 0)
+    if (epoch := run.metrics.get("epoch", math.nan)) == epoch and epoch >= 0:
+        return max(1, math.ceil(epoch - 0.01)) if _is_hf(run) else int(epoch) + 1
+    requested = (run.params.get(key, "") for key in _EPOCH_PARAMS)
+    return next((int(number) for text in requested if (number := _to_number(text)) >= 1), 0)
 
 
 def is_interrupted(run: LoggedRun) -> bool:
-    """Whether HF Trainer never came to the end of a run, which MLflow closes as FINISHED.
+    """Return whether HF Trainer was interrupted in a run, which MLflow closes as FINISHED.
 
-    At its end, early or not, it logs ``train_runtime``.
+    At the end of its training, early or not, HF Trainer logs ``train_runtime``.
     """
-    reached, asked = run.metrics.get("epoch"), _number(run.params.get("num_train_epochs", ""))
-    ended = "train_runtime" in run.metrics
-    return _is_hf(run) and not ended and reached is not None and reached < asked - 0.01
+    epoch, requested = run.metrics.get("epoch"), _to_number(run.params.get("num_train_epochs", ""))
+    is_ended = "train_runtime" in run.metrics
+    return _is_hf(run) and not is_ended and epoch is not None and epoch < requested - 0.01
 
 
 def infer_modality(run: LoggedRun) -> str:
-    """``image`` or ``text`` where params or metrics can only be of one; else empty."""
-    if detect_convention(run) == "timm" or any(key in run.params for key in _IMAGE):
+    """Return ``image`` or ``text`` where params or metrics can only be of one; else empty."""
+    if detect_convention(run) == "timm" or any(key in run.params for key in _IMAGE_PARAMS):
         return "image"
-    return "text" if any(key in run.params for key in _TEXT) else ""
+    return "text" if any(key in run.params for key in _TEXT_PARAMS) else ""
 
 
 def _is_hf(run: LoggedRun) -> bool:
     return detect_convention(run) == "HF Trainer"
 
 
-def _number(text: str) -> float:
+def _to_number(text: str) -> float:
+    """Return the number that a text is; NaN where it is none."""
     try:
         return float(text)
     except ValueError:

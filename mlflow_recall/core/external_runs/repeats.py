@@ -1,4 +1,4 @@
-"""Several runs of one cell: repeats, copies, or a sweep of which one configuration is kept."""
+"""Several runs of one cell: repeats, copies, or a sweep, of which one configuration is kept."""
 
 from __future__ import annotations
 
@@ -21,49 +21,51 @@ _INCIDENTAL = re.compile(
 def choose_configuration(
     cell: Sequence[InterpretedRun], rules: ImportRules
 ) -> tuple[list[InterpretedRun], dict[str, list[InterpretedRun]]]:
-    """The runs of a cell that are kept, and why the others are not.
+    """Return the runs of a cell that are kept, and the others by the reason why they are not.
 
     Args:
-        cell: runs of one model on one dataset, oldest first.
-        rules: whose ``keep`` decides between configurations; repeats of the one are all kept.
+        cell: Runs of one model on one dataset, oldest first.
+        rules: Rules whose ``keep`` decides between configurations. All repeats of the chosen
+            configuration are kept.
     """
-    own: list[InterpretedRun] = []
+    distinct: list[InterpretedRun] = []
     copies: list[InterpretedRun] = []
-    seen = set()
-    for each in cell:
-        content = (frozenset(each.run.params.items()), frozenset(each.run.metrics.items()))
-        (copies if content in seen else own).append(each)
-        seen.add(content)
-    left = {"a copy of an earlier run": copies} if copies else {}
+    known_contents = set()
+    for interpreted in cell:
+        run = interpreted.run
+        content = (frozenset(run.params.items()), frozenset(run.metrics.items()))
+        (copies if content in known_contents else distinct).append(interpreted)
+        known_contents.add(content)
+    left_out = {"a copy of an earlier run": copies} if copies else {}
     groups: dict[str, list[InterpretedRun]] = {}
-    for each, configuration in zip(own, _configurations(own, rules), strict=True):
-        groups.setdefault(configuration, []).append(each)
+    for interpreted, configuration in zip(distinct, _configurations(distinct, rules), strict=True):
+        groups.setdefault(configuration, []).append(interpreted)
     if len(groups) < 2 or rules.keep == "all":
-        return own, left
+        return distinct, left_out
     if rules.keep == "last":
-        name, reason = _latest(groups), "a later configuration of its cell is kept"
+        chosen, reason = _latest(groups), "a later configuration of its cell is kept"
     else:
-        name = max(
+        chosen = max(
             groups, key=lambda g: sum(c.validation_score for c in groups[g]) / len(groups[g])
         )
         reason = "another configuration of its cell has a better validation score"
-    left[reason] = [each for group in groups if group != name for each in groups[group]]
-    return groups[name], left
+    left_out[reason] = [run for group in groups if group != chosen for run in groups[group]]
+    return groups[chosen], left_out
 
 
 def _latest(groups: Mapping[str, Sequence[InterpretedRun]]) -> str:
-    """The configuration that was started last."""
-    return max(groups, key=lambda group: max(each.run.start_time for each in groups[group]))
+    """Return the configuration whose last run was started last."""
+    return max(groups, key=lambda group: max(c.run.start_time for c in groups[group]))
 
 
 def _configurations(cell: Sequence[InterpretedRun], rules: ImportRules) -> list[str]:
-    """What of each run's params sets it apart from others of its cell, repeats aside."""
-    differing = differing_params([each.run for each in cell], rules)
-    return [json.dumps([each.run.params.get(p) for p in differing]) for each in cell]
+    """Return the configuration of each run: equal for repeats, different for other runs."""
+    differing = differing_params([interpreted.run for interpreted in cell], rules)
+    return [json.dumps([c.run.params.get(param) for param in differing]) for c in cell]
 
 
 def differing_params(runs: Sequence[LoggedRun], rules: ImportRules) -> list[str]:
-    """Params in which runs differ on purpose; seeds, paths and the like are incidental."""
+    """Return the params in which runs differ on purpose; seeds, paths and the like do not count."""
     named = {key.removeprefix("params.") for key in (*rules.model, *rules.dataset, *rules.ignore)}
     named |= {part.strip().removeprefix("params.") for name in named for part in name.split("+")}
     keys = sorted({key for run in runs for key in run.params} - named)

@@ -1,4 +1,4 @@
-"""How single runs of somebody else's are read: rules, and what they make of a run."""
+"""How single runs of other training code are read: the rules, and a run read by them."""
 
 from __future__ import annotations
 
@@ -10,90 +10,110 @@ from dataclasses import asdict, dataclass, field
 from mlflow_recall.core.external_runs.logging_conventions import LoggedRun
 from mlflow_recall.errors import ConfigError, unknown_name
 
+#: ways to choose between several configurations of one cell
 KEEP_CHOICES = ("best", "last", "all")
 
 
 @dataclass(frozen=True)
 class MetricSource:
-    """Where a run of somebody else's keeps one metric of ours."""
+    """Where a run of other training code keeps the scores of one metric."""
 
     #: key of its validation curve; empty: only a final score was logged
     validation: str = ""
     #: key of its test score; empty: the last validation score stands for it
     test: str = ""
-    #: what values are multiplied with: 0.01 for percent
+    #: factors of the values: 0.01 for percent
     validation_scale: float = 1.0
     test_scale: float = 1.0
-    #: lower is better
+    #: whether lower is better
     minimize: bool = False
-    #: longer curves are thinned to one stage an epoch; 0: as they are
+    #: number of epochs, to which longer curves are thinned; 0: curves stay as they are
     epochs: int = 0
 
     @property
     def sign(self) -> float:
-        """What turns a value so that higher is better."""
+        """Factor that makes a higher value better: -1 for a loss, else 1."""
         return -1.0 if self.minimize else 1.0
 
     def final_score(self, metrics: Mapping[str, float]) -> float:
-        """The final score among a run's last values, scaled, in the metric's own direction."""
+        """Return the final score of a run, scaled, in the metric's own direction.
+
+        Args:
+            metrics: Metric key -> its last value in the run.
+        """
         if self.test:
             return self.test_scale * metrics.get(self.test, math.nan)
         return self.validation_scale * metrics.get(self.validation, math.nan)
 
     def stages(self, points: Sequence[tuple[int, float]], scale: float) -> list[float]:
-        """Step and value, in order of steps -> one scaled value a stage.
+        """Return one scaled value for each stage.
 
-        A curve with more points than epochs keeps of each epoch the last one, where an epoch is
+        A curve with more points than epochs keeps the last point of each epoch, where an epoch is
         an equal share of the steps. The last point is always kept.
+
+        Args:
+            points: Steps and values, in order of the steps.
+            scale: Factor of the values.
+
+        Example:
+            >>> MetricSource("eval_acc", epochs=2).stages([(1, 20), (2, 30), (4, 50)], 0.01)
+            [0.3, 0.5]
         """
         if 1 < self.epochs < len(points):
-            last, kept = points[-1][0], {}
+            last_step, by_epoch = points[-1][0], {}
             for step, value in points:
-                epoch = math.ceil(step * self.epochs / last - 1e-9) if last > 0 else self.epochs
-                kept[epoch] = value
-            kept.pop(0, None)  # evaluated before the first step
-            return [scale * value for value in kept.values()]
+                epoch = self.epochs
+                if last_step > 0:
+                    epoch = math.ceil(step * self.epochs / last_step - 1e-9)
+                by_epoch[epoch] = value
+            by_epoch.pop(0, None)  # evaluated before the first step
+            return [scale * value for value in by_epoch.values()]
         return [scale * value for _, value in points]
 
 
 def sources_to_json(sources: Mapping[str, MetricSource]) -> str:
-    """Metric -> source as one tag; what is as by default is left out."""
-    short = {
+    """Return the text of a tag for metric -> source; values that equal the default are left out."""
+    non_default = {
         metric: {k: v for k, v in asdict(source).items() if v != getattr(MetricSource(), k)}
         for metric, source in sources.items()
     }
-    return json.dumps(short, sort_keys=True)
+    return json.dumps(non_default, sort_keys=True)
 
 
 def sources_from_json(text: str) -> dict[str, MetricSource]:
-    """The inverse of ``sources_to_json``; empty for a tag that says nothing."""
+    """Read what ``sources_to_json`` wrote; empty where the text is something else."""
     try:
-        return {str(metric): MetricSource(**told) for metric, told in json.loads(text).items()}
+        return {str(metric): MetricSource(**values) for metric, values in json.loads(text).items()}
     except (ValueError, TypeError, AttributeError):
         return {}
 
 
 @dataclass(frozen=True)
 class ImportRules:
-    """How runs are read; what is empty is guessed. Of several keys, a run's first one counts."""
+    """How runs are read; empty fields are inferred from the runs.
 
+    Where a field has several keys, the first one that a run has counts.
+    """
+
+    #: keys of the model's and the dataset's name, such as ``params.model_name``
     model: tuple[str, ...] = ()
     dataset: tuple[str, ...] = ()
-    #: metric keys
+    #: metric keys of the validation and test scores
     validation: tuple[str, ...] = ()
     test: tuple[str, ...] = ()
-    #: what the history calls the metric
+    #: name of the metric in the history
     metric: str = ""
+    #: whether lower is better; None: inferred
     minimize: bool | None = None
     modality: str = ""
     #: of several configurations of one cell: ``best`` by validation, ``last`` or ``all``
     keep: str = "best"
     #: params, beside the incidental ones, that may differ between repeats
     ignore: tuple[str, ...] = ()
-    #: what a run says -> what the history calls it
+    #: name in a run -> name in the history
     models: Mapping[str, str] = field(default_factory=dict)
     datasets: Mapping[str, str] = field(default_factory=dict)
-    #: a run without one of the ``test`` keys is left out, for they were named by a person
+    #: whether runs without one of the ``test`` keys are left out, since the user named the keys
     test_needed: bool = False
 
     def __post_init__(self) -> None:
@@ -103,24 +123,24 @@ class ImportRules:
 
 @dataclass(frozen=True)
 class KnownModel:
-    """A registered model that runs may be about."""
+    """A registered model that runs may have trained."""
 
     name: str
-    #: as ``hf:/org/name@revision``
+    #: where its weights come from, such as ``hf:/org/name@revision``; empty: unknown
     source: str = ""
     modality: str = ""
 
 
 @dataclass(frozen=True)
 class InterpretedRun:
-    """One run, understood."""
+    """One run as the rules read it."""
 
     run: LoggedRun
     model: str
     dataset: str
     modality: str
     source: MetricSource
-    #: what the run itself calls its model
+    #: name of the model in the run itself
     raw_model: str
     is_registered: bool
 
