@@ -1,4 +1,4 @@
-"""Facts of calibration: what is said of gaps, and what they were."""
+"""Facts of calibration: predicted gaps and the observed ones."""
 
 from __future__ import annotations
 
@@ -28,41 +28,41 @@ def world(m: int = 12, d: int = 24, seed: int = 0) -> PerformanceMatrix:
 
 
 def test_one_target_by_hand() -> None:
-    given = hold_out_each(world(d=8))
-    case = given[3]
-    said = predict_gaps(
-        blend(case.evidence),
-        case.evidence.matrix,
-        rank_held_out(case.evidence, blend),
-        tolerance=0.4,
+    targets = hold_out_each(world(d=8))
+    evidence, final_scores = targets[3].evidence, targets[3].final_scores
+    predicted = predict_gaps(
+        blend(evidence), evidence.matrix, rank_held_out(evidence, blend), tolerance=0.4
     )
-    gap = case.truth.max() - case.truth
+    gap = final_scores.max() - final_scores
 
-    got = check_calibration(given, "blend", tolerance=0.4)
+    got = check_calibration(targets, "blend", tolerance=0.4)
 
-    assert got.datasets == tuple(c.dataset for c in given)
-    assert got.covered[3] == np.mean((said.low <= gap) & (gap <= said.high))
-    assert got.width[3] == pytest.approx(np.mean(said.high - said.low))
-    assert got.brier[3] == pytest.approx(np.mean((said.p_within - (gap <= 0.4)) ** 2))
+    assert got.datasets == tuple(target.dataset for target in targets)
+    assert got.covered[3] == np.mean((predicted.low <= gap) & (gap <= predicted.high))
+    assert got.width[3] == pytest.approx(np.mean(predicted.high - predicted.low))
+    assert got.brier[3] == pytest.approx(np.mean((predicted.p_within - (gap <= 0.4)) ** 2))
     assert got.observed[3] == np.mean(gap <= 0.4)
-    assert got.predicted_first[3] == said.p_holds_best(blend(case.evidence).models[:5])
+    assert got.predicted_first[3] == predicted.p_holds_best(blend(evidence).models[:5])
     assert set(got.observed_first) | set(got.observed_smallest) <= {0.0, 1.0}
 
 
-def test_what_is_said_is_what_is_on_data_like_the_recorded() -> None:
+def test_predictions_are_calibrated_on_data_like_the_recorded() -> None:
     got = check_calibration(hold_out_each(world()), "blend", tolerance=0.4)
 
     assert got.is_nominal
-    s = got.summary
-    assert s["said"].mean == pytest.approx(s["was"].mean, abs=0.1)
-    assert s["brier"].mean < s["was"].mean * (1 - s["was"].mean)  # better than the base rate
-    assert s["covered"].standard_error == pytest.approx(got.covered.std(ddof=1) / math.sqrt(24))
+    summary = got.summary
+    observed = summary["observed"].mean
+    assert summary["predicted"].mean == pytest.approx(observed, abs=0.1)
+    assert summary["brier"].mean < observed * (1 - observed)  # better than the base rate
+    assert summary["covered"].standard_error == pytest.approx(
+        got.covered.std(ddof=1) / math.sqrt(24)
+    )
 
 
 def test_a_narrower_promise_makes_narrower_intervals() -> None:
-    given = hold_out_each(world())
+    targets = hold_out_each(world())
 
-    half, most = (check_calibration(given, "prior", coverage=c).summary for c in (0.5, 0.9))
+    half, most = (check_calibration(targets, "prior", coverage=c).summary for c in (0.5, 0.9))
 
     assert half["covered"].mean < most["covered"].mean
     assert half["width"].mean < most["width"].mean
@@ -75,7 +75,7 @@ def test_few_datasets_have_no_upper_end_and_so_no_width() -> None:
     assert got.summary["width"].count == 0
 
 
-def test_who_cannot_rank_is_calibrated_on_nothing() -> None:
+def test_a_recommender_that_cannot_rank_is_calibrated_on_no_target() -> None:
     got = check_calibration(hold_out_each(world(d=4)), "paper")
 
     assert got.datasets == ()

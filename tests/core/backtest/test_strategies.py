@@ -1,30 +1,45 @@
-"""What ways to select cost and find, by hand."""
+"""Facts of strategies: what they cost and find, by hand."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from mlflow_recall.core import policies
-from mlflow_recall.core.backtest.held_out_target import Target
+from mlflow_recall.core.backtest.holdout import HeldOutTarget
 from mlflow_recall.core.backtest.replay import ReplayOutcome
 from mlflow_recall.core.backtest.strategies import (
-    PolicySetting,
-    active_counts,
     policy_strategy,
     replay_strategy,
     summarize,
     upper_bound,
 )
+from mlflow_recall.core.clusters.clustering import no_clusters
+from mlflow_recall.core.history.curves import Curves
 from mlflow_recall.core.history.ground_truth import GroundTruth
+from mlflow_recall.core.history.matrix import PerformanceMatrix
+from mlflow_recall.core.policies import POLICIES, PolicyHistory, PolicySetting
+from mlflow_recall.core.recommend import Evidence
 from mlflow_recall.errors import ConfigError
 
 
-def target(name: str = "x", models: str = "abcd", probes: str = "") -> Target:
-    """Later models end higher, and are known to from the first stage on."""
-    ends = {model: 0.1 * place for place, model in enumerate(models)}
-    curves = {model: [end, end, end] for model, end in ends.items()}
-    return Target(name, GroundTruth(ends), curves, probes=tuple(probes))
+def bare_target(name: str, **final_scores: float) -> HeldOutTarget:
+    """A target without curves."""
+    models = tuple(final_scores)
+    matrix = PerformanceMatrix(models, ("other",), np.full((len(models), 1), 0.5))
+    return HeldOutTarget(
+        dataset=name,
+        evidence=Evidence(matrix, no_clusters()),
+        ground_truth=GroundTruth(final_scores),
+    )
+
+
+def target(name: str = "x", models: str = "abcd", probes: str = "") -> HeldOutTarget:
+    """Later models are better, in every stage."""
+    bare = bare_target(name, **{model: 0.1 * place for place, model in enumerate(models)})
+    curves = {model: [score] * 3 for model, score in bare.ground_truth.final_scores.items()}
+    return replace(bare, curves=curves, probes=tuple(probes))
 
 
 def test_halving_by_hand() -> None:
@@ -36,7 +51,7 @@ def test_halving_by_hand() -> None:
     assert got.active_share.tolist() == [[1, 0, 0], [1, 0, 0], [1, 1, 0], [1, 1, 1]]
 
 
-def test_places_that_some_datasets_lack_are_trained_on_the_others() -> None:
+def test_ranks_that_some_datasets_lack_are_trained_on_the_others() -> None:
     got = replay_strategy(
         [target(), target("y", "ab")], policy_strategy("brute_force", PolicySetting(3))
     )
@@ -67,35 +82,41 @@ def test_speedup_is_the_mean_over_datasets_that_both_have() -> None:
     assert np.isnan(one.speedup(summarize([], [])))
 
 
-def test_outcomes_of_others_are_read_the_same_way() -> None:
-    some = target()
-
-    got = summarize([some], [ReplayOutcome("b", 5, {"a": 3, "b": 2})])
+def test_outcomes_of_baselines_are_summarized_the_same_way() -> None:
+    got = summarize([target()], [ReplayOutcome("b", 5, {"a": 3, "b": 2})])
 
     assert got.active_share.tolist() == [[1, 1, 1], [1, 1, 0]]
     assert got.regrets.tolist() == [pytest.approx(0.2)]
 
 
 @pytest.mark.parametrize("name", ["brute_force", "halving", "fine_selection"])
-def test_on_paper_everyone_costs_the_most_and_the_best_wins(name: str) -> None:
-    bare = Target.of("x", "abcd", {"a": 0.1, "b": 0.3, "c": 0.2, "d": 0.9})
+def test_without_curves_epochs_are_an_upper_bound_and_the_best_candidate_wins(name: str) -> None:
+    targets = [bare_target("x", a=0.1, b=0.3, c=0.2, d=0.9), bare_target("y", a=0.4, b=0.2)]
 
-    got = upper_bound(name, 3, [bare, Target.of("y", "ab", {"a": 0.4, "b": 0.2})], 5)
+    got = upper_bound(name, 3, targets, 5)
 
     assert not got.from_curves
     assert got.epochs.tolist() == [
-        policies.scheduled_epochs(name, 3, 5),
-        policies.scheduled_epochs(name, 2, 5),
+        POLICIES[name].max_epochs(3, 5),
+        POLICIES[name].max_epochs(2, 5),
     ]
     assert got.regrets == pytest.approx([0.6, 0.0])
     assert got.active_share.sum() == pytest.approx(got.epochs.mean())
 
 
-def test_who_is_alive_adds_up_to_the_epochs() -> None:
-    assert active_counts("halving", 10, 5).tolist() == [10, 5, 2, 1, 1]
-    assert active_counts("brute_force", 3, 2).tolist() == [3, 3]
+def test_without_a_number_of_candidates_the_policy_chooses_them() -> None:
+    """At an infinite minimum gain cost_aware trains the first alone; other policies take all."""
+    scores = np.repeat(np.linspace(0.1, 0.9, 20)[None, :, None], 3, axis=2)
+    history = PolicyHistory(Curves(("a",), tuple(map(str, range(20))), scores, scores[..., -1]))
+    known = replace(target(), history=history)
+    alone = PolicySetting(None, {"min_gain_per_epoch": float("inf")})
+
+    assert list(policy_strategy("cost_aware", alone)(known).last_stage) == ["a"]
+    assert list(policy_strategy("halving", PolicySetting(None))(known).last_stage) == list("abcd")
 
 
-def test_an_unknown_policy_is_answered_with_the_known_ones() -> None:
+def test_an_unknown_policy_or_option_is_refused_before_anything_is_replayed() -> None:
     with pytest.raises(ConfigError, match="unknown policy 'luck': expected one of brute_force"):
         policy_strategy("luck", PolicySetting(1))
+    with pytest.raises(ConfigError, match="unknown policy option 'threshold'"):
+        policy_strategy("halving", PolicySetting(1, {"threshold": 0.1}))

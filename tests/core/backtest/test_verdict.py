@@ -1,4 +1,4 @@
-"""What is built in stays in doubt."""
+"""Facts of verdicts: the built-in choice stays unless another is surely better."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def test_a_sure_lead_takes_the_place() -> None:
     assert (got.name, got.compared_with, got.is_changed) == ("new", "old", True)
     assert got.lead == pytest.approx(0.1)
     assert got.standard_error == pytest.approx(0.0, abs=1e-12)
-    assert got.sentence("the loss").startswith("new in place of old: the loss is 0.1000 ± 0.0000")
+    assert got.sentence("the loss").startswith("new instead of old: the loss is 0.1000 ± 0.0000")
 
 
 def test_a_lead_within_its_error_changes_nothing() -> None:
@@ -65,5 +65,5 @@ def test_equals_change_nothing() -> None:
 def test_alone_there_is_nothing_to_compare() -> None:
     got = favorite("old", {"old": losses(0.1, 0.2)})
 
-    assert (got.name, got.compared_with) == ("old", "")
+    assert (got.name, got.compared_with) == ("old", None)
     assert "nothing to compare" in got.sentence("the loss")

@@ -1,4 +1,4 @@
-"""Facts of ``core.backtest.end_to_end``: recall and selection together."""
+"""Facts of whole selections: recall and selection together."""
 
 from __future__ import annotations
 
@@ -9,32 +9,31 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mlflow_recall.core import policies
 from mlflow_recall.core.arrays import FloatArray
 from mlflow_recall.core.backtest import strategies
-from mlflow_recall.core.backtest.held_out_target import held_out_targets
-from mlflow_recall.core.backtest.holdout import Case, hold_out_each
+from mlflow_recall.core.backtest.holdout import HeldOutTarget, hold_out_curves, hold_out_each
 from mlflow_recall.core.backtest.strategies import ReplayResult
 from mlflow_recall.core.backtest.whole_selections import replay_selections
 from mlflow_recall.core.clusters.clustering import cluster_models
 from mlflow_recall.core.defaults import Defaults
 from mlflow_recall.core.history.curves import Curves
 from mlflow_recall.core.history.matrix import PerformanceMatrix
-from mlflow_recall.core.policies import STARTERS, PolicyHistory, PolicyOptions
+from mlflow_recall.core.policies import POLICIES, PolicyHistory
+from mlflow_recall.core.policies.cost_aware import CostAwareOptions, initial_candidates
 
 DATASETS = 6
 
 
-def zoo(families: int, each: int, stages: int, seed: int = 0) -> Curves:
-    """Families of nearly equal models, far from one another; validation is the end with noise."""
+def zoo(families: int, members: int, stages: int, seed: int = 0) -> Curves:
+    """Families of nearly equal models; validation is the final score with noise."""
     rng = np.random.default_rng(seed)
     family = 0.5 + 0.1 * rng.normal(size=(families, DATASETS))
-    ends = np.repeat(family, each, axis=0)
-    ends = ends + 0.002 * rng.normal(size=ends.shape)
-    scores = ends[..., None] * np.linspace(0.7, 1.0, stages)
+    final_scores = np.repeat(family, members, axis=0)
+    final_scores = final_scores + 0.002 * rng.normal(size=final_scores.shape)
+    scores = final_scores[..., None] * np.linspace(0.7, 1.0, stages)
     scores += 0.01 * rng.normal(size=scores.shape)
-    names = tuple(f"m{i:02}" for i in range(len(ends)))
-    return Curves(names, tuple(f"d{j}" for j in range(DATASETS)), scores, ends)
+    names = tuple(f"m{i:02}" for i in range(len(final_scores)))
+    return Curves(names, tuple(f"d{j}" for j in range(DATASETS)), scores, final_scores)
 
 
 def matrix(curves: Curves) -> PerformanceMatrix:
@@ -42,7 +41,7 @@ def matrix(curves: Curves) -> PerformanceMatrix:
 
 
 def helpful(curves: Curves, seed: int = 0) -> dict[str, FloatArray]:
-    """A score that goes with the ends."""
+    """A score that goes with the final scores."""
     rng = np.random.default_rng(seed)
     return {"logme": curves.final_scores + 0.02 * rng.normal(size=curves.final_scores.shape)}
 
@@ -50,23 +49,23 @@ def helpful(curves: Curves, seed: int = 0) -> dict[str, FloatArray]:
 def replay(
     curves: Curves, scores: Mapping[str, FloatArray] | None = None, **settings: Any
 ) -> dict[str, ReplayResult]:
-    given, targets = hold_out_each(matrix(curves), scores), list(held_out_targets(curves))
-    return replay_selections(given, targets, stages=0, defaults=Defaults(**settings))
+    targets, with_curves = hold_out_each(matrix(curves), scores), list(hold_out_curves(curves))
+    return replay_selections(targets, with_curves, stages=0, defaults=Defaults(**settings))
 
 
 @pytest.mark.parametrize(
-    ("families", "each", "stages", "brute", "halving", "ten"),
+    ("families", "members", "stages", "brute", "halving", "ten"),
     [(8, 5, 5, 200, 77, 19), (5, 6, 4, 120, 55, 18)],
 )
 def test_the_papers_setting(
-    families: int, each: int, stages: int, brute: int, halving: int, ten: int
+    families: int, members: int, stages: int, brute: int, halving: int, ten: int
 ) -> None:
     """40 text models in 8 clusters and 5 epochs, 30 vision models in 5 clusters and 4 epochs.
 
     Halving takes 77 and 55 epochs for all, 19 and 18 for the ten recalled; every cluster's
     representative is half an epoch more, so end to end it is 23 and 20.5.
     """
-    curves = zoo(families, each, stages)
+    curves = zoo(families, members, stages)
 
     got = replay(curves, helpful(curves), top_k=10)
 
@@ -94,35 +93,37 @@ def test_the_first_recommended_is_the_strongest_elsewhere() -> None:
     assert set(got.epochs) == {3}
 
 
-def others_turned(case: Case) -> Case:
-    """The scores of everyone who speaks for nobody, turned upside down."""
-    evidence = case.evidence
-    speaks = np.isin(evidence.matrix.models, cluster_models(evidence.matrix).representatives)
-    scores = {name: np.where(speaks, v, -v) for name, v in evidence.scores.items()}
-    return replace(case, evidence=replace(evidence, scores=scores))
+def reverse_others(target: HeldOutTarget) -> HeldOutTarget:
+    """Turn the scores of all but the representatives upside down."""
+    evidence = target.evidence
+    kept = np.isin(evidence.matrix.models, cluster_models(evidence.matrix).representatives)
+    scores = {name: np.where(kept, v, -v) for name, v in evidence.scores.items()}
+    return replace(target, evidence=replace(evidence, scores=scores))
 
 
 def test_only_the_representatives_scores_are_known() -> None:
-    """What was computed of anybody else on the dataset changes nothing."""
+    """Scores of other models on the dataset change nothing."""
     curves = zoo(4, 4, 3)
-    given, targets = hold_out_each(matrix(curves), helpful(curves)), list(held_out_targets(curves))
+    targets = hold_out_each(matrix(curves), helpful(curves))
+    with_curves = list(hold_out_curves(curves))
 
-    straight = replay_selections(given, targets, stages=0)
-    turned = replay_selections([others_turned(case) for case in given], targets, stages=0)
+    straight = replay_selections(targets, with_curves, stages=0)
+    reversed_ = replay_selections([reverse_others(t) for t in targets], with_curves, stages=0)
 
-    for name, each in straight.items():
-        assert each.regrets.tolist() == turned[name].regrets.tolist()
-        assert each.epochs.tolist() == turned[name].epochs.tolist()
+    assert straight.keys() == reversed_.keys()
+    for name, result in straight.items():
+        assert result.regrets.tolist() == reversed_[name].regrets.tolist()
+        assert result.epochs.tolist() == reversed_[name].epochs.tolist()
 
 
-def test_who_ranks_by_the_history_alone_probes_nobody() -> None:
+def test_a_ranking_by_the_history_alone_needs_no_probes() -> None:
     curves = zoo(4, 3, 3)
 
-    blind = replay(curves, ranker="prior", picker="prior_rank")["recall + halving"]
-    seeing = replay(curves, ranker="prior", picker="portfolio")["recall + halving"]
+    history = replay(curves, ranker="prior", set_selector="prior_rank")["recall + halving"]
+    scores = replay(curves, ranker="prior", set_selector="portfolio")["recall + halving"]
 
-    assert set(blind.probes) == {0}
-    assert set(seeing.probes) == {4}
+    assert set(history.probes) == {0}
+    assert set(scores.probes) == {4}
 
 
 def test_without_scores_the_paper_cannot_recall() -> None:
@@ -131,20 +132,20 @@ def test_without_scores_the_paper_cannot_recall() -> None:
     assert list(got) == [
         "brute_force",
         "halving",
-        "recall + fine_selection",
         "recall + halving",
-        "recall + price",
+        "recall + fine_selection",
+        "recall + cost_aware",
     ]
 
 
-def test_all_ways_choose_from_the_same_models() -> None:
-    """One without a curve on a dataset is no candidate there, of whatever way."""
+def test_all_strategies_choose_from_the_same_models() -> None:
+    """A model without a curve on a dataset is no candidate there, in any strategy."""
     curves = zoo(3, 4, 3)
-    scores, ends = np.array(curves.scores), np.array(curves.final_scores)
-    best = int(ends[:, 0].argmax())
-    scores[best, 0], ends[best, 0] = np.nan, np.nan
+    scores, final_scores = np.array(curves.scores), np.array(curves.final_scores)
+    best = int(final_scores[:, 0].argmax())
+    scores[best, 0], final_scores[best, 0] = np.nan, np.nan
 
-    got = replay(Curves(curves.models, curves.datasets, scores, ends), top_k=12)
+    got = replay(Curves(curves.models, curves.datasets, scores, final_scores), top_k=12)
 
     assert got["brute_force"].candidates.tolist() == [11, 12, 12, 12, 12, 12]
     assert got["recall + halving"].candidates.tolist() == [11, 12, 12, 12, 12, 12]
@@ -156,40 +157,40 @@ def test_without_curves_the_best_of_the_recalled_wins() -> None:
 
     got = replay_selections(hold_out_each(matrix(curves), helpful(curves)), stages=5)
 
-    assert "recall + price" not in got
-    assert not any(each.from_curves for each in got.values())
+    assert "recall + cost_aware" not in got
+    assert not any(result.from_curves for result in got.values())
     assert set(got["brute_force"].regrets) == {0.0}
-    assert set(got["paper + fine_selection"].epochs) == {
-        policies.scheduled_epochs("halving", 10, 5)
-    }
-    assert set(got["recall + halving"].epochs) == {policies.scheduled_epochs("halving", 5, 5)}
+    assert set(got["paper + fine_selection"].epochs) == {POLICIES["halving"].max_epochs(10, 5)}
+    assert set(got["recall + halving"].epochs) == {POLICIES["halving"].max_epochs(5, 5)}
 
 
-def test_the_price_hears_what_the_recommender_foretells(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where scores tell of the target, and only there: else every dataset is foretold alike."""
-    curves, reporter = zoo(4, 3, 3), set[bool]()
-    listen = STARTERS["price"]
+def test_cost_aware_has_the_expected_gaps_of_the_recommender(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Where there are scores of the target, and only there: else all gaps are expected alike."""
+    curves, has_gaps = zoo(4, 3, 3), set[bool]()
 
     def first(
-        ranking: Sequence[str], past: PolicyHistory, settings: PolicyOptions
+        ranking: Sequence[str], history: PolicyHistory, options: CostAwareOptions
     ) -> tuple[str, ...]:
-        reporter.add(past.gap_shift(ranking) is not None)
-        return listen(ranking, past, settings)
+        has_gaps.add(history.gap_shift(ranking) is not None)
+        return initial_candidates(ranking, history, options)
 
-    monkeypatch.setattr(strategies, "STARTERS", {"price": first})
+    row = replace(POLICIES["cost_aware"], initial_candidates=first)
+    monkeypatch.setattr(strategies, "POLICIES", {**POLICIES, "cost_aware": row})
 
     replay(curves)
-    assert reporter == {False}
-    reporter.clear()
+    assert has_gaps == {False}
+    has_gaps.clear()
     replay(curves, helpful(curves))
-    assert reporter == {True}
+    assert has_gaps == {True}
 
 
-def test_every_dataset_is_announced_once() -> None:
-    curves, told = zoo(3, 3, 3), list[str]()
+def test_every_dataset_is_reported_once() -> None:
+    curves, names = zoo(3, 3, 3), list[str]()
 
     replay_selections(
-        hold_out_each(matrix(curves)), list(held_out_targets(curves)), stages=0, done=told.append
+        hold_out_each(matrix(curves)), list(hold_out_curves(curves)), stages=0, on_done=names.append
     )
 
-    assert told == list(curves.datasets)
+    assert names == list(curves.datasets)

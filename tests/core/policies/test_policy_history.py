@@ -1,4 +1,4 @@
-"""Facts of the past: recorded curves by name, and what a recommender expected otherwise."""
+"""Facts of a policy's history: recorded curves by name, and what a recommender expected."""
 
 from __future__ import annotations
 
@@ -19,10 +19,13 @@ CURVES = Curves(("a", "b"), ("x", "y", "z"), SCORES, np.array([[1.0, 2, 3], [4, 
 
 
 def gaps(
-    models: tuple[str, ...], here: list[float], datasets: tuple[str, ...], there: FloatArray | None
+    models: tuple[str, ...],
+    target: list[float],
+    datasets: tuple[str, ...],
+    held_out: FloatArray | None,
 ) -> PredictedGaps:
-    """What a recommender expects of these models here, and expected on these datasets."""
-    mean, unknown = np.array(here), np.full(len(models), NAN)
+    """What a recommender expects of these models on the target, and expected on datasets."""
+    mean, unknown = np.array(target), np.full(len(models), NAN)
     return PredictedGaps(
         models=models,
         mean=mean,
@@ -33,11 +36,11 @@ def gaps(
         joint_gaps=np.empty((len(models), 0)),
         tolerance=0.01,
         datasets=datasets,
-        held_out_expected=there,
+        held_out_expected=held_out,
     )
 
 
-def test_rows_follow_the_names_and_a_stranger_has_none() -> None:
+def test_rows_follow_the_names_and_an_unknown_model_has_none() -> None:
     """Cohorts are in trial order, curves in that of the history."""
     got = PolicyHistory(CURVES).rows_of(["b", "new", "a"], CURVES.final_scores)
 
@@ -47,30 +50,32 @@ def test_rows_follow_the_names_and_a_stranger_has_none() -> None:
     )
 
 
-def test_nobody_was_farther_where_nobody_was_asked() -> None:
-    silent = gaps(("a", "b"), [0.1, 0.2], ("x",), None)
+def test_without_expected_gaps_there_is_no_shift() -> None:
+    unranked = gaps(("a", "b"), [0.1, 0.2], ("x",), None)
 
     assert PolicyHistory(CURVES).gap_shift(["a", "b"]) is None
-    assert PolicyHistory(CURVES, silent).gap_shift(["a", "b"]) is None
+    assert PolicyHistory(CURVES, unranked).gap_shift(["a", "b"]) is None
 
 
-def test_farther_is_what_was_expected_there_less_here_beside_the_mean_of_the_models() -> None:
+def test_the_shift_is_the_gap_expected_then_less_the_gap_expected_now_centered_over_models() -> (
+    None
+):
     """Datasets and models in other orders; nothing of ``y``, which was never ranked for.
 
     On x, a was expected 0.5 off and is expected 0.1 off, b 0.2 and 0.2: 0.4 and 0, beside 0.2.
     """
-    there = np.array([[0.9, 0.2], [NAN, 0.5]])
-    past = PolicyHistory(CURVES, gaps(("b", "a"), [0.2, 0.1], ("z", "x"), there))
+    held_out = np.array([[0.9, 0.2], [NAN, 0.5]])
+    history = PolicyHistory(CURVES, gaps(("b", "a"), [0.2, 0.1], ("z", "x"), held_out))
 
-    got = past.gap_shift(["a", "new", "b"])
+    got = history.gap_shift(["a", "new", "b"])
 
     assert got is not None
     assert got == pytest.approx(np.array([[0.2, 0, 0], [0, 0, 0], [-0.2, 0, 0]]))
 
 
 def test_trends_are_those_of_the_curves_and_mined_once() -> None:
-    past = PolicyHistory(CURVES)
+    history = PolicyHistory(CURVES)
     expected = mine_trends(CURVES)
 
-    np.testing.assert_array_equal(past.trends.centers, expected.centers)
-    assert past.trends is past.trends
+    np.testing.assert_array_equal(history.trends.centers, expected.centers)
+    assert history.trends is history.trends

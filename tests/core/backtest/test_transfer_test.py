@@ -1,9 +1,11 @@
-"""Facts of the test whether a history applies: its measures, slowly, and who counts."""
+"""Facts of the test whether a history applies: its measures, slowly, and what counts."""
 
 from __future__ import annotations
 
 import math
+import os
 from itertools import combinations
+from pathlib import Path
 from statistics import fmean, pstdev
 
 import numpy as np
@@ -12,10 +14,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
+from mlflow_recall.adapters.tables.folder_history import FolderHistory
 from mlflow_recall.core.backtest.transfer_test import permutation_test
 from mlflow_recall.core.history.matrix import PerformanceMatrix
 
 NAN = math.nan
+RECORDS = Path(os.environ.get("RECALL_RECORDS", Path(__file__).parents[4] / "shared" / "data"))
+recorded = pytest.mark.skipif(
+    not (RECORDS / "transfergraph_nlp").exists(), reason="needs the records in RECALL_RECORDS"
+)
 
 
 def matrix(values: object) -> PerformanceMatrix:
@@ -26,16 +33,31 @@ def matrix(values: object) -> PerformanceMatrix:
     )
 
 
+def strong(m: int = 12, d: int = 8, noise: float = 0.3) -> PerformanceMatrix:
+    """Every model has a strength of its own."""
+    rng = np.random.default_rng(0)
+    return matrix(rng.normal(size=(m, 1)) + noise * rng.normal(size=(m, d)))
+
+
+def shuffled(known: PerformanceMatrix, seed: int) -> PerformanceMatrix:
+    """Permute the final scores of each dataset over the models measured on it."""
+    rng, values = np.random.default_rng(seed), known.values.copy()
+    for column in values.T:
+        rows = np.flatnonzero(~np.isnan(column))
+        column[rows] = column[rng.permutation(rows)]
+    return PerformanceMatrix(known.models, known.datasets, values)
+
+
 def slow_strength(values: list[list[float]], without: int) -> list[float]:
     """Mean z-score of each model over the other datasets."""
-    found: list[list[float]] = [[] for _ in values]
+    z_scores: list[list[float]] = [[] for _ in values]
     for j in range(len(values[0])):
         known = {i: row[j] for i, row in enumerate(values) if not math.isnan(row[j])}
         mean, spread = fmean(known.values()), pstdev(known.values())
         for i, value in known.items():
             if j != without:
-                found[i].append((value - mean) / spread)
-    return [fmean(row) if row else NAN for row in found]
+                z_scores[i].append((value - mean) / spread)
+    return [fmean(row) if row else NAN for row in z_scores]
 
 
 def slow_gain(strength: list[float], truth: list[float], size: int) -> float:
@@ -109,3 +131,72 @@ def test_the_chance_is_a_share_of_all_shuffles_and_never_nothing() -> None:
     share = permutation_test(matrix(noise)).p_value
     assert 1 / 200 <= share <= 1
     assert round(share * 200) == pytest.approx(share * 200)
+
+
+def test_a_history_with_strong_models_applies() -> None:
+    got = permutation_test(strong())
+
+    assert got.applies
+    assert got.p_value == 1 / 200
+    assert (got.spearman > 0.5).all()
+    assert got.sizes == (1, 3)  # five of twelve would be over a third
+
+
+@pytest.mark.parametrize("models", [6, 20])
+def test_shuffled_names_hardly_ever_apply(models: int) -> None:
+    """One history in a hundred, at most: of twenty two or more are an accident of 1.7 %."""
+    known = strong(models, 6)
+
+    assert sum(permutation_test(shuffled(known, seed)).applies for seed in range(20)) <= 1
+
+
+def test_agreement_that_finds_nothing_is_not_enough() -> None:
+    """The order of the others is the same everywhere, but only who is best matters, and it varies.
+
+    The prior prefers whoever won most often, which is who loses most when another one wins.
+    """
+    order = np.linspace(0.0, 1e-3, 20)[:, None] + np.zeros((20, 5))
+    order[np.arange(5), np.arange(5)] = 1.0  # one of the five lowest wins, another each time
+
+    got = permutation_test(matrix(order))
+
+    assert not got.applies
+    assert got.gain.mean() < 0
+
+
+def test_missing_cells_and_models_on_one_dataset_are_left_out() -> None:
+    values = strong(12, 6).values.copy()
+    values[0, 1:] = NAN  # known on one dataset only
+    values[5:, 5] = NAN  # too small without that model
+    values[3, 2] = NAN
+
+    got = permutation_test(matrix(values))
+
+    assert got.datasets == ("d0", "d1", "d2", "d3", "d4")
+    assert got.applies
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (3, 4), (10, 1)])
+def test_a_history_too_small_for_the_test_does_not_apply(shape: tuple[int, int]) -> None:
+    got = permutation_test(matrix(np.random.default_rng(0).random(shape)))
+
+    assert (got.applies, got.p_value, got.datasets) == (False, 1.0, ())
+
+
+@recorded
+@pytest.mark.parametrize(
+    ("folder", "metric"),
+    [
+        ("transfergraph_nlp", "eval_accuracy_lora"),
+        ("two_phase_paper", "acc_CV"),
+        ("two_phase_paper", "acc_NLP"),
+        ("vtab", "test_acc_vtab1k"),
+        ("sfda_zoo", "full_finetune_acc"),
+    ],
+)
+def test_real_histories_apply_and_shuffled_ones_do_not(folder: str, metric: str) -> None:
+    history = FolderHistory(RECORDS / folder)
+    known = PerformanceMatrix.from_records(history.records(metric))
+
+    assert permutation_test(known).applies
+    assert not any(permutation_test(shuffled(known, seed)).applies for seed in range(3))
