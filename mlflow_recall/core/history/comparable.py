@@ -11,7 +11,7 @@ from mlflow_recall.core.history.recipes import Recipe
 from mlflow_recall.core.history.records import Member, Record
 from mlflow_recall.errors import HistoryError
 
-#: models that a note names
+#: models that a note lists
 _NAMED = 5
 
 
@@ -63,7 +63,9 @@ def select_comparable(
     ]
     if count := len(kept) - len(current):
         older = Counter(r.model for r in kept) - Counter(r.model for r in current)
-        notes.append(f"{count} records of other model versions are not used: {_counts(older)}")
+        notes.append(
+            f"{count} records of other model versions are not used: {_describe_counts(older)}"
+        )
     kept = current
     if not kept:
         recorded = sorted({r.modality for r in records if r.is_complete and r.modality})
@@ -82,27 +84,27 @@ def select_comparable(
 
 
 def minority_recipes(records: Iterable[Record]) -> str:
-    """Name the models with records of a rarer recipe, in one line; empty without any.
+    """Describe the models with records of a rarer recipe in one line; empty without any.
 
-    Scores of one model by two recipes cannot be compared, and neither can its own records and
-    adopted ones, whose recipe is unknown: ``select_comparable`` keeps the more frequent.
+    Scores of one model by two recipes cannot be compared, and neither can records of this package
+    and adopted ones, whose recipe is unknown: ``select_comparable`` keeps the more frequent recipe.
     """
     pairs = [(record.model, recipe_without_seed(record)) for record in records]
     main, total = _most_frequent(pairs), Counter(model for model, _ in pairs)
-    rare = Counter(model for model, method in pairs if method != main[model])
+    rare = Counter(model for model, recipe in pairs if recipe != main[model])
     if not rare:
         return ""
-    return f"{rare.total()} records of rarer recipes are not used: {_counts(rare, total)}"
+    return f"{rare.total()} records of rarer recipes are not used: {_describe_counts(rare, total)}"
 
 
-def _counts(some: Counter[str], total: Mapping[str, int] | None = None) -> str:
-    """Return the count of each model, the largest first."""
-    counts = [
+def _describe_counts(counts: Counter[str], total: Mapping[str, int] | None = None) -> str:
+    """Describe the count of each model, the largest first."""
+    described = [
         f"{model} {count}" + (f" of {total[model]}" if total else "")
-        for model, count in some.most_common(_NAMED)
+        for model, count in counts.most_common(_NAMED)
     ]
-    more = f" and {len(some) - _NAMED} more models" if len(some) > _NAMED else ""
-    return f"{', '.join(counts)}{more}"
+    more = f" and {len(counts) - _NAMED} more models" if len(counts) > _NAMED else ""
+    return f"{', '.join(described)}{more}"
 
 
 def recipe_without_seed(record: Record) -> str:
@@ -116,8 +118,8 @@ def _without_seed(recipe: str) -> str:
 
 
 def _most_frequent(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return first -> its most frequent second; of equally frequent ones the first in order."""
+    """Return the most frequent value of each key; of equally frequent ones the first in order."""
     counts: dict[str, Counter[str]] = {}
-    for first, second in pairs:
-        counts.setdefault(first, Counter())[second] += 1
-    return {first: max(sorted(c), key=c.__getitem__) for first, c in counts.items()}
+    for key, value in pairs:
+        counts.setdefault(key, Counter())[value] += 1
+    return {key: max(sorted(count), key=count.__getitem__) for key, count in counts.items()}

@@ -17,31 +17,41 @@ from mlflow_recall.errors import HistoryError
 
 @dataclass(frozen=True, eq=False)
 class Curves:
-    """Validation score by (model, dataset, stage), and what each curve ended in.
+    """Validation score by (model, dataset, stage), and the final test score of each curve.
 
-    NaN marks a stage that was never reached, or an end that was never measured.
+    NaN marks a stage that was never reached, or a final score that was never measured.
+
+    Example:
+        >>> scores = np.array([[[0.5, 0.7]], [[0.4, np.nan]]])
+        >>> curves = Curves(("a", "b"), ("x",), scores, np.array([[0.69], [np.nan]]))
+        >>> curves.stages
+        2
     """
 
     models: tuple[str, ...]
     datasets: tuple[str, ...]
     scores: FloatArray  # (m, d, t) mean of the repeats, read-only
     final_scores: FloatArray  # (m, d) final test score, mean of the repeats, read-only
-    first_repeat: FloatArray | None = (
-        None  # (m, d, t) of the first repeat; None: nothing was repeated
-    )
-    variances: FloatArray | None = None  # (m, d, t) of the repeats; NaN where there are none
+    #: (m, d, t) scores of the first repeat; None: nothing was repeated
+    first_repeat: FloatArray | None = None
+    #: (m, d, t) variance over the repeats, NaN where there are none; None: nothing was repeated
+    variances: FloatArray | None = None
 
     def __post_init__(self) -> None:
-        named = (len(self.models), len(self.datasets))
-        if self.scores.ndim != 3 or self.scores.shape[:2] != named:
-            raise HistoryError(f"expected scores {named} x stages, got {self.scores.shape}")
-        if self.final_scores.shape != named:
-            raise HistoryError(f"expected final scores {named}, got {self.final_scores.shape}")
+        shape = (len(self.models), len(self.datasets))
+        if self.scores.ndim != 3 or self.scores.shape[:2] != shape:
+            raise HistoryError(f"curves: expected scores {shape} x stages, got {self.scores.shape}")
+        if self.final_scores.shape != shape:
+            raise HistoryError(
+                f"curves: expected final scores {shape}, got {self.final_scores.shape}"
+            )
         for name in ("first_repeat", "variances"):
             values = getattr(self, name)
             if values is not None:
                 if values.shape != self.scores.shape:
-                    raise HistoryError(f"expected {name} {self.scores.shape}, got {values.shape}")
+                    raise HistoryError(
+                        f"curves: expected {name} {self.scores.shape}, got {values.shape}"
+                    )
                 object.__setattr__(self, name, read_only(values))
         object.__setattr__(self, "scores", read_only(self.scores))
         object.__setattr__(self, "final_scores", read_only(self.final_scores))
@@ -53,7 +63,7 @@ class Curves:
 
     @property
     def single_run_scores(self) -> FloatArray:
-        """(m, d, t) of one fine-tuning of each cell: what a person sees who trains once."""
+        """(m, d, t) scores of one fine-tuning of each cell, as a user sees who trains it once."""
         return self.scores if self.first_repeat is None else self.first_repeat
 
     @cached_property
@@ -66,47 +76,59 @@ class Curves:
         return noise
 
     def without_dataset(self, dataset: str) -> Curves:
-        """All datasets but this one; unchanged where it is not among them."""
+        """Return all datasets but one; nothing changes where it is not among them."""
         keep = [name != dataset for name in self.datasets]
         datasets = tuple(name for name in self.datasets if name != dataset)
-        return self._slice((slice(None), keep), datasets=datasets, final_scores=self.final_scores[:, keep])
+        return self._slice(
+            (slice(None), keep), datasets=datasets, final_scores=self.final_scores[:, keep]
+        )
 
-    def _slice(self, place: tuple[Any, ...], **others: Any) -> Curves:
-        """A part of everything that is (m, d, t), with other values of these fields."""
+    def _slice(self, index: tuple[Any, ...], **changes: Any) -> Curves:
+        """Return the part of every (m, d, t) array at ``index``, with other fields as given."""
         whole = {name: getattr(self, name) for name in ("scores", "first_repeat", "variances")}
-        others |= {name: None if each is None else each[place] for name, each in whole.items()}
-        return replace(self, **others)
+        changes |= {n: None if values is None else values[index] for n, values in whole.items()}
+        return replace(self, **changes)
 
     @classmethod
     def from_records(cls, records: Sequence[Record]) -> Curves:
-        """The complete records that have a curve; repeats of a cell averaged, stage by stage.
+        """Return the curves of the complete records; repeats of a cell are averaged by stage.
 
-        The first repeat is the one whose recipe, which names the seed, comes first.
+        The first repeat is the one whose recipe, which has the seed, comes first in order.
         """
-        done = [record for record in records if record.is_complete and record.validation_scores]
-        done.sort(key=lambda record: (record.recipe, record.run_id))
-        models = tuple(sorted({record.model for record in done}))
-        datasets = tuple(sorted({record.dataset for record in done}))
-        stages = max((len(record.validation_scores) for record in done), default=0)
-        # the end rides along as one more stage, so that repeats are averaged in one sum
-        padded = np.full((len(done), stages + 1), np.nan)
-        for row, record in zip(padded, done, strict=True):
+        complete = [record for record in records if record.is_complete and record.validation_scores]
+        complete.sort(key=lambda record: (record.recipe, record.run_id))
+        models = tuple(sorted({record.model for record in complete}))
+        datasets = tuple(sorted({record.dataset for record in complete}))
+        stages = max((len(record.validation_scores) for record in complete), default=0)
+        # the final score is one more stage here, so that repeats are averaged in one sum
+        padded = np.full((len(complete), stages + 1), np.nan)
+        for row, record in zip(padded, complete, strict=True):
             row[: len(record.validation_scores)] = record.validation_scores
             row[-1] = record.final_score
         cell = (
-            indices_of(models, (record.model for record in done)),
-            indices_of(datasets, (record.dataset for record in done)),
+            indices_of(models, (record.model for record in complete)),
+            indices_of(datasets, (record.dataset for record in complete)),
         )
         total, count, squares = np.zeros((3, len(models), len(datasets), stages + 1))
         np.add.at(total, cell, np.where(np.isnan(padded), 0.0, padded))
         np.add.at(count, cell, ~np.isnan(padded))
         values = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
         finite = np.isfinite(padded) & np.isfinite(values[cell])
-        off = np.subtract(padded, values[cell], out=np.zeros_like(padded), where=finite)
-        np.add.at(squares, cell, off**2)
-        again = (count > 1) & np.isfinite(values)
-        variances = np.divide(squares, count - 1, out=np.full_like(total, np.nan), where=again)
-        first = np.full_like(total[..., :-1], np.nan)
-        last_first = (axis[::-1] for axis in cell)  # of several writes to a cell the last stands
-        first[tuple(last_first)] = padded[::-1, :-1]
-        return cls(models, datasets, values[..., :-1], values[..., -1], first, variances[..., :-1])
+        deviation = np.subtract(padded, values[cell], out=np.zeros_like(padded), where=finite)
+        np.add.at(squares, cell, deviation**2)
+        is_repeated = (count > 1) & np.isfinite(values)
+        variances = np.divide(
+            squares, count - 1, out=np.full_like(total, np.nan), where=is_repeated
+        )
+        first_repeat = np.full_like(total[..., :-1], np.nan)
+        # of several writes to a cell the last one stays, so the order is reversed
+        reversed_cell = tuple(axis[::-1] for axis in cell)
+        first_repeat[reversed_cell] = padded[::-1, :-1]
+        return cls(
+            models,
+            datasets,
+            scores=values[..., :-1],
+            final_scores=values[..., -1],
+            first_repeat=first_repeat,
+            variances=variances[..., :-1],
+        )

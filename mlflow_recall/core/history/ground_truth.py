@@ -1,4 +1,4 @@
-"""What brute force reached on a dataset, where it is recorded: the judge of a selection."""
+"""Recorded brute force on a dataset, by which a selection is judged."""
 
 from __future__ import annotations
 
@@ -13,7 +13,13 @@ from mlflow_recall.core.history.records import Member, Record
 
 @dataclass(frozen=True)
 class GroundTruth:
-    """Final scores of all models that were fine-tuned on a dataset."""
+    """Final scores of all models that were fine-tuned on a dataset.
+
+    Example:
+        >>> truth = GroundTruth({"a": 0.75, "b": 0.5})
+        >>> truth.best, truth.regret("b"), truth.rank("b")
+        ('a', 0.25, 2)
+    """
 
     #: model -> final test score, higher is better
     final_scores: Mapping[str, float]

@@ -1,4 +1,4 @@
-"""What every model reached on every benchmark dataset."""
+"""Final score of every model on every benchmark dataset."""
 
 from __future__ import annotations
 
@@ -26,7 +26,6 @@ class PerformanceMatrix:
     """Final test score by (model, dataset), higher is better; NaN was never measured.
 
     Example:
-        >>> import numpy as np
         >>> matrix = PerformanceMatrix(("a", "b"), ("x",), np.array([[0.9], [0.7]]))
         >>> matrix.mean_centered_score.round(1).tolist()
         [0.1, -0.1]

@@ -1,4 +1,4 @@
-"""Metrics of a classifier, and their direction, which lives nowhere else."""
+"""Metrics of a classifier, and their directions, which are defined here alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from mlflow_recall.core.arrays import AnyArray, FloatArray
 from mlflow_recall.errors import ConfigError, unknown_name
 
 
-def _of_predictions(score: Callable[..., float], **options: object) -> Callable[..., float]:
+def _from_predictions(score: Callable[..., float], **options: object) -> Callable[..., float]:
+    """Make a metric of probabilities from one of predicted classes."""
+
     def compute(labels: AnyArray, probabilities: FloatArray) -> float:
         return score(labels, probabilities.argmax(axis=1), **options)
 
@@ -27,23 +29,25 @@ def _log_loss(labels: AnyArray, probabilities: FloatArray) -> float:
 #: name -> function of (n,) labels and (n, c) probabilities
 METRICS: Mapping[str, Callable[[AnyArray, FloatArray], float]] = MappingProxyType(
     {
-        "accuracy": _of_predictions(sk.accuracy_score),
-        "balanced_accuracy": _of_predictions(sk.balanced_accuracy_score),
-        "f1_macro": _of_predictions(sk.f1_score, average="macro", zero_division=0.0),
-        "matthews": _of_predictions(sk.matthews_corrcoef),
+        "accuracy": _from_predictions(sk.accuracy_score),
+        "balanced_accuracy": _from_predictions(sk.balanced_accuracy_score),
+        "f1_macro": _from_predictions(sk.f1_score, average="macro", zero_division=0.0),
+        "matthews": _from_predictions(sk.matthews_corrcoef),
         "log_loss": _log_loss,
     }
 )
-_USUAL = "accuracy"
+#: metric that is used where the user names none
+_DEFAULT = "accuracy"
 _LOWER_IS_BETTER = frozenset({"log_loss"})
+#: metrics in [0, 1]
 _BOUNDED = frozenset({"accuracy", "balanced_accuracy", "f1_macro"})
 
 
 def check_metric(name: str) -> str:
-    """``name``, if it is a known metric.
+    """Return ``name`` if it is a known metric.
 
     Raises:
-        SettingError: it is not; the message lists those that are.
+        ConfigError: It is not; the message lists the known metrics.
     """
     if name not in METRICS:
         raise ConfigError(unknown_name("metric", name, METRICS))
@@ -51,33 +55,42 @@ def check_metric(name: str) -> str:
 
 
 def default_metric(recorded: Sequence[str]) -> str:
-    """What to judge by where nobody says: accuracy, or else the only metric that is recorded.
+    """Return the metric to use by default: accuracy, or else the only one that is recorded.
 
     Returns:
-        Empty where there are several others: somebody has to choose.
+        Empty where several others are recorded, so that the user has to choose.
+
+    Example:
+        >>> default_metric(["f1_macro"]), default_metric(["f1_macro", "matthews"])
+        ('f1_macro', '')
     """
-    if _USUAL in recorded or not recorded:
-        return _USUAL
+    if _DEFAULT in recorded or not recorded:
+        return _DEFAULT
     return recorded[0] if len(recorded) == 1 else ""
 
 
 def to_maximize(name: str, value: float) -> float:
-    """``value`` of metric ``name`` so that higher is better; its own inverse."""
+    """Turn the ``value`` of metric ``name`` so that higher is better; it is its own inverse.
+
+    Example:
+        >>> to_maximize("log_loss", 0.5), to_maximize("accuracy", 0.5)
+        (-0.5, 0.5)
+    """
     return -value if name in _LOWER_IS_BETTER else value
 
 
 def is_bounded(name: str) -> bool:
-    """Whether metric ``name`` lies in [0, 1], so that a tolerance of 0.01 means one point."""
+    """Return whether metric ``name`` is in [0, 1], so that a tolerance of 0.01 means one point."""
     return name in _BOUNDED
 
 
 def compute_metrics(labels: AnyArray, probabilities: FloatArray) -> dict[str, float]:
-    """Every metric of ``METRICS``, in its own direction.
+    """Return every metric of ``METRICS``, each in its own direction.
 
     Args:
         labels: (n,) class indices.
-        probabilities: (n, c) rows that sum to one.
+        probabilities: (n, c) class probabilities; rows sum to one.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # a class without samples in a small split is no news
+        warnings.simplefilter("ignore")  # a small split may have a class without samples
         return {name: float(metric(labels, probabilities)) for name, metric in METRICS.items()}

@@ -1,4 +1,4 @@
-"""What a history holds: how complete it is, and how far repeats of one fine-tuning differ."""
+"""What a history contains: its coverage, and how far repeats of one fine-tuning differ."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mlflow_recall.core.arrays import AnyArray, FloatArray, IntArray, read_only
+from mlflow_recall.core.formatting import join_names
 from mlflow_recall.core.history.comparable import minority_recipes, recipe_without_seed
 from mlflow_recall.core.history.matrix import PerformanceMatrix
 from mlflow_recall.core.history.metrics import to_maximize
@@ -17,7 +18,7 @@ from mlflow_recall.core.history.records import Record
 
 @dataclass(frozen=True)
 class NoiseFloor:
-    """The noise floor: differences below it say nothing."""
+    """The noise floor: smaller differences between models are not meaningful."""
 
     #: pooled standard deviation of the final test score of one cell; NaN without repeats
     std: float
@@ -28,7 +29,7 @@ class NoiseFloor:
 
     @property
     def std_or_zero(self) -> float:
-        """The deviation; 0 where nobody knows it."""
+        """The standard deviation; 0 where it is unknown."""
         return 0.0 if math.isnan(self.std) else self.std
 
 
@@ -41,24 +42,24 @@ class Overview:
     #: final test scores, repeats averaged
     matrix: PerformanceMatrix
     noise: NoiseFloor
-    #: lower values of the metric are better where it is recorded; inside, the sign is turned
+    #: whether lower recorded values are better; the matrix has them with the sign turned
     is_loss: bool = False
-    #: whose records no analysis compares with the others of the same model; empty: nobody's
+    #: models with records of a rarer recipe, which no analysis uses; empty: there are none
     minority_note: str = ""
 
     @property
     def notes(self) -> list[str]:
-        """What a person should know, one line each."""
+        """What the user should know, one line each."""
         return [*self.weaknesses, *filter(None, [self.minority_note])]
 
     @property
     def cells(self) -> int:
-        """Cells that were measured."""
+        """Number of measured cells."""
         return int((~np.isnan(self.matrix.values)).sum())
 
     @property
     def missing(self) -> list[tuple[str, str]]:
-        """Model and dataset of every cell that was not."""
+        """Model and dataset of every cell that was not measured."""
         rows, columns = np.nonzero(np.isnan(self.matrix.values))
         return [
             (self.matrix.models[i], self.matrix.datasets[j])
@@ -67,51 +68,59 @@ class Overview:
 
     @property
     def weaknesses(self) -> list[str]:
-        """What keeps this history from teaching anything, one line each; often none."""
+        """Reasons why little can be learned from this history, one line each; often none."""
         measured = ~np.isnan(self.matrix.values)
-        found = []
+        lines = []
         if len(self.matrix.models) == 1:
-            found.append(f"{self.matrix.models[0]} is the only model: there is nothing to choose")
+            lines.append(f"{self.matrix.models[0]} is the only model: there is nothing to choose")
         if len(self.matrix.datasets) == 1:
-            found.append(
+            lines.append(
                 f"{self.matrix.datasets[0]} is the only dataset: none can be held out, and how "
                 "alike two models are rests on one difference"
             )
-        shared = measured[:, measured.sum(axis=0) > 1].sum(axis=1)  # (m,) datasets
+        # (m,) number of datasets that a model shares with others
+        shared = measured[:, measured.sum(axis=0) > 1].sum(axis=1)
         if len(self.matrix.models) > 1 and not shared.all():
             alone = [self.matrix.models[row] for row in np.flatnonzero(shared == 0)]
-            more = f" and {len(alone) - 3} more" if len(alone) > 3 else ""
-            found.append(
-                f"{', '.join(alone[:3])}{more} share no dataset with any other model: they cannot "
-                "be compared"
+            lines.append(
+                f"{join_names(alone, 3)} share no dataset with any other model: they cannot be "
+                "compared"
             )
-        return found
+        return lines
 
 
 def summarize_history(
     records: Sequence[Record], metric: str, loss: bool | None = None
 ) -> list[Overview]:
-    """One overview a modality, in alphabetical order; records of none are a modality of their own.
+    """Return an overview of each modality, in alphabetical order.
+
+    Records without a modality are summarized apart.
 
     Args:
-        records: of that metric, as a ``History`` returned them.
-        metric: its name.
-        loss: whether it is a loss where it was recorded; by default what its name says.
+        records: Records of one metric, as a ``History`` returns them.
+        metric: Name of the metric.
+        loss: Whether lower recorded values are better; None: as the metric's name says.
     """
-    done = [record for record in records if record.is_complete]
-    lower = to_maximize(metric, 1.0) < 0 if loss is None else loss
-    found = []
-    for modality in sorted({record.modality for record in done}):
-        some = [record for record in done if record.modality == modality]
-        matrix = PerformanceMatrix.from_records(some)
-        found.append(
-            Overview(modality, metric, matrix, noise_floor(some), lower, minority_recipes(some))
+    complete = [record for record in records if record.is_complete]
+    is_loss = to_maximize(metric, 1.0) < 0 if loss is None else loss
+    overviews = []
+    for modality in sorted({record.modality for record in complete}):
+        own = [record for record in complete if record.modality == modality]
+        overviews.append(
+            Overview(
+                modality=modality,
+                metric=metric,
+                matrix=PerformanceMatrix.from_records(own),
+                noise=noise_floor(own),
+                is_loss=is_loss,
+                minority_note=minority_recipes(own),
+            )
         )
-    return found
+    return overviews
 
 
 def noise_floor(records: Sequence[Record]) -> NoiseFloor:
-    """How far the final test scores of repeats differ.
+    """Measure how far the final test scores of repeats differ.
 
     Repeats are complete records of one model version, dataset and recipe, whatever the seed. The
     deviation is pooled over cells: the root of the summed squares around each cell's mean over
@@ -128,52 +137,54 @@ def noise_floor(records: Sequence[Record]) -> NoiseFloor:
                 recipe_without_seed(record),
             )
             repeats.setdefault(key, []).append(record.final_score)
-    scores = [np.array(tests) for tests in repeats.values() if len(tests) > 1]
+    scores = [np.array(cell) for cell in repeats.values() if len(cell) > 1]
     runs = sum(map(len, scores))
     if not scores:
         return NoiseFloor(float("nan"), 0, 0)
-    squares = sum(float(((tests - tests.mean()) ** 2).sum()) for tests in scores)
+    squares = sum(float(((cell - cell.mean()) ** 2).sum()) for cell in scores)
     return NoiseFloor(float(np.sqrt(squares / (runs - len(scores)))), len(scores), runs)
 
 
 @dataclass(frozen=True, eq=False)
 class CoverageMap:
-    """Which cells are measured, in few enough rows and columns to look at."""
+    """Which cells are measured, in few enough rows and columns for a figure."""
 
-    #: models of each row, and datasets of each column; the best measured first
+    #: models of each row, and datasets of each column; the most measured first
     rows: tuple[tuple[str, ...], ...]
     columns: tuple[tuple[str, ...], ...]
-    #: (r, c) measured share of the cells of a row and column, in [0, 1], read-only
+    #: (r, c) share of measured cells of each row and column, in [0, 1], read-only
     shares: FloatArray
 
 
 def coverage_map(matrix: PerformanceMatrix, rows: int = 24, columns: int = 72) -> CoverageMap:
-    """Models and datasets by how completely they are measured, in blocks of equal size.
+    """Sort models and datasets by how completely they are measured, in blocks of equal size.
 
-    Models that lack nothing are one row, whatever their number: it is the gaps that are looked for.
+    All models without a gap are one row, whatever their number, since the figure is to show gaps.
 
     Args:
-        matrix: at least one model and dataset.
-        rows: most rows, at least 2.
-        columns: most columns.
+        matrix: At least one model and dataset.
+        rows: Maximum number of rows, at least 2.
+        columns: Maximum number of columns.
     """
     measured = ~np.isnan(matrix.values)  # (m, d)
     models = np.argsort(-measured.sum(axis=1), kind="stable")
     datasets = np.argsort(-measured.sum(axis=0), kind="stable")
-    full = int(measured.all(axis=1).sum())
-    whole = [models[:full]] if full else []
-    row = [*whole, *_blocks(models[full:], rows - len(whole))]
-    column = _blocks(datasets, columns)
-    shares = [[float(measured[np.ix_(i, j)].mean()) for j in column] for i in row]
+    complete = int(measured.all(axis=1).sum())
+    first = [models[:complete]] if complete else []
+    row_blocks = [*first, *_split(models[complete:], rows - len(first))]
+    column_blocks = _split(datasets, columns)
+    shares = [[float(measured[np.ix_(i, j)].mean()) for j in column_blocks] for i in row_blocks]
     return CoverageMap(
-        _named(matrix.models, row), _named(matrix.datasets, column), read_only(shares)
+        _names_of(matrix.models, row_blocks),
+        _names_of(matrix.datasets, column_blocks),
+        read_only(shares),
     )
 
 
-def _blocks(places: IntArray, most: int) -> list[AnyArray]:
-    """At most so many consecutive parts, none of them empty."""
-    return np.array_split(places, min(most, len(places))) if len(places) else []
+def _split(indices: IntArray, limit: int) -> list[AnyArray]:
+    """Return at most ``limit`` consecutive parts, none of them empty."""
+    return np.array_split(indices, min(limit, len(indices))) if len(indices) else []
 
 
-def _named(names: Sequence[str], blocks: Sequence[AnyArray]) -> tuple[tuple[str, ...], ...]:
-    return tuple(tuple(names[place] for place in block) for block in blocks)
+def _names_of(names: Sequence[str], blocks: Sequence[AnyArray]) -> tuple[tuple[str, ...], ...]:
+    return tuple(tuple(names[index] for index in block) for block in blocks)

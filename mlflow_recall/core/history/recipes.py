@@ -1,4 +1,4 @@
-"""How a model is fine-tuned: part of the key of every benchmark run."""
+"""How a model is fine-tuned; the recipe is part of the key of every benchmark run."""
 
 from __future__ import annotations
 
@@ -16,46 +16,54 @@ from mlflow_recall.errors import ConfigError
 
 _FREEZE = ("nothing", "embeddings", "backbone")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
-_LEAST = {
+#: smallest values of whole numbers and shares
+_MINIMA = {
     **dict.fromkeys(("batch_size", "epochs"), 1),
     **dict.fromkeys(("weight_decay", "warmup", "train_samples", "eval_samples", "input_size"), 0),
     "seed": 0,
 }
-#: stages seed with a thousand times it, in 32 bits
+#: the stages are seeded with a thousand times it, which must fit into 32 bits
 _LARGEST_SEED = 4_000_000
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Hyper-parameters of one fine-tuning. Trends hold only for the recipe they come from."""
+    """Hyper-parameters of one fine-tuning.
+
+    Convergence trends hold only for the recipe that they were recorded with.
+
+    Example:
+        >>> Recipe(epochs=3).with_changes({"batch_size": "8"}, "example").batch_size
+        8
+    """
 
     learning_rate: float = 5e-5
-    #: of the new classification head
+    #: learning rate of the new classification head
     head_learning_rate: float = 1e-3
     weight_decay: float = 0.01
     #: share of all steps over which the learning rate rises, before it falls along a cosine
     warmup: float = 0.1
     batch_size: int = 16
     epochs: int = 5
-    #: stratified sample of the training split; 0: all of it
+    #: size of the stratified sample of the training split; 0: all of it
     train_samples: int = 1000
-    #: stratified samples of the validation and of the test split; 0: all of each
+    #: size of the stratified samples of the validation and test splits; 0: all of each
     eval_samples: int = 1000
     #: ``nothing``, ``embeddings`` or ``backbone`` (a linear probe, trained as a network)
     freeze: str = "nothing"
-    #: keep the running statistics of batch normalization as they were pre-trained
+    #: whether the running statistics of batch normalization stay as they were pre-trained
     freeze_batchnorm: bool = True
-    #: longest text in tokens, or side of the square image in pixels; 0: the model's own
+    #: maximum length of a text in tokens, or side of a square image in pixels; 0: the model's own
     input_size: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name in ("learning_rate", "head_learning_rate", "weight_decay", "warmup"):
-            object.__setattr__(self, name, float(getattr(self, name)))  # 1 and 1.0 are one digest
+            object.__setattr__(self, name, float(getattr(self, name)))  # 1 and 1.0 have one digest
         for name in ("learning_rate", "head_learning_rate"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{name}: expected above 0, got {getattr(self, name)}")
-        for name, minimum in _LEAST.items():
+        for name, minimum in _MINIMA.items():
             if not getattr(self, name) >= minimum:
                 raise ConfigError(f"{name}: expected at least {minimum}, got {getattr(self, name)}")
         if self.seed > _LARGEST_SEED:
@@ -67,23 +75,27 @@ class Recipe:
 
     @property
     def digest(self) -> str:
-        """Eight characters that change when any field does."""
+        """Eight characters that identify the values of all fields."""
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:8]
 
     @property
     def without_seed(self) -> Recipe:
-        """The recipe whatever its seed: runs that differ in the seed alone are repeats."""
+        """The recipe with seed 0: runs that differ in the seed alone are repeats."""
         return replace(self, seed=0)
 
     def to_json(self) -> str:
-        """All fields, keys sorted."""
+        """Return all fields as JSON, keys sorted."""
         return json.dumps(asdict(self), sort_keys=True)
 
     def with_changes(self, changes: Mapping[str, Any], where: str) -> Recipe:
-        """A copy with other fields, read from a zoo file, a tag or an option.
+        """Return a copy with some fields changed.
+
+        Args:
+            changes: Field -> value; numbers may be given as text.
+            where: Where the changes were read from, for the message: a file, a tag or an option.
 
         Raises:
-            SettingError: an unknown field, or a value of the wrong type.
+            ConfigError: A field is unknown, or a value has the wrong type.
         """
         known = {field.name: type(getattr(self, field.name)) for field in fields(self)}
         converted = {}
@@ -94,7 +106,7 @@ class Recipe:
                     f"expected one of {', '.join(sorted(known))}"
                 )
             try:
-                converted[name] = _converted(value, known[name])
+                converted[name] = _convert(value, known[name])
             except (TypeError, ValueError, OverflowError):
                 raise ConfigError(
                     f"{where}: {name}: expected {known[name].__name__}, got {value!r}"
@@ -104,7 +116,11 @@ class Recipe:
     @classmethod
     @lru_cache(maxsize=4096)  # thousands of runs share a few recipes
     def from_json(cls, text: str) -> Recipe:
-        """The inverse of ``to_json``; fields that are missing keep their default."""
+        """Read what ``to_json`` wrote; missing fields keep their default.
+
+        Raises:
+            ConfigError: The text is something else.
+        """
         try:
             changes = json.loads(text)
         except json.JSONDecodeError:
@@ -115,13 +131,13 @@ class Recipe:
 
 
 def most_common_epochs(recipes: Mapping[str, Recipe]) -> int:
-    """The most frequent number of epochs of the recipes of models; 0 where none is known."""
+    """Return the most frequent number of epochs of models' recipes; 0 without any."""
     counts = Counter(recipe.epochs for recipe in recipes.values())
     return counts.most_common(1)[0][0] if counts else 0
 
 
-def _converted(value: Any, kind: type) -> Any:
-    """``value`` as ``kind``; unlike its constructor, without truncating or taking text for true."""
+def _convert(value: Any, kind: type) -> Any:
+    """Convert ``value`` to ``kind``, without truncating numbers or taking any text for true."""
     if kind is bool:
         if str(value).lower() not in _BOOLEANS:
             raise ValueError(value)
@@ -135,7 +151,7 @@ def _converted(value: Any, kind: type) -> Any:
 _TEXT = Recipe(learning_rate=5e-5, batch_size=16, input_size=128)
 _IMAGE = Recipe(learning_rate=3e-4, head_learning_rate=2e-3, batch_size=32, input_size=224)
 
-# small sentence encoders: little data moves them too little at the rates of base models
+# small sentence encoders change too little at the learning rates of base models
 _MINILM = {"learning_rate": 1e-4, "head_learning_rate": 2e-3, "freeze": "embeddings"}
 
 #: start of a family's or model type's name -> what differs from the default of its modality
@@ -152,7 +168,7 @@ FAMILY_RECIPES: Mapping[str, Mapping[str, object]] = MappingProxyType(
         "electra": {"learning_rate": 5e-5},
         "deberta": {"learning_rate": 2e-5},
         "albert": {"learning_rate": 2e-5},
-        # transformers of images need smaller steps than convolutions
+        # vision transformers need smaller learning rates than convolutional networks
         "vit": {"learning_rate": 1e-4},
         "deit": {"learning_rate": 1e-4},
         "beit": {"learning_rate": 1e-4},
@@ -164,15 +180,15 @@ FAMILY_RECIPES: Mapping[str, Mapping[str, object]] = MappingProxyType(
 
 
 def default_recipe(modality: str, *names: str) -> Recipe:
-    """The recipe of a model: its modality's, altered by the first name that is in ``FAMILIES``.
+    """Return the recipe of a modality, changed for the first name in ``FAMILY_RECIPES``.
 
     Args:
         modality: ``text`` or ``image``.
-        names: family, then architecture; the longest matching beginning of each decides.
+        names: Family, then architecture; the longest matching beginning of each decides.
     """
     base = _TEXT if modality == "text" else _IMAGE
     for name in names:
-        name = name.lower().rpartition("/")[2]  # an architecture names its library first
+        name = name.lower().rpartition("/")[2]  # an architecture starts with its library
         matching = [start for start in FAMILY_RECIPES if name.startswith(start)]
         if matching:
             start = max(matching, key=len)

@@ -78,7 +78,7 @@ class Member:
     is_representative: bool = False
     #: all tags of the registry
     tags: Mapping[str, str] = field(default_factory=dict)
-    #: text that describes it: what the registry says of model, family and upstream data
+    #: text that describes it, from the registry: model, family and upstream data
     description: str = ""
     #: distinguishes versions of one name and number that are kept in different registries
     identity: str = ""

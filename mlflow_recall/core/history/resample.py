@@ -1,4 +1,4 @@
-"""Long recorded curves at the few stages where a policy decides."""
+"""Long recorded curves, resampled at the few stages where a policy decides."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy as np
 from mlflow_recall.core.history.curves import Curves
 from mlflow_recall.errors import HistoryError
 
-#: stages of curves that were recorded in more than ``MAX_STAGES`` steps, unless requested
+#: default number of stages of curves that were recorded in more than ``MAX_STAGES`` steps
 DEFAULT_STAGES, MAX_STAGES = 5, 10
-#: common steps between the first stage and the last, at most
-_BEFORE = 8
+#: maximum number of common steps between the first stage and the last
+_MAX_SPAN = 8
 
 
 class RecordedSteps(Protocol):
@@ -71,12 +71,14 @@ def resample_curves(curves: Iterable[RecordedSteps], stages: int | None, min_mod
         by_split = points.setdefault(curve.dataset, {"val": {}, "test": {}})
         if curve.split in by_split:
             by_split[curve.split][curve.model] = dict(zip(curve.steps, curve.values, strict=True))
-    common = {dataset: _common(points[dataset]["val"].values(), min_models) for dataset in points}
+    common = {
+        dataset: _common_steps(points[dataset]["val"].values(), min_models) for dataset in points
+    }
     counts = Counter(len(steps) for steps in common.values() if steps)
     usual = max(counts, key=lambda count: (counts[count], count), default=1)
     kept: dict[str, dict[str, tuple[list[float], float]]] = {}
     for dataset, steps in sorted(common.items()):
-        chosen = _spread(steps, stages) if stages else _last(steps, usual)
+        chosen = _spread(steps, stages) if stages else _last_steps(steps, usual)
         validation, test = points[dataset]["val"], points[dataset]["test"]
         complete = {
             model: ([scores[step] for step in chosen], test[model][chosen[-1]])
@@ -91,30 +93,32 @@ def resample_curves(curves: Iterable[RecordedSteps], stages: int | None, min_mod
             f"{stages + 1 if stages else usual} common steps of the splits val and test, got none "
             f"of {len(points)}: try fewer --stages or --min-models"
         )
-    return _curves(kept, stages or usual)
+    return _to_curves(kept, stages or usual)
 
 
-def _common(measured: Iterable[Mapping[float, float]], min_models: int) -> list[float]:
+def _common_steps(measured: Iterable[Mapping[float, float]], min_models: int) -> list[float]:
     """Return the steps that at least ``min_models`` models have, ascending."""
     counts = Counter(step for steps in measured for step in steps)
     return sorted(step for step, count in counts.items() if count >= min_models)
 
 
 def _spread(common: Sequence[float], stages: int) -> list[float]:
-    """Return the common steps that are stages; none where there are too few."""
+    """Return ``stages`` evenly spaced common steps; none where there are too few."""
     if len(common) < stages + 1:
         return []
-    first = max(1, len(common) - 1 - _BEFORE)
-    first = min(first, len(common) - stages)  # stages differ
-    places = np.linspace(first, len(common) - 1, stages).round().astype(int)
-    return [common[place] for place in places]
+    first = max(1, len(common) - 1 - _MAX_SPAN)
+    first = min(first, len(common) - stages)  # so that no two stages are equal
+    positions = np.linspace(first, len(common) - 1, stages).round().astype(int)
+    return [common[position] for position in positions]
 
 
-def _last(common: Sequence[float], stages: int) -> list[float]:
+def _last_steps(common: Sequence[float], stages: int) -> list[float]:
+    """Return the last ``stages`` common steps; none where there are too few."""
     return list(common[-stages:]) if len(common) >= stages else []
 
 
-def _curves(kept: Mapping[str, Mapping[str, tuple[list[float], float]]], stages: int) -> Curves:
+def _to_curves(kept: Mapping[str, Mapping[str, tuple[list[float], float]]], stages: int) -> Curves:
+    """Make curves of dataset -> model -> scores by stage and final score."""
     models = tuple(sorted({model for complete in kept.values() for model in complete}))
     datasets = tuple(kept)
     row = {model: i for i, model in enumerate(models)}
