@@ -1,8 +1,8 @@
-"""The two files of an export, one JSON object a line.
+"""The two files of an export, which hold one JSON object in each line.
 
-``runs.jsonl`` holds one fine-tuning a line, with parameters, tags and whole metric histories;
-``models.jsonl`` one registered model a line, with its newest version. No database, no paths of the
-machine that wrote it: names are those of the zoo, without the namespace they are imported into.
+``runs.jsonl`` holds fine-tunings with parameters, tags and whole metric histories; ``models.jsonl``
+holds registered models with their newest version. Names are those of the zoo, without a namespace,
+and no path of the machine that wrote them is included.
 """
 
 from __future__ import annotations
@@ -22,44 +22,52 @@ _MODEL_KEYS = ("title", "tags")
 
 
 def read_runs(folder: Path) -> Iterator[dict[str, Any]]:
-    """Fine-tunings of an export.
+    """Yield the fine-tunings of an export.
 
     Raises:
-        HistoryError: there is no such file, or a line is not as expected.
+        HistoryError: There is no such file, or a line is not as expected.
     """
-    for number, run in enumerate(_read(folder / RUNS, _RUN_KEYS, tags.MODEL), start=1):
-        told = run["tags"].get(tags.SOURCES)
-        if told is not None and not sources_from_json(told):
+    for number, run in enumerate(_read_entries(folder / RUNS, _RUN_KEYS, tags.MODEL), start=1):
+        sources = run["tags"].get(tags.SOURCES)
+        if sources is not None and not sources_from_json(sources):
             raise HistoryError(
                 f"{folder / RUNS}, line {number}: tag {tags.SOURCES}: expected JSON that says "
-                f"where the run keeps its metrics, got {told[:60]!r}"
+                f"where the run keeps its metrics, got {sources[:60]!r}"
             )
         yield run
 
 
 def read_models(folder: Path) -> Iterator[dict[str, Any]]:
-    """Registered models of an export; errors as of ``runs_in``."""
-    return _read(folder / MODELS, _MODEL_KEYS, tags.ARCH)
+    """Yield the registered models of an export.
+
+    Raises:
+        HistoryError: There is no such file, or a line is not as expected.
+    """
+    return _read_entries(folder / MODELS, _MODEL_KEYS, tags.ARCH)
 
 
 def read_lines(folder: Path) -> dict[str, str]:
-    """Lines of an earlier export by the run that each tells of."""
+    """Return the lines of an earlier export by the id of their run; none without an export."""
     path = folder / RUNS
     if not path.exists():
         return {}
-    told = zip(path.read_text().splitlines(), read_runs(folder), strict=True)
-    return {str(entry["run"]): line for line, entry in told}
+    entries = zip(path.read_text().splitlines(), read_runs(folder), strict=True)
+    return {str(entry["run"]): line for line, entry in entries}
 
 
 def write_lines(path: Path, lines: Sequence[str]) -> None:
-    """All or nothing."""
-    rough = path.with_suffix(".part")
-    rough.write_text("".join(f"{line}\n" for line in lines))
-    rough.replace(path)
+    """Write a file; an earlier one is replaced only when the new one is complete."""
+    partial = path.with_suffix(".part")
+    partial.write_text("".join(f"{line}\n" for line in lines))
+    partial.replace(path)
 
 
-def _read(path: Path, keys: Sequence[str], tag: str) -> Iterator[dict[str, Any]]:
-    """Lines of a file, each with all ``keys`` and that ``tag``."""
+def _read_entries(path: Path, keys: Sequence[str], tag: str) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a file.
+
+    Raises:
+        HistoryError: There is no such file, or an object lacks one of the keys or the tag.
+    """
     try:
         lines = path.read_text().splitlines()
     except OSError:
@@ -71,8 +79,8 @@ def _read(path: Path, keys: Sequence[str], tag: str) -> Iterator[dict[str, Any]]
             entry = json.loads(line)
         except ValueError:
             raise HistoryError(f"{path}, line {number}: expected JSON, cannot be read") from None
-        told = entry.get("tags") if isinstance(entry, dict) else None
-        if not isinstance(told, dict) or set(keys) - set(entry) or tag not in told:
+        entry_tags = entry.get("tags") if isinstance(entry, dict) else None
+        if not isinstance(entry_tags, dict) or set(keys) - set(entry) or tag not in entry_tags:
             raise HistoryError(
                 f"{path}, line {number}: expected the keys {', '.join(keys)} and the tag {tag}"
             )

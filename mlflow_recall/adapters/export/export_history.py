@@ -1,4 +1,4 @@
-"""An export as a history of its own, without a server."""
+"""An export as a history, without a server."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from mlflow_recall.core.history.records import Record
 from mlflow_recall.core.history.resample import RecordedSteps
 from mlflow_recall.errors import HistoryError
 
-_FEATURES = {"family": tags.FAMILY, "architecture": tags.ARCH, "upstream": tags.UPSTREAM}
+_FEATURE_TAGS = {"family": tags.FAMILY, "architecture": tags.ARCH, "upstream": tags.UPSTREAM}
 
 
 class ExportHistory:
-    """What ``history export`` wrote, as it lies there; see ``ports.Tables``.
+    """The files of ``history export`` as a history; see ``ports.Tables``.
 
     Args:
-        folder: with its ``runs.jsonl``.
+        folder: Folder of the export.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -36,56 +36,71 @@ class ExportHistory:
 
     @staticmethod
     def is_one(folder: str | Path) -> bool:
-        """Whether a folder holds an export."""
+        """Return whether a folder holds an export."""
         return (Path(folder) / RUNS).is_file()
 
     def metrics(self) -> tuple[str, ...]:
         """See ``ports.History.metrics``."""
-        keys = {key for run in self._own for key in run["metrics"]}
-        both = {name for name in METRICS if {f"val/{name}", f"test/{name}"} <= keys}
-        return tuple(sorted(both | self._foreign))
+        keys = {key for run in self._benchmark_runs for key in run["metrics"]}
+        own = {name for name in METRICS if {f"val/{name}", f"test/{name}"} <= keys}
+        return tuple(sorted(own | self._adopted_metrics))
 
     def is_loss(self, metric: str) -> bool:
-        """See ``ports.History.is_loss``: what was said of adopted runs, or the name says it."""
-        told = [sources[metric].minimize for _, sources in self._adopted if metric in sources]
-        return any(told) if told else to_maximize(metric, 1.0) < 0
+        """See ``ports.History.is_loss``; the tags of adopted runs count before the name."""
+        directions = [
+            sources[metric].minimize for _, sources in self._adopted_runs if metric in sources
+        ]
+        return any(directions) if directions else to_maximize(metric, 1.0) < 0
 
     def records(self, metric: str) -> list[Record]:
-        """See ``ports.History.records``; without a metric, the only one there is."""
+        """Return the records of a metric; see ``ports.History.records``.
+
+        Args:
+            metric: Name of the metric; empty: the only one of the export.
+
+        Raises:
+            HistoryError: The export has no fine-tuning, or none with this metric.
+            ConfigError: The metric is unknown.
+        """
         if not self._runs:
             raise HistoryError(f"{self._folder / RUNS}: expected fine-tunings, got none")
-        there = self.metrics()
-        if not metric and len(there) == 1:
-            metric = there[0]
-        if metric and metric not in self._foreign:  # adopted runs may know metrics that we do not
+        metrics = self.metrics()
+        if not metric and len(metrics) == 1:
+            metric = metrics[0]
+        # adopted runs may have metrics that this package does not know
+        if metric and metric not in self._adopted_metrics:
             check_metric(metric)
-        found = [_record(run, metric) for run in self._own if run["metrics"].get(f"val/{metric}")]
-        found += [
-            _adopted(run, sources[metric], metric)
-            for run, sources in self._adopted
+        records = [
+            _benchmark_record(run, metric)
+            for run in self._benchmark_runs
+            if run["metrics"].get(f"val/{metric}")
+        ]
+        records += [
+            _adopted_record(run, sources[metric], metric)
+            for run, sources in self._adopted_runs
             if metric in sources
         ]
-        if not found:
+        if not records:
             raise HistoryError(
                 f"{self._folder}: metric {metric!r}: expected one of "
-                f"{', '.join(there) or 'none'}: name it with --metric"
+                f"{', '.join(metrics) or 'none'}: name it with --metric"
             )
-        return distinct_datasets(found)
+        return distinct_datasets(records)
 
     def scores(self) -> dict[str, dict[tuple[str, str], float]]:
         """See ``ports.Tables.scores``; an export has none."""
         return {}
 
     def curves(self, metric: str | None = None) -> list[RecordedSteps]:  # noqa: ARG002 - the port's signature
-        """See ``ports.Tables``: every record carries its own."""
+        """See ``ports.Tables.curves``; an export has none, because its records hold them."""
         return []
 
     def model_features(self) -> dict[str, dict[str, float | str]]:
-        """See ``ports.Tables.model_features``: family, architecture and upstream data."""
+        """See ``ports.Tables.model_features``; these are family, architecture and upstream data."""
         models = list(read_models(self._folder))
         return {
             name: {model["title"]: model["tags"].get(tag, "") for model in models}
-            for name, tag in _FEATURES.items()
+            for name, tag in _FEATURE_TAGS.items()
         }
 
     def dataset_features(self) -> dict[str, dict[str, float | str]]:
@@ -97,33 +112,33 @@ class ExportHistory:
         return list(read_runs(self._folder))
 
     @cached_property
-    def _own(self) -> list[dict[str, Any]]:
+    def _benchmark_runs(self) -> list[dict[str, Any]]:
         return [run for run in self._runs if tags.SOURCES not in run["tags"]]
 
     @cached_property
-    def _adopted(self) -> list[tuple[dict[str, Any], dict[str, MetricSource]]]:
-        """Runs of others, and where each keeps its metrics."""
-        told = [run for run in self._runs if tags.SOURCES in run["tags"]]
-        return [(run, sources_from_json(run["tags"][tags.SOURCES])) for run in told]
+    def _adopted_runs(self) -> list[tuple[dict[str, Any], dict[str, MetricSource]]]:
+        """Adopted runs, each with metric -> where the run keeps it."""
+        runs = [run for run in self._runs if tags.SOURCES in run["tags"]]
+        return [(run, sources_from_json(run["tags"][tags.SOURCES])) for run in runs]
 
     @property
-    def _foreign(self) -> set[str]:
-        return {metric for _, sources in self._adopted for metric in sources}
+    def _adopted_metrics(self) -> set[str]:
+        return {metric for _, sources in self._adopted_runs for metric in sources}
 
 
 def _points(run: Mapping[str, Any], key: str) -> list[tuple[int, float]]:
-    """Step and value in order of steps; of several values of a step the last."""
+    """Return the steps and values of a metric, by step; the last of several values counts."""
     return sorted(dict(run["metrics"].get(key, [])).items())
 
 
-def _record(run: Mapping[str, Any], metric: str) -> Record:
+def _benchmark_record(run: Mapping[str, Any], metric: str) -> Record:
     keys = (f"val/{metric}", f"test/{metric}", "time/seconds")
-    validation, tested, seconds = ([value for _, value in _points(run, key)] for key in keys)
-    test = tested[-1] if tested else math.nan
-    return benchmark_record(run["tags"], metric, validation, tested, seconds, test, run["run"])
+    validation, test, seconds = ([value for _, value in _points(run, key)] for key in keys)
+    final_score = test[-1] if test else math.nan
+    return benchmark_record(run["tags"], metric, validation, test, seconds, final_score, run["run"])
 
 
-def _adopted(run: Mapping[str, Any], source: MetricSource, metric: str) -> Record:
+def _adopted_record(run: Mapping[str, Any], source: MetricSource, metric: str) -> Record:
     def points(key: str) -> Sequence[tuple[int, float]]:
         return _points(run, key)
 

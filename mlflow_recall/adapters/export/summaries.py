@@ -1,4 +1,4 @@
-"""How much an export or an import moved, in whatever format."""
+"""How much an export wrote or an import read, in any format."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ExportSummary:
     datasets: int | None = None
     #: metrics that were written; empty: all that were logged
     metrics: tuple[str, ...] = ()
-    #: metrics among them of which lower is better
+    #: metrics among them for which lower is better
     minimize: tuple[str, ...] = ()
     #: what was left out, one line each
     notes: tuple[str, ...] = ()
@@ -24,10 +24,10 @@ class ExportSummary:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportSummary:
-    """How much was imported, and how much was there already."""
+    """How much was imported, and how much was known already."""
 
-    #: fine-tunings that are new
+    #: fine-tunings that were imported
     runs: int
     models: int
-    #: fine-tunings that were there
+    #: fine-tunings that had been imported before
     known: int = 0

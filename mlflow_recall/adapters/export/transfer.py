@@ -1,4 +1,4 @@
-"""A zoo with its history as text files that any MLflow store can take in; see ``export_files``."""
+"""A zoo with its history as text files that any MLflow store can import; see ``export_files``."""
 
 from __future__ import annotations
 
@@ -31,22 +31,28 @@ from mlflow_recall.core.history.records import Member
 from mlflow_recall.errors import HistoryError
 from mlflow_recall.ports import Reporter
 
-#: metrics and parameters of one request: the server takes a thousand entries
-_BATCH = 900
-_LOCAL = {
-    *(tags.OWNER, tags.HEARTBEAT, tags.CLUSTERED_BY, tags.NAMESPACE, tags.SPEC, "mlflow.user"),
+#: number of metrics in one request; with the parameters it stays below the server's limit of 1000
+_BATCH_SIZE = 900
+#: tags that mean nothing in another store
+_LOCAL_TAGS = {
+    tags.OWNER,
+    tags.HEARTBEAT,
+    tags.CLUSTERED_BY,
+    tags.NAMESPACE,
+    tags.SPEC,
+    "mlflow.user",
 }
-#: what a server measures of itself while somebody trains
-_SYSTEM = "system/"
+#: prefix of the metrics that a server measures of its machine during a training
+_SYSTEM_PREFIX = "system/"
 
 
 class HistoryTransfer:
-    """Moves one namespace between an MLflow store and a folder.
+    """Exports one namespace of an MLflow store into a folder, and imports it from there.
 
     Args:
-        client: of the store.
-        namespace: its experiment is ``<namespace>/benchmark``.
-        registry: of the same namespace.
+        client: Client of the store.
+        namespace: Namespace whose experiment is ``<namespace>/benchmark``.
+        registry: Registry of the same namespace.
     """
 
     def __init__(self, client: MlflowClient, namespace: str, registry: MlflowRegistry) -> None:
@@ -59,114 +65,116 @@ class HistoryTransfer:
     def export(self, folder: Path, reporter: Reporter) -> ExportSummary:
         """Write every finished run of the history and every registered model of the namespace.
 
-        Runs that were adopted, or made of tables, travel with all that they logged but what their
-        server measured of itself. A benchmark run that finished never changes, so the lines that
-        the folder has of it are kept.
+        Runs that were adopted, or imported from tables, are written with all that they logged
+        except system metrics. A finished benchmark run never changes, so the lines that the folder
+        already has of such runs are kept.
 
         Raises:
-            HistoryError: there is nothing to export.
+            HistoryError: There is nothing to export.
         """
-        own, others = list(self._benchmarks()), self._adopted.runs()
-        if not own and not others:
+        benchmark_runs, adopted_runs = list(self._benchmark_runs()), self._adopted.runs()
+        if not benchmark_runs and not adopted_runs:
             raise HistoryError(f"experiment {self._experiment!r}: expected finished runs, got none")
         folder.mkdir(parents=True, exist_ok=True)
-        there = read_lines(folder)
+        known_lines = read_lines(folder)
         lines: list[tuple[tuple[str, str, str], str]] = []
-        with reporter.progress("export", len(own) + len(others)) as bar:
-            for run in own:
-                line = there.get(_origin(run)) or json.dumps(self._told(run), sort_keys=True)
-                lines.append((_order(run), line))
+        with reporter.progress("export", len(benchmark_runs) + len(adopted_runs)) as bar:
+            for run in benchmark_runs:
+                line = known_lines.get(_origin(run)) or _to_line(self._benchmark_entry(run))
+                lines.append((_sort_key(run), line))
                 bar.advance()
-            for run in others:
-                lines.append((_order(run), json.dumps(self._told_adopted(run), sort_keys=True)))
+            for run in adopted_runs:
+                lines.append((_sort_key(run), _to_line(self._adopted_entry(run))))
                 bar.advance()
         members = self._registry.members()
-        models = [{"title": self._title(m.name), "tags": _described(m)} for m in members]
+        models = [{"title": self._title(m.name), "tags": _member_tags(m)} for m in members]
         write_lines(folder / RUNS, [line for _, line in sorted(lines)])
-        write_lines(folder / MODELS, [json.dumps(model, sort_keys=True) for model in models])
+        write_lines(folder / MODELS, [_to_line(model) for model in models])
         return ExportSummary(runs=len(lines), models=len(models))
 
     def import_history(
         self, folder: Path, reporter: Reporter, modality: str | None = None
     ) -> ImportSummary:
-        """Replay an export through the public interface; what is there already is skipped.
+        """Log the runs and register the models of an export; what is known already is skipped.
 
         Args:
-            folder: As ``export`` wrote it.
+            folder: Folder of the export.
             reporter: Shows the progress.
             modality: Modality of the runs and models to import; None: all.
 
         Raises:
-            HistoryError: the folder holds no export, or a metric of it is history here in the
+            HistoryError: The folder holds no export, or the history has one of its metrics in the
                 other direction.
         """
         runs, models = (
             [entry for entry in entries if modality in (None, entry["tags"].get(tags.MODALITY))]
             for entries in (read_runs(folder), read_models(folder))
         )
-        experiment = ensure_experiment(self._client, self._experiment)
-        known = self._known(experiment)
-        new = [run for run in runs if not known & {run["run"], self._rows(run["tags"])}]
+        experiment_id = ensure_experiment(self._client, self._experiment)
+        known = self._known_runs(experiment_id)
+        new = [run for run in runs if not known & {run["run"], self._table_rows(run["tags"])}]
         directions = _directions(new)
         self._adopted.check_directions(directions)
-        versions = {model["title"]: self._model(model) for model in models}
-        home = [self._client.get_experiment(experiment)]
+        versions = {model["title"]: self._import_model(model) for model in models}
+        experiments = [self._client.get_experiment(experiment_id)]
         if directions:
-            self._adopted.record_experiments(home)
+            self._adopted.record_experiments(experiments)
         with reporter.progress("import history", len(new)) as bar:
             for run in new:
-                self._run(experiment, run, versions)
+                self._import_run(experiment_id, run, versions)
                 bar.advance(status=run["name"])
         if directions:
-            self._adopted.record_experiments(home)
+            self._adopted.record_experiments(experiments)
         return ImportSummary(runs=len(new), models=len(models), known=len(runs) - len(new))
 
-    def _benchmarks(self) -> Iterator[Run]:
-        """Finished runs of our own."""
-        found = self._client.get_experiment_by_name(self._experiment)
+    def _benchmark_runs(self) -> Iterator[Run]:
+        """Yield the finished benchmark runs of the namespace."""
+        experiment = self._client.get_experiment_by_name(self._experiment)
+        ids = [str(experiment.experiment_id)] if experiment else []
         query = f"tags.`{tags.KIND}` = 'benchmark' AND attributes.status = 'FINISHED'"
-        return search_runs(self._client, [str(found.experiment_id)] if found else [], query)
+        return search_runs(self._client, ids, query)
 
-    def _known(self, experiment: str) -> set[str]:
-        """What need not be imported again: ids of runs, and the rows that were made of tables."""
-        there = search_runs(self._client, [experiment], "attributes.status = 'FINISHED'")
-        runs = [*there, *self._adopted.runs()]
-        return {*map(_origin, runs), *(self._rows(run.data.tags) for run in runs)} - {""}
+    def _known_runs(self, experiment: str) -> set[str]:
+        """Return the ids and the table rows of the runs that need not be imported again."""
+        finished = search_runs(self._client, [experiment], "attributes.status = 'FINISHED'")
+        runs = [*finished, *self._adopted.runs()]
+        return {*map(_origin, runs), *(self._table_rows(run.data.tags) for run in runs)} - {""}
 
-    def _rows(self, told: Mapping[str, str]) -> str:
-        """Rows of tables that a run was made of; empty: of none."""
-        if tags.TABLE_ROWS not in told:
+    def _table_rows(self, run_tags: Mapping[str, str]) -> str:
+        """Return the rows of tables that a run was imported from; empty where there are none."""
+        if tags.TABLE_ROWS not in run_tags:
             return ""
-        title = self._title(told[tags.MODEL])
-        return json.dumps([title, told[tags.DATASET], told[tags.TABLE_ROWS]])
+        title = self._title(run_tags[tags.MODEL])
+        return json.dumps([title, run_tags[tags.DATASET], run_tags[tags.TABLE_ROWS]])
 
     def _title(self, name: str) -> str:
         return name.removeprefix(self._registry.name_of(""))
 
-    def _told(self, run: Run) -> dict[str, Any]:
-        told = _portable(run.data.tags)
-        told[tags.MODEL] = self._title(told.get(tags.MODEL, ""))
-        told.pop(tags.CURVE, None)  # made again from the metrics
-        told.pop(tags.IMPORTED, None)
-        name = f"{told[tags.MODEL]} on {told.get(tags.DATASET, '')}"
-        return {**self._logged(run), "name": name, "tags": told}
+    def _benchmark_entry(self, run: Run) -> dict[str, Any]:
+        run_tags = _portable_tags(run.data.tags)
+        run_tags[tags.MODEL] = self._title(run_tags.get(tags.MODEL, ""))
+        run_tags.pop(tags.CURVE, None)  # an import computes it from the metrics
+        run_tags.pop(tags.IMPORTED, None)
+        name = f"{run_tags[tags.MODEL]} on {run_tags.get(tags.DATASET, '')}"
+        return {**self._logged_values(run), "name": name, "tags": run_tags}
 
-    def _told_adopted(self, run: Run) -> dict[str, Any]:
-        """A run of somebody else's: its own name and tags too, and whose experiment it was in."""
-        told = {
+    def _adopted_entry(self, run: Run) -> dict[str, Any]:
+        """Return an adopted run with its own name, its own tags and the name of its experiment."""
+        left_out = {*_LOCAL_TAGS, tags.ADOPTED, tags.IMPORTED}
+        run_tags = {
             key: value
             for key, value in run.data.tags.items()
-            if not key.startswith("mlflow.") and key not in {*_LOCAL, tags.ADOPTED, tags.IMPORTED}
+            if not key.startswith("mlflow.") and key not in left_out
         }
-        told[tags.MODEL] = self._title(told[tags.MODEL])
-        told.setdefault(tags.KIND, "adopted")
+        run_tags[tags.MODEL] = self._title(run_tags[tags.MODEL])
+        run_tags.setdefault(tags.KIND, "adopted")
         experiment = str(self._client.get_experiment(run.info.experiment_id).name)
         if experiment != self._experiment:
-            told.setdefault(tags.ORIGIN, experiment)
-        return {**self._logged(run), "name": run.info.run_name, "tags": told}
+            run_tags.setdefault(tags.ORIGIN, experiment)
+        return {**self._logged_values(run), "name": run.info.run_name, "tags": run_tags}
 
-    def _logged(self, run: Run) -> dict[str, Any]:
-        """What a run holds beside its name and tags."""
+    def _logged_values(self, run: Run) -> dict[str, Any]:
+        """Return id, times, parameters and metric histories of a run."""
         run_id, params = run.info.run_id, dict(run.data.params)
         if params.get("model") == run.data.tags[tags.MODEL]:
             params["model"] = self._title(params["model"])
@@ -181,92 +189,105 @@ class HistoryTransfer:
                     for point in self._client.get_metric_history(run_id, key)
                 ]
                 for key in sorted(run.data.metrics)
-                if not key.startswith(_SYSTEM)
+                if not key.startswith(_SYSTEM_PREFIX)
             },
         }
 
-    def _model(self, model: Mapping[str, Any]) -> str:
-        """Version of the registered model, made if need be."""
+    def _import_model(self, model: Mapping[str, Any]) -> str:
+        """Return the version of a registered model, which is created if there is none."""
         name = self._registry.name_of(model["title"])
-        told = {**model["tags"], tags.NAMESPACE: self._namespace}
+        model_tags = {**model["tags"], tags.NAMESPACE: self._namespace}
         try:
-            self._client.create_registered_model(name, tags=told)
+            self._client.create_registered_model(name, tags=model_tags)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
             versions = self._client.search_model_versions(f"name = '{name}'")
             if versions:
                 return str(max(int(v.version) for v in versions))
-        source = told.get(tags.SOURCE, "")
-        if ":/" not in source:  # a folder, or weights logged in the store it came from
-            source, told[tags.WEIGHTS] = f"absent:/{model['title']}", "absent"
-        version = self._client.create_model_version(name, source, tags=told)
+        source = model_tags.get(tags.SOURCE, "")
+        if ":/" not in source:  # a folder, or weights that were logged in the exported store
+            source, model_tags[tags.WEIGHTS] = f"absent:/{model['title']}", "absent"
+        version = self._client.create_model_version(name, source, tags=model_tags)
         return str(version.version)
 
-    def _run(self, experiment: str, run: Mapping[str, Any], versions: Mapping[str, str]) -> None:
-        title = run["tags"][tags.MODEL]
-        told = {
-            **run["tags"],
+    def _import_run(
+        self, experiment: str, entry: Mapping[str, Any], versions: Mapping[str, str]
+    ) -> None:
+        title = entry["tags"][tags.MODEL]
+        run_tags = {
+            **entry["tags"],
             tags.MODEL: self._registry.name_of(title),
-            tags.IMPORTED: run["run"],
+            tags.IMPORTED: entry["run"],
             tags.OWNER: owner_tag(),
             tags.HEARTBEAT: f"{time.time():.0f}",
         }
-        if tags.SOURCES in told:
-            told[tags.ADOPTED] = self._namespace
+        if tags.SOURCES in run_tags:
+            run_tags[tags.ADOPTED] = self._namespace
         else:
-            told[tags.MODEL_VERSION] = versions.get(title, told.get(tags.MODEL_VERSION, ""))
-            told[tags.CURVE] = json.dumps(_curves(run["metrics"]))
-        made = self._client.create_run(
-            experiment, start_time=run["start"], run_name=run["name"], tags=told
+            run_tags[tags.MODEL_VERSION] = versions.get(title, run_tags.get(tags.MODEL_VERSION, ""))
+            run_tags[tags.CURVE] = json.dumps(_curves(entry["metrics"]))
+        run = self._client.create_run(
+            experiment, start_time=entry["start"], run_name=entry["name"], tags=run_tags
         )
         points = [
-            Metric(key, value, run["end"] - before, step)  # of several values of a step the last
-            for key, history in run["metrics"].items()
-            for before, (step, value) in zip(range(len(history) - 1, -1, -1), history, strict=True)
+            # times increase, so that the last of several values of a step counts
+            Metric(key, value, entry["end"] - later_points, step)
+            for key, history in entry["metrics"].items()
+            for later_points, (step, value) in zip(
+                range(len(history) - 1, -1, -1), history, strict=True
+            )
         ]
-        params = [Param(key, value) for key, value in run["params"].items()]
-        for start in range(0, max(1, len(points)), _BATCH):
-            some = points[start : start + _BATCH]
-            self._client.log_batch(made.info.run_id, metrics=some, params=params)
+        params = [Param(key, value) for key, value in entry["params"].items()]
+        for start in range(0, max(1, len(points)), _BATCH_SIZE):
+            batch = points[start : start + _BATCH_SIZE]
+            self._client.log_batch(run.info.run_id, metrics=batch, params=params)
             params = []
-        self._client.set_terminated(made.info.run_id, "FINISHED", run["end"])
+        self._client.set_terminated(run.info.run_id, "FINISHED", entry["end"])
+
+
+def _to_line(entry: Mapping[str, Any]) -> str:
+    return json.dumps(entry, sort_keys=True)
 
 
 def _origin(run: Run) -> str:
-    """Id of a run in the store where it was made."""
+    """Return the id of a run in the store where it was created."""
     return str(run.data.tags.get(tags.IMPORTED, run.info.run_id))
 
 
-def _directions(runs: Sequence[Mapping[str, Any]]) -> dict[str, bool]:
-    """Metric -> whether it is a loss, of runs that were adopted where they came from."""
-    told = (run["tags"].get(tags.SOURCES, "") for run in runs)
+def _directions(entries: Sequence[Mapping[str, Any]]) -> dict[str, bool]:
+    """Return metric -> whether it is a loss, from the adopted runs of an export."""
     return {
-        name: source.minimize for text in told for name, source in sources_from_json(text).items()
+        name: source.minimize
+        for entry in entries
+        for name, source in sources_from_json(entry["tags"].get(tags.SOURCES, "")).items()
     }
 
 
-def _order(run: Run) -> tuple[str, str, str]:
-    told = run.data.tags
-    return told.get(tags.DATASET, ""), told.get(tags.MODEL, ""), run.info.run_id
+def _sort_key(run: Run) -> tuple[str, str, str]:
+    run_tags = run.data.tags
+    return run_tags.get(tags.DATASET, ""), run_tags.get(tags.MODEL, ""), run.info.run_id
 
 
-def _portable(told: Mapping[str, str]) -> dict[str, str]:
-    """Our own tags that mean the same in another store."""
+def _portable_tags(all_tags: Mapping[str, str]) -> dict[str, str]:
+    """Return the tags of this package that mean the same in another store."""
     return {
         key: value
-        for key, value in told.items()
-        if key.startswith(tags.PREFIX) and key not in _LOCAL
+        for key, value in all_tags.items()
+        if key.startswith(tags.PREFIX) and key not in _LOCAL_TAGS
     }
 
 
-def _described(member: Member) -> dict[str, str]:
-    """Tags that make a member without a look at its weights."""
-    known = {tags.ARCH: member.arch, tags.MODALITY: member.modality}
-    told = {**known, **_portable(member.tags)}
-    if tags.REBUILD in told:
-        told[tags.WEIGHTS] = "absent"  # where it is taken in, until it was made again there
-    return told
+def _member_tags(member: Member) -> dict[str, str]:
+    """Return the tags that describe a member without its weights."""
+    member_tags = {
+        tags.ARCH: member.arch,
+        tags.MODALITY: member.modality,
+        **_portable_tags(member.tags),
+    }
+    if tags.REBUILD in member_tags:
+        member_tags[tags.WEIGHTS] = "absent"  # until they are rebuilt where the export is imported
+    return member_tags
 
 
 def _curves(metrics: Mapping[str, Any]) -> dict[str, list[float]]:

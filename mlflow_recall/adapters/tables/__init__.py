@@ -1,1 +1,1 @@
-"""To be described."""
+"""Plain tables in a folder: a history of their own, an import and an export."""

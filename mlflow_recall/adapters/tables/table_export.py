@@ -1,4 +1,4 @@
-"""The history of a namespace as plain tables; see ``tables.FolderHistory`` for the way back."""
+"""The history of a namespace as plain tables; ``FolderHistory`` reads them back."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ from mlflow_recall.core.history.records import Member, Record
 from mlflow_recall.errors import ConfigError, HistoryError, unknown_name
 from mlflow_recall.ports import Reporter
 
-_MATRIX = ["model", "dataset", "metric", "value", "run"]
-_CURVES = ["model", "dataset", "step", "split", "metric", "value", "run"]
-_SCORES = ["model", "dataset", "score_name", "value"]
-_MODELS = ["model", "modality", "family", "arch", "parameters", "upstream", "license"]
-_DATASETS = ["dataset", "modality", "classes", "samples"]
+_MATRIX_COLUMNS = ["model", "dataset", "metric", "value", "run"]
+_CURVE_COLUMNS = ["model", "dataset", "step", "split", "metric", "value", "run"]
+_SCORE_COLUMNS = ["model", "dataset", "score_name", "value"]
+_MODEL_COLUMNS = ["model", "modality", "family", "arch", "parameters", "upstream", "license"]
+_DATASET_COLUMNS = ["dataset", "modality", "classes", "samples"]
 
 
 class TableExport:
     """Writes one namespace as tables.
 
     Args:
-        client: of the tracking server.
-        namespace: its experiment is ``<namespace>/benchmark``.
-        registry: of the same namespace.
+        client: Client of the tracking server.
+        namespace: Namespace whose experiment is ``<namespace>/benchmark``.
+        registry: Registry of the same namespace.
     """
 
     def __init__(self, client: MlflowClient, namespace: str, registry: MlflowRegistry) -> None:
@@ -49,18 +49,20 @@ class TableExport:
         self._registry = registry
 
     def export(self, folder: Path, ending: str, reporter: Reporter) -> ExportSummary:
-        """Write the five tables; values as they were measured, losses not turned.
+        """Write the five tables, with values in each metric's own direction.
 
-        Tables cannot tell versions and recipes apart, so of each model only the fine-tunings of
-        its present version and its most frequent recipe are written, as ``cluster`` uses them.
+        Tables do not distinguish versions and recipes. Therefore only the fine-tunings of a
+        model's present version and its most frequent recipe are written, as ``cluster`` uses them.
 
         Args:
-            folder: made if need be; tables of that format that it has are replaced.
+            folder: Folder of the tables, which is created if there is none; tables of that format
+                are replaced.
             ending: ``.csv``, ``.csv.gz`` or ``.parquet``.
             reporter: Shows the progress.
 
         Raises:
-            HistoryError: nothing was recorded, or the folder has the tables in another format.
+            ConfigError: The ending is unknown.
+            HistoryError: Nothing is recorded, or the folder has the tables in another format.
         """
         if ending not in ENDINGS:
             raise ConfigError(unknown_name("ending", ending, ENDINGS))
@@ -71,7 +73,7 @@ class TableExport:
         metrics = self._history.metrics()
         with reporter.progress("export tables", len(metrics)) as bar:
             for metric in metrics:
-                for record in sorted(self._comparable(metric, members, notes), key=rows.place):
+                for record in sorted(self._comparable(metric, members, notes), key=rows.sort_key):
                     rows.add(record, metric)
                 bar.advance(status=metric)
         if not rows.matrix:
@@ -79,13 +81,13 @@ class TableExport:
                 f"experiment {self._history.experiment!r}: expected finished fine-tunings, got none"
             )
         tables = {
-            "matrix": pd.DataFrame(rows.matrix, columns=_MATRIX),
-            "curves": pd.DataFrame(rows.curves, columns=_CURVES),
-            "proxy": pd.DataFrame([], columns=_SCORES),
-            "models": _models(members, rows.models, self._prefix),
+            "matrix": pd.DataFrame(rows.matrix, columns=_MATRIX_COLUMNS),
+            "curves": pd.DataFrame(rows.curves, columns=_CURVE_COLUMNS),
+            "proxy": pd.DataFrame([], columns=_SCORE_COLUMNS),
+            "models": _model_table(members, rows.models, self._prefix),
             "datasets": pd.DataFrame(rows.datasets()),
         }
-        _write(folder, tables, ending)
+        _write_tables(folder, tables, ending)
         return ExportSummary(
             runs=len(rows.labels),
             models=len(rows.models),
@@ -96,94 +98,101 @@ class TableExport:
         )
 
     def _runs(self) -> dict[str, Run]:
-        """Every run that may stand behind a record."""
-        found = self._client.get_experiment_by_name(self._history.experiment)
-        if found is None:
+        """Return every run that a record can come from, by id."""
+        experiment = self._client.get_experiment_by_name(self._history.experiment)
+        if experiment is None:
             raise HistoryError(
                 f"experiment {self._history.experiment!r}: expected finished runs, got none"
             )
-        where = list(dict.fromkeys([str(found.experiment_id), *adopted_experiments(found)]))
-        return {run.info.run_id: run for run in search_runs(self._client, where, "")}
+        ids = list(dict.fromkeys([str(experiment.experiment_id), *adopted_experiments(experiment)]))
+        return {run.info.run_id: run for run in search_runs(self._client, ids, "")}
 
     def _comparable(
         self, metric: str, members: Sequence[Member], notes: dict[str, None]
     ) -> Iterator[Record]:
+        """Yield the comparable records of a metric; what is left out is added to ``notes``."""
         records = self._history.records(metric)
         for modality in sorted({record.modality for record in records if record.is_complete}):
-            there = [record for record in records if record.modality == modality]
-            kept = select_comparable(there, members=members)
-            notes.update({f"{modality} {metric}: {note}".strip(): None for note in kept.notes})
-            yield from kept.records
+            of_modality = [record for record in records if record.modality == modality]
+            comparable = select_comparable(of_modality, members=members)
+            notes.update({f"{modality} {metric}: {n}".strip(): None for n in comparable.notes})
+            yield from comparable.records
 
 
 class _Rows:
-    """Rows of the tables, as records come."""
+    """Rows of the tables, built record by record.
+
+    Args:
+        runs: Run id -> run.
+        prefix: Prefix of the namespace's names in the registry, which the tables leave out.
+    """
 
     def __init__(self, runs: Mapping[str, Run], prefix: str) -> None:
         self._runs = runs
         self._prefix = prefix
-        self._used: dict[tuple[str, str], set[str]] = {}
-        self._told: dict[str, dict[str, Any]] = {}
+        self._labels_of_cell: dict[tuple[str, str], set[str]] = {}
+        self._dataset_rows: dict[str, dict[str, Any]] = {}
         self.matrix: list[tuple[Any, ...]] = []
         self.curves: list[tuple[Any, ...]] = []
-        #: run id -> which fine-tuning of its cell it is
+        #: run id -> name of the fine-tuning among the repeats of its cell
         self.labels: dict[str, str] = {}
         #: names in the registry
         self.models: dict[str, None] = {}
         self.losses: set[str] = set()
 
-    def place(self, record: Record) -> tuple[str, str, int, str]:
-        """Where a record stands in the tables: repeats in the order in which they were run."""
+    def sort_key(self, record: Record) -> tuple[str, str, int, str]:
+        """Return the key that sorts records; repeats are sorted by their start."""
         started = self._runs[record.run_id].info.start_time or 0
         return record.model, record.dataset, started, record.run_id
 
     def add(self, record: Record, metric: str) -> None:
-        """One record as one row of the matrix, and one a step of its curves."""
+        """Add a record as one row of the matrix, and one row for each step of its curves."""
         run = self._runs[record.run_id]
-        lower = _is_loss(run, metric)
-        self.losses |= {metric} if lower else set()
-        sign = -1.0 if lower else 1.0
+        is_loss = _is_loss(run, metric)
+        self.losses |= {metric} if is_loss else set()
+        sign = -1.0 if is_loss else 1.0
         cell = (record.model.removeprefix(self._prefix), record.dataset)
         label = self._label(record.run_id, cell)
         self.models[record.model] = None
-        self._describe(record, run)
+        self._add_dataset(record, run)
         self.matrix.append((*cell, metric, sign * record.final_score, label))
         if not record.validation_scores:
             return
         steps = _steps(run, len(record.validation_scores))
-        tested = record.test_scores or (record.final_score,)
-        for split, at, values in (
+        test_scores = record.test_scores or (record.final_score,)
+        for split, split_steps, values in (
             ("val", steps, record.validation_scores),
-            ("test", steps[-len(tested) :], tested),
+            ("test", steps[-len(test_scores) :], test_scores),
         ):
             self.curves += [
                 (*cell, step, split, metric, sign * value, label)
-                for step, value in zip(at, values, strict=True)
+                for step, value in zip(split_steps, values, strict=True)
             ]
 
     def datasets(self) -> list[dict[str, Any]]:
-        """One row a dataset, sorted; columns that are known of none are left empty."""
-        columns = dict.fromkeys([*_DATASETS, *(key for row in self._told.values() for key in row)])
-        return [{key: row.get(key) for key in columns} for _, row in sorted(self._told.items())]
+        """Return one row for each dataset, sorted by name; unknown values are None."""
+        rows = self._dataset_rows
+        columns = dict.fromkeys([*_DATASET_COLUMNS, *(key for row in rows.values() for key in row)])
+        return [{key: row.get(key) for key in columns} for _, row in sorted(rows.items())]
 
     def _label(self, run_id: str, cell: tuple[str, str]) -> str:
-        """As the tables that a run came from called it, else its number in the cell."""
+        """Return a run's name in the tables that it came from, or else its number in the cell."""
         if run_id not in self.labels:
-            used = self._used.setdefault(cell, set())
-            told = json.loads(self._runs[run_id].data.tags.get(tags.TABLE_ROWS, "{}")).get(
-                "run", ""
-            )
-            numbers = (str(number) for number in count(1))
-            label = told if told and told not in used else next(n for n in numbers if n not in used)
+            used = self._labels_of_cell.setdefault(cell, set())
+            table_rows = json.loads(self._runs[run_id].data.tags.get(tags.TABLE_ROWS, "{}"))
+            label = table_rows.get("run", "")
+            if not label or label in used:
+                numbers = (str(number) for number in count(1))
+                label = next(number for number in numbers if number not in used)
             used.add(label)
             self.labels[run_id] = label
         return self.labels[run_id]
 
-    def _describe(self, record: Record, run: Run) -> None:
-        row = self._told.setdefault(
+    def _add_dataset(self, record: Record, run: Run) -> None:
+        row = self._dataset_rows.setdefault(
             record.dataset, {"dataset": record.dataset, "modality": record.modality}
         )
-        for key, value in {**_input(run), **_features(run)}.items():
+        for key, value in {**_logged_sizes(run), **_logged_features(run)}.items():
             row.setdefault(key, value)
 
 
@@ -195,23 +204,23 @@ def _is_loss(run: Run, metric: str) -> bool:
 
 
 def _steps(run: Run, stages: int) -> list[float]:
-    """Steps of a curve: those of the table that it came from, else the epochs."""
-    told = json.loads(run.data.tags.get(tags.STEPS, "[]"))
-    return told if len(told) == stages else list(range(1, stages + 1))
+    """Return the steps of the table that a run came from, or else the epochs."""
+    steps = json.loads(run.data.tags.get(tags.STEPS, "[]"))
+    return steps if len(steps) == stages else list(range(1, stages + 1))
 
 
-def _input(run: Run) -> dict[str, Any]:
-    """Classes and training samples, as the dataset that the run logged tells."""
-    for each in run.inputs.dataset_inputs if run.inputs else ():
-        told = json.loads(each.dataset.profile or "{}")
-        if isinstance(told, dict):
-            known = {"classes": told.get("classes"), "samples": told.get("train")}
-            return {key: value for key, value in known.items() if value is not None}
+def _logged_sizes(run: Run) -> dict[str, Any]:
+    """Return classes and training samples of the dataset that a run logged as its input."""
+    for dataset_input in run.inputs.dataset_inputs if run.inputs else ():
+        profile = json.loads(dataset_input.dataset.profile or "{}")
+        if isinstance(profile, dict):
+            sizes = {"classes": profile.get("classes"), "samples": profile.get("train")}
+            return {key: value for key, value in sizes.items() if value is not None}
     return {}
 
 
-def _features(run: Run) -> dict[str, str]:
-    """What the tables that a run came from said of its dataset."""
+def _logged_features(run: Run) -> dict[str, str]:
+    """Return the features of the dataset in the tables that a run came from."""
     return {
         key.removeprefix(FEATURE): value
         for key, value in run.data.params.items()
@@ -219,12 +228,12 @@ def _features(run: Run) -> dict[str, str]:
     }
 
 
-def _models(members: Sequence[Member], named: Mapping[str, None], prefix: str) -> pd.DataFrame:
-    known = {member.name: member for member in members}
+def _model_table(members: Sequence[Member], names: Mapping[str, None], prefix: str) -> pd.DataFrame:
+    member_of = {member.name: member for member in members}
     rows = []
-    for name in sorted(named):
+    for name in sorted(names):
         row: dict[str, Any] = {"model": name.removeprefix(prefix)}
-        if member := known.get(name):
+        if member := member_of.get(name):
             row |= {
                 "modality": member.modality,
                 "family": member.family,
@@ -234,11 +243,11 @@ def _models(members: Sequence[Member], named: Mapping[str, None], prefix: str) -
                 "license": member.license,
             }
         rows.append(row)
-    return pd.DataFrame(rows, columns=_MODELS).astype({"parameters": "Int64"})
+    return pd.DataFrame(rows, columns=_MODEL_COLUMNS).astype({"parameters": "Int64"})
 
 
-def _write(folder: Path, tables: Mapping[str, pd.DataFrame], ending: str) -> None:
-    """Each table whole, or as it was."""
+def _write_tables(folder: Path, tables: Mapping[str, pd.DataFrame], ending: str) -> None:
+    """Write the tables; a file is replaced only when the new one is complete."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in tables:
         for other in ENDINGS:
@@ -248,9 +257,9 @@ def _write(folder: Path, tables: Mapping[str, pd.DataFrame], ending: str) -> Non
                     "export into another folder"
                 )
     for name, table in tables.items():
-        rough = folder / f"{name}.part{ending}"
+        partial = folder / f"{name}.part{ending}"
         if ending == ".parquet":
-            table.to_parquet(rough, index=False)
+            table.to_parquet(partial, index=False)
         else:
-            table.to_csv(rough, index=False)
-        rough.replace(folder / f"{name}{ending}")
+            table.to_csv(partial, index=False)
+        partial.replace(folder / f"{name}{ending}")

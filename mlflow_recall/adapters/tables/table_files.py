@@ -1,8 +1,8 @@
-"""Plain tables in a folder: found by name, read whole, checked, and quoted by row."""
+"""Plain tables in a folder: located by name, read whole, checked, and quoted by row."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,14 @@ from mlflow_recall.core.arrays import AnyArray, FloatArray
 from mlflow_recall.errors import HistoryError
 
 ENDINGS = (".csv", ".csv.gz", ".parquet")
-#: columns that name things: never numbers, and ``NA`` is a name like any other
+#: columns that hold names: they are never numbers, and ``NA`` is a name like any other
 NAMES = ("model", "dataset", "metric", "split", "run", "score_name")
 #: what an empty cell may look like in every other column
-_EMPTY = ["", "NA", "N/A", "n/a", "<NA>", "NaN", "nan", "NULL", "null", "None"]
-#: rows that a message names
-_NAMED = 3
+_EMPTY_CELLS = ["", "NA", "N/A", "n/a", "<NA>", "NaN", "nan", "NULL", "null", "None"]
+#: number of rows that an error message quotes at most
+_MAX_QUOTED_ROWS = 3
+#: number of columns of a quoted row at most
+_MAX_QUOTED_COLUMNS = 7
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,80 +34,93 @@ class Table:
     first: int
 
     def select_rows(self, keep: AnyArray) -> Table:
-        """The rows that a mask (n,) keeps."""
+        """Return the rows that a mask (n,) keeps."""
         return replace(self, frame=self.frame[keep])
 
     def reject_rows(self, wrong: AnyArray, expected: str, remedy: str = "") -> None:
-        """Name the rows of a mask (n,), if there are any.
+        """Raise an error that quotes the rows of a mask, if there are any.
+
+        Args:
+            wrong: (n,) mask of the rows that are not as expected.
+            expected: What was expected of each row.
+            remedy: What the user can do.
 
         Raises:
-            HistoryError: with the file, what was expected of how many rows, and the first of them.
+            HistoryError: A row is wrong; the first of them are quoted and the others counted.
         """
         if not wrong.any():
             return
-        places = np.flatnonzero(wrong)
-        named = "; ".join(self._row(place) for place in places[:_NAMED])
-        more = f" and {len(places) - _NAMED} more" if len(places) > _NAMED else ""
+        positions = np.flatnonzero(wrong)
+        quoted = "; ".join(self._quote_row(position) for position in positions[:_MAX_QUOTED_ROWS])
+        unquoted = len(positions) - _MAX_QUOTED_ROWS
+        more = f" and {unquoted} more" if unquoted > 0 else ""
         raise HistoryError(
-            f"{self.path}: expected {expected}, got {named}{more}"
+            f"{self.path}: expected {expected}, got {quoted}{more}"
             + (f": {remedy}" if remedy else "")
         )
 
     def numbers(self, column: str) -> FloatArray:
-        """(n,) values of a column; NaN where the cell is empty.
+        """Return the (n,) values of a column; NaN where the cell is empty.
 
         Raises:
-            HistoryError: a cell is neither empty nor a finite number.
+            HistoryError: A cell is neither empty nor a finite number.
         """
-        told = self.frame[column]
-        values = pd.to_numeric(told, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
-        wrong = (np.isnan(values) & told.notna().to_numpy()) | np.isinf(values)
+        cells = self.frame[column]
+        values = pd.to_numeric(cells, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
+        wrong = (np.isnan(values) & cells.notna().to_numpy()) | np.isinf(values)
         self.reject_rows(
             wrong, f"finite numbers as {column}", "leave the cell empty if it is unknown"
         )
         return values
 
     def codes(self, column: str) -> tuple[AnyArray, list[str]]:
-        """(n,) place of each row's name in the sorted names of a column, and these names."""
+        """Return the (n,) indices of each row's name in the sorted names, and these names."""
         if column not in self.frame:
             return np.zeros(len(self.frame), dtype=np.int64), [""]
-        told = self.frame[column].cat.remove_unused_categories()
-        order = np.argsort(told.cat.categories.to_numpy(dtype=object))
+        categorical = self.frame[column].cat.remove_unused_categories()
+        order = np.argsort(categorical.cat.categories.to_numpy(dtype=object))
         rank = np.empty(len(order), dtype=np.int64)
         rank[order] = np.arange(len(order))
-        names = [str(told.cat.categories[place]) for place in order]
-        return rank[told.cat.codes.to_numpy()], names
+        names = [str(categorical.cat.categories[position]) for position in order]
+        return rank[categorical.cat.codes.to_numpy()], names
 
     def names(self, column: str) -> list[str]:
-        """Of every row; empty where the table has no such column."""
+        """Return the name in every row; empty names where the table has no such column."""
         if column not in self.frame:
             return [""] * len(self.frame)
         return [str(value) for value in self.frame[column]]
 
-    def _row(self, place: int) -> str:
-        row = self.frame.iloc[place]
-        told = ", ".join(f"{key} {row[key]!s}" for key in row.index[:7] if not _is_empty(row[key]))
-        return f"row {self.frame.index[place] + self.first} ({told or 'empty'})"
+    def _quote_row(self, position: int) -> str:
+        row = self.frame.iloc[position]
+        cells = ", ".join(
+            f"{column} {row[column]!s}"
+            for column in row.index[:_MAX_QUOTED_COLUMNS]
+            if not _is_empty(row[column])
+        )
+        return f"row {self.frame.index[position] + self.first} ({cells or 'empty'})"
 
 
 def has_table(folder: Path, name: str) -> bool:
-    """Whether a folder has that table, in any format."""
+    """Return whether a folder has that table, in any format."""
     return any((folder / f"{name}{ending}").exists() for ending in ENDINGS)
 
 
 def read_table(folder: Path, name: str, columns: Sequence[str] = ()) -> Table:
-    """A table with all of ``columns``, names in them as categories.
+    """Read a table, with its names as categories.
 
-    Without ``columns``, the first column of the table holds names too.
+    Args:
+        folder: Folder with the table.
+        name: Name of the table, without an ending.
+        columns: Columns that it must have; without any, its first column holds names too.
 
     Raises:
-        HistoryError: no such file, one that cannot be read, without a column, or with a row that
-            lacks a name.
+        HistoryError: There is no such file, it cannot be read, a column is missing, or a row has no
+            name.
     """
-    path = _path(folder, name)
+    path = _find_table(folder, name)
     try:
-        kind = _parquet if path.suffix == ".parquet" else _csv
-        frame = kind(path, not columns)
+        read = _read_parquet if path.suffix == ".parquet" else _read_csv
+        frame = read(path, has_keys=not columns)
     except Exception as error:  # every format has exceptions of its own
         reason = " ".join(str(error).split())
         raise HistoryError(f"{path}: cannot be read as a table: {reason}") from error
@@ -117,62 +132,58 @@ def read_table(folder: Path, name: str, columns: Sequence[str] = ()) -> Table:
     table = Table(path, frame, 1 if path.suffix == ".parquet" else 2)
     for column in columns:
         if column in NAMES:
-            nameless = (frame[column].isna() | (frame[column] == "")).to_numpy()
-            table.reject_rows(nameless, f"a {column} in every row")
+            is_nameless = (frame[column].isna() | (frame[column] == "")).to_numpy()
+            table.reject_rows(is_nameless, f"a {column} in every row")
     if columns and "run" in frame and "step" not in frame:
         keys = [column for column in columns if column in NAMES]
-        again = frame.duplicated([*keys, "run"], keep=False) & (frame["run"] != "")
+        is_repeated = frame.duplicated([*keys, "run"], keep=False) & (frame["run"] != "")
         table.reject_rows(
-            again.to_numpy(), "every run of a cell once", "give repeats names of their own"
+            is_repeated.to_numpy(), "every run of a cell once", "give repeats names of their own"
         )
     return table
 
 
-def _path(folder: Path, name: str) -> Path:
-    there = [path for ending in ENDINGS if (path := folder / f"{name}{ending}").exists()]
-    if not there:
+def _find_table(folder: Path, name: str) -> Path:
+    paths = [path for ending in ENDINGS if (path := folder / f"{name}{ending}").exists()]
+    if not paths:
         raise HistoryError(
             f"{folder}: expected {name}.csv, {name}.csv.gz or {name}.parquet, found none"
         )
-    if len(there) > 1:
+    if len(paths) > 1:
         raise HistoryError(
-            f"{folder}: expected one table {name}, got {', '.join(path.name for path in there)}: "
+            f"{folder}: expected one table {name}, got {', '.join(path.name for path in paths)}: "
             "remove all but one"
         )
-    return there[0]
+    return paths[0]
 
 
-def _csv(path: Path, first: bool) -> pd.DataFrame:
+def _read_csv(path: Path, *, has_keys: bool) -> pd.DataFrame:
     columns = [str(column) for column in pd.read_csv(path, nrows=0).columns]
-    names = _of_names(columns, first)
+    name_columns = _name_columns(columns, has_keys=has_keys)
     frame = pd.read_csv(
         path,
-        dtype=dict.fromkeys(names, "str"),  # as categories, 007 would be read as a number
+        dtype=dict.fromkeys(name_columns, "str"),  # as categories, 007 would be read as a number
         keep_default_na=False,
-        na_values={column: _EMPTY for column in columns if column not in names},
+        na_values={column: _EMPTY_CELLS for column in columns if column not in name_columns},
         float_precision="round_trip",
     )
-    return frame.assign(**{column: frame[column].astype("category") for column in names})
+    return frame.assign(**{column: frame[column].astype("category") for column in name_columns})
 
 
-def _parquet(path: Path, first: bool) -> pd.DataFrame:
+def _read_parquet(path: Path, *, has_keys: bool) -> pd.DataFrame:
     frame = pd.read_parquet(path).reset_index(drop=True)
-    texts = {name: frame[name].astype("object") for name in _of_names(list(frame.columns), first)}
-    named = {name: text.where(text.isna(), text.map(str)) for name, text in texts.items()}
-    return frame.assign(**{n: text.fillna("").astype("category") for n, text in named.items()})
+    name_columns = _name_columns(list(frame.columns), has_keys=has_keys)
+    cells = {column: frame[column].astype("object") for column in name_columns}
+    names = {column: cell.where(cell.isna(), cell.map(str)) for column, cell in cells.items()}
+    return frame.assign(
+        **{column: name.fillna("").astype("category") for column, name in names.items()}
+    )
 
 
-def _of_names(columns: Sequence[str], first: bool) -> list[str]:
-    """Columns that hold names: the first too, where it names the rows."""
-    return [column for i, column in enumerate(columns) if column in NAMES or (first and not i)]
+def _name_columns(columns: Sequence[str], *, has_keys: bool) -> list[str]:
+    """Return the columns that hold names; with ``has_keys`` the first one too."""
+    return [column for i, column in enumerate(columns) if column in NAMES or (has_keys and i == 0)]
 
 
 def _is_empty(value: Any) -> bool:
     return value is None or value == "" or bool(pd.isna(value))
-
-
-def list_names(names: Iterable[str]) -> str:
-    """Names for a message; the first twelve of many."""
-    known = list(names)
-    more = f" and {len(known) - 12} more" if len(known) > 12 else ""
-    return (", ".join(known[:12]) + more) or "none"

@@ -1,4 +1,4 @@
-"""Plain tables become runs of a namespace: one a fine-tuning, tagged as its history."""
+"""Plain tables as runs of a namespace: one run for each fine-tuning, tagged as its history."""
 
 from __future__ import annotations
 
@@ -31,27 +31,27 @@ from mlflow_recall.adapters.tracking.registry import MlflowRegistry
 from mlflow_recall.core.external_runs.rules import MetricSource, sources_to_json
 from mlflow_recall.ports import Reporter
 
-#: parameters of an imported run that tell of its dataset
+#: prefix of an imported run's parameters that hold features of its dataset
 FEATURE = "dataset."
-#: most metrics that a tracking server takes in one request
-_BATCH = 1000
-#: what a table may call a feature of a model -> its tag
-_MODEL_TAGS = {
+#: number of metrics that a tracking server accepts in one request
+_BATCH_SIZE = 1000
+#: tag of a model -> names that a table may have for it
+_MODEL_COLUMNS = {
     tags.FAMILY: ("family", "model_type", "base_model"),
     tags.PARAMETERS: ("parameters", "number_of_parameters"),
     tags.ARCH: ("arch", "architecture"),
     tags.UPSTREAM: ("upstream", "pretrain_dataset"),
-    tags.LICENSE: ("license", "license"),
+    tags.LICENSE: ("license",),
 }
 
 
 class TableImport:
-    """Takes plain tables into one namespace.
+    """Imports plain tables into one namespace.
 
     Args:
-        client: of the tracking server.
-        namespace: its experiment is ``<namespace>/benchmark``.
-        registry: of the same namespace.
+        client: Client of the tracking server.
+        namespace: Namespace whose experiment is ``<namespace>/benchmark``.
+        registry: Registry of the same namespace.
     """
 
     def __init__(self, client: MlflowClient, namespace: str, registry: MlflowRegistry) -> None:
@@ -61,30 +61,34 @@ class TableImport:
         self._adopted = AdoptedRuns(client, namespace)
 
     def import_history(
-        self, folder: Path, wanted: ImportOptions, reporter: Reporter
+        self, folder: Path, options: ImportOptions, reporter: Reporter
     ) -> ImportSummary:
-        """Log what the namespace does not have yet; each run is whole, or is none.
+        """Log what the namespace does not have yet; a run that is not complete is FAILED.
 
         Raises:
-            HistoryError: the tables are not as expected, or contradict what was imported before.
-            SettingError: nobody tells the modality, or a metric is neither loss nor score.
+            HistoryError: The tables are not as expected, or contradict what was imported before.
+            ConfigError: The modality of a fine-tuning is unknown.
         """
-        tables = FolderHistory(folder, minimize=wanted.minimize)
-        found = collect_fine_tunings(tables, wanted)
-        titles = registry_titles(found)
-        modalities = {key: find_modality(tables, key, wanted) for key in found}
-        home = ensure_experiment(self._client, f"{self._namespace}/benchmark")
-        experiment = self._client.get_experiment(home)
+        tables = FolderHistory(folder, minimize=options.minimize)
+        fine_tunings = collect_fine_tunings(tables, options)
+        titles = registry_titles(fine_tunings)
+        modalities = {key: find_modality(tables, key, options) for key in fine_tunings}
+        experiment_id = ensure_experiment(self._client, f"{self._namespace}/benchmark")
+        experiment = self._client.get_experiment(experiment_id)
         self._adopted.check_directions(
-            {name: each.minimize for metrics in found.values() for name, each in metrics.items()}
+            {
+                name: points.minimize
+                for metrics in fine_tunings.values()
+                for name, points in metrics.items()
+            }
         )
-        new = select_new(found, self._known(home), titles)
+        new = select_new(fine_tunings, self._known_digests(experiment_id), titles)
         self._adopted.record_experiments([experiment])
-        self._register(tables, {key[0]: modalities[key] for key in found}, titles)
+        self._register(tables, {key[0]: modalities[key] for key in fine_tunings}, titles)
         features = tables.dataset_features()
         with reporter.progress("import tables", len(new)) as bar:
             for key, metrics in new.items():
-                told = {
+                run_tags = {
                     tags.MODEL: self._registry.name_of(titles[key[0]]),
                     tags.DATASET: key[1],
                     tags.MODALITY: modalities[key],
@@ -92,14 +96,16 @@ class TableImport:
                         {"run": key[2], "digests": {n: p.digest for n, p in metrics.items()}}
                     ),
                 }
-                about = {name: column.get(key[1], "") for name, column in features.items()}
-                self._log(home, f"{titles[key[0]]} on {key[1]}", told, about, metrics)
+                values = {name: column.get(key[1], "") for name, column in features.items()}
+                self._log_run(
+                    experiment_id, f"{titles[key[0]]} on {key[1]}", run_tags, values, metrics
+                )
                 bar.advance(status=key[1])
         self._adopted.record_experiments([experiment])
-        return ImportSummary(runs=len(new), models=len(titles), known=len(found) - len(new))
+        return ImportSummary(runs=len(new), models=len(titles), known=len(fine_tunings) - len(new))
 
-    def _known(self, experiment: str) -> dict[FineTuningKey, dict[str, str]]:
-        """Metric -> digest of every fine-tuning that was imported before."""
+    def _known_digests(self, experiment: str) -> dict[FineTuningKey, dict[str, str]]:
+        """Return metric -> digest of every fine-tuning that was imported before."""
         query = (
             f"tags.`{tags.TABLE_ROWS}` LIKE '%' AND tags.`{tags.ADOPTED}` = '{self._namespace}' "
             "AND attributes.status = 'FINISHED'"
@@ -107,28 +113,31 @@ class TableImport:
         known: dict[FineTuningKey, dict[str, str]] = {}
         prefix = self._registry.name_of("")
         for run in search_runs(self._client, [experiment], query):
-            told = json.loads(run.data.tags[tags.TABLE_ROWS])
+            rows = json.loads(run.data.tags[tags.TABLE_ROWS])
             title = run.data.tags[tags.MODEL].removeprefix(prefix)
-            key = (title, run.data.tags[tags.DATASET], told["run"])
-            known.setdefault(key, {}).update(told["digests"])
+            key = (title, run.data.tags[tags.DATASET], rows["run"])
+            known.setdefault(key, {}).update(rows["digests"])
         return known
 
     def _register(
-        self, tables: FolderHistory, modality: Mapping[str, str], titles: Mapping[str, str]
+        self, tables: FolderHistory, modalities: Mapping[str, str], titles: Mapping[str, str]
     ) -> None:
-        """Make models that nobody registered members that only teach by their history."""
+        """Register the models that are not registered yet, without weights.
+
+        Such a model has a history, but cannot be trained.
+        """
         features = tables.model_features()
         for model, title in titles.items():
             name = self._registry.name_of(title)
-            told = {
+            model_tags = {
                 tag: text
-                for tag, columns in _MODEL_TAGS.items()
-                for text in [_feature(features, columns, model)]
+                for tag, columns in _MODEL_COLUMNS.items()
+                for text in [_first_feature(features, columns, model)]
                 if text
             }
-            told.setdefault(tags.ARCH, f"unknown/{told.get(tags.FAMILY, 'unknown')}")
-            told |= {
-                tags.MODALITY: modality[model],
+            model_tags.setdefault(tags.ARCH, f"unknown/{model_tags.get(tags.FAMILY, 'unknown')}")
+            model_tags |= {
+                tags.MODALITY: modalities[model],
                 tags.NAMESPACE: self._namespace,
                 tags.SOURCE: f"absent:/{title}",
                 tags.WEIGHTS: "absent",
@@ -140,16 +149,25 @@ class TableImport:
                     raise
                 if self._client.search_model_versions(f"name = '{name}'", max_results=1):
                     continue
-            self._client.create_model_version(name, told[tags.SOURCE], tags=told)
+            self._client.create_model_version(name, model_tags[tags.SOURCE], tags=model_tags)
 
-    def _log(
+    def _log_run(
         self,
         experiment: str,
         name: str,
-        told: Mapping[str, str],
-        about: Mapping[str, float | str],
+        run_tags: Mapping[str, str],
+        features: Mapping[str, float | str],
         metrics: Mapping[str, MetricPoints],
     ) -> None:
+        """Log one fine-tuning as a finished run.
+
+        Args:
+            experiment: Id of the experiment.
+            name: Name of the run.
+            run_tags: Tags that identify the fine-tuning.
+            features: Features of its dataset.
+            metrics: Metric -> its points.
+        """
         now = int(time.time() * 1000)
         run = self._client.create_run(
             experiment,
@@ -158,73 +176,74 @@ class TableImport:
         )
         run_id = run.info.run_id
         try:
-            points = [Metric(key, value, now, step) for key, value, step in _logged(metrics)]
-            for start in range(0, len(points), _BATCH):
-                self._client.log_batch(run_id, metrics=points[start : start + _BATCH])
-            params = {"model": told[tags.MODEL], "dataset": told[tags.DATASET]}
-            params |= {f"{FEATURE}{key}": text for key, v in about.items() if (text := _text(v))}
+            points = [Metric(key, value, now, step) for key, value, step in _log_points(metrics)]
+            for start in range(0, len(points), _BATCH_SIZE):
+                self._client.log_batch(run_id, metrics=points[start : start + _BATCH_SIZE])
+            params = {"model": run_tags[tags.MODEL], "dataset": run_tags[tags.DATASET]}
+            params |= {f"{FEATURE}{k}": text for k, v in features.items() if (text := _text(v))}
+            all_tags = {**run_tags, **self._history_tags(metrics)}
             self._client.log_batch(
                 run_id,
                 params=[Param(key, value) for key, value in params.items()],
-                tags=[RunTag(k, v) for k, v in {**told, **self._read_by(metrics)}.items()],
+                tags=[RunTag(key, value) for key, value in all_tags.items()],
             )
         except BaseException:
             self._client.set_terminated(run_id, "FAILED")
             raise
         self._client.set_terminated(run_id, "FINISHED")
 
-    def _read_by(self, metrics: Mapping[str, MetricPoints]) -> dict[str, str]:
-        """Tags that make a run history, and say where it keeps what and in which direction."""
+    def _history_tags(self, metrics: Mapping[str, MetricPoints]) -> dict[str, str]:
+        """Return the tags that make a run history, with the key and direction of each metric."""
         sources = {
             name: MetricSource(
-                validation=f"val/{name}" if each.validation else "",
+                validation=f"val/{name}" if points.validation else "",
                 test=f"test/{name}",
-                minimize=each.minimize,
+                minimize=points.minimize,
             )
-            for name, each in metrics.items()
+            for name, points in metrics.items()
         }
-        told = {
+        history_tags = {
             tags.KIND: "table",
             tags.ADOPTED: self._namespace,
             tags.SOURCES: sources_to_json(sources),
         }
         curves = json.dumps(dict(_curves(metrics)))
         if len(curves) <= tags.MAX_LENGTH:
-            told[tags.CURVE] = curves
-        steps = [[step for step, _ in each.validation] for each in metrics.values()]
+            history_tags[tags.CURVE] = curves
+        steps = [[step for step, _ in points.validation] for points in metrics.values()]
         longest = max(steps, key=len)
         if longest != [*range(1, len(longest) + 1)] and len(json.dumps(longest)) <= tags.MAX_LENGTH:
-            told[tags.STEPS] = json.dumps(longest)
-        return told
+            history_tags[tags.STEPS] = json.dumps(longest)
+        return history_tags
 
 
-def _logged(metrics: Mapping[str, MetricPoints]) -> Iterator[tuple[str, float, int]]:
-    """Key, value and step; steps that are no whole numbers are counted instead."""
-    for metric, each in metrics.items():
-        whole = all(float(step).is_integer() for step, _ in (*each.validation, *each.test))
-        for split, curve in (("val", each.validation), ("test", each.test)):
+def _log_points(metrics: Mapping[str, MetricPoints]) -> Iterator[tuple[str, float, int]]:
+    """Yield key, value and step; points are numbered where a step is not a whole number."""
+    for metric, points in metrics.items():
+        is_whole = all(float(step).is_integer() for step, _ in (*points.validation, *points.test))
+        for split, curve in (("val", points.validation), ("test", points.test)):
             for number, (step, value) in enumerate(curve, start=1):
-                yield f"{split}/{metric}", value, int(step) if whole else number
+                yield f"{split}/{metric}", value, int(step) if is_whole else number
 
 
 def _curves(metrics: Mapping[str, MetricPoints]) -> Iterator[tuple[str, list[float]]]:
-    """As the tag keeps them; a test that was made once is no curve."""
-    for metric, each in metrics.items():
-        yield f"val/{metric}", [value for _, value in each.validation]
-        if len(each.test) == len(each.validation):
-            yield f"test/{metric}", [value for _, value in each.test]
+    """Yield the curves for the tag; test scores are one where every stage was tested."""
+    for metric, points in metrics.items():
+        yield f"val/{metric}", [value for _, value in points.validation]
+        if len(points.test) == len(points.validation):
+            yield f"test/{metric}", [value for _, value in points.test]
 
 
-def _feature(
+def _first_feature(
     features: Mapping[str, Mapping[str, float | str]], columns: tuple[str, ...], model: str
 ) -> str:
-    """The first of these columns that tells something of a model, as the text of a tag."""
+    """Return the first known value of a model in these columns, as the text of a tag."""
     texts = (_text(features.get(column, {}).get(model, "")) for column in columns)
     return next(filter(None, texts), "")
 
 
 def _text(value: float | str) -> str:
-    """A feature as a tag or parameter; empty where it is unknown."""
+    """Return a feature as a tag or parameter; empty where it is unknown."""
     if isinstance(value, str):
         return value
     if math.isnan(value):

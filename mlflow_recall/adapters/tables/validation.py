@@ -1,4 +1,4 @@
-"""What plain tables hold, as the runs that a namespace would log of it."""
+"""The content of plain tables as fine-tunings to import: checked, renamed and scaled."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from typing import TypeAlias
 from mlflow_recall.adapters.manifests.yaml_files import MODALITIES
 from mlflow_recall.adapters.tables.folder_history import FolderHistory
 from mlflow_recall.adapters.tables.recorded_curves import FineTuning, RecordedCurve
-from mlflow_recall.adapters.tables.table_files import list_names
 from mlflow_recall.core.external_runs.logging_conventions import is_minimized
+from mlflow_recall.core.formatting import join_names
 from mlflow_recall.core.history.metrics import METRICS, is_bounded, to_maximize
 from mlflow_recall.errors import ConfigError, HistoryError
 
-#: what a tracking server takes as the name of a metric
-_NAME = re.compile(r"[\w./ :-]+", re.ASCII)
-#: model, dataset, and which fine-tuning of that cell
+#: names of metrics that a tracking server accepts
+_METRIC_NAME = re.compile(r"[\w./ :-]+", re.ASCII)
+#: model, dataset, and name of the fine-tuning among the repeats of that cell
 FineTuningKey: TypeAlias = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
 class ImportOptions:
-    """Which of a folder's tables' metrics are taken in, and as what."""
+    """Which metrics of a folder of tables are imported, and how."""
 
     #: metric of the tables -> its name in the namespace; empty: all, by their own names
     metrics: Mapping[str, str] = field(default_factory=dict)
     #: metrics of the tables that are losses
     minimize: tuple[str, ...] = ()
-    #: ``text`` or ``image``, for what the tables do not tell it of
+    #: ``text`` or ``image``, where the tables do not say it; None: they say it
     modality: str | None = None
-    #: metrics that are known to lie in [0, 1] are percentages in the tables
+    #: whether metrics that are known to lie in [0, 1] are percentages in the tables
     percent: bool = False
 
     def __post_init__(self) -> None:
@@ -43,7 +43,7 @@ class ImportOptions:
                 f"modality: expected one of {', '.join(MODALITIES)}, got {self.modality!r}"
             )
         for name in self.metrics.values():
-            if not _NAME.fullmatch(name):
+            if not _METRIC_NAME.fullmatch(name):
                 raise ConfigError(
                     f"metric: expected a name of letters, digits and ./_-, got {name!r}: give it "
                     "another with --metric NAME=OTHER"
@@ -52,64 +52,65 @@ class ImportOptions:
 
 @dataclass(frozen=True)
 class MetricPoints:
-    """What one metric of one fine-tuning was, in its own direction."""
+    """Steps and values of one metric of one fine-tuning, in the metric's own direction."""
 
     validation: tuple[tuple[float, float], ...]
-    #: the final score is the last; earlier ones where each stage was tested
+    #: the last point is the final score; the others are there where each stage was tested
     test: tuple[tuple[float, float], ...]
+    #: whether lower is better
     minimize: bool
 
     @property
     def digest(self) -> str:
-        """Twelve characters that change when any value does."""
+        """Twelve characters that change when any value changes."""
         text = json.dumps([self.validation, self.test, self.minimize])
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
 def collect_fine_tunings(
-    tables: FolderHistory, wanted: ImportOptions
+    tables: FolderHistory, options: ImportOptions
 ) -> dict[FineTuningKey, dict[str, MetricPoints]]:
-    """Every fine-tuning that has a final score, with its metrics by their new names.
+    """Return every fine-tuning that has a final score, with its metrics by their new names.
 
     Raises:
-        HistoryError: a metric is unknown, would change its direction, or is out of its range.
+        HistoryError: A metric is unknown, would change its direction, or is out of its range.
     """
-    found: dict[FineTuningKey, dict[str, MetricPoints]] = {}
-    for metric, name in _names(tables, wanted).items():
+    fine_tunings: dict[FineTuningKey, dict[str, MetricPoints]] = {}
+    for metric, name in _metric_names(tables, options).items():
         sign = -1.0 if tables.is_loss(metric) else 1.0
-        scale = sign * (0.01 if wanted.percent and is_bounded(name) else 1.0)
-        loss = _is_loss(tables, metric, name, wanted)
-        count: dict[tuple[str, str], int] = {}
-        for each in tables.fine_tunings(metric):
-            if math.isnan(each.final_score):
+        scale = sign * (0.01 if options.percent and is_bounded(name) else 1.0)
+        minimize = _is_loss(tables, metric, name, options)
+        counts: dict[tuple[str, str], int] = {}
+        for fine_tuning in tables.fine_tunings(metric):
+            if math.isnan(fine_tuning.final_score):
                 continue
-            cell = each.model, each.dataset
-            count[cell] = count.get(cell, 0) + 1
-            key = (*cell, each.run or str(count[cell]))
-            points = _points(each, scale, loss)
+            cell = fine_tuning.model, fine_tuning.dataset
+            counts[cell] = counts.get(cell, 0) + 1
+            key = (*cell, fine_tuning.run or str(counts[cell]))
+            points = _points(fine_tuning, scale, minimize=minimize)
             _check_range(name, points, cell, f"{metric} as {name}")
-            if name in found.setdefault(key, {}):
+            if name in fine_tunings.setdefault(key, {}):
                 raise HistoryError(
                     f"matrix: expected {metric} of run {key[2]} of {cell[0]} on {cell[1]} once, "
                     "got it twice: tell repeats apart in the column run"
                 )
-            found[key][name] = points
-    if not found:
+            fine_tunings[key][name] = points
+    if not fine_tunings:
         raise HistoryError("matrix: expected rows with a value, got none")
-    return found
+    return fine_tunings
 
 
-def _names(tables: FolderHistory, wanted: ImportOptions) -> dict[str, str]:
-    """Metric of the tables -> its name in the namespace."""
-    names = dict(wanted.metrics) or {metric: metric for metric in tables.metrics()}
+def _metric_names(tables: FolderHistory, options: ImportOptions) -> dict[str, str]:
+    """Return metric of the tables -> its name in the namespace."""
+    names = dict(options.metrics) or {metric: metric for metric in tables.metrics()}
     for name in names.values():
-        same = sorted(metric for metric, other in names.items() if other == name)
-        if len(same) > 1:
+        renamed = sorted(metric for metric, other in names.items() if other == name)
+        if len(renamed) > 1:
             raise HistoryError(
-                f"metric {name!r}: expected one metric of the tables, got {list_names(same)}: name "
-                "one, or several with --metric NAME=OTHER"
+                f"metric {name!r}: expected one metric of the tables, got {join_names(renamed)}: "
+                "name one, or several with --metric NAME=OTHER"
             )
-        if not _NAME.fullmatch(name):
+        if not _METRIC_NAME.fullmatch(name):
             raise HistoryError(
                 f"metric {name!r}: expected letters, digits and ./_-: give it another name with "
                 f"--metric '{name}'=OTHER"
@@ -117,40 +118,40 @@ def _names(tables: FolderHistory, wanted: ImportOptions) -> dict[str, str]:
     return names
 
 
-def _is_loss(tables: FolderHistory, metric: str, name: str, wanted: ImportOptions) -> bool:
-    """Whether lower is better; the direction survives the change of name."""
-    named = metric in wanted.minimize
+def _is_loss(tables: FolderHistory, metric: str, name: str, options: ImportOptions) -> bool:
+    """Return whether lower is better; a new name does not change the direction."""
+    is_named_loss = metric in options.minimize
     if name in METRICS:
-        lower = to_maximize(name, 1.0) < 0
-        if named and not lower:
+        is_known_loss = to_maximize(name, 1.0) < 0
+        if is_named_loss and not is_known_loss:
             raise HistoryError(
                 f"metric {metric!r}: expected a score to take in as {name}, got a loss: mixed "
                 "directions; leave it out of --minimize, or give it a name of its own"
             )
-        if tables.is_loss(metric) and not lower:
+        if tables.is_loss(metric) and not is_known_loss:
             raise HistoryError(
                 f"metric {metric!r}: expected a score to take in as {name}, got a loss: mixed "
                 "directions; give it a name of its own"
             )
-        return lower
-    if not named and is_minimized(metric):
+        return is_known_loss
+    if not is_named_loss and is_minimized(metric):
         raise HistoryError(
             f"metric {metric!r}: expected to be told whether lower is better, as its name says: "
             f"name it with --minimize {metric}, or give it the name of a score with "
             f"--metric '{metric}'=OTHER"
         )
-    return named or tables.is_loss(metric)
+    return is_named_loss or tables.is_loss(metric)
 
 
-def _points(each: FineTuning, scale: float, loss: bool) -> MetricPoints:
-    validation = _scaled(each.validation_curve, scale)
-    if each.ends_with_test:
-        return MetricPoints(validation, _scaled(each.test_curve, scale), loss)
-    last = validation[-1][0] if validation else 0.0
-    return MetricPoints(validation, ((last, scale * each.final_score),), loss)
+def _points(fine_tuning: FineTuning, scale: float, *, minimize: bool) -> MetricPoints:
+    validation = _scale_curve(fine_tuning.validation_curve, scale)
+    if fine_tuning.ends_with_test:
+        return MetricPoints(validation, _scale_curve(fine_tuning.test_curve, scale), minimize)
+    last_step = validation[-1][0] if validation else 0.0
+    return MetricPoints(validation, ((last_step, scale * fine_tuning.final_score),), minimize)
 
 
-def _scaled(curve: RecordedCurve | None, scale: float) -> tuple[tuple[float, float], ...]:
+def _scale_curve(curve: RecordedCurve | None, scale: float) -> tuple[tuple[float, float], ...]:
     if curve is None:
         return ()
     return tuple(
@@ -169,13 +170,13 @@ def _check_range(name: str, points: MetricPoints, cell: tuple[str, str], label: 
             )
 
 
-def registry_titles(found: Iterable[FineTuningKey]) -> dict[str, str]:
-    """Model of the tables -> its name in a registry, which knows no ``/`` and no ``:``.
+def registry_titles(keys: Iterable[FineTuningKey]) -> dict[str, str]:
+    """Return model of the tables -> its name in a registry, which allows no ``/`` and no ``:``.
 
     Raises:
-        HistoryError: two models would go by one name.
+        HistoryError: Two models would have one name.
     """
-    models = {model for model, _, _ in found}
+    models = {model for model, _, _ in keys}
     titles = {m: m.strip("/").replace("/", "--").replace(":", "--") for m in sorted(models)}
     by_title: dict[str, str] = {}
     for model, title in titles.items():
@@ -187,48 +188,48 @@ def registry_titles(found: Iterable[FineTuningKey]) -> dict[str, str]:
     return titles
 
 
-def find_modality(tables: FolderHistory, key: FineTuningKey, wanted: ImportOptions) -> str:
-    """Of a fine-tuning, as the features of its dataset or model tell it.
+def find_modality(tables: FolderHistory, key: FineTuningKey, options: ImportOptions) -> str:
+    """Return the modality of a fine-tuning, from the features of its dataset or model.
 
     Raises:
-        SettingError: nobody tells it, or it is none that models have here.
+        ConfigError: Neither the tables nor the options say it, or it is unknown.
     """
-    told = tables.modality(key[0], key[1]) or wanted.modality
-    if told not in MODALITIES:
+    modality = tables.modality(key[0], key[1]) or options.modality
+    if modality not in MODALITIES:
         raise ConfigError(
-            f"modality: expected text or image in datasets or models, got {told or 'none'!r} for "
-            f"{key[0]} on {key[1]}: give --modality"
+            f"modality: expected text or image in datasets or models, got {modality or 'none'!r} "
+            f"for {key[0]} on {key[1]}: give --modality"
         )
-    return told
+    return modality
 
 
 def select_new(
-    found: Mapping[FineTuningKey, Mapping[str, MetricPoints]],
+    fine_tunings: Mapping[FineTuningKey, Mapping[str, MetricPoints]],
     known: Mapping[FineTuningKey, Mapping[str, str]],
     titles: Mapping[str, str],
 ) -> dict[FineTuningKey, dict[str, MetricPoints]]:
-    """What was not imported before.
+    """Return what was not imported before.
 
     Args:
-        found: of the tables.
-        known: title of the model, dataset and run -> metric -> digest.
-        titles: model of the tables -> title.
+        fine_tunings: Fine-tunings of the tables.
+        known: Title of the model, dataset and run -> metric -> digest.
+        titles: Model of the tables -> title.
 
     Raises:
-        HistoryError: a fine-tuning has other values than it had then.
+        HistoryError: A fine-tuning has other values than it had at its import.
     """
     new: dict[FineTuningKey, dict[str, MetricPoints]] = {}
     changed = []
-    for key, metrics in found.items():
-        there = known.get((titles[key[0]], key[1], key[2]), {})
+    for key, metrics in fine_tunings.items():
+        digests = known.get((titles[key[0]], key[1], key[2]), {})
         for name, points in metrics.items():
-            if name not in there:
+            if name not in digests:
                 new.setdefault(key, {})[name] = points
-            elif there[name] != points.digest:
+            elif digests[name] != points.digest:
                 changed.append(f"{name} of {key[0]} on {key[1]}")
     if changed:
         raise HistoryError(
             f"import: expected what was imported before to stay as it was, got other values of "
-            f"{list_names(changed)}: delete these runs, or import into another --namespace"
+            f"{join_names(changed)}: delete these runs, or import into another --namespace"
         )
     return new
