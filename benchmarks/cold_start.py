@@ -1,13 +1,13 @@
-"""How far can the strength of a model without a history be told? One model left out at a time.
+"""How well is a model without a history estimated? One model left out at a time.
 
     python benchmarks/cold_start.py [FOLDER...] [--namespace recall/example] [--datasets 3]
 
-A FOLDER has tables as `FolderHistory` reads them, with scores of models on the recorded datasets,
-or is a folder of such folders. Every model with scores is made a newcomer in turn: the others are
-the history, a few of them its references, and it is scored beside them on a few datasets. Features
-are the columns of `models.csv`, or else the parts of a model's name. `--namespace` does the same
-with a zoo, whose models look at those of its text datasets that can be had again. Prints a Markdown
-table.
+A FOLDER holds tables as `FolderHistory` reads them, with scores of models on the recorded datasets,
+or several such folders. Every model with scores loses its history in turn: the others are the
+history, a few of them its references, and it is scored beside them on a few datasets. Features are
+the columns of `models.csv`, or else the parts of a model's name. `--namespace` does the same with
+a zoo, whose models are probed on those of its text datasets that can be prepared again. Prints a
+Markdown table.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from looks import looks
-from recall import Records, folders, read
+from recall import Records, read_records, table_folders
+from zoo_probes import open_zoo, probe_datasets
 
+from mlflow_recall.adapters.figures import markdown_table
 from mlflow_recall.adapters.tables.folder_history import FolderHistory
-from mlflow_recall.core.arrays import FloatArray
+from mlflow_recall.core.arrays import BoolArray, FloatArray
 from mlflow_recall.core.clusters.clustering import no_clusters
 from mlflow_recall.core.history.matrix import PerformanceMatrix
 from mlflow_recall.core.recommend.cold_start import (
@@ -37,49 +38,51 @@ from mlflow_recall.core.recommend.cold_start_scores import (
 )
 from mlflow_recall.core.recommend.evidence import FeatureColumn
 from mlflow_recall.core.scores import ForwardPass, compute_all
+from mlflow_recall.core.standardize import z_scores
 from mlflow_recall.workflows.probes import DEFAULT_SCORES
 
 #: names of the scores that a recall uses, letters only; the first two of a record where it has none
-USED = {"logme", "hscore", "reghscore"}
-#: models that a record needs
-LEAST = 10
+USED_SCORES = {"logme", "hscore", "reghscore"}
+#: models with scores that a record needs
+MIN_MODELS = 10
 COLUMNS = ("by features", "by scores", "by both")
 
 
-def zoo(namespace: str) -> Records:
-    """Every text model of a zoo with weights, on every dataset that can be had again."""
-    with services("", namespace, "local", 1, 1) as work:
-        found = list(looks(work.bench, "accuracy", "text"))
-        members = {member.name: member for member in work.bench.registry.members()}
-    models = tuple(sorted(set.intersection(*(set(look.probes) for look in found))))
-    columns = model_features([members[name] for name in models])
-    scored = {
-        (look.dataset, name): compute_all(
-            DEFAULT_SCORES, ForwardPass(seen.labels, seen.embeddings)
+def read_zoo(namespace: str) -> Records:
+    """Read every text model with weights, on every dataset that can be prepared again."""
+    with open_zoo(namespace) as services:
+        datasets = list(probe_datasets(services, "accuracy", "text"))
+        members = {member.name: member for member in services.registry.members()}
+    models = tuple(sorted(set.intersection(*(set(dataset.probes) for dataset in datasets))))
+    features = model_features([members[name] for name in models])
+    scores = {
+        (dataset.dataset, model): compute_all(
+            DEFAULT_SCORES, ForwardPass(probe.labels, probe.embeddings)
         ).values
-        for look in found
-        for name, seen in look.probes.items()
+        for dataset in datasets
+        for model, probe in dataset.probes.items()
     }
+    names = tuple(dataset.dataset for dataset in datasets)
     return Records(
-        namespace,
-        "accuracy",
-        PerformanceMatrix(
+        name=namespace,
+        metric="accuracy",
+        matrix=PerformanceMatrix(
             models,
-            tuple(look.dataset for look in found),
-            np.array([[look.reached[name] for look in found] for name in models]),
+            names,
+            np.array([[dataset.final_scores[m] for dataset in datasets] for m in models]),
         ),
-        {
-            score: np.array(
-                [[scored[look.dataset, m].get(score, np.nan) for look in found] for m in models]
-            )
+        scores={
+            score: np.array([[scores[d, m].get(score, np.nan) for d in names] for m in models])
             for score in DEFAULT_SCORES
         },
-        {name: dict(zip(models, column, strict=True)) for name, column in columns.items()},
+        model_features={
+            name: dict(zip(models, column, strict=True)) for name, column in features.items()
+        },
     )
 
 
 def features_of(records: Records) -> dict[str, FeatureColumn]:
-    """Columns of the models, or the parts of their names: words between signs, letters first."""
+    """Return the columns of the models, or the parts of their names: the words, first letters."""
     models = records.matrix.models
     if not records.model_features:
         parts = [re.split(r"[|_\-/ ]", name) for name in models]
@@ -89,102 +92,120 @@ def features_of(records: Records) -> dict[str, FeatureColumn]:
         }
         columns["letters"] = [re.split("[^a-zA-Z]", name)[0] for name in models]
         return columns
-    found: dict[str, FeatureColumn] = {}
+    columns = {}
     for name, column in records.model_features.items():
         blank: float | str = "" if any(isinstance(v, str) for v in column.values()) else np.nan
         values = [column.get(model, blank) for model in models]
         numbers = np.array([v for v in values if not isinstance(v, str) and v == v])
         if len(numbers) and numbers.min() > 0 and numbers.max() > 100 * numbers.min():
             values = [float(np.log(v)) for v in values]
-        found[name] = values
-    return found
+        columns[name] = values
+    return columns
 
 
-def scores_of(records: Records) -> dict[str, FloatArray]:
-    plain = {name: re.sub(r"[^a-z]", "", name.lower()) for name in records.usable}
-    used = {n: records.usable[n] for n, p in plain.items() if p in USED}
-    return used or dict(list(records.usable.items())[:2])
+def used_scores(records: Records) -> dict[str, FloatArray]:
+    """Return the scores that a recall uses, or the first two where a record has none of them."""
+    letters = {name: re.sub(r"[^a-z]", "", name.lower()) for name in records.informative}
+    used = {n: records.informative[n] for n, plain in letters.items() if plain in USED_SCORES}
+    return used or dict(list(records.informative.items())[:2])
 
 
-def met(
-    records: Records, model: int, datasets: int, most: int
+def has_all_scores(records: Records) -> BoolArray:
+    """Return (m,) which models have every used score on some dataset."""
+    scores = used_scores(records).values()
+    has = np.all([~np.isnan(values).all(axis=1) for values in scores], axis=0)
+    return np.broadcast_to(has, len(records.matrix.models))
+
+
+def estimate_model(
+    records: Records, model: int, datasets: int, references: int
 ) -> tuple[ColdStartEstimate, ColdStartEstimate] | None:
-    """What features, and features with scores, say of one model as if it had no history."""
-    matrix, scores = records.matrix, scores_of(records)
+    """Estimate one model as if it had no history, by features, and by features and scores.
+
+    Args:
+        records: One metric of one folder or zoo.
+        model: Index of the model.
+        datasets: Datasets on which it is scored, at most.
+        references: Measured models that are scored beside it, at most.
+
+    Returns:
+        None where it shares no feature with another model.
+    """
+    matrix, scores, features = records.matrix, used_scores(records), features_of(records)
+    name = matrix.models[model]
     values = matrix.values.copy()
     values[model] = np.nan
-    before = PerformanceMatrix(matrix.models, matrix.datasets, values)
-    features = features_of(records)
-    has = np.all([~np.isnan(v).all(axis=1) for v in scores.values()], axis=0)
-    alone = estimate_from_features(before, no_clusters(), features)
-    alone = [each for each in alone if each.model == matrix.models[model]]
-    if not alone:
+    known = PerformanceMatrix(matrix.models, matrix.datasets, values)
+    estimates = estimate_from_features(known, no_clusters(), features)
+    own = [estimate for estimate in estimates if estimate.model == name]
+    if not own:
         return None
-    can = {name for name, yes in zip(matrix.models, has, strict=True) if yes}
-    beside = reference_models(before, features, can, most)
-    scored = [
-        name
-        for j, name in enumerate(matrix.datasets)
-        if all(~np.isnan(v[model, j]) for v in scores.values())
+    pairs = zip(matrix.models, has_all_scores(records), strict=True)
+    scored_models = {model_name for model_name, has in pairs if has}
+    reference_names = reference_models(known, features, scored_models, references)
+    scored_datasets = [
+        dataset
+        for j, dataset in enumerate(matrix.datasets)
+        if all(~np.isnan(column[model, j]) for column in scores.values())
     ]
-    chosen = most_measured(before, scored, datasets)
-    seen = np.full(values.shape, False)
-    rows = [matrix.models.index(name) for name in (matrix.models[model], *beside)]
-    seen[np.ix_(rows, [matrix.datasets.index(name) for name in chosen])] = True
-    past = {name: np.where(seen, v, np.nan) for name, v in scores.items()}
-    (both,) = score_cold_start(alone, before, no_clusters(), features, past)
-    return alone[0], both
+    chosen = most_measured(known, scored_datasets, datasets)
+    is_probed = np.full(values.shape, False)
+    rows = [matrix.models.index(n) for n in (name, *reference_names)]
+    is_probed[np.ix_(rows, [matrix.datasets.index(n) for n in chosen])] = True
+    probed = {score: np.where(is_probed, column, np.nan) for score, column in scores.items()}
+    (by_both,) = score_cold_start(own, known, no_clusters(), features, probed)
+    return own[0], by_both
 
 
-def row(records: Records, datasets: int, most: int) -> Mapping[str, object]:
-    matrix, scores = records.matrix, scores_of(records)
-    truth, said, likes, weights = [], [], [], []
-    z = matrix.values - np.nanmean(matrix.values, axis=0)
-    z = z / np.nanstd(z, axis=0)
-    for model in np.flatnonzero(
-        np.all([~np.isnan(v).all(axis=1) for v in scores.values()], axis=0)
-        & ~np.isnan(matrix.mean_z_score)
-    ):
-        if (found := met(records, int(model), datasets, most)) is None:
+def table_row(records: Records, datasets: int, references: int) -> Mapping[str, object]:
+    """Estimate every model with scores, and compare the estimates with its history."""
+    matrix = records.matrix
+    estimated, true, weights, distances = [], [], [], []
+    z = z_scores(matrix.values)
+    for model in np.flatnonzero(has_all_scores(records) & ~np.isnan(matrix.mean_z_score)):
+        estimates = estimate_model(records, int(model), datasets, references)
+        if estimates is None:
             continue
-        alone, both = found
-        truth.append(matrix.mean_z_score[model])
-        said.append([alone.z_score, both.score_z_score, both.z_score])
-        weights.append(both.score_weight)
-        rows = [matrix.models.index(each.nearest_model) for each in found]
-        likes.append([np.nanmean(np.abs(z[model] - z[other])) for other in rows])
-    told, strength = np.array(said), np.array(truth)
-    correlation = [np.corrcoef(column, strength)[0, 1] for column in told.T]
-    error = np.sqrt(np.mean((told - strength[:, None]) ** 2, axis=0))
+        by_features, by_both = estimates
+        true.append(matrix.mean_z_score[model])
+        estimated.append([by_features.z_score, by_both.score_z_score, by_both.z_score])
+        weights.append(by_both.score_weight)
+        nearest = [matrix.models.index(estimate.nearest_model) for estimate in estimates]
+        distances.append([np.nanmean(np.abs(z[model] - z[other])) for other in nearest])
+    predicted, observed = np.array(estimated), np.array(true)
+    correlations = [np.corrcoef(column, observed)[0, 1] for column in predicted.T]
+    errors = np.sqrt(np.mean((predicted - observed[:, None]) ** 2, axis=0))
     return {
         "record": f"{records.name}, {records.metric}",
-        "models": len(strength),
-        "scores": ", ".join(scores),
+        "models": len(observed),
+        "scores": ", ".join(used_scores(records)),
         **{
-            name: f"{r:.2f} ({e:.2f})"
-            for name, r, e in zip(COLUMNS, correlation, error, strict=True)
+            column: f"{correlation:.2f} ({error:.2f})"
+            for column, correlation, error in zip(COLUMNS, correlations, errors, strict=True)
         },
         "weight of scores": f"{np.mean(weights):.2f}",
-        "distance to the likeness": " → ".join(f"{x:.2f}" for x in np.mean(likes, axis=0)),
+        "distance to the nearest model": " → ".join(f"{x:.2f}" for x in np.mean(distances, axis=0)),
     }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folders", nargs="*", type=Path)
-    parser.add_argument("--namespace", help="of a zoo; by default none is looked at")
+    parser.add_argument("--namespace", help="namespace of a zoo; default: none")
     parser.add_argument("--datasets", type=int, default=3)
     parser.add_argument("--references", type=int, default=8)
-    asked = parser.parse_args()
-    rows = [row(zoo(asked.namespace), asked.datasets, asked.references)] if asked.namespace else []
-    for folder in folders(asked.folders):
+    options = parser.parse_args()
+    sources = [read_zoo(options.namespace)] if options.namespace else []
+    for folder in table_folders(options.folders):
         for metric in FolderHistory(folder).metrics():
-            records = read(folder, metric)
-            has = [~np.isnan(v).all(axis=1) for v in scores_of(records).values()]
-            if has and np.all(has, axis=0).sum() >= LEAST:
-                rows.append(row(records, asked.datasets, asked.references))
-    print(f"| {' | '.join(rows[0])} |\n|{'---|' * len(rows[0])}")
-    print("\n".join(f"| {' | '.join(map(str, each.values()))} |" for each in rows))
+            records = read_records(folder, metric)
+            if used_scores(records) and has_all_scores(records).sum() >= MIN_MODELS:
+                sources.append(records)
+    print(
+        markdown_table(
+            [table_row(records, options.datasets, options.references) for records in sources]
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """What a selection costs and finds on the example's targets, where brute force is on record.
 
-    python benchmarks/example.py --datasets DIR [--to docs/example.md]
+    python benchmarks/example.py --datasets DIR [--to docs/results/example.md]
 
 DIR holds the datasets as `python -m mlflow_recall_example.build datasets --to DIR` prepares them;
-what ships needs none. The representatives of every target are really probed. Training is read from
-the record, once with each seed that is there: with the history's recipe and that seed, `select`
-trains what is on record. The members' weights must be there, or be made on the way.
+the targets that ship need none. The representatives are really probed on every target. Training is
+read from the record, once with each recorded seed: with the history's recipe and that seed,
+`select` trains what is on record. Weights that are not there yet are converted on the way.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import example_tables
 import numpy as np
 from example_selections import (
     BRUTE_FORCE,
+    COST_AWARE,
     FIVE,
     FIVE_BRUTE_FORCE,
     FIVE_HALVING,
     HALVING,
     OPEN_BRUTE_FORCE,
     OPEN_HALVING,
-    PRICE,
     TEN,
     TEN_BRUTE_FORCE,
     TEN_HALVING,
@@ -40,145 +41,165 @@ import mlflow_recall_example
 from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
 from mlflow_recall.adapters.manifests.yaml_files import read_benchmarks
 from mlflow_recall.cache import cache_folder
-from mlflow_recall.cli.session import EXAMPLE_NAMESPACE, Work, bench_for
-from mlflow_recall.config import RecallConfig
+from mlflow_recall.cli.example import EXAMPLE_NAMESPACE
+from mlflow_recall.cli.groups import EngineOptions, StoreOptions
+from mlflow_recall.cli.session import open_session
+from mlflow_recall.config import RecallConfig, RecommendConfig
 from mlflow_recall.core.backtest.replay import replay
-from mlflow_recall.core.backtest.whole_selections import PAPER_TOP
+from mlflow_recall.core.backtest.whole_selections import PAPER_TOP_K
 from mlflow_recall.core.history.curves import Curves
 from mlflow_recall.core.history.ground_truth import GroundTruth
 from mlflow_recall.core.history.overview import noise_floor
 from mlflow_recall.core.history.records import Record
-from mlflow_recall.core.policies import POLICIES, STARTERS, PolicyHistory, PolicyOptions
+from mlflow_recall.core.policies import POLICIES, PolicyHistory
 from mlflow_recall.errors import HistoryError, RecallError
-from mlflow_recall.workflows.context import load_context
-from mlflow_recall.workflows.recall import RecallResult, recall_models
+from mlflow_recall.workflows.recall import RecallResult, load_target, recall_models
+from mlflow_recall.workflows.services import Services
 
 
-@dataclass(frozen=True)
-class Case:
-    """One target: what is known before, who is recalled, and what training on it gave."""
+@dataclass(frozen=True, kw_only=True)
+class RecordedTarget:
+    """One target: what is known before, which models are recalled, and what training them gave."""
 
     name: str
-    past: PolicyHistory
+    history: PolicyHistory
+    stages: int
     #: standard deviation of a repeated fine-tuning
     noise: float
-    settings: PolicyOptions
-    ours: RecallResult
-    papers: RecallResult
-    #: what every model reached, its seeds averaged
-    truth: GroundTruth
+    recalled: RecallResult
+    #: recalled by the paper's Eq. 2-4
+    paper: RecallResult
+    #: final score of every model, its seeds averaged
+    ground_truth: GroundTruth
     #: seed -> model -> its fine-tuning on the target
     runs: Mapping[int, Mapping[str, Record]]
 
     @property
     def target(self) -> Target:
-        best, mean = (
-            max(self.truth.final_scores.values()),
-            float(np.mean(list(self.truth.final_scores.values()))),
-        )
-        return Target(self.name, best, mean, self.noise)
+        """What the tables show of it."""
+        final_scores = list(self.ground_truth.final_scores.values())
+        return Target(self.name, max(final_scores), float(np.mean(final_scores)), self.noise)
+
+    def make_options(self, policy: str) -> Any:
+        """Return the default options of a policy."""
+        return POLICIES[policy].make_options(self.stages)
 
 
 @dataclass(frozen=True)
-class Way:
-    """One way to select."""
+class Strategy:
+    """One strategy of selection."""
 
     name: str
     policy: str
     candidates: tuple[str, ...]
-    #: whether representatives are probed on the target first, to choose the candidates
-    recall_result: bool = True
+    #: whether representatives are probed on the target to choose the candidates
+    is_recall: bool = True
 
 
-def targets(folder: Path | None) -> list[DatasetSpec]:
-    """What ships, and what was prepared."""
+def list_targets(folder: Path | None) -> list[DatasetSpec]:
+    """Return the targets that ship, and those that are prepared in a folder."""
     files = [mlflow_recall_example.FOLDER / "targets" / "targets.yaml"]
     files += sorted(folder.glob("targets-*.yaml")) if folder else []
-    found = [target for file in files for target in read_benchmarks(str(file))]
-    first = {target.name: target for target in reversed(found)}  # what ships, before the prepared
-    return sorted(first.values(), key=lambda target: (bool(target.image), target.name))
+    listed = [target for file in files for target in read_benchmarks(str(file))]
+    by_name = {target.name: target for target in reversed(listed)}  # a shipped one has precedence
+    return sorted(by_name.values(), key=lambda target: (bool(target.image), target.name))
 
 
-def case(spec: DatasetSpec, work: Work) -> Case:
-    """Recall for one target, twice, and read what is on record of it."""
-    services, config = work.bench, RecallConfig(dataset=spec)
-    context = load_context(config, services)
+def load_recorded_target(spec: DatasetSpec, services: Services) -> RecordedTarget:
+    """Recall twice for one target, and read what is on record of it."""
+    config = RecallConfig(dataset=spec)
+    dataset, context = load_target(config, services)
     if context.ground_truth is None:
-        raise HistoryError("expected its brute force on record, got nothing")
+        raise HistoryError(f"{dataset.name}: expected its brute force on record, got nothing")
     runs: dict[int, dict[str, Record]] = {}
     for record in services.history.records("accuracy"):
-        if record.dataset_digest == context.dataset.digest and record.is_complete:
+        if record.dataset_digest == dataset.digest and record.is_complete:
             runs.setdefault(seed_of(record), {})[record.model] = record
     records = context.comparable.records
     curves = Curves.from_records(records)
-    return Case(
-        context.dataset.name,
-        PolicyHistory(curves),
-        noise_floor(records).std_or_zero,
-        PolicyOptions(curves.stages),
-        recall_models(config, context, services),
-        recall_models(replace(config, recommender="paper", top_k=PAPER_TOP), context, services),
-        context.ground_truth,
-        dict(sorted(runs.items())),
+    paper = replace(config, recommend=RecommendConfig(recommender="paper", top_k=PAPER_TOP_K))
+    return RecordedTarget(
+        name=dataset.name,
+        history=PolicyHistory(curves),
+        stages=curves.stages,
+        noise=noise_floor(records).std_or_zero,
+        recalled=recall_models(config, context, services),
+        paper=recall_models(paper, context, services),
+        ground_truth=context.ground_truth,
+        runs=dict(sorted(runs.items())),
     )
 
 
 def seed_of(record: Record) -> int:
+    """Return the seed of a fine-tuning; 0 where its recipe is unknown."""
     return int(json.loads(record.recipe)["seed"]) if record.recipe else 0
 
 
-def ways(case: Case) -> Iterator[Way]:
-    """Every way to select on one target."""
-    ours = case.ours
-    everyone = case.truth.models
-    trainable = tuple(model for model in everyone if model in ours.context.members)
+def list_strategies(target: RecordedTarget) -> Iterator[Strategy]:
+    """Yield every strategy of selection on one target."""
+    selected, paper = target.recalled.selected, target.paper.selected
+    whole_zoo = target.ground_truth.models
+    trainable = tuple(m for m in whole_zoo if m in target.recalled.context.members)
     ranking = (
-        *ours.selected,
-        *(m for m in ours.recommendation.ranking.models if m not in ours.selected),
+        *selected,
+        *(m for m in target.recalled.recommendation.ranking.models if m not in selected),
     )
-    yield Way(BRUTE_FORCE, "brute_force", everyone, recall_result=False)
-    yield Way(HALVING, "halving", everyone, recall_result=False)
-    yield Way(OPEN_BRUTE_FORCE, "brute_force", trainable, recall_result=False)
-    yield Way(OPEN_HALVING, "halving", trainable, recall_result=False)
-    yield Way(TEN_BRUTE_FORCE, "brute_force", case.papers.selected)
-    yield Way(TEN_HALVING, "halving", case.papers.selected)
-    yield Way(TEN, "fine_selection", case.papers.selected)
-    yield Way(FIVE_BRUTE_FORCE, "brute_force", ours.selected)
-    yield Way(FIVE_HALVING, "halving", ours.selected)
-    yield Way(FIVE, "fine_selection", ours.selected)
-    yield Way(PRICE, "price", STARTERS["price"](ranking, case.past, case.settings))
+    yield Strategy(BRUTE_FORCE, "brute_force", whole_zoo, is_recall=False)
+    yield Strategy(HALVING, "halving", whole_zoo, is_recall=False)
+    yield Strategy(OPEN_BRUTE_FORCE, "brute_force", trainable, is_recall=False)
+    yield Strategy(OPEN_HALVING, "halving", trainable, is_recall=False)
+    yield Strategy(TEN_BRUTE_FORCE, "brute_force", paper)
+    yield Strategy(TEN_HALVING, "halving", paper)
+    yield Strategy(TEN, "fine_selection", paper)
+    yield Strategy(FIVE_BRUTE_FORCE, "brute_force", selected)
+    yield Strategy(FIVE_HALVING, "halving", selected)
+    yield Strategy(FIVE, "fine_selection", selected)
+    initial_candidates = POLICIES["cost_aware"].initial_candidates
+    if initial_candidates is not None:
+        options = target.make_options("cost_aware")
+        yield Strategy(
+            COST_AWARE, "cost_aware", initial_candidates(ranking, target.history, options)
+        )
 
 
-def rows(case: Case) -> Iterator[Row]:
-    """Every way, once with each seed that all of its candidates were trained with."""
-    for way in ways(case):
-        for seed, own in case.runs.items():
-            if all(model in own for model in way.candidates):
-                yield row(case, way, seed, {model: own[model] for model in way.candidates})
+def replay_all(target: RecordedTarget) -> Iterator[Row]:
+    """Yield every strategy, once with each seed that all of its candidates were trained with."""
+    for strategy in list_strategies(target):
+        for seed, runs in target.runs.items():
+            if all(model in runs for model in strategy.candidates):
+                own = {model: runs[model] for model in strategy.candidates}
+                yield replay_one(target, strategy, seed, own)
 
 
-def row(case: Case, way: Way, seed: int, own: Mapping[str, Record]) -> Row:
-    scores = {model: record.validation_scores for model, record in own.items()}
-    ended = replay(POLICIES[way.policy], scores, case.past, case.settings)
-    trained = sum(sum(own[model].seconds[:stage]) for model, stage in ended.last_stage.items())
-    probing = case.ours if way.recalled else None  # the second recall had the first one's probes
+def replay_one(
+    target: RecordedTarget, strategy: Strategy, seed: int, runs: Mapping[str, Record]
+) -> Row:
+    """Replay one strategy on the validation curves of one seed."""
+    scores = {model: record.validation_scores for model, record in runs.items()}
+    decide, options = POLICIES[strategy.policy].decide, target.make_options(strategy.policy)
+    outcome = replay(decide, scores, target.history, options)
+    train_seconds = sum(
+        sum(runs[model].seconds[:stage]) for model, stage in outcome.last_stage.items()
+    )
+    # the second recall read the probes of the first from the cache, so the first one's cost counts
+    recalled = target.recalled if strategy.is_recall else None
     return Row(
-        target=case.name,
-        way=way.name,
+        target=target.name,
+        strategy=strategy.name,
         seed=seed,
-        candidates=len(own),
-        trained=ended.epochs,
-        probing=probing.epochs if probing else 0.0,
-        probes=len(probing.probes) if probing else 0,
-        seconds=trained + (probing.seconds if probing else 0.0),
-        winner=ended.winner.rpartition("--")[2],
-        worth=case.truth.score(ended.winner),
-        regret=case.truth.regret(ended.winner),
+        candidates=len(runs),
+        training_epochs=outcome.epochs,
+        probe_epochs=recalled.epochs if recalled else 0.0,
+        probes=len(recalled.probes) if recalled else 0,
+        seconds=train_seconds + (recalled.seconds if recalled else 0.0),
+        winner=outcome.winner.rpartition("--")[2],
+        final_score=target.ground_truth.score(outcome.winner),
+        regret=target.ground_truth.regret(outcome.winner),
     )
 
 
-def without_probes(folder: Path) -> str:
-    """A cache with the weights and datasets of the usual one, where no probe is kept."""
+def cache_without_probes(folder: Path) -> str:
+    """Make a cache with the usual weights and datasets, and without any probe."""
     for part in ("datasets", "example", "packages"):
         cache_folder(part).mkdir(parents=True, exist_ok=True)
         (folder / part).symlink_to(cache_folder(part))
@@ -191,28 +212,32 @@ def main() -> None:
     parser.add_argument("--only", action="append", default=[], help="only these targets")
     parser.add_argument("--to", type=Path, help="write the tables into this page")
     options = parser.parse_args()
-    known: list[Target] = []
-    found: list[Row] = []
+    targets: list[Target] = []
+    rows: list[Row] = []
     with tempfile.TemporaryDirectory() as scratch:
-        store = f"sqlite:///{scratch}/mlflow.db"
-        os.environ["MLFLOW_RECALL_CACHE"] = without_probes(Path(scratch))
-        with bench_for("", store, EXAMPLE_NAMESPACE, "local", 0, 0) as work:
-            for spec in targets(options.datasets):
+        os.environ["MLFLOW_RECALL_CACHE"] = cache_without_probes(Path(scratch))
+        store = StoreOptions(
+            tracking_uri=f"sqlite:///{scratch}/mlflow.db", namespace=EXAMPLE_NAMESPACE
+        )
+        engine = EngineOptions(engine="local", workers=None, threads=None)
+        # no single target, so the history of both modalities is imported
+        with open_session(store, engine, dataset="") as session:
+            for spec in list_targets(options.datasets):
                 if options.only and spec.name not in options.only:
                     continue
                 try:
-                    one = case(spec, work)
+                    target = load_recorded_target(spec, session.services)
                 except RecallError as error:
                     print(f"{spec.name}: left out: {error}", flush=True)
                     continue
-                known.append(one.target)
-                found += rows(one)
-                print(f"{spec.name}: {', '.join(one.ours.selected)}", flush=True)
-    tables = example_tables.tables(known, found)
+                targets.append(target.target)
+                rows += replay_all(target)
+                print(f"{spec.name}: {', '.join(target.recalled.selected)}", flush=True)
+    tables = example_tables.make_tables(targets, rows)
     for name, text in tables.items():
         print(f"\n{name}\n{text}")
     if options.to:
-        page = example_tables.filled(options.to.read_text(encoding="utf-8"), tables)
+        page = example_tables.fill_page(options.to.read_text(encoding="utf-8"), tables)
         options.to.write_text(page, encoding="utf-8")
 
 

@@ -20,8 +20,8 @@ TEN_BRUTE_FORCE = "eq. 2-4, ten, brute force"
 FIVE = "recall, five, fine-selection"
 FIVE_HALVING = "recall, five, halving"
 FIVE_BRUTE_FORCE = "recall, five, brute force"
-PRICE = "recall, price of an epoch"
-#: what the tables by target show; the others are parts of the paper's tables
+COST_AWARE = "recall, cost-aware"
+#: strategies of the tables by target; the others are parts of the paper's tables
 SHOWN = (
     BRUTE_FORCE,
     HALVING,
@@ -31,49 +31,52 @@ SHOWN = (
     FIVE,
     FIVE_HALVING,
     FIVE_BRUTE_FORCE,
-    PRICE,
+    COST_AWARE,
 )
 
 
 @dataclass(frozen=True)
 class Target:
-    """What is known of a target, whoever is selected."""
+    """What is known of a target, whichever model is selected."""
 
     name: str
-    #: highest and mean worth of its models: their mean test score over the recorded seeds
+    #: highest and mean final score of its models: their mean test score over the recorded seeds
     best: float
     mean: float
-    #: one standard deviation of a fine-tuning of its modality, 0 where nobody knows
+    #: one standard deviation of a repeated fine-tuning of its modality; 0: unknown
     noise: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Row:
-    """One selection: one way, one target, one seed."""
+    """One selection: one strategy, one target, one seed."""
 
     target: str
-    way: str
+    strategy: str
     seed: int
     candidates: int
-    #: epochs of training, and of the probes as measured
-    trained: float
-    probing: float
+    #: epochs of training
+    training_epochs: float
+    #: epochs that the probes were worth, as measured
+    probe_epochs: float
     probes: int
     #: of training and probing, as recorded, on one worker
     seconds: float
     winner: str
-    #: mean test score of the winner over its recorded seeds, and what it lacks to the best model
-    worth: float
+    #: mean test score of the winner over its recorded seeds
+    final_score: float
+    #: that of the best model minus that of the winner
     regret: float
 
     @property
     def epochs(self) -> float:
-        return self.trained + self.probing
+        """Epochs of training and probes."""
+        return self.training_epochs + self.probe_epochs
 
     @property
-    def charged(self) -> float:
+    def paper_epochs(self) -> float:
         """Epochs with the paper's charge for a probe."""
-        return self.trained + PAPER_EPOCHS_PER_PROBE * self.probes
+        return self.training_epochs + PAPER_EPOCHS_PER_PROBE * self.probes
 
 
 @dataclass(frozen=True)
@@ -83,24 +86,23 @@ class Selections:
     targets: Sequence[Target]
     rows: Sequence[Row]
 
-    def of(self, target: str, way: str) -> list[Row]:
-        return [row for row in self.rows if row.target == target and row.way == way]
+    def rows_of(self, target: str, strategy: str) -> list[Row]:
+        """Return the rows of one strategy on one target."""
+        return [row for row in self.rows if (row.target, row.strategy) == (target, strategy)]
 
-    def seeds(self, target: str, *ways: str) -> set[int]:
-        """Seeds that all of the ways were replayed with."""
-        return set.intersection(*({row.seed for row in self.of(target, way)} for way in ways))
-
-    def means(self, way: str, value: Callable[[Row], float], beside: str = "") -> FloatArray:
-        """(targets,) means over the seeds, or over those that another way has, too."""
-        return np.array(
-            [
-                np.mean(
-                    [
-                        value(row)
-                        for row in self.of(target.name, way)
-                        if row.seed in self.seeds(target.name, way, beside or way)
-                    ]
-                )
-                for target in self.targets
-            ]
+    def common_seeds(self, target: str, *strategies: str) -> set[int]:
+        """Return the seeds that all of the strategies were replayed with."""
+        return set.intersection(
+            *({row.seed for row in self.rows_of(target, strategy)} for strategy in strategies)
         )
+
+    def means(
+        self, strategy: str, value: Callable[[Row], float], other: str | None = None
+    ) -> FloatArray:
+        """Return (targets,) means over the seeds, or over those that ``other`` has, too."""
+        means = []
+        for target in self.targets:
+            seeds = self.common_seeds(target.name, strategy, other or strategy)
+            rows = [row for row in self.rows_of(target.name, strategy) if row.seed in seeds]
+            means.append(np.mean([value(row) for row in rows]))
+        return np.array(means)

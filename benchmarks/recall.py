@@ -1,10 +1,10 @@
-"""Which recommender picks best? Leave one dataset out of recorded fine-tunings and look.
+"""Which recommender picks best? Judged on recorded datasets, one held out at a time.
 
-    python benchmarks/recall.py FOLDER... [--metric NAME] [--minimize NAME] [--to docs/recall.md]
+    python benchmarks/recall.py FOLDER... [--metric NAME] [--to docs/results/recall.md]
 
-A FOLDER has tables as `FolderHistory` reads them and a `meta.json`, or is a folder of such
-folders. Every metric of every folder is measured in turn. `--paper-zoo A --targets B` also takes
-the matrix of folder A as the only history and judges on datasets of folder B that A never used.
+A FOLDER holds tables as `FolderHistory` reads them and a `meta.json`, or several such folders.
+Every metric of every folder is measured in turn. `--paper-zoo A --targets B` also takes the matrix
+of folder A as the only history and judges on datasets of folder B that A does not have.
 """
 
 from __future__ import annotations
@@ -25,8 +25,7 @@ from mlflow_recall.core.arrays import FloatArray
 from mlflow_recall.core.backtest.calibration import check_calibration
 from mlflow_recall.core.backtest.holdout import (
     MIN_MODELS,
-    Case,
-    Features,
+    HeldOutTarget,
     cluster_for_backtest,
     evenly_spaced,
     hold_out_each,
@@ -40,10 +39,12 @@ from mlflow_recall.core.backtest.recommender_comparison import (
     Estimate,
     RecommenderComparison,
     compare_recommenders,
-    main_score,
 )
+from mlflow_recall.core.history.ground_truth import GroundTruth
 from mlflow_recall.core.history.matrix import PerformanceMatrix
 from mlflow_recall.core.recommend import RECOMMENDERS, Evidence
+from mlflow_recall.core.recommend.evidence import Features
+from mlflow_recall.core.recommend.spec import main_score
 
 SHOWN = (
     "prior",
@@ -56,26 +57,26 @@ SHOWN = (
     "blend",
     "portfolio",
 )
-#: docs/recall.md around what is measured
+#: text of docs/results/recall.md around the tables
 PAGE = Path(__file__).with_name("recall_page.md")
-#: rows of a table, and what they are called
+#: row of a table -> its measures
 Rows = Mapping[str, Mapping[str, Estimate]]
-#: what is said of gaps and what was, in the words of its table
-CHECKED = {
+#: row of the table of calibration -> the measure
+CALIBRATION_ROWS = {
     "gaps within the 80 % interval": "covered",
-    "said P(within tolerance), mean": "said",
-    "was within tolerance": "was",
-    "Brier score of P(within)": "brier",
-    "said P(first 5 hold a near-best)": "said_first",
-    "first 5 held one": "held_first",
-    "models in the smallest set": "size",
-    "said P(smallest set holds one)": "said_smallest",
-    "smallest set held one": "held_smallest",
-    "Pearson of the predicted gap": "pearson",
+    "predicted P(near), mean": "predicted",
+    "observed share near": "observed",
+    "Brier score of P(near)": "brier",
+    "predicted P(first 5 hold a near-best)": "predicted_first",
+    "first 5 hit rate": "observed_first",
+    "models in the smallest set": "set_size",
+    "predicted P(smallest set holds a near-best)": "predicted_smallest",
+    "set hit rate": "observed_smallest",
+    "Pearson of predicted and observed gaps": "pearson",
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Records:
     """One metric of one folder, higher is better."""
 
@@ -89,26 +90,27 @@ class Records:
     meta: Mapping[str, object] = field(default_factory=dict)
 
     @property
-    def usable(self) -> dict[str, FloatArray]:
-        """Scores that vary by dataset."""
+    def informative(self) -> dict[str, FloatArray]:
+        """Scores that are computed on at least two datasets."""
         return informative_scores(self.matrix, self.scores)
 
     @property
     def tolerance(self) -> float:
-        """One point: of percentages, too."""
+        """One point, of percentages too."""
         return 0.01 if np.nanmax(np.abs(self.matrix.values)) <= 1 else 1.0
 
-    def cases(self, most: int | None = None) -> list[Case]:
-        """Every dataset left out."""
+    def hold_out(self, limit: int | None = None) -> list[HeldOutTarget]:
+        """Hold out every dataset, or at most ``limit`` of them."""
         return hold_out_each(
-            self.matrix, self.scores, self.model_features, self.dataset_features, most=most
+            self.matrix, self.scores, self.model_features, self.dataset_features, limit=limit
         )
 
 
 # --- reading ---------------------------------------------------------------------------------
 
 
-def folders(paths: Sequence[Path]) -> Iterator[Path]:
+def table_folders(paths: Sequence[Path]) -> Iterator[Path]:
+    """Yield the folders with a table ``matrix``, at most one level down."""
     for path in paths:
         if any(path.glob("matrix.*")):
             yield path
@@ -116,141 +118,155 @@ def folders(paths: Sequence[Path]) -> Iterator[Path]:
             yield from sorted(p for p in path.iterdir() if any(p.glob("matrix.*")))
 
 
-def read(folder: Path, metric: str, minimize: Sequence[str] = ()) -> Records:
+def read_records(folder: Path, metric: str, minimize: Sequence[str] = ()) -> Records:
     history = FolderHistory(folder, minimize=metric in minimize)
     matrix = PerformanceMatrix.from_records(history.records(metric))
     meta = folder / "meta.json"
     return Records(
-        folder.name,
-        metric,
-        matrix,
-        {
+        name=folder.name,
+        metric=metric,
+        matrix=matrix,
+        scores={
             name: np.array(
                 [[cells.get((m, d), np.nan) for d in matrix.datasets] for m in matrix.models]
             )
             for name, cells in history.scores().items()
         },
-        history.model_features(),
-        history.dataset_features(),
-        json.loads(meta.read_text()) if meta.exists() else {},
+        model_features=history.model_features(),
+        dataset_features=history.dataset_features(),
+        meta=json.loads(meta.read_text()) if meta.exists() else {},
     )
 
 
 # --- experiments -----------------------------------------------------------------------------
 
 
-def probes(records: Records) -> dict[str, RecommenderComparison]:
-    """Blend and portfolio by what was scored; one score where there is one only."""
-    one = main_score(records.usable)
-    everything = records.cases()
-    found = {}
-    for title, only, representatives in (
-        (f"{one} of representatives", one, True),
-        (f"{one} of every model", one, False),
-        ("all scores of representatives", "", True),
-        ("all scores of every model", "", False),
+def compare_probes(records: Records) -> dict[str, RecommenderComparison]:
+    """Compare blend and portfolio by which models are scored, with one score and with all."""
+    single = main_score(records.informative)
+    targets = records.hold_out()
+    comparisons = {}
+    for title, name, representatives_only in (
+        (f"{single} of representatives", single, True),
+        (f"{single} of every model", single, False),
+        ("all scores of representatives", None, True),
+        ("all scores of every model", None, False),
     ):
-        given = [keep_scores(case, only, representatives=representatives) for case in everything]
-        count = np.mean(
-            [
-                max((np.isfinite(v).sum() for v in c.evidence.scores.values()), default=0)
-                for c in given
-            ]
-        )
-        found[f"{title} ({count:.0f})"] = compare_recommenders(given, ["blend", "portfolio"])
-    return found
+        kept = [
+            keep_scores(target, name, representatives_only=representatives_only)
+            for target in targets
+        ]
+        counts = [
+            max((np.isfinite(values).sum() for values in t.evidence.scores.values()), default=0)
+            for t in kept
+        ]
+        title = f"{title} ({np.mean(counts):.0f})"
+        comparisons[title] = compare_recommenders(kept, ["blend", "portfolio"])
+    return comparisons
 
 
-def plain(name: str) -> str:
+def plain_name(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", name.lower())
 
 
-def paper_zoo(history: Records, other: Records) -> list[Case]:
-    """The matrix of ``history`` as the only one, datasets of ``other`` as targets."""
-    there = {plain(model): i for i, model in enumerate(other.matrix.models)}
-    models = [model for model in history.matrix.models if plain(model) in there]
-    rows = [there[plain(model)] for model in models]
-    used = {plain(name.split("/")[-1]) for name in history.matrix.datasets}
-    score = main_score(other.usable)
-    found = []
+def hold_out_elsewhere(history: Records, other: Records) -> list[HeldOutTarget]:
+    """Take the datasets of ``other`` as targets, with the matrix of ``history`` as the only one."""
+    rows_by_name = {plain_name(model): i for i, model in enumerate(other.matrix.models)}
+    models = [model for model in history.matrix.models if plain_name(model) in rows_by_name]
+    rows = [rows_by_name[plain_name(model)] for model in models]
+    used = {plain_name(name.split("/")[-1]) for name in history.matrix.datasets}
+    score = main_score(other.informative)
+    targets = []
     for j, dataset in enumerate(other.matrix.datasets):
-        truth = other.matrix.values[rows, j]
-        keep = ~np.isnan(truth)
-        values = other.scores[score][rows, j] if score else np.full(len(rows), np.nan)
-        if plain(dataset.split("/")[-1]) in used or keep.sum() < MIN_MODELS:
+        final_scores = other.matrix.values[rows, j]
+        keep = ~np.isnan(final_scores)
+        if plain_name(dataset.split("/")[-1]) in used or keep.sum() < MIN_MODELS:
             continue
-        matrix = history.matrix.select_models(
-            m for m, kept in zip(models, keep, strict=True) if kept
+        kept = [model for model, is_kept in zip(models, keep, strict=True) if is_kept]
+        matrix = history.matrix.select_models(kept)
+        scores = {}
+        if score is not None:
+            values = other.scores[score][rows, j][keep]
+            if (~np.isnan(values)).sum() >= MIN_MODELS:
+                scores[score] = values
+        targets.append(
+            HeldOutTarget(
+                dataset=dataset,
+                evidence=Evidence(matrix, cluster_for_backtest(matrix), scores=scores),
+                ground_truth=GroundTruth(dict(zip(kept, final_scores[keep].tolist(), strict=True))),
+            )
         )
-        scores = {score: values[keep]} if (~np.isnan(values[keep])).sum() >= MIN_MODELS else {}
-        evidence = Evidence(matrix, cluster_for_backtest(matrix), scores=scores)
-        found.append(Case(dataset, evidence, truth[keep]))
-    return found
+    return targets
 
 
-def poster(records: Records, most: int = 12) -> dict[str, RecommenderComparison]:
-    """Settings 1 and 2 of Li et al. 2023: unseen models, and one dataset's history; 3 is above."""
+def compare_settings(records: Records, limit: int = 12) -> dict[str, RecommenderComparison]:
+    """Compare in settings 1 and 2 of Li et al. 2023: unseen models, one dataset as the history.
+
+    Their third setting, unseen datasets, is the main table.
+    """
     names = ["prior", "linear", "factorization", "blend"]
-    given = records.cases(most)
-    told = records.model_features or records.usable
-    unseen = [hold_out_models(case, fold) for case in given for fold in range(5 if told else 0)]
+    targets = records.hold_out(limit)
+    can_know_models = bool(records.model_features or records.informative)
+    folds = [hold_out_models(t, fold) for t in targets for fold in range(5 * can_know_models)]
     order = {name: i for i, name in enumerate(records.matrix.datasets)}
-    single = [
-        keep_one_dataset(case, (order[case.dataset] + 1) % len(case.evidence.matrix.datasets))
-        for case in given
-    ]
-    found = {
-        "1 unseen models": [case for case in unseen if case is not None],
-        "2 one dataset known": single,
+    settings = {
+        "1 unseen models": [target for target in folds if target is not None],
+        "2 one dataset known": [
+            keep_one_dataset(t, (order[t.dataset] + 1) % len(t.evidence.matrix.datasets))
+            for t in targets
+        ],
     }
-    return {what: compare_recommenders(chosen, names) for what, chosen in found.items() if chosen}
+    return {title: compare_recommenders(some, names) for title, some in settings.items() if some}
 
 
 # --- writing ---------------------------------------------------------------------------------
 
 
-def numbers(found: RecommenderComparison) -> dict[str, list[dict[str, float]]]:
-    return {name: judged.rows for name, judged in found.results.items()}
+def numbers(comparison: RecommenderComparison) -> dict[str, list[dict[str, float]]]:
+    return {name: result.rows for name, result in comparison.results.items()}
 
 
-def rows(found: RecommenderComparison, title: str = "{}") -> dict[str, dict[str, Estimate]]:
-    """A row a recommender; those that rank for some targets only say so."""
-    every = len(found.results["random"].datasets)
-    names = {
-        name: name if len(judged.datasets) == every else f"{name} ({len(judged.datasets)} targets)"
-        for name, judged in found.results.items()
-    }
-    return {title.format(names[name]): judged.summary for name, judged in found.results.items()}
+def table_rows(
+    comparison: RecommenderComparison, title: str = "{}"
+) -> dict[str, dict[str, Estimate]]:
+    """Return one row a recommender; one that ranks for some of the targets says for how many."""
+    total = len(comparison.results["random"].datasets)
+    rows = {}
+    for name, result in comparison.results.items():
+        count = len(result.datasets)
+        label = name if count == total else f"{name} ({count} targets)"
+        rows[title.format(label)] = result.summary
+    return rows
 
 
-def table(found: Rows, first: str = "recommender") -> str:
+def format_table(rows: Rows, first: str = "recommender") -> str:
     head = f"| {first} | first pick | best of 3 | best of 5 | best of 10 | Spearman | Pearson |"
     lines = [head, "|---" * 7 + "|"]
-    places = {k: decimals(found, f"regret@{k}") for k in SIZES}
-    for name, summary in found.items():
-        cells = [shown(summary[f"regret@{k}"], places[k]) for k in SIZES]
-        cells += [shown(summary[measure], 2) for measure in ("spearman", "pearson")]
+    digits = {k: decimals(rows, f"regret@{k}") for k in SIZES}
+    for name, summary in rows.items():
+        cells = [format_estimate(summary[f"regret@{k}"], digits[k]) for k in SIZES]
+        cells += [format_estimate(summary[measure], 2) for measure in ("spearman", "pearson")]
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def decimals(found: Rows, measure: str) -> int:
-    return 2 if max(summary[measure].mean for summary in found.values()) >= 1 else 4
+def decimals(rows: Rows, measure: str) -> int:
+    return 2 if max(summary[measure].mean for summary in rows.values()) >= 1 else 4
 
 
-def shown(value: Estimate, places: int) -> str:
+def format_estimate(value: Estimate, digits: int) -> str:
     if np.isnan(value.mean):
         return "-"
-    error = "" if np.isnan(value.standard_error) else f" ± {value.standard_error:.{places}f}"
-    return f"{value.mean:.{places}f}{error}"
+    error = "" if np.isnan(value.standard_error) else f" ± {value.standard_error:.{digits}f}"
+    return f"{value.mean:.{digits}f}{error}"
 
 
-def arguments() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--metric", action="append", default=[], help="only these metrics")
     parser.add_argument("--minimize", action="append", default=[], help="metrics that are losses")
-    parser.add_argument("--most-targets", type=int, default=40, help="per folder and metric")
+    parser.add_argument("--most-targets", type=int, default=40, help="of each folder and metric")
     parser.add_argument("--paper-zoo", help="name of a folder whose matrix is the only history")
     parser.add_argument("--targets", help="name of the folder with the unseen targets")
     parser.add_argument("--to", type=Path, help="write Markdown here")
@@ -263,37 +279,37 @@ def arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    options = arguments()
+    options = parse_arguments()
     names = options.only or [name for name in SHOWN if name in RECOMMENDERS]
     warnings.simplefilter("ignore")
     data: dict[str, object] = {}
     lines: list[str] = []
 
-    def say(text: str) -> None:
+    def write(text: str) -> None:
         print(text, flush=True)
         lines.append(text)
 
-    everything = [
-        read(folder, metric, options.minimize)
-        for folder in folders(options.folders)
+    sources = [
+        read_records(folder, metric, options.minimize)
+        for folder in table_folders(options.folders)
         for metric in FolderHistory(folder).metrics()
         if not options.metric or metric in options.metric
     ]
-    for a in everything:
-        for b in everything:
-            if a.name == options.paper_zoo and b.name == options.targets:
-                given = paper_zoo(a, b)
-                if given:
-                    found = compare_recommenders(given, names)
-                    say(
-                        f"\n### {a.name} ({a.metric}) as the only history, "
-                        f"{b.name} ({b.metric}): {len(given)} targets\n\n{table(rows(found))}"
-                    )
-                    data[f"{a.name}/{a.metric}->{b.name}/{b.metric}"] = numbers(found)
-    for records in everything:
-        measure(records, names, options, say, data)
+    for a in sources:
+        for b in sources:
+            if (a.name, b.name) != (options.paper_zoo, options.targets):
+                continue
+            if targets := hold_out_elsewhere(a, b):
+                comparison = compare_recommenders(targets, names)
+                write(
+                    f"\n### {a.name} ({a.metric}) as the only history, {b.name} ({b.metric}): "
+                    f"{len(targets)} targets\n\n{format_table(table_rows(comparison))}"
+                )
+                data[f"{a.name}/{a.metric}->{b.name}/{b.metric}"] = numbers(comparison)
+    for records in sources:
+        measure(records, names, options, write, data)
         if options.to:
-            options.to.write_text(document("\n".join(lines), everything))
+            options.to.write_text(fill_page("\n".join(lines), sources))
         if options.json:
             options.json.write_text(json.dumps(data))
 
@@ -302,67 +318,75 @@ def measure(
     records: Records,
     names: Sequence[str],
     options: argparse.Namespace,
-    say: Callable[[str], None],
+    write: Callable[[str], None],
     data: dict[str, object],
 ) -> None:
-    """Everything that one metric of one folder tells."""
+    """Measure everything that one metric of one folder allows."""
     started = time.perf_counter()
-    given = records.cases(options.most_targets)
-    if not given:
+    targets = records.hold_out(options.most_targets)
+    if not targets:
         return
     key = f"{records.name}/{records.metric}"
-    found = compare_recommenders(given, names)
+    comparison = compare_recommenders(targets, names)
     m, d = records.matrix.values.shape
-    say(
+    write(
         f"\n### {records.name}, {records.metric}\n\n"
-        f"{m} models x {d} datasets, {len(given)} targets; scores: "
-        f"{', '.join(records.usable) or 'none'}.\n\n{table(rows(found))}"
+        f"{m} models x {d} datasets, {len(targets)} targets; scores: "
+        f"{', '.join(records.informative) or 'none'}.\n\n{format_table(table_rows(comparison))}"
     )
-    data[key] = numbers(found)
-    large = records.matrix.values.size > 10_000  # a sample of targets has to do
-    if records.usable and "probes" not in options.skip:
-        by = probes(records)
-        data[f"{key}/probes"] = {title: numbers(c) for title, c in by.items()}
-        told: dict[str, Mapping[str, Estimate]] = {}
-        for title, c in by.items():
-            told |= {n: r for n, r in rows(c, f"{{}}: {title}").items() if "random" not in n}
-        say(f"\nWhat is scored, and how many models that probes:\n\n{table(told, 'scored')}")
+    data[key] = numbers(comparison)
+    is_large = records.matrix.values.size > 10_000  # fewer targets are checked
+    if records.informative and "probes" not in options.skip:
+        by_probes = compare_probes(records)
+        data[f"{key}/probes"] = {title: numbers(c) for title, c in by_probes.items()}
+        rows: dict[str, Mapping[str, Estimate]] = {}
+        for title, c in by_probes.items():
+            titled = table_rows(c, f"{{}}: {title}")
+            rows |= {name: row for name, row in titled.items() if "random" not in name}
+        write(
+            "\nBy which models are scored, with the number of probes in brackets:\n\n"
+            f"{format_table(rows, 'scored')}"
+        )
     if "calibration" not in options.skip:
         checked = {
             name: check_calibration(
-                evenly_spaced(given, 4 if large else 12), name, tolerance=records.tolerance
+                evenly_spaced(targets, 4 if is_large else 12), name, tolerance=records.tolerance
             ).summary
             for name in ("blend", "portfolio")
         }
         data[f"{key}/calibration"] = {
-            name: {field: value.mean for field, value in summary.items()}
+            name: {measure: value.mean for measure, value in summary.items()}
             for name, summary in checked.items()
         }
-        lines = ["", "| what is said of gaps, and what was | " + " | ".join(checked) + " |"]
+        lines = ["", "| predicted and observed gaps | " + " | ".join(checked) + " |"]
         lines.append("|---" * (len(checked) + 1) + "|")
-        for words, name in CHECKED.items():
+        for label, name in CALIBRATION_ROWS.items():
             cells = " | ".join(f"{summary[name].mean:.2f}" for summary in checked.values())
-            lines.append(f"| {words} | {cells} |")
-        say("\n".join(lines))
+            lines.append(f"| {label} | {cells} |")
+        write("\n".join(lines))
     if "poster" not in options.skip:
-        settings = poster(records, 3 if large else 12)
-        data[f"{key}/poster"] = {what: numbers(c) for what, c in settings.items()}
-        told = {}
-        for what, c in settings.items():
-            told |= rows(c, f"{{}}, {what}")
-        say(f"\nSettings 1 and 2 of Li et al.; their third is the first table:\n\n{table(told)}")
+        by_setting = compare_settings(records, 3 if is_large else 12)
+        data[f"{key}/poster"] = {title: numbers(c) for title, c in by_setting.items()}
+        rows = {}
+        for title, c in by_setting.items():
+            rows |= table_rows(c, f"{{}}, {title}")
+        write(
+            "\nSettings 1 and 2 of Li et al.; their third is the first table:\n\n"
+            f"{format_table(rows)}"
+        )
     print(f"({time.perf_counter() - started:.0f} s)", flush=True)
 
 
-def document(measured: str, everything: Sequence[Records]) -> str:
-    sources = {r.name: r.meta for r in everything}
-    told = "\n".join(f"- **{name}**: {source(meta)}" for name, meta in sources.items())
-    return PAGE.read_text().replace("{records}", told).replace("{tables}", measured)
+def fill_page(tables: str, sources: Sequence[Records]) -> str:
+    """Return the page with the tables and the sources of the records."""
+    meta = {records.name: records.meta for records in sources}
+    lines = "\n".join(f"- **{name}**: {describe_source(known)}" for name, known in meta.items())
+    return PAGE.read_text().replace("{records}", lines).replace("{tables}", tables)
 
 
-def source(meta: Mapping[str, object]) -> str:
-    where = meta.get("source", [])
-    places = sorted({str(s).split(":")[0] for s in where} if isinstance(where, list) else {})
+def describe_source(meta: Mapping[str, object]) -> str:
+    source = meta.get("source", [])
+    places = sorted({str(s).split(":")[0] for s in source} if isinstance(source, list) else {})
     return f"{', '.join(places) or 'unknown source'}; license: {meta.get('license', 'unknown')}"
 
 

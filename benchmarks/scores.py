@@ -2,10 +2,10 @@
 
     python benchmarks/scores.py [--size n,d,classes ...] [--only NAME ...] [--json FILE]
 
-Each score is measured alone, decomposition included; ``all features`` is every feature score of
-one model on one decomposition, ``degenerate`` the check of three models. The ratio tells how far
-a score is from its primitive: what numpy or scikit-learn need for the heaviest step alone. Seconds
-are processor seconds of one thread, which a busy machine changes little.
+Each score is measured alone, decomposition included. ``all features`` is every score of embeddings
+of one model on one decomposition, and ``diagnose`` checks the scores of three models. The ratio
+says how far a score is from its primitive: what numpy or scikit-learn need for the heaviest step
+alone. Seconds are processor seconds of one thread, which a busy machine changes little.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ SIZES = [(500, 768, 10), (2000, 1024, 100), (10000, 2048, 1000)]
 FEATURES = [name for name, score in SCORES.items() if score.needs == "embeddings"]
 
 
-def target(n: int, d: int, classes: int, seed: int = 0) -> ForwardPass:
-    """Embeddings with a decaying spectrum, and a source head of 1000 classes."""
+def make_target(n: int, d: int, classes: int, seed: int = 0) -> ForwardPass:
+    """Return embeddings with a decaying spectrum, and a source head of 1000 classes."""
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.arange(n) % classes)
     scale = 1.0 / np.sqrt(1.0 + np.arange(d) / 20.0)
@@ -47,9 +47,11 @@ def gram(rows: FloatArray) -> FloatArray:
     return product
 
 
-def primitives(seen: ForwardPass, classes: int) -> dict[str, tuple[str, Callable[[], object]]]:
-    """Name -> what it is, and the call."""
-    rows, head = seen.embeddings, seen.probabilities
+def primitives(
+    forward_pass: ForwardPass, classes: int
+) -> dict[str, tuple[str, Callable[[], object]]]:
+    """Return name -> what it is, and the call."""
+    rows, head = forward_pass.embeddings, forward_pass.probabilities
     assert rows is not None  # noqa: S101
     assert head is not None  # noqa: S101
     n = len(rows)
@@ -74,6 +76,7 @@ def primitives(seen: ForwardPass, classes: int) -> dict[str, tuple[str, Callable
     }
 
 
+#: score -> the primitives that it is measured beside
 BESIDE = {
     "leep": ("pass",),
     "nce": ("pass",),
@@ -83,15 +86,15 @@ BESIDE = {
     "parc": ("eigh", "sort"),
     "lfc": ("gram",),
     "knn": ("brute",),
-    "linear": ("eigh",),
+    "linear_probe": ("eigh",),
     "transrate": ("eigh",),
     "gbc": ("eigh",),
     "all features": ("eigh", "sort", "gram", "brute", "kmeans"),
 }
 
 
-def others(rows: FloatArray, labels: AnyArray, n: int) -> dict[str, Callable[[], object]]:
-    """Shown for comparison: what one would write first."""
+def simple_baselines(rows: FloatArray, labels: AnyArray, n: int) -> dict[str, Callable[[], object]]:
+    """Return name -> call of what one would write first, for comparison."""
     from sklearn.linear_model import LogisticRegression, RidgeClassifierCV
 
     calls: dict[str, Callable[[], object]] = {
@@ -117,47 +120,47 @@ def seconds(call: Callable[[], object], repeats: int) -> float:
     return best
 
 
-def afresh(names: list[str], seen: ForwardPass) -> object:
-    """Scores of a model that nobody has decomposed yet."""
-    return compute_all(names, ForwardPass(seen.labels, seen.embeddings, seen.probabilities))
+def compute_from_scratch(names: list[str], known: ForwardPass) -> object:
+    """Compute scores of a model whose embeddings are not decomposed yet."""
+    return compute_all(names, ForwardPass(known.labels, known.embeddings, known.probabilities))
 
 
 def measure(n: int, d: int, classes: int, only: list[str]) -> list[dict[str, object]]:
-    seen = target(n, d, classes)
-    assert seen.embeddings is not None  # noqa: S101
+    forward_pass = make_target(n, d, classes)
+    assert forward_pass.embeddings is not None  # noqa: S101
     repeats = 5 if n <= 500 else 2 if n <= 2000 else 1
-    wanted = [name for name in BESIDE if not only or name in only]
-    known = primitives(seen, classes)
-    needed = {key for name in wanted for key in BESIDE[name]}
+    names = [name for name in BESIDE if not only or name in only]
+    known = primitives(forward_pass, classes)
+    needed = {key for name in names for key in BESIDE[name]}
     base = {key: seconds(known[key][1], repeats) for key in known if key in needed}
     rows: list[dict[str, object]] = []
 
-    def add(name: str, took: float, beside: float | None = None, what: str = "") -> None:
+    def add(name: str, took: float, beside: float | None = None, primitive: str = "") -> None:
         ratio = None if beside is None else took / beside
         size = {"n": n, "d": d, "classes": classes}
-        rows.append({**size, "what": name, "seconds": took, "ratio": ratio, "beside": what})
-        shown = "" if ratio is None else f"{ratio:8.2f}  {what}"
+        rows.append({**size, "what": name, "seconds": took, "ratio": ratio, "beside": primitive})
+        shown = "" if ratio is None else f"{ratio:8.2f}  {primitive}"
         print(f"{n:6} {d:5} {classes:5}  {name:45} {took:9.4f} {shown}", flush=True)
 
-    for name in wanted:
-        names = FEATURES if name == "all features" else [name]
-        what = " + ".join(known[key][0].split(": ")[1] for key in BESIDE[name])
+    for name in names:
+        computed = FEATURES if name == "all features" else [name]
+        primitive = " + ".join(known[key][0].split(": ")[1] for key in BESIDE[name])
         add(
             name,
-            seconds(partial(afresh, names, seen), repeats),
+            seconds(partial(compute_from_scratch, computed, forward_pass), repeats),
             sum(base[key] for key in BESIDE[name]),
-            what,
+            primitive,
         )
     for key in base:
         add(known[key][0], base[key])
     if not only:
-        models = {str(i): target(n, d, classes, i) for i in range(3)}
-        models = {m: ForwardPass(seen.labels, p.embeddings) for m, p in models.items()}
+        models = {str(i): make_target(n, d, classes, i) for i in range(3)}
+        models = {m: ForwardPass(forward_pass.labels, p.embeddings) for m, p in models.items()}
         for checked in (("logme", "hscore", "lfc"), ("logme",)):
             if n <= 2000:
                 took = seconds(partial(diagnose, checked, models), 1)
-                add(f"degenerate, 3 models: {' '.join(checked)}", took)
-        for name, call in others(seen.embeddings, seen.labels, n).items():
+                add(f"diagnose, 3 models: {' '.join(checked)}", took)
+        for name, call in simple_baselines(forward_pass.embeddings, forward_pass.labels, n).items():
             add(name, seconds(call, 1))
     return rows
 
@@ -167,12 +170,12 @@ def main() -> None:
     parser.add_argument("--size", nargs="+", metavar="N,D,CLASSES", help="default: three sizes")
     parser.add_argument("--only", nargs="+", default=[], choices=list(BESIDE), metavar="NAME")
     parser.add_argument("--json", type=Path, help="also write the numbers here")
-    given = parser.parse_args()
-    sizes = [tuple(map(int, size.split(","))) for size in given.size] if given.size else SIZES
+    options = parser.parse_args()
+    sizes = [tuple(map(int, size.split(","))) for size in options.size] if options.size else SIZES
     print(f"{'n':>6} {'d':>5} {'c':>5}  {'what':45} {'seconds':>9} {'ratio':>8}  beside")
-    rows = [row for n, d, c in sizes for row in measure(n, d, c, given.only)]
-    if given.json:
-        given.json.write_text(json.dumps(rows, indent=1) + "\n")
+    rows = [row for n, d, c in sizes for row in measure(n, d, c, options.only)]
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1) + "\n")
 
 
 if __name__ == "__main__":

