@@ -1,4 +1,4 @@
-"""Which similarity and which algorithm group the models of a history best."""
+"""Comparison of clusterings by similarity, algorithm and number of clusters."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from mlflow_recall.core.clusters.similarity import released_difference, top_diff
 from mlflow_recall.core.history.matrix import PerformanceMatrix
 from mlflow_recall.errors import ConfigError, HistoryError
 
-#: largest number of clusters in the grid when none is asked for
-_MOST_COUNTED = 12
+#: largest number of clusters in the grid where none is requested
+_MAX_COUNT = 12
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,14 +39,14 @@ class ClusteringComparison:
     method: str
     #: how it was cut: ``auto``, ``count`` or ``cut``
     choice: str
-    #: the number of clusters, or the height, that was asked for; None: auto
+    #: requested number of clusters, or height of the cut; None: auto
     requested: float | None
-    #: with two members or more
+    #: number of clusters with two members or more
     clusters: int
     singletons: int
-    #: models in the former
+    #: models in clusters with two members or more
     clustered_models: int
-    #: standard silhouette in the distance of eq. 1, whatever similarity it was found by
+    #: standard silhouette in the distance of Eq. 1, whatever similarity it was made by
     silhouette: float
     #: the authors' silhouette in the distance of their released code, likewise
     silhouette_paper: float
@@ -56,16 +56,16 @@ class ClusteringComparison:
     own_silhouette_paper: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class _Similarity:
-    """What one similarity makes of the models, and where its clusterings are judged."""
+    """Distances and points of the models by one similarity."""
 
     name: str
     distance: FloatArray  # (m, m)
-    #: for the authors' formula
-    released: FloatArray  # (m, m)
-    points: FloatArray  # (m, v), for k-means
-    cuts: Sequence[float]
+    released: FloatArray  # (m, m) distances of the authors' formula
+    points: FloatArray  # (m, v) coordinates for k-means
+    #: heights at which the tree is cut
+    cuts: Sequence[float] = ()
 
 
 def compare_clusterings(
@@ -78,40 +78,42 @@ def compare_clusterings(
     top: int = 5,
     seed: int = 0,
 ) -> tuple[ClusteringComparison, ...]:
-    """Silhouettes by similarity, algorithm and number of clusters (Cui et al. 2024, I and X).
+    """Compare clusterings by silhouette (Cui et al. 2024, tables I and X).
 
-    A silhouette depends on the distance that it is measured in, and a clustering looks best in
-    the one that it was found by. So each row has both:
+    A silhouette depends on the distance in which it is measured, and a clustering looks best in the
+    distance by which it was made. So each row has both:
 
-    - ``silhouette`` and ``silhouette_paper`` are measured in the **performance** distance (eq. 1
-      and that of the released code) for all rows. They are comparable down the table, and answer
-      whether models of one group behave alike, which is what recall relies on.
+    - ``silhouette`` and ``silhouette_paper`` are measured in the **performance** distance (Eq. 1
+      and that of the released code) for all rows. They can be compared between rows, and answer
+      whether models of one cluster behave alike, which is what recall relies on.
     - ``own_silhouette`` and ``own_silhouette_paper`` are measured in the distance of the row's
-      similarity. Two similarities are not comparable by them; where it is the performance, they
-      are the same two numbers again. K-means of scores minimizes Euclidean distances, and is
-      measured in eq. 1 like the tree.
+      similarity. Two similarities cannot be compared by them; for the performance they are the
+      same two numbers again. K-means of scores minimizes Euclidean distances, and is measured in
+      Eq. 1 like the tree.
 
-    Two models that share too few datasets are ``FAR`` apart in the performance distance, and such
-    pairs dominate its silhouettes: they then tell who was measured together, not who behaves alike.
+    Two models that share too few datasets are ``INCOMPARABLE`` in the performance distance. Such
+    pairs dominate its silhouettes, which then depend on who was measured together, not on who
+    behaves alike.
 
-    ``auto`` takes the number of clusters with the best ``own_silhouette``, as ``cluster`` does.
+    ``auto`` has the number of clusters with the best ``own_silhouette``, as in ``cluster_models``.
 
     Args:
-        matrix: scores of m models; models that were never measured are left out.
+        matrix: Scores of m models; models that were never measured are left out.
         descriptions: Model -> the text that describes it; None: only scores are compared.
         encode: Sentence encoder of the descriptions; None: TF-IDF (``description_distance``).
-        counts: numbers of clusters; by default 2 to 12, and fewer than the models.
-        cuts: heights for the tree of the performance, in the unit of the scores; there
-            ``silhouette_paper`` cuts the tree of the released distance, as ``cluster`` does.
-        top: how many largest differences count in eq. 1.
-        seed: of k-means.
+        counts: Numbers of clusters; None: 2 to 12, and fewer than the models.
+        cuts: Heights at which the tree of the performance is cut, in the unit of the scores; for
+            ``silhouette_paper`` the tree of the released distance is cut, as in ``cluster_models``.
+        top: Number of largest differences that count in Eq. 1.
+        seed: Seed of k-means.
 
     Returns:
-        By similarity, then algorithm: auto, the counts, the cuts.
+        Rows by similarity, then algorithm: auto, the counts, the cuts.
 
     Raises:
-        HistoryError: fewer than three models with scores: no silhouette is defined.
-        SettingError: an impossible count, cut or top, or descriptions of fewer than two models.
+        HistoryError: Fewer than three models have scores, so that no silhouette is defined.
+        ConfigError: A count, a cut or ``top`` is not possible, or fewer than two models have a
+            description.
     """
     matrix = matrix.select_models(
         np.array(matrix.models, dtype=object)[~np.isnan(matrix.mean_score)]
@@ -119,19 +121,26 @@ def compare_clusterings(
     models = len(matrix.models)
     if models < 3:
         raise HistoryError(f"compare: expected at least 3 models with scores, got {models}")
-    counts = range(2, min(models - 1, _MOST_COUNTED) + 1) if counts is None else counts
+    counts = range(2, min(models - 1, _MAX_COUNT) + 1) if counts is None else counts
     _check(models, counts, cuts, top)
     performance = _Similarity(
-        "performance",
-        top_difference(matrix.values, top=top),
-        released_difference(matrix.values),
-        impute_scores(matrix.values),
-        cuts,
+        name="performance",
+        distance=top_difference(matrix.values, top=top),
+        released=released_difference(matrix.values),
+        points=impute_scores(matrix.values),
+        cuts=cuts,
     )
     similarities = [performance]
     if descriptions is not None:
-        text = description_distance(_texts(matrix.models, descriptions), encode)
-        similarities.append(_Similarity("description", text, text, principal_coordinates(text), ()))
+        distance = description_distance(_texts_of(matrix.models, descriptions), encode)
+        similarities.append(
+            _Similarity(
+                name="description",
+                distance=distance,
+                released=distance,
+                points=principal_coordinates(distance),
+            )
+        )
     return tuple(
         row
         for similarity in similarities
@@ -142,24 +151,24 @@ def compare_clusterings(
 def _rows(
     own: _Similarity, performance: _Similarity, counts: Sequence[int], seed: int
 ) -> Iterator[ClusteringComparison]:
+    """Yield the comparisons of one similarity."""
     tried = sorted({*candidate_counts(len(own.distance)), *counts})
     merges, released = average_linkage(own.distance), average_linkage(own.released)
     for method, labels in (
         ("hierarchical", cut_into_counts(merges, tried)),
         ("kmeans", kmeans_labels(own.points, tried, seed)),
     ):
-        found = dict(zip(tried, labels, strict=True))
+        by_count = dict(zip(tried, labels, strict=True))
         auto = best_by_silhouette(
-            [found[count] for count in candidate_counts(len(own.distance))], own.distance
+            [by_count[count] for count in candidate_counts(len(own.distance))], own.distance
         )
         yield _row(own, performance, method, "auto", None, auto)
         for count in counts:
-            yield _row(own, performance, method, "count", count, found[count])
+            yield _row(own, performance, method, "count", count, by_count[count])
         for height in own.cuts if method == "hierarchical" else ():
-            labels_there = cut_at_height(released, height)
-            yield _row(
-                own, performance, method, "cut", height, cut_at_height(merges, height), labels_there
-            )
+            released_labels = cut_at_height(released, height)
+            own_labels = cut_at_height(merges, height)
+            yield _row(own, performance, method, "cut", height, own_labels, released_labels)
 
 
 def _row(
@@ -169,14 +178,25 @@ def _row(
     choice: str,
     requested: float | None,
     labels: IntArray,
-    released: IntArray | None = None,
+    released_labels: IntArray | None = None,
 ) -> ClusteringComparison:
-    """Judge one clustering; ``released``: its labels in the released distance, if they differ."""
-    there = labels if released is None else released
+    """Judge one clustering.
+
+    Args:
+        own: The similarity by which it was made.
+        performance: The similarity by which all rows are judged.
+        method: As in the row.
+        choice: As in the row.
+        requested: As in the row.
+        labels: (m,) cluster of each model.
+        released_labels: (m,) clusters in the released distance; None: they are the same.
+    """
+    if released_labels is None:
+        released_labels = labels
     sizes = np.unique(labels, return_counts=True)[1]
     standard = silhouette(performance.distance, labels)
-    paper = pooled_silhouette(performance.released, there)
-    same = own is performance
+    paper = pooled_silhouette(performance.released, released_labels)
+    is_same = own is performance
     return ClusteringComparison(
         similarity=own.name,
         method=method,
@@ -187,12 +207,13 @@ def _row(
         clustered_models=int(sizes[sizes > 1].sum()),
         silhouette=standard,
         silhouette_paper=paper,
-        own_silhouette=standard if same else silhouette(own.distance, labels),
-        own_silhouette_paper=paper if same else pooled_silhouette(own.released, there),
+        own_silhouette=standard if is_same else silhouette(own.distance, labels),
+        own_silhouette_paper=paper if is_same else pooled_silhouette(own.released, released_labels),
     )
 
 
-def _texts(models: Sequence[str], descriptions: Mapping[str, str]) -> list[str]:
+def _texts_of(models: Sequence[str], descriptions: Mapping[str, str]) -> list[str]:
+    """Return the description of each model; empty where it is missing."""
     texts = [descriptions.get(model, "") for model in models]
     described = sum(bool(text.strip()) for text in texts)
     if described < 2:
