@@ -197,11 +197,10 @@ def _describe_recommenders() -> str:
     from mlflow_recall.core.defaults import Defaults
     from mlflow_recall.core.recommend import RECOMMENDERS
 
-    rows = "; ".join(f"{name}: {RECOMMENDERS[name].summary}" for name in RECOMMENDERS)
     built_in = Defaults()
     return (
         f"auto (as `backtest` prefers, at first {built_in.ranker} to rank and "
-        f"{built_in.set_selector} to select the set), or one of {rows}."
+        f"{built_in.set_selector} to select the set), or one of {RECOMMENDERS.describe()}."
     )
 
 

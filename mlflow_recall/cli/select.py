@@ -29,8 +29,10 @@ def _describe_policies() -> str:
     from mlflow_recall.core.defaults import Defaults
     from mlflow_recall.core.policies import POLICIES
 
-    rows = "; ".join(f"{name}: {POLICIES[name].summary}" for name in POLICIES)
-    return f"auto (as `backtest` prefers, at first {Defaults().policy}), or one of {rows}."
+    return (
+        f"auto (as `backtest` prefers, at first {Defaults().policy}), or one of "
+        f"{POLICIES.describe()}."
+    )
 
 
 def _describe_policy_options() -> str:

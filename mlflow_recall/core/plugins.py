@@ -73,5 +73,10 @@ class PluginTable(Mapping[str, Row], Generic[Row]):
     def __len__(self) -> int:
         return len({*self._built_in, *self._installed()})
 
+    def describe(self) -> str:
+        """Return the names of all rows, each with its ``summary`` if it has one, for help texts."""
+        summaries = {name: getattr(self[name], "summary", "") for name in self}
+        return "; ".join(f"{name}: {text}" if text else name for name, text in summaries.items())
+
     def _installed(self) -> dict[str, EntryPoint]:
         return {entry.name: entry for entry in entry_points(group=self.group)}

@@ -93,8 +93,8 @@ class PolicySpec(Generic[Options]):
     """
 
     decide: Decide[Options]
-    #: one line for help texts
-    summary: str
+    #: one line for help texts; empty: the name alone is listed
+    summary: str = ""
     #: class of the options
     options: type[Options] = PolicyOptions  # type: ignore[assignment]
     #: whether it decides by recorded curves; where there are none, halving decides in its place

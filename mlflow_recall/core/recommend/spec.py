@@ -23,8 +23,8 @@ class RecommenderSpec:
     """
 
     rank: Callable[[Evidence], Ranking]
-    #: one line for help texts
-    summary: str
+    #: one line for help texts; empty: the name alone is listed
+    summary: str = ""
     #: whether transferability scores of the target change its ranking; else nothing is probed
     uses_scores: bool = True
     #: whether it cannot rank without them; the history ranks in its place
