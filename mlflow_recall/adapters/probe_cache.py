@@ -50,12 +50,13 @@ class ProbeCache:
                 probabilities = (
                     opened.get_tensor("probabilities") if "probabilities" in names else None
                 )
+                layers = int(opened.get_tensor("layers")[0]) if "layers" in names else None
                 probe = Probe(
                     labels=opened.get_tensor("labels"),
                     embeddings=opened.get_tensor("embeddings"),
                     probabilities=probabilities,
                     seconds=0.0,
-                    layers=int(opened.get_tensor("layers")[0]),
+                    layers=layers,
                 )
             _touch(file)
             return probe
@@ -63,11 +64,9 @@ class ProbeCache:
 
     def put(self, task: ProbeTask, probe: Probe) -> None:
         """Keep a probe, and let the oldest go where there are too many bytes."""
-        arrays = {
-            "labels": probe.labels,
-            "embeddings": probe.embeddings,
-            "layers": np.array([probe.layers]),
-        }
+        arrays = {"labels": probe.labels, "embeddings": probe.embeddings}
+        if probe.layers is not None:
+            arrays["layers"] = np.array([probe.layers])
         if probe.probabilities is not None:
             arrays["probabilities"] = probe.probabilities
         self._folder.mkdir(parents=True, exist_ok=True)

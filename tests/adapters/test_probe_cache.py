@@ -1,4 +1,4 @@
-"""Facts of ``adapters.probes``: what is kept, found again, and let go."""
+"""Probes are kept in files, read again, and removed where there are too many."""
 
 from __future__ import annotations
 
@@ -21,26 +21,32 @@ DATASET = Dataset(
 TASK = ProbeTask(member=MEMBER, weights="", dataset=DATASET, recipe=Recipe(), samples=10)
 
 
-def probe(value: float = 0.0, *, head: bool = True, rows: int = 10) -> Probe:
+def probe(
+    value: float = 0.0, *, head: bool = True, layers: int | None = 37, rows: int = 10
+) -> Probe:
     probabilities = np.full((rows, 2), 0.5) if head else None
     return Probe(
         labels=np.arange(rows) % 2,
         embeddings=np.full((rows, 4), value),
         probabilities=probabilities,
         seconds=1.5,
-        layers=37,
+        layers=layers,
     )
 
 
 @pytest.mark.parametrize("head", [True, False])
-def test_what_was_put_is_found_and_costs_nothing(tmp_path: Path, head: bool) -> None:
-    kept = probe(0.25, head=head)
+@pytest.mark.parametrize("layers", [37, None])
+def test_a_kept_probe_is_read_again_and_costs_nothing(
+    tmp_path: Path, head: bool, layers: int | None
+) -> None:
+    """A probe without a source head, or of an unknown depth, is kept too."""
+    kept = probe(0.25, head=head, layers=layers)
     ProbeCache(tmp_path).put(TASK, kept)
 
     found = ProbeCache(tmp_path).get(TASK)
 
     assert found is not None
-    assert (found.seconds, found.layers) == (0.0, 37)
+    assert (found.seconds, found.layers) == (0.0, layers)
     np.testing.assert_array_equal(found.embeddings, kept.embeddings)
     np.testing.assert_array_equal(found.labels, kept.labels)
     assert (found.probabilities is not None) == head
@@ -58,14 +64,14 @@ def test_what_was_put_is_found_and_costs_nothing(tmp_path: Path, head: bool) -> 
         replace(TASK, member=replace(MEMBER, config={"num_hidden_layers": 1})),
     ],
 )
-def test_another_look_is_another_probe(tmp_path: Path, other: ProbeTask) -> None:
+def test_a_probe_of_another_sample_dataset_or_model_is_another_one(tmp_path: Path, other: ProbeTask) -> None:
     cache = ProbeCache(tmp_path)
     cache.put(TASK, probe())
 
     assert cache.get(other) is None
 
 
-def test_the_learning_rate_is_none_of_its_business(tmp_path: Path) -> None:
+def test_a_probe_does_not_depend_on_the_learning_rate(tmp_path: Path) -> None:
     cache = ProbeCache(tmp_path)
     cache.put(TASK, probe())
 
