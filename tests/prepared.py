@@ -44,19 +44,25 @@ ARCHS = {
 
 @dataclass
 class RecordingReporter:
-    """A voice that nobody hears, kept word by word; it is its own bar."""
+    """A reporter that keeps every line; it is its own progress bar."""
 
+    #: every line, warnings included
     lines: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
     done: int = 0
 
     def info(self, line: str) -> None:
         self.lines.append(line)
 
+    def warning(self, line: str) -> None:
+        self.lines.append(line)
+        self.warnings.append(line)
+
     @contextmanager
     def progress(self, title: str, total: int) -> Iterator[RecordingReporter]:
         yield self
 
-    def advance(self, steps: int = 1, now: str = "") -> None:
+    def advance(self, steps: int = 1, status: str = "") -> None:
         self.done += steps
 
     def set_total(self, total: int) -> None:
@@ -87,7 +93,7 @@ class Zoo:
 
 
 def services_for(uri: str, namespace: str) -> tuple[Services, RecordingReporter]:
-    """The ports of a workflow, run in this process, and what it says."""
+    """The services of a workflow, run in this process, and the reporter of its lines."""
     client, reporter = MlflowClient(tracking_uri=uri), RecordingReporter()
     services = Services(
         client=client,
@@ -104,18 +110,18 @@ def services_for(uri: str, namespace: str) -> tuple[Services, RecordingReporter]
 
 
 def registry_for(services: Services) -> MlflowRegistry:
-    """The registry itself, which knows more than its port."""
+    """The registry itself, which has more methods than its port."""
     return MlflowRegistry(services.client, services.namespace)
 
 
 def find_runs(uri: str, namespace: str, kind: str, experiment: str = "") -> list[Run]:
     """Runs of a kind in one of a namespace's experiments, oldest first."""
     client = MlflowClient(tracking_uri=uri)
-    found = client.get_experiment_by_name(f"{namespace}/{experiment or kind}")
-    if found is None:
+    entity = client.get_experiment_by_name(f"{namespace}/{experiment or kind}")
+    if entity is None:
         return []
     query = f"tags.`{tags.KIND}` = '{kind}'"
-    runs = search_runs(client, [str(found.experiment_id)], query)
+    runs = search_runs(client, [str(entity.experiment_id)], query)
     return sorted(runs, key=lambda run: (run.info.start_time, run.info.run_name))
 
 
@@ -199,10 +205,10 @@ def tag_clusters(prepared: Zoo, clusters: Mapping[str, Sequence[str]]) -> None:
     """Tag models as if a clustering had put them together; the first of each represents it."""
     for cluster, members in clusters.items():
         for member in members:
-            told = {
+            values = {
                 tags.CLUSTER: cluster,
                 tags.REPRESENTATIVE: str(member == members[0]).lower(),
                 tags.CLUSTER_METRIC: "accuracy",
             }
-            for tag, value in told.items():
+            for tag, value in values.items():
                 prepared.client.set_registered_model_tag(member, tag, value)

@@ -72,7 +72,7 @@ Cli = Callable[..., Answer]
 @pytest.fixture
 def cli(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Cli:
     """``main`` in this process, with tasks in this process too."""
-    monkeypatch.setattr("mlflow_recall.engines.engine", lambda *_: InlineEngine())
+    monkeypatch.setattr("mlflow_recall.engines.get_engine", lambda *_: InlineEngine())
 
     def run(*argv: object) -> Answer:
         capfd.readouterr()
@@ -234,7 +234,7 @@ BAD: dict[str, tuple[list[str], int, Sequence[str]]] = {
     "unknown policy": (
         ["--dataset", "TARGET", "--policy", "luck"],
         1,
-        ["unknown policy 'luck': expected one of brute_force, fine_selection, halving, price"],
+        ["unknown policy 'luck': expected one of brute_force, cost_aware, fine_selection, halving"],
     ),
     "unknown recommender": (
         ["--dataset", "TARGET", "--recommender", "friend"],
@@ -449,14 +449,14 @@ def test_a_wrong_benchmark_file_is_one_line(
         (["recommend", "--drop-dataset", "x"], ["drop_dataset: expected only beside --history"]),
         (
             ["cluster", "--encoder", "x"],
-            ["encoder: expected only beside --similarity card or --compare, got 'x'"],
+            ["encoder: expected only beside --similarity description or --compare, got 'x'"],
         ),
         (
             ["cluster", "--compare", "--encoder", "x"],
             ["encoder: expected a folder or one of text--tiny-0", "got 'x'"],
         ),
         (
-            ["cluster", "--similarity", "card", "--encoder", "x", "--history", "y"],
+            ["cluster", "--similarity", "description", "--encoder", "x", "--history", "y"],
             ["encoder: expected a folder with config.json", "tables have no registry, got 'x'"],
         ),
         (
@@ -478,7 +478,7 @@ def test_a_wrong_benchmark_file_is_one_line(
         (["explain", "unicorn", "--dataset", "absent.csv"], ["absent.csv"]),
         (["explain", "fox", "--history", "/nowhere"], ["/nowhere: expected matrix.csv"]),
         (["cluster", "--compare", "--history", "/nowhere"], ["/nowhere: expected matrix.csv"]),
-        (["cluster", "--similarity", "smell"], ["unknown similarity 'smell'", "card"]),
+        (["cluster", "--similarity", "smell"], ["unknown value of similarity 'smell'", "description"]),
         (["history", "show", "--history", "/nowhere"], ["/nowhere: expected matrix.csv"]),
         (
             ["benchmark", "--datasets", "BENCHMARKS", "--test", "never"],
@@ -538,7 +538,7 @@ def test_a_job_that_a_batch_system_ends_is_marked_as_interrupted(
             yield from islice(super().stream(function, tasks), 1)
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr("mlflow_recall.engines.engine", lambda *_: Ended())
+    monkeypatch.setattr("mlflow_recall.engines.get_engine", lambda *_: Ended())
 
     answer = cli(
         "select", "--dataset", zoo.target.path, "--namespace", zoo.namespace, "--top-k", 2,
@@ -546,7 +546,7 @@ def test_a_job_that_a_batch_system_ends_is_marked_as_interrupted(
     )  # fmt: skip
 
     assert answer.code == 130
-    assert answer.err.endswith("mlflow-recall: interrupted; what was running is marked so\n")
+    assert answer.err.endswith("mlflow-recall: interrupted; runs that were active are marked KILLED\n")
     (experiment,) = zoo.client.search_experiments(filter_string=f"name = '{zoo.namespace}/select'")
     states = [run.info.status for run in zoo.client.search_runs([experiment.experiment_id])]
     assert states
@@ -586,7 +586,7 @@ def test_recall_prints_one_object_with_the_keys_that_machines_rely_on(cli: Cli, 
 
     told = answer.data
     assert {"ranking", "set", "probes", "scores", "left_out", "notes", "cost"} <= told.keys()
-    assert (told["recommender"], told["set_by"]) == ("blend", "portfolio")
+    assert (told["recommender"], told["set_selector"]) == ("blend", "portfolio")
     assert {*told["scores"], *told["left_out"]} == {"logme", "hscore"}
     assert len(told["ranking"]) == 5
     for row in told["ranking"]:
@@ -635,7 +635,7 @@ def test_recommend_prints_one_object_with_the_keys_that_machines_rely_on(
     assert gaps == sorted(gaps)
     assert len(told["set"]["models"]) == 2
     assert 0 < told["set"]["p_holds_best_within_tolerance"] < 1
-    assert (told["left_out"], told["run_id"]) == ({}, "")
+    assert (told["left_out"], told["run_id"]) == ({}, None)
 
 
 def test_recommend_for_a_dataset_of_the_folder_uses_its_scores(cli: Cli, tables: Path) -> None:
@@ -675,17 +675,17 @@ def test_explain_says_what_each_part_adds_and_what_is_recorded(cli: Cli, tables:
     ranked = cli("recommend", "--history", tables, "--dataset", "set-5", "--json", "-").data
 
     place = [row["model"] for row in ranked["ranking"]].index("owl")
-    assert (told["model"], told["rank"], told["of"]) == ("owl", place + 1, 4)
+    assert (told["model"], told["rank"], told["out_of"]) == ("owl", place + 1, 4)
     added = {row["part"]: row["adds"] for row in told["parts"]}
     assert added == ranked["ranking"][place]["parts"]
     assert sum(added.values()) == pytest.approx(ranked["ranking"][place]["score"], abs=1e-5)
-    assert [row["dataset"] for row in told["record"]] == [f"set-{i}" for i in range(5)]
+    assert [row["dataset"] for row in told["recorded"]] == [f"set-{i}" for i in range(5)]
     # of set-0 the fox has 0.9 and the owl 0.8 - 0.03
-    assert told["record"][0]["gap"] == pytest.approx(0.13)
-    assert told["record"][0]["rank"] == 2
+    assert told["recorded"][0]["gap"] == pytest.approx(0.13)
+    assert told["recorded"][0]["rank"] == 2
     assert "owl" in told["cluster"]
     last = printed.out.splitlines()[-1]
-    assert last == f"owl is number {place + 1} of 4 and is in the set to train"
+    assert last == f"owl ranks {place + 1} of 4 and is in the set to train"
 
 
 def test_explain_finds_a_model_of_the_zoo_by_its_short_name(cli: Cli, zoo: Zoo) -> None:
@@ -699,8 +699,8 @@ def test_explain_finds_a_model_of_the_zoo_by_its_short_name(cli: Cli, zoo: Zoo) 
 
     assert answer.code == 0, answer.err
     told = answer.data
-    assert (told["model"], told["of"]) == ("text--tiny-3", 5)
-    assert [row["dataset"] for row in told["record"]] == ["set-0", "set-1", "set-2"]
+    assert (told["model"], told["out_of"]) == ("text--tiny-3", 5)
+    assert [row["dataset"] for row in told["recorded"]] == ["set-0", "set-1", "set-2"]
     assert holdings(zoo.uri) == before
 
 
@@ -724,12 +724,12 @@ def test_cluster_compare_is_a_row_each_and_a_verdict(cli: Cli, tables: Path) -> 
     assert len(told) == 2 * 2 * (1 + 2)  # similarities, algorithms; auto, 2 and 3 clusters
     for row in told:
         assert row["modality"] == "any"
-        assert {"similarity", "method", "choice", "asked", "clusters", "singletons"} <= row.keys()
+        assert {"similarity", "method", "choice", "requested", "clusters", "singletons"} <= row.keys()
         assert {"silhouette", "silhouette_paper", "own_silhouette"} <= row.keys()
     best = max(row["silhouette"] for row in told if row["silhouette"] is not None)
     assert len(cells_of(printed.out)) == len(told)
-    assert printed.out.splitlines()[-1].startswith("models: best separated by ")
-    assert f"silhouette {best:.3f} in the distance of eq. 1" in printed.out.splitlines()[-1]
+    assert printed.out.splitlines()[-1].startswith("models: separated best by ")
+    assert f"silhouette {best:.3f} in the distance of Eq. 1" in printed.out.splitlines()[-1]
 
 
 def test_history_show_of_tables_has_the_keys_that_machines_rely_on(cli: Cli, tables: Path) -> None:
@@ -779,12 +779,13 @@ def test_register_benchmark_and_export_tell_what_they_did(
 
     assert [model["action"] for model in registered.data["models"]] == ["created"] * 2
     last = some.out.splitlines()[-1]
-    assert last == "2 cells: 1 done now, 0 before, 0 elsewhere, 0 failed, 1 left"
-    assert (done.data["cells"], len(done.data["done"]), done.data["failed"]) == (2, 1, {})
-    assert (done.data["done_before"], done.data["left"]) == (1, 0)
-    assert again.out.splitlines()[-1] == "2 cells: 0 done now, 2 before, 0 elsewhere, 0 failed"
+    assert last == "2 cells: 1 completed, 0 skipped, 0 running elsewhere, 0 failed, 1 remaining"
+    assert (done.data["cells"], len(done.data["completed"]), done.data["failed"]) == (2, 1, {})
+    assert (done.data["skipped"], done.data["remaining"]) == (1, 0)
+    last = again.out.splitlines()[-1]
+    assert last == "2 cells: 0 completed, 2 skipped, 0 running elsewhere, 0 failed"
     assert (moved.data["runs"], moved.data["models"]) == (2, 2)
-    assert back.out.splitlines()[-1] == "2 runs are new, 0 were there, 2 models"
+    assert back.out.splitlines()[-1] == "2 runs imported, 0 skipped, 2 models"
     assert {answer.code for answer in (registered, some, done, again, moved, back)} == {0}
 
 
@@ -844,12 +845,12 @@ def test_history_show_is_a_table_a_modality_and_a_line_each(cli: Cli, known: str
     assert ["y", "1", "1", "0.250", "a", "0.250", "0.250"] in rows
     lines = answer.out.splitlines()
     assert (
-        "image: 1 models on 1 datasets, 1 cells, coverage 100%; "
-        "no cell was repeated, so the noise floor is unknown"
+        "image: 1 model on 1 dataset, 1 cell, coverage 100%; "
+        "no repeated cells, so the noise floor is unknown"
     ) in lines
     assert lines[-1] == (
         "text: 2 models on 2 datasets, 3 cells, coverage 75%; "
-        "1 cells were repeated and differ by 0.1768 accuracy (one standard deviation)"
+        "1 repeated cell with a standard deviation of 0.1768 accuracy"
     )
 
 
@@ -866,7 +867,7 @@ def test_history_show_of_a_metric_shows_its_scores(cli: Cli, known: str, tmp_pat
     )  # fmt: skip
 
     assert answer.code == 0, answer.err
-    assert "differ by 0.1768 log_loss" in answer.out.splitlines()[-1]
+    assert "a standard deviation of 0.1768 log_loss" in answer.out.splitlines()[-1]
     assert "text accuracy" not in answer.out
     assert json.loads(file.read_text()).keys() == {"text", "image"}
 
@@ -886,7 +887,7 @@ def test_history_show_of_a_folder_of_plain_tables(cli: Cli, store: str, tmp_path
     assert metrics["auc"]["missing"] == [{"model": "b", "dataset": "y"}]
     assert ["x", "2", "0", "0.500", "a", "0.250", "0.250"] in cells_of(answer.out)
     assert answer.out.splitlines()[-1].startswith(
-        "history: 2 models on 2 datasets, 3 cells, coverage 75%; no cell was repeated"
+        "history: 2 models on 2 datasets, 3 cells, coverage 75%; no repeated cells"
     )
     assert holdings(store) == before
 

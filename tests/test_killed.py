@@ -158,14 +158,14 @@ def test_a_benchmark_goes_on_where_it_was_killed(
 
     process.kill()
     process.wait()
-    monkeypatch.setattr("mlflow_recall.engines.engine", lambda *_: InlineEngine())
+    monkeypatch.setattr("mlflow_recall.engines.get_engine", lambda *_: InlineEngine())
     with pytest.raises(SystemExit) as leaving:
         main([*command, "--json", "-"])
 
     assert leaving.value.code == 0
     told = json.loads(capfd.readouterr().out)
-    assert told["done_before"] >= 1
-    assert told["done_before"] + len(told["done"]) == told["cells"] == 5
+    assert told["skipped"] >= 1
+    assert told["skipped"] + len(told["completed"]) == told["cells"] == 5
     by_cell: dict[str, list[str]] = {}
     for run in cells(zoo):
         by_cell.setdefault(run.data.tags[tags.CELL], []).append(run.info.status)

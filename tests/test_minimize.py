@@ -10,9 +10,10 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from mlflow_recall.adapters.terminal import Terminal
 from mlflow_recall.cli import main
-from mlflow_recall.cli.options import THE_METRIC
-from mlflow_recall.cli.requests import folder_of, losses
+from mlflow_recall.cli.groups import METRIC_IN_USE, TableOptions
+from mlflow_recall.cli.tables import losses, open_tables
 from mlflow_recall.errors import ConfigError
 
 #: every command that takes ``--history``, with what else it needs
@@ -59,7 +60,7 @@ def models(data: Any) -> list[str]:
         ["--minimize"],
         ["--minimize", "rmse"],
         ["--minimize=rmse"],
-        ["--minimize", THE_METRIC],
+        ["--minimize", METRIC_IN_USE],
         ["--minimize", "score", "--minimize", "rmse"],
         ["--minimize", "score,rmse"],
     ],
@@ -131,7 +132,7 @@ def test_a_metric_that_says_error_is_used_as_it_stands_with_a_note(
     _, _, unsaid = run(capfd, "recommend", "--history", tables, "--metric", "rmse")
     _, _, said = run(capfd, "recommend", "--history", tables, "--metric", "rmse", "--minimize")
 
-    note = "note: rmse is taken as better when higher; --minimize if it is a loss"
+    note = "warning: rmse is taken as better when higher; --minimize if it is a loss"
     assert note in unsaid
     assert note not in said
 
@@ -140,9 +141,9 @@ def test_a_metric_that_says_error_is_used_as_it_stands_with_a_note(
     ("minimize", "used", "names"),
     [
         ([], ["a", "b"], ()),
-        ([THE_METRIC], ["a"], ("a",)),
-        (["b, c", THE_METRIC], ["a"], ("b", "c", "a")),
-        ([THE_METRIC], ["log_loss"], ("log_loss",)),
+        ([METRIC_IN_USE], ["a"], ("a",)),
+        (["b, c", METRIC_IN_USE], ["a"], ("b", "c", "a")),
+        ([METRIC_IN_USE], ["log_loss"], ("log_loss",)),
     ],
 )
 def test_names_of_losses(minimize: Sequence[str], used: list[str], names: tuple[str, ...]) -> None:
@@ -151,7 +152,7 @@ def test_names_of_losses(minimize: Sequence[str], used: list[str], names: tuple[
 
 def test_a_metric_that_is_known_to_be_better_when_higher_is_refused() -> None:
     with pytest.raises(ConfigError, match="minimize: 'accuracy' is better when higher"):
-        losses([THE_METRIC], ["accuracy"])
+        losses([METRIC_IN_USE], ["accuracy"])
 
 
 def test_curves_that_are_named_otherwise_turn_with_the_metric_in_use(tables: Path) -> None:
@@ -160,7 +161,11 @@ def test_curves_that_are_named_otherwise_turn_with_the_metric_in_use(tables: Pat
     columns = ["model", "dataset", "step", "split", "metric", "value"]
     pd.DataFrame(points, columns=columns).to_csv(tables / "curves.csv", index=False)
 
-    turned = folder_of(str(tables), [THE_METRIC], "rmse")
+    options = TableOptions(
+        history=str(tables), minimize=(METRIC_IN_USE,), drop_dataset=(), modality=None
+    )
+
+    turned = open_tables(options, Terminal(), "rmse")
 
     assert {curve.values for curve in turned.curves()} == {(-0.25,)}
 
@@ -176,4 +181,4 @@ def test_an_import_without_a_name_takes_the_metric_that_it_takes_in(
 
     code, out, err = run(capfd, *argv, "--metric", "rmse", "--minimize")
     assert code == 0, err
-    assert out.startswith("36 runs are new")
+    assert out.startswith("36 runs imported, 0 skipped")

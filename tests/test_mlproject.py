@@ -13,7 +13,7 @@ import yaml
 from mlflow.projects._project_spec import EntryPoint
 
 from mlflow_recall.cli import commands
-from mlflow_recall.cli.project import as_typed
+from mlflow_recall.cli.project import normalize_arguments
 
 PROJECT = yaml.safe_load((Path(__file__).parent.parent / "MLproject").read_text())
 #: options that no entry point has, and why
@@ -58,7 +58,7 @@ def passed_on(name: str, **given: object) -> list[str]:
 
 def parsed(argv: list[str]) -> dict[str, Any]:
     """What a command would be called with."""
-    typed = as_typed(argv, commands)
+    typed = normalize_arguments(argv, commands)
     command = command_of(typed)
     words = [word for word in typed if not word.startswith("-")]
     depth = 2 if words[0] == "history" else 1
@@ -157,5 +157,5 @@ def test_words_that_a_person_typed_stay_as_they_are() -> None:
     words = ["cluster", "--compare", "--minimize", "--metric", "rmse"]
     explained = ["explain", "true", "--dataset", "false"]
 
-    assert as_typed(words, commands) == words
-    assert as_typed(explained, commands) == explained
+    assert normalize_arguments(words, commands) == words
+    assert normalize_arguments(explained, commands) == explained

@@ -67,7 +67,7 @@ def run_here(commands: str, folder: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
-        patch.setattr("mlflow_recall.engines.engine", lambda *_: InlineEngine())
+        patch.setattr("mlflow_recall.engines.get_engine", lambda *_: InlineEngine())
         for line in commands.splitlines():
             program, *arguments = shlex.split(line)
             assert program == "mlflow-recall"

@@ -1,4 +1,4 @@
-"""What a person reads is what was said."""
+"""Lines, bars and tables are printed as they are given."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ MARKED = "run: pip install '.[example]' [/red]"
 
 
 def test_brackets_are_no_styles(capsys: pytest.CaptureFixture[str]) -> None:
-    """An extra in a command that mends something must not vanish from it."""
+    """An extra in a command that a message recommends must not vanish from it."""
     terminal = Terminal()
 
     terminal.info(MARKED)
     with terminal.progress(MARKED, 1) as bar:
-        bar.advance(now=MARKED)
+        bar.advance(status=MARKED)
     terminal.table(MARKED, [{MARKED: MARKED}])
 
     shown = capsys.readouterr()
@@ -24,10 +24,20 @@ def test_brackets_are_no_styles(capsys: pytest.CaptureFixture[str]) -> None:
     assert shown.out.count(MARKED) == 3
 
 
+def test_a_warning_is_marked_as_one(capsys: pytest.CaptureFixture[str]) -> None:
+    """It stands among lines of information on standard error, and must not be missed there."""
+    terminal = Terminal()
+
+    terminal.info("one line")
+    terminal.warning(MARKED)
+
+    assert capsys.readouterr().err.splitlines() == ["one line", f"warning: {MARKED}"]
+
+
 def test_a_long_cell_is_folded_and_nothing_of_it_is_lost(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """A digest has no blanks to break at."""
+    """A digest has no blanks at which a line could break."""
     digest = "0123456789abcdef" * 16
 
     Terminal().table("failed", [{"why": digest}])

@@ -216,12 +216,13 @@ def test_notes_say_what_a_person_should_know(bench: Services) -> None:
     lines = adoption_notes(run(bench))
 
     assert [line.partition(":")[0] for line in lines] == [
-        "1 of 2 runs have no test score, such as org/b sst2 "
+        "1 of 2 runs without a test score, such as org/b sst2 "
         + lines[0].partition("org/b sst2 ")[2].partition(":")[0],
-        "1 runs are in percent",
-        "2 models are not registered",
+        "1 run in percent",
+        "2 models not registered, so used for clustering only; a zoo file for `mlflow-recall "
+        "register` needs - {source",
     ]
-    assert "on sst2 the last validation score stands for it" in lines[0]
+    assert "on sst2 the last validation score is used instead" in lines[0]
 
 
 # --- bad input -----------------------------------------------------------------------------------
@@ -285,7 +286,7 @@ def test_the_command_prints_one_object_for_machines(bench: Services, tmp_path: P
     ]  # fmt: skip
 
 
-def test_the_command_tells_a_person_what_it_understood(bench: Services) -> None:
+def test_the_command_prints_what_it_understands_for_people(bench: Services) -> None:
     log_all(bench)
 
     said = command(bench, "--experiment", theirs(bench), "--dry-run")
@@ -293,7 +294,7 @@ def test_the_command_tells_a_person_what_it_understood(bench: Services) -> None:
     assert said.exit_code == 0
     for part in ("params._name_or_path", "eval_accuracy", "HF Trainer", "datasets by accuracy"):
         assert part in said.stdout
-    assert said.stdout.splitlines()[-1].startswith("6 runs would be adopted, 0 were there, 0 left")
+    assert said.stdout.splitlines()[-1].startswith("6 runs would be adopted, 0 known, 0 left out")
 
 
 def test_options_come_before_the_file_of_rules(bench: Services, tmp_path: Path) -> None:
@@ -315,13 +316,13 @@ def test_options_come_before_the_file_of_rules(bench: Services, tmp_path: Path) 
     assert registry_for(bench).name_of("mine") in {each["model"] for each in data["runs"]}
 
 
-def test_the_command_gives_back(bench: Services) -> None:
+def test_the_command_releases_runs(bench: Services) -> None:
     log_all(bench)
     command(bench, "--experiment", theirs(bench))
 
     said = command(bench, "--experiment", theirs(bench), "--release")
 
-    assert said.stdout.splitlines()[-1] == "6 runs are history no more"
+    assert said.stdout.splitlines()[-1] == "6 runs released"
     assert not any(set(TAGS) & set(told) for told in tags_of(bench).values())
 
 

@@ -17,15 +17,19 @@ from prepared import EPOCHS, RecordingReporter, Zoo, services_for, text_zoo
 from mlflow_recall.adapters.tables.folder_history import FolderHistory
 from mlflow_recall.adapters.tracking.stored_defaults import read_defaults, write_defaults
 from mlflow_recall.cli import commands
-from mlflow_recall.cli.backtest import backtest_data
+from mlflow_recall.cli.backtest import backtest_json
 from mlflow_recall.config import BacktestConfig
 from mlflow_recall.core.backtest.transfer_test import permutation_test
 from mlflow_recall.core.backtest.verdict import conclude
 from mlflow_recall.core.defaults import Defaults
 from mlflow_recall.core.recommend import RECOMMENDERS
 from mlflow_recall.errors import HistoryError
-from mlflow_recall.workflows.backtest import backtest_history, backtest_zoo
-from mlflow_recall.workflows.backtested import BacktestResult, end_to_end_rows
+from mlflow_recall.workflows.backtest import (
+    BacktestResult,
+    backtest_history,
+    backtest_tables,
+    backtest_zoo,
+)
 
 MODELS, DATASETS, STEPS = 9, 8, 6
 
@@ -69,7 +73,7 @@ def test_every_recommender_and_policy_is_replayed(tmp_path: Path) -> None:
     assert found.policies.stages == STEPS
     assert set(found.policies.table["brute_force of all"].epochs) == {MODELS * STEPS}
     assert set(found.policies.table["halving"].candidates) == {4}
-    assert {"halving", "price", "optuna_hyperband"} <= set(found.policies.frontiers)
+    assert {"halving", "cost_aware", "optuna_hyperband"} <= set(found.policies.frontiers)
 
 
 def test_a_history_of_strong_and_weak_models_applies(tmp_path: Path) -> None:
@@ -84,10 +88,10 @@ def test_a_policy_that_goes_by_few_datasets_says_so(tmp_path: Path) -> None:
     found = backtested(tables(tmp_path))
 
     judged = permutation_test(found.matrix)
-    standing = Defaults(policy="price")
+    standing = Defaults(policy="cost_aware")
     said = conclude(judged, found.comparison, found.policies, built_in=standing).sentences
 
-    thin = f"With the curves of only {DATASETS - 1} datasets, price asks them how many"
+    thin = f"With the curves of only {DATASETS - 1} datasets, cost_aware takes from them how many"
     assert any(sentence.startswith(thin) for sentence in said)
     assert not any("curves of only" in sentence for sentence in found.conclusion.sentences)
 
@@ -98,9 +102,14 @@ def test_a_shuffled_history_does_not_apply_and_more_are_trained(tmp_path: Path) 
 
     assert not shuffled.conclusion.applies
     assert shuffled.conclusion.sentences[0].startswith("The history does not apply: ")
-    assert shuffled.conclusion.defaults.policy != "price"
-    assert shuffled.conclusion.defaults.top_k >= 2 * Defaults().top_k
-    assert straight.conclusion.defaults.top_k < shuffled.conclusion.defaults.top_k
+    assert shuffled.conclusion.defaults.policy != "cost_aware"
+    usual = Defaults().top_k
+    narrow, wide = (r.conclusion.defaults.top_k for r in (straight, shuffled))
+    assert usual is not None
+    assert narrow is not None
+    assert wide is not None
+    assert wide >= 2 * usual
+    assert narrow < wide
 
 
 def test_the_same_records_give_the_same_answer(tmp_path: Path) -> None:
@@ -127,7 +136,7 @@ def test_finer_curves_are_read_at_so_many_stages(tmp_path: Path) -> None:
 def test_whole_selections_stand_beside_the_whole_zoo(tmp_path: Path) -> None:
     """Nine models, six stages: 54 epochs for all; five by halving 5 + 2 + 1 + 1 + 1 + 1."""
     found = backtested(tables(tmp_path))
-    told = backtest_data(found)["end_to_end"]
+    told = backtest_json(found)["end_to_end"]
 
     assert told["brute_force"]["epochs"] == 54
     assert told["brute_force"]["probe_epochs_paper"] == 0
@@ -137,15 +146,15 @@ def test_whole_selections_stand_beside_the_whole_zoo(tmp_path: Path) -> None:
     assert recall_result["probe_epochs_measured"] is None
     spent = found.whole_selections["recall + halving"].total_epochs()
     assert recall_result["speedup_brute_force"] == pytest.approx((54 / spent).mean())
-    rows = {row["way"]: row for row in end_to_end_rows(found)}
+    rows = {row["strategy"]: row for row in backtest_tables(found)["End to end"]}
     assert set(rows) == set(told)
-    assert rows["recall + halving"]["measured"] == "-"
+    assert rows["recall + halving"]["probe epochs (measured)"] == "-"
 
 
 def test_probes_cost_what_recalls_measured_where_there_were_any(tmp_path: Path) -> None:
-    (found,) = backtest_history(BacktestConfig(), tables(tmp_path), RecordingReporter(), probe=0.2)
+    (found,) = backtest_history(BacktestConfig(), tables(tmp_path), RecordingReporter(), probe_epochs=0.2)
 
-    told = backtest_data(found)["end_to_end"]["recall + halving"]
+    told = backtest_json(found)["end_to_end"]["recall + halving"]
 
     assert told["probe_epochs_measured"] == pytest.approx(0.2 * told["probes"])
 
@@ -159,13 +168,13 @@ def test_without_curves_recommenders_alone_are_tested(tmp_path: Path) -> None:
 
     assert found.policies is None
     assert not found.whole_selections["recall + halving"].from_curves
-    assert "epochs at most" in end_to_end_rows(found)[0]
-    assert "note: no curves are recorded: policies cannot be replayed" in reporter.lines
+    assert "max epochs" in backtest_tables(found)["End to end"][0]
+    assert "no curves are recorded: policies cannot be replayed" in reporter.warnings
     assert found.conclusion.defaults.policy == Defaults().policy
 
 
 def test_a_dataset_can_be_left_out(tmp_path: Path) -> None:
-    found = backtested(tables(tmp_path), drop=("d0", "d3"))
+    found = backtested(tables(tmp_path), drop_datasets=("d0", "d3"))
 
     assert len(found.matrix.datasets) == DATASETS - 2
     assert found.policies is not None
@@ -175,8 +184,8 @@ def test_a_dataset_can_be_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"drop": ("moon",)}, "drop-dataset: expected one of d0, .*, got 'moon'"),
-        ({"drop": tuple(f"d{j}" for j in range(1, DATASETS))}, "expected at least 2 datasets"),
+        ({"drop_datasets": ("moon",)}, "drop-dataset: expected one of d0, .*, got 'moon'"),
+        ({"drop_datasets": tuple(f"d{j}" for j in range(1, DATASETS))}, "expected at least 2 datasets"),
         ({"stages": 40}, "expected datasets with 4 models on at least 41 common steps"),
         ({"metric": "auc"}, "metric 'auc': expected one of acc"),
     ],
@@ -200,6 +209,7 @@ def test_a_run_shows_it_and_auto_stands_for_what_is_favored(text: Zoo) -> None:
     services, _ = services_for(text.uri, text.namespace)
     (found,) = backtest_zoo(BacktestConfig(), services)
 
+    assert found.run_id is not None
     run = text.client.get_run(found.run_id)
     kept = read_defaults(text.client, text.namespace, "text", "accuracy")
     artifacts = {each.path for each in text.client.list_artifacts(found.run_id)}
@@ -240,7 +250,7 @@ def test_the_command_prints_what_machines_rely_on(text: Zoo) -> None:
     regrets = {f"regret@{k}" for k in (1, 3, 5, 10)}
     assert {*regrets, "spearman", "pearson", "targets"} <= set(told["recommenders"]["blend"])
     assert set(told["policies"]["halving"]) >= {"epochs", "regret", "within_tolerance", "targets"}
-    assert set(told["frontier"]["price"]) == {"points", "area", "area_nested", "se"}
-    assert {"brute_force", "halving", "recall + price"} <= set(told["end_to_end"])
-    assert told["verdict"]["defaults"]["run_id"] == ""
+    assert set(told["frontier"]["cost_aware"]) == {"points", "area", "area_nested", "se"}
+    assert {"brute_force", "halving", "recall + cost_aware"} <= set(told["end_to_end"])
+    assert told["verdict"]["defaults"]["run_id"] is None
     assert told["run_id"]

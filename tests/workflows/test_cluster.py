@@ -13,18 +13,16 @@ from zlib import crc32
 import numpy as np
 import pandas as pd
 import pytest
-from prepared import find_runs, image_zoo, registry_for, services_for, text_zoo
+from prepared import RecordingReporter, find_runs, image_zoo, registry_for, services_for, text_zoo
 from tiny import WORDS
 
 from mlflow_recall.adapters.export.transfer import HistoryTransfer
 from mlflow_recall.adapters.manifests.yaml_files import ZooEntry
 from mlflow_recall.adapters.tables.folder_history import FolderHistory
-from mlflow_recall.adapters.terminal import Terminal
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.registry import MlflowRegistry
 from mlflow_recall.adapters.tracking.run_history import TrackingHistory
 from mlflow_recall.cli import main
-from mlflow_recall.cli.output import show_clusters
 from mlflow_recall.config import ClusterConfig, RecommendConfig
 from mlflow_recall.core.clusters.comparison import ClusteringComparison
 from mlflow_recall.core.history.records import Member, Record
@@ -111,7 +109,7 @@ def test_plain_tables_are_clustered_without_a_server(
         assert cluster["representative"] == cluster["members"][0]
     assert {c["representative"] for c in told["clusters"]} == {"fox", "salmon", "owl"}
     assert 0 < told["silhouette"] < 1
-    assert told["run_id"] == ""
+    assert told["run_id"] is None
 
 
 def test_a_loss_is_turned(tables: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -287,7 +285,7 @@ def test_a_dataset_that_only_the_other_modality_has_may_be_dropped(
 
 # --- other similarities --------------------------------------------------------------------------
 
-CARDS = {
+DESCRIPTIONS = {
     "fox": "a hunter that walks alone on land",
     "owl": "a hunter that walks alone in the air",
     "wolf": "lives among many others like it",
@@ -316,15 +314,15 @@ class Older:
         return self._history.is_loss(metric)
 
 
-def test_records_of_an_older_version_are_left_out_and_named(
-    copied: Services, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_records_of_an_older_version_are_left_out_and_named(copied: Services) -> None:
     members = copied.registry.members()
     recorded = [record.model for record in copied.history.records("accuracy")]
     name = next(member.name for member in members if member.name in recorded)
     older = Older(copied.history, [name])
+    reporter = RecordingReporter()
 
     (found,) = cluster_history(ClusterConfig(), older, members=members)
+    cluster_zoo(ClusterConfig(), replace(copied, history=older, reporter=reporter))
     (straight,) = cluster_history(ClusterConfig(), copied.history)
 
     np.testing.assert_array_equal(found.matrix.values, straight.matrix.values)
@@ -332,17 +330,18 @@ def test_records_of_an_older_version_are_left_out_and_named(
     (note,) = found.notes
     count = recorded.count(name)
     assert note == f"{count} records of other model versions are not used: {name} {count}"
-    show_clusters([found], "", Terminal())
-    assert f"note: {note}" in capsys.readouterr().err.replace("\n", " ")
+    assert note in reporter.warnings
 
 
-def test_card_similarity_groups_models_whose_text_is_alike(tables: Path) -> None:
+def test_description_similarity_groups_models_whose_text_is_alike(tables: Path) -> None:
     """Whatever they score: fox and wolf agree on every dataset."""
-    config = ClusterConfig(metric="acc", clusters=2, similarity="card")
+    config = ClusterConfig(metric="acc", clusters=2, similarity="description")
 
-    (found,) = cluster_history(config, FolderHistory(tables), CARDS)
+    (found,) = cluster_history(config, FolderHistory(tables), descriptions=DESCRIPTIONS)
     (scored,) = cluster_history(
-        replace(config, similarity="performance"), FolderHistory(tables), CARDS
+        replace(config, similarity="performance"),
+        FolderHistory(tables),
+        descriptions=DESCRIPTIONS,
     )
 
     assert {frozenset(c.members) for c in found.clustering.clusters} == {
@@ -361,7 +360,7 @@ def test_a_model_that_nobody_described_is_known_by_its_name(tmp_path: Path) -> N
     ]
     table = pd.DataFrame(rows, columns=["model", "dataset", "metric", "value"])
     table.to_csv(tmp_path / "matrix.csv", index=False)
-    config = ClusterConfig(metric="acc", clusters=2, similarity="card")
+    config = ClusterConfig(metric="acc", clusters=2, similarity="description")
 
     (found,) = cluster_history(config, FolderHistory(tmp_path))
 
@@ -378,18 +377,18 @@ def test_the_zoo_is_clustered_by_what_its_registry_says(copied: Services) -> Non
         text = "reads poems about the sea at night" if i < 2 else "counts bricks"
         copied.client.update_registered_model(name, description=text)
 
-    (found,) = cluster_zoo(ClusterConfig(clusters=2, similarity="card"), copied)
+    (found,) = cluster_zoo(ClusterConfig(clusters=2, similarity="description"), copied)
 
     assert {frozenset(c.members) for c in found.clustering.clusters} == {
         frozenset(names[:2]),
         frozenset(names[2:]),
     }
     run = copied.client.get_run(found.run_id)
-    assert run.data.params["resolved.similarity"] == "card"
+    assert run.data.params["resolved.similarity"] == "description"
 
 
 @pytest.fixture
-def cards(copied: Services) -> dict[str, str]:
+def texts(copied: Services) -> dict[str, str]:
     """Three cards of one set of words, two of another, in as many orders: no two are equal."""
     names = [member.name for member in members_of(copied)]
     words = [" ".join(WORDS[i % 2 :: 4][shift:] + WORDS[i % 2 :: 4][:shift])
@@ -397,28 +396,28 @@ def cards(copied: Services) -> dict[str, str]:
     return dict(zip(names, words, strict=True))
 
 
-def test_cards_are_compared_by_a_model_of_the_zoo(
-    store: str, copied: Services, cards: dict[str, str]
+def test_descriptions_are_compared_by_a_model_of_the_zoo(
+    store: str, copied: Services, texts: dict[str, str]
 ) -> None:
     """By any of the names that it goes by, or from a folder; one model says the same each time."""
     services, _ = services_for(store, text_zoo(store).namespace)
     folder = str(text_zoo(store).folder / "bert-1")
-    config = ClusterConfig(clusters=2, similarity="card", encoder="tiny-1")
+    config = ClusterConfig(clusters=2, similarity="description")
 
     found = [
-        cluster_history(config, copied.history, cards, encode)[0].clustering
+        cluster_history(config, copied.history, descriptions=texts, encode=encode)[0].clustering
         for encode in (
             load_encoder("tiny-1", services), load_encoder("text--tiny-1", services),
             load_encoder(folder, services), load_encoder_folder(folder),
         )
     ]  # fmt: skip
-    plain = cluster_history(config, copied.history, cards)[0].clustering
+    plain = cluster_history(config, copied.history, descriptions=texts)[0].clustering
 
     for clustering in found:
         np.testing.assert_allclose(clustering.distance, found[0].distance, atol=1e-9)
-    vectors = load_encoder_folder(folder)(list(cards.values()))
+    vectors = load_encoder_folder(folder)(list(texts.values()))
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    order = [list(cards).index(name) for name in found[0].models]
+    order = [list(texts).index(name) for name in found[0].models]
     np.testing.assert_allclose(
         found[0].distance, 1 - (unit @ unit.T)[np.ix_(order, order)], atol=1e-6
     )
@@ -426,20 +425,21 @@ def test_cards_are_compared_by_a_model_of_the_zoo(
 
 
 def test_clusterings_by_an_encoder_are_compared(
-    store: str, copied: Services, cards: dict[str, str]
+    store: str, copied: Services, texts: dict[str, str]
 ) -> None:
     encode = load_encoder_folder(str(text_zoo(store).folder / "bert-1"))
 
-    plain = compare_history_clusterings(ClusterConfig(clusters=2), copied.history, cards)["text"]
-    encoded = compare_history_clusterings(ClusterConfig(clusters=2), copied.history, cards, encode)[
-        "text"
-    ]
+    config = ClusterConfig(clusters=2)
+    plain = compare_history_clusterings(config, copied.history, descriptions=texts)["text"]
+    encoded = compare_history_clusterings(
+        config, copied.history, descriptions=texts, encode=encode
+    )["text"]
 
     def own(rows: Sequence[ClusteringComparison], similarity: str) -> list[float]:
         return [row.own_silhouette for row in rows if row.similarity == similarity]
 
     assert own(plain, "performance") == own(encoded, "performance")
-    assert own(plain, "card") != own(encoded, "card")
+    assert own(plain, "description") != own(encoded, "description")
 
 
 def test_an_encoder_that_is_none_is_answered_with_those_there_are(store: str) -> None:
@@ -452,7 +452,7 @@ def test_an_encoder_that_is_none_is_answered_with_those_there_are(store: str) ->
 
 
 def test_an_unknown_similarity_is_answered_with_the_known() -> None:
-    with pytest.raises(ConfigError, match=r"unknown similarity 'smell': .* card, performance"):
+    with pytest.raises(ConfigError, match=r"unknown value of similarity 'smell': .* description, performance"):
         ClusterConfig(similarity="smell")
 
 
@@ -463,7 +463,7 @@ def test_clusterings_are_compared_by_modality(both: Both) -> None:
     assert set(compared) == {"image", "text"}
     for modality, counts in (("text", [2, 3, 4]), ("image", [2, 3])):
         rows = compared[modality]
-        for similarity in ("performance", "card"):
+        for similarity in ("performance", "description"):
             for method in ("hierarchical", "kmeans"):
                 asked = [
                     r.requested for r in rows if (r.similarity, r.method) == (similarity, method)
@@ -493,7 +493,7 @@ def test_a_comparison_tags_nothing_and_logs_no_run(
     told = printed(["cluster", "--compare", "--namespace", copied.namespace], capsys)
 
     assert {row["modality"] for row in told["comparison"]} == {"text"}
-    assert {row["similarity"] for row in told["comparison"]} == {"performance", "card"}
+    assert {row["similarity"] for row in told["comparison"]} == {"performance", "description"}
     assert state() == before
 
 
@@ -607,10 +607,10 @@ def test_where_no_dataset_can_be_had_features_alone_speak(
     told = services.client.get_registered_model(name).tags
     assert told[tags.ESTIMATED_FROM] == "features"
     (line,) = [
-        line for line in getattr(services.reporter, "lines", []) if "can be had again" in line
+        line for line in getattr(services.reporter, "lines", []) if "can be prepared again" in line
     ]
-    assert line.startswith("note: 0 of 3 recorded datasets can be had again")
-    assert "features alone speak: set-0: no prepared copy on this machine" in line
+    assert line.startswith("0 of 3 recorded datasets can be prepared again to score new models")
+    assert "features alone count: set-0: no prepared copy on this machine" in line
 
 
 def test_a_model_without_a_history_gets_a_provisional_cluster(store: str, tmp_path: Path) -> None:
@@ -624,5 +624,5 @@ def test_a_model_without_a_history_gets_a_provisional_cluster(store: str, tmp_pa
     assert not told[name].is_representative
     assert {m.tags[tags.ESTIMATED] for m in told.values() if m.name != name} == {"false"}
     (line,) = [line for line in getattr(services.reporter, "lines", []) if name in line]
-    assert "has no history yet: provisionally in the cluster of" in line
+    assert "has no history: assigned to the cluster of" in line
     assert line.endswith("by features")

@@ -158,7 +158,7 @@ def test_exported_tables_are_the_history(
         assert plain(here.records(metric)) == plain(there.records(metric), zoo)
     assert answer.out.splitlines()[-1] == (
         f"5 fine-tunings of 3 models on 3 datasets by accuracy, log_loss are in {tmp_path}; "
-        "losses among them: log_loss"
+        "losses: log_loss"
     )
 
 
@@ -209,7 +209,7 @@ def test_recipes_that_tables_cannot_tell_apart_are_left_out(
 
     answer = cli("history", "export", "--to", tmp_path, "--format", "tables", "--namespace", zoo)
 
-    assert "note: text accuracy: 1 records of rarer recipes are not used" in answer.err
+    assert "warning: text accuracy: 1 records of rarer recipes are not used" in answer.err
     assert 0.9 not in {r.final_score for r in FolderHistory(tmp_path).records("accuracy")}
 
 
@@ -226,7 +226,7 @@ def test_imported_tables_are_the_history_of_the_tables(
     answer = cli("history", "import", "--from", tmp_path / "1", "--namespace", there)
     cli("history", "export", "--to", tmp_path / "2", "--format", "tables", "--namespace", there)
 
-    assert (answer.code, answer.out) == (0, "5 runs are new, 0 were there, 3 models\n"), answer.err
+    assert (answer.code, answer.out) == (0, "5 runs imported, 0 skipped, 3 models\n"), answer.err
     for metric in ("accuracy", "log_loss"):
         arrived = TrackingHistory(client, there).records(metric)
         assert plain(arrived, there) == plain(FolderHistory(tmp_path / "1").records(metric))
@@ -244,7 +244,7 @@ def test_metrics_of_the_user_s_own_keep_their_direction(
         "--minimize", "rmse",
     )  # fmt: skip
 
-    assert (answer.code, answer.out) == (0, "29 runs are new, 0 were there, 5 models\n"), answer.err
+    assert (answer.code, answer.out) == (0, "29 runs imported, 0 skipped, 5 models\n"), answer.err
     history = TrackingHistory(client, namespace)
     assert history.metrics() == ("auc", "rmse")
     for metric in ("auc", "rmse"):
@@ -588,7 +588,7 @@ def test_a_single_dataset_is_shown_with_what_it_cannot_teach(cli: Cli, tmp_path:
     answer = cli("history", "show", "--history", tmp_path)
     told = cli("history", "show", "--history", tmp_path, "--json", "-").data["any"]["acc"]
 
-    assert "note: x is the only dataset: none can be held out" in answer.err
+    assert "warning: x is the only dataset: none can be held out" in answer.err
     assert told["notes"][0].startswith("x is the only dataset")
 
 

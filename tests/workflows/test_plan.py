@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,9 @@ from mlflow_recall.config import PlanConfig, RecommendConfig
 from mlflow_recall.core.history.recipes import Recipe
 from mlflow_recall.core.history.records import Dataset
 from mlflow_recall.core.recommend.constraints import Constraints
-from mlflow_recall.errors import ConfigError, HistoryError, ZooError
+from mlflow_recall.errors import ConfigError, HistoryError
 from mlflow_recall.ports import StageResult
-from mlflow_recall.workflows.plan import SelectionPlan, plan_tables, plan_zoo
+from mlflow_recall.workflows.plan import SelectionPlan, plan_from_tables, plan_zoo
 from mlflow_recall.workflows.services import Services
 
 #: model -> accuracy on x, y and z
@@ -93,10 +94,10 @@ def with_curves(folder: Path) -> Path:
     return folder
 
 
-def asked(metric: str = "accuracy", **settings: Any) -> PlanConfig:
-    mine = {name: settings.pop(name) for name in ("top_k", "models") if name in settings}
-    where = settings.pop("constraints", Constraints())
-    return PlanConfig(RecommendConfig(metric, constraints=where, **mine), **settings)
+def configure(metric: str = "accuracy", **settings: Any) -> PlanConfig:
+    own = {f.name for f in fields(PlanConfig)}
+    recommend = {name: settings.pop(name) for name in list(settings) if name not in own}
+    return PlanConfig(recommend=RecommendConfig(metric=metric, **recommend), **settings)
 
 
 def epochs(planned: SelectionPlan) -> dict[str, float]:
@@ -110,13 +111,13 @@ def epochs(planned: SelectionPlan) -> dict[str, float]:
 @pytest.fixture
 def planned(store: str, namespace: str) -> SelectionPlan:
     """Two of four models are wished."""
-    return plan_zoo(asked(top_k=2), zoo(store, namespace))
+    return plan_zoo(configure(top_k=2), zoo(store, namespace))
 
 
 def test_strategies_by_hand(planned: SelectionPlan) -> None:
     """Four models, two stages: 8 epochs for all, 4 + 2 with halving; of two, 2 + 1."""
     assert planned.stages == 2
-    assert {name: value for name, value in epochs(planned).items() if "price" not in name} == {
+    assert {name: value for name, value in epochs(planned).items() if "cost_aware" not in name} == {
         "brute_force": 8,
         "halving": 6,
         "recall + halving": 3,
@@ -141,6 +142,7 @@ def test_brute_force_finds_the_best_that_validation_knows(planned: SelectionPlan
 def test_a_plan_is_a_run_with_its_tables_and_costs(
     planned: SelectionPlan, client: MlflowClient, namespace: str
 ) -> None:
+    assert planned.run_id is not None
     run = client.get_run(planned.run_id)
     experiment = client.get_experiment_by_name(f"{namespace}/plan")
 
@@ -159,8 +161,8 @@ def test_the_samples_of_the_target_scale_the_hours(store: str) -> None:
     prepared: Zoo = text_zoo(store)
     services, _ = services_for(store, prepared.namespace)
 
-    typical = plan_zoo(asked(models=(prepared.everyone,)), services)
-    known = plan_zoo(asked(models=(prepared.everyone,), dataset=prepared.target), services)
+    typical = plan_zoo(configure(models=(prepared.everyone,)), services)
+    known = plan_zoo(configure(models=(prepared.everyone,), dataset=prepared.target), services)
 
     assert known.dataset == "target"
     assert known.epoch_times is not None
@@ -179,7 +181,7 @@ def test_probes_cost_what_earlier_recalls_measured(store: str, namespace: str) -
         run.log_metrics({"recall/epochs": 0.6, "recall/probes": 3})
     writer.close()
 
-    found = plan_zoo(asked(), services).strategies[-1].probe_cost
+    found = plan_zoo(configure(), services).strategies[-1].probe_cost
 
     assert found.epochs_per_model == pytest.approx(0.2)
     assert found.basis == "as measured in earlier recalls"
@@ -191,7 +193,7 @@ def test_before_any_recall_probes_cost_their_forward_passes(planned: SelectionPl
 
 
 def test_the_missing_cell_is_the_one_to_measure(store: str, namespace: str) -> None:
-    found = plan_zoo(asked(next_cells=5), zoo(store, namespace, but={"owl": "y"}))
+    found = plan_zoo(configure(next_cells=5), zoo(store, namespace, but={"owl": "y"}))
 
     assert [(cell.model, cell.dataset) for cell in found.cells] == [(f"{namespace}--owl", "y")]
     assert found.subset is not None
@@ -204,20 +206,20 @@ def test_a_registered_model_that_was_never_trained_is_measured_first(
     services = zoo(store, namespace, but={"worm": "z"})
     name = registry_for(services).register(ZooEntry("hf:/org/new", "text", "new")).name
 
-    found = plan_zoo(asked(next_cells=2), services)
+    found = plan_zoo(configure(next_cells=2), services)
 
     assert found.cells[0].model == name
     assert found.epoch_times is not None
     assert name in found.epoch_times.estimated
 
 
-def test_constraints_that_nobody_fulfils_leave_no_run(
+def test_constraints_that_no_model_satisfies_leave_no_run(
     store: str, namespace: str, client: MlflowClient
 ) -> None:
     services = zoo(store, namespace)
 
-    with pytest.raises(ZooError, match="models of modality text with weights that fulfil"):
-        plan_zoo(asked(constraints=Constraints(where=("family=none",))), services)
+    with pytest.raises(ConfigError, match="constraints: expected at least one model that satisfies"):
+        plan_zoo(configure(constraints=Constraints(where=("family=none",))), services)
     assert client.get_experiment_by_name(f"{namespace}/plan") is None
 
 
@@ -225,9 +227,9 @@ def test_constraints_that_nobody_fulfils_leave_no_run(
 
 
 def test_tables_without_curves_say_that_costs_are_bounds(tmp_path: Path) -> None:
-    found = plan_tables(asked("acc", top_k=2), FolderHistory(tables(tmp_path)))
+    found = plan_from_tables(configure("acc", top_k=2), FolderHistory(tables(tmp_path)))
 
-    assert found.run_id == ""
+    assert found.run_id is None
     assert found.epoch_times is None
     assert not any(each.is_replayed for each in found.strategies)
     assert "no seconds are recorded: epochs only" in found.notes
@@ -238,7 +240,7 @@ def test_tables_without_curves_say_that_costs_are_bounds(tmp_path: Path) -> None
 def test_tables_with_curves_in_steps_are_replayed(tmp_path: Path) -> None:
     folder = with_curves(tables(tmp_path))
 
-    found = plan_tables(asked("acc", stages=3), FolderHistory(folder))
+    found = plan_from_tables(configure("acc", stages=3), FolderHistory(folder))
 
     assert found.stages == 3
     assert all(each.is_replayed for each in found.strategies)
@@ -248,11 +250,11 @@ def test_tables_with_curves_in_steps_are_replayed(tmp_path: Path) -> None:
 
 def test_an_export_tells_what_its_store_told(store: str, namespace: str, tmp_path: Path) -> None:
     services = zoo(store, namespace)
-    own = plan_zoo(asked(top_k=2), services)
+    own = plan_zoo(configure(top_k=2), services)
     _, reporter = services_for(store, namespace)
     HistoryTransfer(services.client, namespace, registry_for(services)).export(tmp_path, reporter)
 
-    found = plan_tables(asked(top_k=2), ExportHistory(tmp_path))
+    found = plan_from_tables(configure(top_k=2), ExportHistory(tmp_path))
 
     assert epochs(found) == epochs(own)
     assert [e.hours for e in found.strategies[:2]] == pytest.approx(
@@ -269,14 +271,14 @@ def test_a_dataset_of_an_export_does_not_plan_for_itself(
     HistoryTransfer(services.client, namespace, registry_for(services)).export(tmp_path, reporter)
     runs = [json.loads(line) for line in (tmp_path / "runs.jsonl").read_text().splitlines()]
 
-    before = plan_tables(asked(next_cells=1), ExportHistory(tmp_path), "y")
+    before = plan_from_tables(configure(next_cells=1), ExportHistory(tmp_path), "y")
     for run in runs:
         if run["tags"][tags.DATASET] == "y":
             run["metrics"]["time/seconds"] = [[1, 1e6], [2, 1e6]]
             for key in ("val/accuracy", "test/accuracy"):
                 run["metrics"][key] = [[step, 1.0 - value] for step, value in run["metrics"][key]]
     (tmp_path / "runs.jsonl").write_text("\n".join(map(json.dumps, runs)) + "\n")
-    after = plan_tables(asked(next_cells=1), ExportHistory(tmp_path), "y")
+    after = plan_from_tables(configure(next_cells=1), ExportHistory(tmp_path), "y")
 
     assert before.strategies == after.strategies
     assert before.dataset == "y"
@@ -298,7 +300,7 @@ def test_a_target_beside_tables_is_known_by_its_samples(
         folder="",
     )
 
-    half = plan_tables(asked(), ExportHistory(tmp_path), target=target)
+    half = plan_from_tables(configure(), ExportHistory(tmp_path), target=target)
 
     assert half.dataset == "mine"
     assert half.strategies[0].hours * 3600 == pytest.approx(2 * sum(SECONDS.values()) / 2)
@@ -306,7 +308,7 @@ def test_a_target_beside_tables_is_known_by_its_samples(
 
 def test_an_unknown_dataset_is_answered_with_the_known_ones(tmp_path: Path) -> None:
     with pytest.raises(HistoryError, match="dataset: expected one of x, y, z, got 'w'"):
-        plan_tables(asked("acc"), FolderHistory(tables(tmp_path)), "w")
+        plan_from_tables(configure("acc"), FolderHistory(tables(tmp_path)), "w")
 
 
 # --- budgets -------------------------------------------------------------------------------------
@@ -316,7 +318,7 @@ def test_an_unknown_dataset_is_answered_with_the_known_ones(tmp_path: Path) -> N
 def test_what_fits_stays_within_the_budget(tmp_path: Path, budget: float) -> None:
     folder = FolderHistory(with_curves(tables(tmp_path)))
 
-    found = plan_tables(asked("acc", budget_epochs=budget, stages=3), folder)
+    found = plan_from_tables(configure("acc", budget_epochs=budget, stages=3), folder)
 
     assert found.best_in_budget is not None
     assert found.best_in_budget.epochs <= budget
@@ -327,7 +329,7 @@ def test_a_budget_that_probes_would_use_up_is_spent_on_training(tmp_path: Path) 
     """One model to the end fits; a look at the representatives beside it does not."""
     folder = FolderHistory(with_curves(tables(tmp_path)))
 
-    found = plan_tables(asked("acc", budget_epochs=3, stages=3), folder)
+    found = plan_from_tables(configure("acc", budget_epochs=3, stages=3), folder)
 
     assert found.best_in_budget is not None
     assert (found.best_in_budget.epochs, found.best_in_budget.models) == (3, 1)
@@ -335,7 +337,7 @@ def test_a_budget_that_probes_would_use_up_is_spent_on_training(tmp_path: Path) 
 
 
 def test_where_nothing_fits_the_cheapest_is_named(tmp_path: Path) -> None:
-    found = plan_tables(asked("acc", budget_epochs=1), FolderHistory(tables(tmp_path)))
+    found = plan_from_tables(configure("acc", budget_epochs=1), FolderHistory(tables(tmp_path)))
 
     assert found.best_in_budget is None
     assert found.cheapest is not None
@@ -343,8 +345,8 @@ def test_where_nothing_fits_the_cheapest_is_named(tmp_path: Path) -> None:
 
 
 def test_hours_cannot_be_kept_where_none_are_known(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="budget_hours: expected a history that tells"):
-        plan_tables(asked("acc", budget_hours=2.0), FolderHistory(tables(tmp_path)))
+    with pytest.raises(ConfigError, match="budget_hours: expected a history with the seconds of its epochs"):
+        plan_from_tables(configure("acc", budget_hours=2.0), FolderHistory(tables(tmp_path)))
 
 
 @pytest.mark.parametrize(
@@ -358,7 +360,7 @@ def test_hours_cannot_be_kept_where_none_are_known(tmp_path: Path) -> None:
 )
 def test_settings_that_mean_nothing_are_refused(settings: dict[str, Any], named: str) -> None:
     with pytest.raises(ConfigError, match=named):
-        asked(**settings)
+        configure(**settings)
 
 
 # --- the command ---------------------------------------------------------------------------------
@@ -392,7 +394,7 @@ def test_machines_get_one_object_with_the_keys_they_rely_on(
     assert data["budget"]["epochs"] == 12
     assert data["budget"]["fits"]["epochs"] <= 12
     assert [(cell["model"], cell["dataset"]) for cell in data["next"]] == [("owl", "x")]
-    assert 0 < data["next"][0]["value"] < 1
+    assert 0 < data["next"][0]["uncertainty_removed"] < 1
     assert set(data["subset"]["datasets"]) <= {"x", "y", "z"}
     assert {"kept", "loss"} <= set(data["subset"])
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 from zlib import crc32
 
 import numpy as np
@@ -16,14 +17,14 @@ from prepared import Zoo, find_runs, image_zoo, services_for, tag_clusters, text
 
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.registry import MlflowRegistry
-from mlflow_recall.config import RecallConfig
+from mlflow_recall.config import RecallConfig, RecommendConfig
 from mlflow_recall.core.history.records import Member
 from mlflow_recall.core.recommend.constraints import Constraints
 from mlflow_recall.core.scores import with_depth
 from mlflow_recall.errors import ConfigError, ZooError
 from mlflow_recall.ports import Probe, ProbeTask, Progress
-from mlflow_recall.workflows.context import load_context
-from mlflow_recall.workflows.recall import RecallResult, recall_models, run_recall
+from mlflow_recall.workflows.context import SelectionContext
+from mlflow_recall.workflows.recall import RecallResult, load_target, recall_models, run_recall
 from mlflow_recall.workflows.services import Services
 
 
@@ -64,12 +65,24 @@ def image(store: str) -> Zoo:
     return image_zoo(store)
 
 
-def wish(zoo: Zoo, **settings: object) -> RecallConfig:
-    return RecallConfig(zoo.target, models=(zoo.everyone,), **settings)  # type: ignore[arg-type]
+def configure(zoo: Zoo, **settings: Any) -> RecallConfig:
+    """Return a recall among the models that the zoo began with."""
+    own = {f.name for f in fields(RecallConfig)}
+    recommend = {name: settings.pop(name) for name in list(settings) if name not in own}
+    return RecallConfig(
+        dataset=zoo.target,
+        recommend=RecommendConfig(**{"models": (zoo.everyone,), **recommend}),
+        **settings,
+    )
+
+
+def context_of(services: Services, config: RecallConfig) -> SelectionContext:
+    _, context = load_target(config, services)
+    return context
 
 
 def recalled_by(services: Services, config: RecallConfig) -> RecallResult:
-    return recall_models(config, load_context(config, services), services)
+    return recall_models(config, context_of(services, config), services)
 
 
 Prober = Callable[[ProbeTask], Iterator[Probe]]
@@ -97,7 +110,7 @@ def unlike(zoo: Zoo) -> Prober:
 def test_leep_logme_and_hscore_score_representatives_with_real_source_heads(image: Zoo) -> None:
     services, _ = services_for(image.uri, image.namespace)
 
-    found = recalled_by(services, wish(image))
+    found = recalled_by(services, configure(image))
 
     assert {*found.scores, *found.left_out} == {"leep", "logme", "hscore"}
     representatives = set(found.context.clustering.representatives)
@@ -110,13 +123,13 @@ def test_leep_logme_and_hscore_score_representatives_with_real_source_heads(imag
 def test_leep_scores_nobody_where_one_has_no_source_head(image: Zoo) -> None:
     """Two scales are never mixed: LEEP for some and LogME for others cannot be compared."""
     services, _ = services_for(image.uri, image.namespace)
-    (first, *_) = recalled_by(services, wish(image)).context.clustering.representatives
+    (first, *_) = recalled_by(services, configure(image)).context.clustering.representatives
 
     def headless(member: Member) -> Member:
         return replace(member, has_source_head=member.has_source_head and member.name != first)
 
     found = recalled_by(
-        replace(services, registry=AlteredRegistry(services, headless)), wish(image)
+        replace(services, registry=AlteredRegistry(services, headless)), configure(image)
     )
 
     assert {*found.scores, *found.left_out} == {"logme", "hscore"}
@@ -131,7 +144,7 @@ def test_logme_and_hscore_score_encoders_and_only_the_representatives_are_probed
         probed.append(task.member.name)
         return unlike(text)(task)
 
-    found = recalled_by(replace(services, probe=probe), wish(text))
+    found = recalled_by(replace(services, probe=probe), configure(text))
 
     assert tuple(found.scores) == ("logme", "hscore")
     assert found.ranked_by == "blend and portfolio with logme, hscore"
@@ -147,7 +160,7 @@ def test_logme_and_hscore_score_encoders_and_only_the_representatives_are_probed
 def test_the_default_picks_first_whom_it_ranks_first(text: Zoo) -> None:
     services, _ = services_for(text.uri, text.namespace)
 
-    found = recalled_by(services, wish(text, top_k=2))
+    found = recalled_by(services, configure(text, top_k=2))
 
     assert (found.recommendation.ranker, found.recommendation.set_selector) == (
         "blend",
@@ -160,8 +173,8 @@ def test_the_default_picks_first_whom_it_ranks_first(text: Zoo) -> None:
 def test_the_first_pick_of_interleaved_is_the_history_s(text: Zoo) -> None:
     services = replace(services_for(text.uri, text.namespace)[0], probe=unlike(text))
 
-    interleaved = recalled_by(services, wish(text, recommender="interleaved"))
-    prior = recalled_by(services, wish(text, recommender="prior"))
+    interleaved = recalled_by(services, configure(text, recommender="interleaved"))
+    prior = recalled_by(services, configure(text, recommender="prior"))
 
     assert interleaved.ranked_by == "interleaved with logme, hscore"
     assert interleaved.selected[0] == prior.selected[0]
@@ -171,7 +184,7 @@ def test_the_first_pick_of_interleaved_is_the_history_s(text: Zoo) -> None:
 def test_the_history_alone_needs_no_probe(text: Zoo, recommender: str) -> None:
     services, reporter = services_for(text.uri, text.namespace)
 
-    found = recalled_by(services, wish(text, recommender=recommender))
+    found = recalled_by(services, configure(text, recommender=recommender))
 
     assert (found.ranked_by, found.probes, found.scores) == (recommender, (), {})
     assert found.notes == ()
@@ -182,7 +195,7 @@ def test_the_paper_multiplies_mean_and_proxy(text: Zoo) -> None:
     """Eq. 2-4: every rank is explained by its two parts."""
     services = replace(services_for(text.uri, text.namespace)[0], probe=unlike(text))
 
-    found = recalled_by(services, wish(text, recommender="paper"))
+    found = recalled_by(services, configure(text, recommender="paper"))
 
     parts = found.recommendation.ranking.parts
     assert found.recommendation.ranking.scores == pytest.approx(parts["mean"] * parts["proxy"])
@@ -192,14 +205,14 @@ def test_the_paper_multiplies_mean_and_proxy(text: Zoo) -> None:
 def test_leep_is_refused_without_source_heads(text: Zoo) -> None:
     services, reporter = services_for(text.uri, text.namespace)
 
-    found = recalled_by(services, wish(text, score="leep"))
+    found = recalled_by(services, configure(text, scores=("leep",)))
 
     assert found.scores == {}
     why = "not every representative has a real source head"
     assert found.left_out == {"leep": why}
     note = f"no score is usable: ranked by the history alone; leep: {why}"
     assert found.notes == (note,)
-    assert f"note: {note}" in reporter.lines
+    assert note in reporter.warnings
     assert set(found.recommendation.ranking.parts) == {"prior"}
 
 
@@ -210,10 +223,10 @@ def test_leep_is_a_score_where_every_head_is_real(
     text: Zoo, headless: int, names: tuple[str, ...]
 ) -> None:
     services, _ = services_for(text.uri, text.namespace)
-    first, second = load_context(wish(text), services).clustering.representatives
+    first, second = context_of(services, configure(text)).clustering.representatives
     probe = seeing({first: 4.0, second: 1.0}, (first,)[:headless])
 
-    found = recalled_by(replace(services, probe=probe), wish(text))
+    found = recalled_by(replace(services, probe=probe), configure(text))
 
     assert tuple(found.scores) == names
     assert found.left_out == {}
@@ -223,10 +236,10 @@ def test_leep_is_a_score_where_every_head_is_real(
 
 def test_scores_are_those_that_were_named(text: Zoo) -> None:
     services, _ = services_for(text.uri, text.namespace)
-    first, second = load_context(wish(text), services).clustering.representatives
+    first, second = context_of(services, configure(text)).clustering.representatives
 
     found = recalled_by(
-        replace(services, probe=seeing({first: 4.0, second: 1.0})), wish(text, score="knn, hscore")
+        replace(services, probe=seeing({first: 4.0, second: 1.0})), configure(text, scores=("knn", "hscore"))
     )
 
     assert tuple(found.scores) == ("knn", "hscore")
@@ -236,14 +249,14 @@ def test_scores_are_those_that_were_named(text: Zoo) -> None:
 def test_a_score_may_have_the_depth_term(text: Zoo) -> None:
     """Each as a score of its own, the second from the first and the layers of the probes."""
     services, _ = services_for(text.uri, text.namespace)
-    first, second = load_context(wish(text), services).clustering.representatives
+    first, second = context_of(services, configure(text)).clustering.representatives
     layers = {first: 37, second: 73}
 
     def probe(task: ProbeTask) -> Iterator[Probe]:
         for seen in seeing({first: 4.0, second: 1.0})(task):
             yield replace(seen, layers=layers[task.member.name])
 
-    found = recalled_by(replace(services, probe=probe), wish(text, score="hscore, hscore+depth"))
+    found = recalled_by(replace(services, probe=probe), configure(text, scores=("hscore", "hscore+depth")))
 
     deep, plain = found.scores["hscore+depth"], found.scores["hscore"]
     expected = with_depth([*plain.values()], [layers[model] for model in plain])
@@ -253,10 +266,10 @@ def test_a_score_may_have_the_depth_term(text: Zoo) -> None:
 
 def test_a_depth_that_nobody_knows_leaves_its_score_out(text: Zoo) -> None:
     services, _ = services_for(text.uri, text.namespace)
-    first, second = load_context(wish(text), services).clustering.representatives
+    first, second = context_of(services, configure(text)).clustering.representatives
     probe = seeing({first: 4.0, second: 1.0})
 
-    found = recalled_by(replace(services, probe=probe), wish(text, score="hscore,parc+depth"))
+    found = recalled_by(replace(services, probe=probe), configure(text, scores=("hscore", "parc+depth")))
 
     assert tuple(found.scores) == ("hscore",)
     assert found.left_out == {"parc+depth": f"the number of layers of {first} is unknown"}
@@ -265,10 +278,10 @@ def test_a_depth_that_nobody_knows_leaves_its_score_out(text: Zoo) -> None:
 def test_class_names_are_compared_by_an_encoder_where_one_is_named(text: Zoo) -> None:
     """All sets of the zoo and the target have the same three classes: they are at distance 0."""
     services, _ = services_for(text.uri, text.namespace)
-    settings = {"recommender": "linear", "score": "logme"}
+    settings: dict[str, Any] = {"recommender": "linear", "scores": ("logme",)}
 
-    plain = recalled_by(services, wish(text, **settings))
-    found = recalled_by(services, wish(text, **settings, label_encoder="tiny-0"))
+    plain = recalled_by(services, configure(text, **settings))
+    found = recalled_by(services, configure(text, **settings, label_encoder="tiny-0"))
 
     assert plain.evidence.label_distance is None
     apart = found.evidence.label_distance
@@ -283,28 +296,28 @@ def test_class_names_are_of_no_use_to_a_recommender_that_never_looks_at_them(tex
     with pytest.raises(
         ConfigError, match=r"label_encoder: expected .*factorization, linear.*blend"
     ):
-        recalled_by(services, wish(text, label_encoder="tiny-0"))
+        recalled_by(services, configure(text, label_encoder="tiny-0"))
 
 
 def test_scores_that_say_nothing_are_left_out_with_the_reason(text: Zoo) -> None:
     """Of two models that confuse nothing, neighbors cannot tell which is the better."""
     services, reporter = services_for(text.uri, text.namespace)
-    first, second = load_context(wish(text), services).clustering.representatives
+    first, second = context_of(services, configure(text)).clustering.representatives
     clear = seeing({first: 40.0, second: 12.0})
 
-    found = recalled_by(replace(services, probe=clear), wish(text, score="knn,logme"))
+    found = recalled_by(replace(services, probe=clear), configure(text, scores=("knn", "logme")))
 
     assert tuple(found.scores) == ("logme",)
     assert found.left_out == {"knn": "it is the same for every model"}
     assert found.notes == ()
 
-    blind = recalled_by(replace(services, probe=seeing({})), wish(text))
+    blind = recalled_by(replace(services, probe=seeing({})), configure(text))
 
     assert blind.scores == {}
     assert set(blind.left_out) == {"leep", "logme", "hscore"}
     (note,) = blind.notes
     assert note.startswith("no score is usable: ranked by the history alone; leep: ")
-    assert f"note: {note}" in reporter.lines
+    assert note in reporter.warnings
 
 
 @pytest.mark.parametrize("usable", [0, 1])
@@ -312,13 +325,13 @@ def test_fewer_than_two_scores_leave_the_history_alone_and_it_is_said(
     text: Zoo, usable: int
 ) -> None:
     services, reporter = services_for(text.uri, text.namespace)
-    representatives = load_context(wish(text), services).clustering.representatives
+    representatives = context_of(services, configure(text)).clustering.representatives
     lost = representatives[usable:]
 
     def alter(member: Member) -> Member | None:
         return None if member.name in lost else member
 
-    found = recalled_by(replace(services, registry=AlteredRegistry(services, alter)), wish(text))
+    found = recalled_by(replace(services, registry=AlteredRegistry(services, alter)), configure(text))
 
     assert found.ranked_by == "blend and portfolio"
     assert (found.scores, len(found.probes)) == ({}, usable)
@@ -326,35 +339,35 @@ def test_fewer_than_two_scores_leave_the_history_alone_and_it_is_said(
     (note,) = found.notes
     assert note.startswith("no score is usable: ranked by the history alone; ")
     assert f"{lost[0]}: {lost[0]} version 1: no weights: they are lost" in note
-    assert f"note: {note}" in reporter.lines
+    assert note in reporter.warnings
 
 
 def test_who_cannot_rank_without_scores_leaves_it_to_the_history(text: Zoo) -> None:
     services, _ = services_for(text.uri, text.namespace)
 
-    found = recalled_by(replace(services, probe=seeing({})), wish(text, recommender="paper"))
+    found = recalled_by(replace(services, probe=seeing({})), configure(text, recommender="paper"))
 
     assert found.ranked_by == "prior"
 
 
-def test_a_wish_for_too_many_is_clipped_and_said(text: Zoo) -> None:
+def test_too_large_a_top_k_takes_all_models_with_a_warning(text: Zoo) -> None:
     services, reporter = services_for(text.uri, text.namespace)
 
-    found = recalled_by(services, wish(text, top_k=50))
+    found = recalled_by(services, configure(text, top_k=50))
 
     assert set(found.selected) == set(text.models)
-    assert "note: top_k: 50 wished, 5 models are eligible" in reporter.lines
+    assert "top_k: 50 requested, 5 models eligible" in reporter.warnings
 
 
 def test_k_keeps_the_best_of_a_ranking_that_was_named(text: Zoo) -> None:
     services, _ = services_for(text.uri, text.namespace)
 
-    found = recalled_by(services, wish(text, top_k=2, recommender="blend"))
+    found = recalled_by(services, configure(text, top_k=2, recommender="blend"))
 
     assert found.selected == found.recommendation.ranking.models[:2]
 
 
-def test_models_that_fulfil_no_constraint_are_left_out_and_it_is_said(text: Zoo) -> None:
+def test_models_that_violate_a_constraint_are_left_out_with_a_warning(text: Zoo) -> None:
     services, reporter = services_for(text.uri, text.namespace)
     sizes = dict(zip(text.models, (10, 20, 30, 40), strict=False))
     services = replace(
@@ -362,23 +375,21 @@ def test_models_that_fulfil_no_constraint_are_left_out_and_it_is_said(text: Zoo)
         registry=AlteredRegistry(services, lambda m: replace(m, parameters=sizes.get(m.name))),
     )
 
-    found = recalled_by(services, wish(text, constraints=Constraints(max_parameters=30)))
+    found = recalled_by(services, configure(text, constraints=Constraints(max_parameters=30)))
 
     assert set(found.recommendation.ranking.models) == set(text.models[:3]) >= set(found.selected)
     assert set(found.probes) <= set(text.models[:3])
     fourth, fifth = text.models[3:]
-    assert f"note: {fourth} is left out: 40 parameters, 30 are allowed" in reporter.lines
-    assert any(
-        line.startswith(f"note: {fifth} is left out: its size is") for line in reporter.lines
-    )
+    assert f"{fourth} is left out: 40 parameters, 30 are allowed" in reporter.warnings
+    assert any(line.startswith(f"{fifth} is left out: its size is") for line in reporter.warnings)
 
 
-def test_constraints_that_nobody_fulfils_are_an_error(text: Zoo) -> None:
+def test_constraints_that_no_model_satisfies_are_an_error(text: Zoo) -> None:
     services, _ = services_for(text.uri, text.namespace)
-    config = wish(text, constraints=Constraints(where=("family=huge",)))
+    config = configure(text, constraints=Constraints(where=("family=huge",)))
 
     with pytest.raises(ConfigError, match=r"constraints: .*none of 5: .*tiny-0: not family=huge"):
-        load_context(config, services)
+        context_of(services, config)
 
 
 # --- probes that are kept ------------------------------------------------------------------------
@@ -405,7 +416,7 @@ def test_a_second_recall_on_the_same_dataset_computes_nothing(
     monkeypatch.delenv("MLFLOW_RECALL_PROBES")
     engine = CountingEngine()
     services = replace(services_for(text.uri, text.namespace)[0], engine=engine)
-    config = wish(text, probe_samples=77)  # which nobody else looks at
+    config = configure(text, probe_samples=77)  # which nobody else looks at
 
     first = recalled_by(services, config)
     given = len(engine.tasks)
@@ -429,28 +440,29 @@ def test_a_second_recall_on_the_same_dataset_computes_nothing(
 def test_the_target_s_own_history_is_not_used(text: Zoo) -> None:
     """It would tell the answer that the selection is asked for."""
     services, reporter = services_for(text.uri, text.namespace)
-    config = replace(wish(text), dataset=replace(text.target, path=str(text.folder / "set-0.csv")))
+    target = replace(text.target, path=str(text.folder / "set-0.csv"))
+    config = replace(configure(text), dataset=target)
 
-    context = load_context(config, services)
+    context = context_of(services, config)
 
     assert context.matrix.datasets == ("set-1", "set-2")
-    assert "note: 5 records of the target itself are not used" in reporter.lines
+    assert "5 records of the target itself are not used" in reporter.warnings
 
 
 def test_models_without_a_cluster_by_the_metric_are_clustered_anew(text: Zoo) -> None:
     services, reporter = services_for(text.uri, text.namespace)
 
-    context = load_context(wish(text, metric="f1_macro"), services)
+    context = context_of(services, configure(text, metric="f1_macro"))
 
     assert set(context.clustering.models) == set(text.models)
-    (note,) = (line for line in reporter.lines if "clustered anew" in line)
-    assert note.startswith("note: 5 of 5 models have no cluster by f1_macro")
+    (note,) = (line for line in reporter.warnings if "clustered anew" in line)
+    assert note.startswith("5 of 5 models without a cluster by f1_macro")
 
 
 def test_a_recall_is_a_run_with_all_parts(text: Zoo) -> None:
     services = replace(services_for(text.uri, text.namespace)[0], probe=unlike(text))
 
-    found, opened = run_recall(wish(text), services)
+    found, opened = run_recall(configure(text), services)
 
     run = text.client.get_run(opened.run_id)
     assert run.info.status == "FINISHED"
@@ -475,7 +487,7 @@ def test_a_recall_is_a_run_with_all_parts(text: Zoo) -> None:
     assert run.data.metrics["recall/epochs"] == pytest.approx(found.epochs)
     assert run.inputs is not None
     (entry,) = run.inputs.dataset_inputs
-    assert entry.dataset.digest == run.data.tags[tags.DIGEST] == found.context.dataset.digest
+    assert entry.dataset.digest == run.data.tags[tags.DIGEST] == found.dataset.digest
 
 
 def test_a_recall_that_fails_says_why_and_is_closed(text: Zoo) -> None:
@@ -485,25 +497,26 @@ def test_a_recall_that_fails_says_why_and_is_closed(text: Zoo) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_recall(wish(text), replace(services, probe=interrupted))
+        run_recall(configure(text), replace(services, probe=interrupted))
 
     run = find_runs(text.uri, text.namespace, "recall")[-1]
     assert run.info.status == "KILLED"
     assert run.data.tags[tags.REASON] == "interrupted: KeyboardInterrupt"
 
 
-def test_models_that_have_no_weights_here_still_teach(text: Zoo) -> None:
+def test_models_without_weights_are_part_of_the_history(text: Zoo) -> None:
     services, reporter = services_for(text.uri, text.namespace)
 
     def alter(member: Member) -> Member:
         return replace(member, is_available=member.name != text.models[0])
 
-    context = load_context(wish(text), replace(services, registry=AlteredRegistry(services, alter)))
+    altered = replace(services, registry=AlteredRegistry(services, alter))
+    context = context_of(altered, configure(text))
 
     assert set(context.members) == set(text.models[1:])
     assert text.models[0] in {record.model for record in context.comparable.records}
-    note = f"note: 1 models have a history but no weights here: {text.models[0]}"
-    assert note in reporter.lines
+    note = f"1 model with a history, but without weights on this machine: {text.models[0]}"
+    assert note in reporter.warnings
 
 
 def test_how_weights_that_are_missing_are_made_again_is_said(text: Zoo) -> None:
@@ -515,12 +528,13 @@ def test_how_weights_that_are_missing_are_made_again_is_said(text: Zoo) -> None:
         told = {tags.REBUILD: lost[member.name]} if lost.get(member.name) else {}
         return replace(member, is_available=member.name not in lost, tags={**member.tags, **told})
 
-    load_context(wish(text), replace(services, registry=AlteredRegistry(services, alter)))
+    altered = replace(services, registry=AlteredRegistry(services, alter))
+    context_of(altered, configure(text))
 
     assert (
-        "note: 3 models have a history but no weights here: "
+        "3 models with a history, but without weights on this machine: "
         f"{', '.join(lost)}; made again by e.g. `make a`"
-    ) in reporter.lines
+    ) in reporter.warnings
 
 
 def test_a_history_of_nobody_who_is_eligible_is_an_error(
@@ -534,14 +548,14 @@ def test_a_history_of_nobody_who_is_eligible_is_an_error(
     services = replace(services, registry=AlteredRegistry(services, stranger))
 
     with pytest.raises(ConfigError, match=r"expected benchmark runs of .*-renamed or another"):
-        load_context(replace(wish(text), models=()), services)
+        context_of(services, configure(text, models=()))
 
 
 def test_what_is_logged_of_a_recall_is_json(text: Zoo, tmp_path: Path) -> None:
     """NaN is no JSON: a model without history has null."""
     services, _ = services_for(text.uri, text.namespace)
 
-    _, opened = run_recall(wish(text), services)
+    _, opened = run_recall(configure(text), services)
 
     path = text.client.download_artifacts(opened.run_id, "recall/ranking.json", str(tmp_path))
     json.loads(Path(path).read_text(), parse_constant=pytest.fail)

@@ -21,10 +21,14 @@ from mlflow_recall.adapters.tracking.runs import RunWriter
 from mlflow_recall.config import RecommendConfig
 from mlflow_recall.core.history.recipes import Recipe
 from mlflow_recall.core.recommend.constraints import Constraints
-from mlflow_recall.errors import ConfigError, HistoryError, ZooError
+from mlflow_recall.errors import ConfigError, HistoryError
 from mlflow_recall.ports import StageResult
-from mlflow_recall.workflows.recommend import RecommendResult, recommend_tables, recommend_zoo
-from mlflow_recall.workflows.recommendation_tables import explain
+from mlflow_recall.workflows.explain import explain_model
+from mlflow_recall.workflows.recommend import (
+    RecommendResult,
+    recommend_from_tables,
+    recommend_zoo,
+)
 from mlflow_recall.workflows.services import Services
 
 #: model -> accuracy on x, y and z
@@ -80,8 +84,8 @@ def with_scores(folder: Path, cells: Mapping[tuple[str, str], float]) -> None:
     pd.DataFrame(rows, columns=columns).to_csv(folder / "proxy.csv", index=False)
 
 
-def wish(**settings: Any) -> RecommendConfig:
-    return RecommendConfig("acc", **settings)
+def configure(**settings: Any) -> RecommendConfig:
+    return RecommendConfig(metric="acc", **settings)
 
 
 # --- from a zoo ----------------------------------------------------------------------------------
@@ -92,6 +96,7 @@ def test_a_recommendation_is_a_run_with_table_picture_and_tags(
 ) -> None:
     found = recommend_zoo(RecommendConfig(top_k=2), zoo(store, namespace, "text", SCORES))
 
+    assert found.run_id is not None
     run = client.get_run(found.run_id)
     experiment = client.get_experiment_by_name(f"{namespace}/recommend")
     assert experiment is not None
@@ -111,8 +116,8 @@ def test_a_recommendation_is_a_run_with_table_picture_and_tags(
     assert (told[tags.KIND], told[tags.MODALITY]) == ("recommend", "text")
     assert (told["recall.recommender"], told["recall.set_selector"]) == ("blend", "portfolio")
     assert told["recall.recalled"] == ", ".join(found.recommendation.selected)
-    assert told["mlflow.note.content"].startswith(f"**{names[0]}** would be tried first")
-    assert (found.dataset, found.modality, found.left_out) == ("", "text", {})
+    assert told["mlflow.note.content"].startswith(f"**{names[0]}** is recommended first for an unknown text dataset")
+    assert (found.dataset, found.modality, found.left_out) == (None, "text", {})
 
 
 def test_models_that_break_a_constraint_are_left_out_with_the_reason(
@@ -130,12 +135,12 @@ def test_models_that_break_a_constraint_are_left_out_with_the_reason(
     assert len(found.recommendation.ranking.models) == 3
 
 
-def test_constraints_that_nobody_fulfils_leave_no_run(
+def test_constraints_that_no_model_satisfies_leave_no_run(
     store: str, namespace: str, client: MlflowClient
 ) -> None:
     services = zoo(store, namespace, "text", SCORES)
 
-    with pytest.raises(ZooError, match="that fulfil them, got none of 4"):
+    with pytest.raises(ConfigError, match="model that satisfies them, got none of 4"):
         recommend_zoo(RecommendConfig(constraints=Constraints(licenses=("MIT",))), services)
 
     assert client.get_experiment_by_name(f"{namespace}/recommend") is None
@@ -145,7 +150,7 @@ def test_of_two_modalities_one_must_be_named(store: str, namespace: str) -> None
     services = zoo(store, namespace, "text", SCORES)
     zoo(store, namespace, "image", {"eye": (0.5, 0.6), "lens": (0.4, 0.7)})
 
-    with pytest.raises(ConfigError, match="modality: the history has image, text: name one"):
+    with pytest.raises(ConfigError, match="modality: expected one of image, text, got none: name it with"):
         recommend_zoo(RecommendConfig(), services)
     found = recommend_zoo(RecommendConfig(modality="image"), services)
 
@@ -162,9 +167,9 @@ def test_an_export_is_read_by_modality_too(store: str, namespace: str, tmp_path:
     )
     export = ExportHistory(tmp_path)
 
-    with pytest.raises(ConfigError, match="modality: the history has image, text: name one"):
-        recommend_tables(RecommendConfig(), export, "")
-    found = recommend_tables(RecommendConfig(modality="text"), export, "")
+    with pytest.raises(ConfigError, match="modality: expected one of image, text, got none: name it with"):
+        recommend_from_tables(RecommendConfig(), export)
+    found = recommend_from_tables(RecommendConfig(modality="text"), export)
 
     assert found.recommendation.ranking.models == ("fox", "owl", "trout", "worm")
 
@@ -180,20 +185,20 @@ def test_without_a_dataset_the_history_speaks_alone(tmp_path: Path) -> None:
     folder = tables(tmp_path)
     with_scores(tmp_path, {("worm", "x"): 1.0, ("fox", "x"): 0.0})
 
-    found = recommend_tables(wish(), folder, "")
+    found = recommend_from_tables(configure(), folder)
 
     assert ranked(found) == ("fox", "owl", "trout", "worm")
     assert found.evidence.matrix.datasets == ("x", "y", "z")
     assert found.evidence.scores == {}
     assert set(found.recommendation.ranking.parts) == {"prior"}
-    assert found.run_id == ""
+    assert found.run_id is None
 
 
 def test_a_dataset_is_predicted_as_if_it_were_new(tmp_path: Path) -> None:
     """On z alone the worm is the best; its record there would tell the answer."""
     rows = {**SCORES, "worm": (0.30, 0.20, 1.0)}
 
-    found = recommend_tables(wish(), tables(tmp_path, rows), "z")
+    found = recommend_from_tables(configure(), tables(tmp_path, rows), "z")
 
     assert found.evidence.matrix.datasets == ("x", "y")
     assert ranked(found)[-1] == "worm"
@@ -207,9 +212,9 @@ def test_scores_on_the_dataset_change_the_ranking(tmp_path: Path) -> None:
     neutral = dict.fromkeys([(model, "z") for model in rows], 0.5)
 
     with_scores(tmp_path, {**neutral, ("owl", "z"): 0.9})
-    owl = recommend_tables(wish(), folder, "z")
+    owl = recommend_from_tables(configure(), folder, "z")
     with_scores(tmp_path, {**neutral, ("elk", "z"): 0.9})
-    elk = recommend_tables(wish(), FolderHistory(tmp_path), "z")
+    elk = recommend_from_tables(configure(), FolderHistory(tmp_path), "z")
 
     assert set(owl.recommendation.ranking.parts) == {"prior", "knn"}
     assert ranked(owl).index("owl") < ranked(owl).index("elk")
@@ -220,7 +225,7 @@ def test_a_dataset_of_which_only_scores_are_known_will_do(tmp_path: Path) -> Non
     folder = tables(tmp_path)
     with_scores(tmp_path, {(model, "new"): i for i, model in enumerate(SCORES)})
 
-    found = recommend_tables(wish(), folder, "new")
+    found = recommend_from_tables(configure(), folder, "new")
 
     assert found.evidence.matrix.datasets == ("x", "y", "z")
     assert found.evidence.scores["knn"].tolist() == [0, 1, 2, 3]
@@ -231,7 +236,7 @@ def test_scores_of_the_past_teach_and_those_of_the_target_do_not(tmp_path: Path)
     cells = {(model, dataset): ord(dataset) for model in SCORES for dataset in "xz"}
     with_scores(tmp_path, cells)
 
-    found = recommend_tables(wish(), folder, "z")
+    found = recommend_from_tables(configure(), folder, "z")
 
     past = found.evidence.recorded_scores["knn"]  # on x and y
     assert past[:, 0].tolist() == [ord("x")] * 4
@@ -247,7 +252,7 @@ def test_features_of_the_tables_are_evidence(tmp_path: Path) -> None:
     datasets = pd.DataFrame({"dataset": ["x", "z"], "classes": [2, 5]})
     datasets.to_csv(tmp_path / "datasets.csv", index=False)
 
-    evidence = recommend_tables(wish(), folder, "z").evidence
+    evidence = recommend_from_tables(configure(), folder, "z").evidence
 
     assert list(evidence.model_features["kind"]) == ["a", "b", "", ""]
     assert list(evidence.model_features["size"])[:2] == [9, 2]
@@ -258,7 +263,7 @@ def test_features_of_the_tables_are_evidence(tmp_path: Path) -> None:
 
 def test_a_dropped_dataset_does_not_count(tmp_path: Path) -> None:
     """Without y the owl leads nowhere."""
-    found = recommend_tables(wish(drop=("y",)), tables(tmp_path), "")
+    found = recommend_from_tables(configure(drop_datasets=("y",)), tables(tmp_path))
 
     assert found.evidence.matrix.datasets == ("x", "z")
 
@@ -267,18 +272,18 @@ def test_a_dropped_dataset_does_not_count(tmp_path: Path) -> None:
     ("drop", "dataset", "words"),
     [
         ((), "moon", "dataset: expected one of new, x, y, z, got 'moon'"),
-        (("moon",), "", "drop-dataset: expected one of x, y, z, got 'moon'"),
+        (("moon",), None, "drop-dataset: expected one of x, y, z, got 'moon'"),
         (("x",), "x", "dataset: expected one of new, y, z, got 'x'"),
     ],
 )
 def test_an_unknown_dataset_is_answered_with_the_known_ones(
-    drop: tuple[str, ...], dataset: str, words: str, tmp_path: Path
+    drop: tuple[str, ...], dataset: str | None, words: str, tmp_path: Path
 ) -> None:
     folder = tables(tmp_path)
     with_scores(tmp_path, {("fox", "new"): 1.0})
 
     with pytest.raises(HistoryError, match=words):
-        recommend_tables(wish(drop=drop), folder, dataset)
+        recommend_from_tables(configure(drop_datasets=drop), folder, dataset)
 
 
 # --- why -----------------------------------------------------------------------------------------
@@ -288,12 +293,12 @@ def test_an_unknown_dataset_is_answered_with_the_known_ones(
 def found(tmp_path: Path) -> RecommendResult:
     folder = tables(tmp_path)
     with_scores(tmp_path, {(model, "z"): i for i, model in enumerate(SCORES)})
-    return recommend_tables(wish(top_k=1), folder, "z")
+    return recommend_from_tables(configure(top_k=1), folder, "z")
 
 
 @pytest.mark.parametrize("model", SCORES)
 def test_what_the_parts_add_is_the_score(found: RecommendResult, model: str) -> None:
-    told = explain(found.recommendation, found.evidence, model)
+    told = explain_model(found.recommendation, found.evidence, model)
 
     ranking = found.recommendation.ranking
     assert [row["part"] for row in told.parts] == ["prior", "knn"]
@@ -308,16 +313,16 @@ def test_what_the_parts_add_is_the_score(found: RecommendResult, model: str) -> 
 
 def test_ranks_by_each_part_are_those_of_the_tables(found: RecommendResult) -> None:
     """The fox leads by its history and comes last by the score; the worm the other way round."""
-    fox = explain(found.recommendation, found.evidence, "fox")
-    worm = explain(found.recommendation, found.evidence, "worm")
+    fox = explain_model(found.recommendation, found.evidence, "fox")
+    worm = explain_model(found.recommendation, found.evidence, "worm")
 
-    assert [row["rank by it"] for row in fox.parts] == [1, 4]
-    assert [row["rank by it"] for row in worm.parts] == [4, 1]
+    assert [row["rank"] for row in fox.parts] == [1, 4]
+    assert [row["rank"] for row in worm.parts] == [4, 1]
 
 
 def test_gaps_and_ranks_of_the_record_by_hand(found: RecommendResult) -> None:
     """On x 0.70 where 0.90 is the best, on y 0.85, the best; z is the target."""
-    told = explain(found.recommendation, found.evidence, "owl")
+    told = explain_model(found.recommendation, found.evidence, "owl")
 
     assert told.recorded == [
         {"dataset": "x", "score": 0.70, "gap": 0.20, "rank": 2},
@@ -326,7 +331,7 @@ def test_gaps_and_ranks_of_the_record_by_hand(found: RecommendResult) -> None:
 
 
 def test_a_model_is_explained_with_its_cluster(found: RecommendResult) -> None:
-    told = explain(found.recommendation, found.evidence, "owl")
+    told = explain_model(found.recommendation, found.evidence, "owl")
 
     group = found.evidence.clustering.cluster_of("owl")
     assert group is not None
@@ -336,13 +341,13 @@ def test_a_model_is_explained_with_its_cluster(found: RecommendResult) -> None:
 
 def test_datasets_without_a_record_of_the_model_are_not_told(tmp_path: Path) -> None:
     rows = {**SCORES, "owl": (0.70, float("nan"), 0.80)}
-    found = recommend_tables(wish(), tables(tmp_path, rows), "")
+    found = recommend_from_tables(configure(), tables(tmp_path, rows))
 
-    told = explain(found.recommendation, found.evidence, "owl")
+    told = explain_model(found.recommendation, found.evidence, "owl")
 
     assert [row["dataset"] for row in told.recorded] == ["x", "z"]
 
 
 def test_an_unknown_model_is_answered_with_the_known_ones(found: RecommendResult) -> None:
     with pytest.raises(ConfigError, match=r"explain: expected one of .*owl.*, got 'unicorn'"):
-        explain(found.recommendation, found.evidence, "unicorn")
+        explain_model(found.recommendation, found.evidence, "unicorn")

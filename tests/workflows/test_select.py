@@ -8,8 +8,9 @@ import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import pandas as pd
@@ -30,22 +31,27 @@ from prepared import (
 )
 from tiny import CLASSES
 
+from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.client import search_runs
 from mlflow_recall.adapters.tracking.registry import MlflowRegistry
 from mlflow_recall.adapters.tracking.stored_defaults import write_defaults
 from mlflow_recall.cache import cache_folder
-from mlflow_recall.config import BenchmarkConfig, RecallConfig, SelectConfig
-from mlflow_recall.core import policies
+from mlflow_recall.config import BenchmarkConfig, RecallConfig, RecommendConfig, SelectConfig
 from mlflow_recall.core.defaults import Defaults
 from mlflow_recall.core.history.ground_truth import GroundTruth
 from mlflow_recall.core.history.records import Member
+from mlflow_recall.core.policies import POLICIES
 from mlflow_recall.core.policies.budget import Budget
 from mlflow_recall.errors import ConfigError, ZooError
 from mlflow_recall.ports import StageResult, TrainTask
 from mlflow_recall.workflows.benchmark import run_benchmark
 from mlflow_recall.workflows.select import run_selection
-from mlflow_recall.workflows.selection import SelectionResult, brute_force_comparison
+from mlflow_recall.workflows.selection import (
+    RegisteredModel,
+    SelectionResult,
+    compare_with_brute_force,
+)
 from mlflow_recall.workflows.services import Services
 
 pytestmark = pytest.mark.slow
@@ -80,21 +86,25 @@ def page(store: str) -> tuple[SelectionResult, Page]:
     return selected, page_of(zoo, selected.run_id)
 
 
-def wish(zoo: Zoo, *, top_k: int = 0, **settings: object) -> SelectConfig:
-    """Among the models that the zoo began with, a name for the winner that is none of theirs."""
+def configure(zoo: Zoo, *, dataset: DatasetSpec | None = None, **settings: Any) -> SelectConfig:
+    """Return a selection among the models that the zoo began with.
+
+    The name of its winner is none of theirs.
+    """
+    own = {f.name for f in fields(SelectConfig)}
+    recommend = {name: settings.pop(name) for name in list(settings) if name not in own}
+    usual = {"models": (zoo.everyone,), "recommender": "prior"}
     recall = RecallConfig(
-        dataset=zoo.target, models=(zoo.everyone,), top_k=top_k, recommender="prior"
+        dataset=dataset or zoo.target, recommend=RecommendConfig(**{**usual, **recommend})
     )
-    named = {"register_as": f"{zoo.namespace}-winner", **settings}
-    return SelectConfig(recall, **named)  # type: ignore[arg-type]
+    return SelectConfig(recall=recall, **{"register_as": f"{zoo.namespace}-winner", **settings})
 
 
 def selection(
-    zoo: Zoo, *, recommender: str = "auto", **settings: object
+    zoo: Zoo, *, recommender: str = "auto", **settings: Any
 ) -> tuple[SelectionResult, RecordingReporter]:
     services, reporter = services_for(zoo.uri, zoo.namespace)
-    config = wish(zoo, **settings)  # type: ignore[arg-type]
-    config = replace(config, recall=replace(config.recall, recommender=recommender))
+    config = configure(zoo, recommender=recommender, **settings)
     return run_selection(config, services, registry_for(services)), reporter
 
 
@@ -228,7 +238,7 @@ def test_the_parent_says_what_was_asked_and_what_came_out(
 
     assert seen.parent.data.params["resolved.policy"] == "auto"
     assert seen.parent.data.params["resolved.dataset"].endswith("target.csv")
-    assert (told["recall.policy"], told["recall.trends"]) == ("fine_selection", "true")
+    assert (told[tags.POLICY], told[tags.HAS_PREDICTIONS]) == ("fine_selection", "true")
     assert told["recall.winner"] == selected.winner.name
     note = told["mlflow.note.content"]
     assert note.startswith(f"**{selected.winner.name}** wins with test accuracy")
@@ -252,9 +262,9 @@ def test_a_foretold_end_is_a_metric_by_stage(page: tuple[SelectionResult, Page])
 
     for candidate in selected.candidates:
         metrics = seen.child(candidate.name).data.metrics
-        if candidate.predicted:
-            assert metrics["selection/predicted"] == pytest.approx(candidate.predicted[-1][1])
-    assert any(candidate.predicted for candidate in selected.candidates)
+        if candidate.predictions:
+            assert metrics["selection/predicted"] == pytest.approx(candidate.predictions[-1][1])
+    assert any(candidate.predictions for candidate in selected.candidates)
 
 
 def test_checkpoints_are_gone_afterwards(page: tuple[SelectionResult, Page]) -> None:
@@ -272,11 +282,7 @@ def test_the_winner_is_registered_under_its_alias(
     mine = [v for v in registered(text) if v.tags[tags.SELECTION] == selected.run_id]
 
     (version,) = mine
-    assert selected.registered == {
-        "name": "text-winner",
-        "version": str(version.version),
-        "alias": "winner",
-    }
+    assert selected.registered == RegisteredModel("text-winner", str(version.version), "winner")
     assert version.run_id == selected.run_id
     assert version.tags[tags.MODEL] == selected.winner.name
     assert seen.parent.data.tags["recall.registered"] == f"text-winner/{version.version}"
@@ -284,7 +290,7 @@ def test_the_winner_is_registered_under_its_alias(
 
 
 def test_the_winner_predicts_through_mlflow(page: tuple[SelectionResult, Page]) -> None:
-    version = page[0].registered["version"]
+    version = page[0].registered.version
 
     model = mlflow.pyfunc.load_model(f"models:/text-winner/{version}")
     answers = model.predict(pd.DataFrame({"text": ["w00 w03 w06", "w01 w04 w07"]}))
@@ -296,7 +302,7 @@ def test_the_winner_predicts_through_mlflow(page: tuple[SelectionResult, Page]) 
 def test_nothing_of_the_winner_is_pickled(
     page: tuple[SelectionResult, Page], tmp_path: Path
 ) -> None:
-    version = page[0].registered["version"]
+    version = page[0].registered.version
 
     folder = Path(download_artifacts(f"models:/text-winner/{version}", dst_path=str(tmp_path)))
 
@@ -322,7 +328,7 @@ def test_one_selection_never_registers_twice(
         alias="winner",
     )
 
-    assert str(again.version) == selected.registered["version"]
+    assert str(again.version) == selected.registered.version
     assert [version.version for version in registered(text)] == before
 
 
@@ -373,9 +379,9 @@ def champion(text: Zoo) -> Iterator[str]:
 def test_a_winner_competes_in_a_later_selection(text: Zoo, champion: str) -> None:
     """Its weights load as a zoo member, before and after it has a history of its own."""
     services, _ = services_for(text.uri, text.namespace)
-    config = wish(text, policy="halving", final="same")
-    competing = replace(config.recall, models=(*text.models[2:4], champion))
-    config = replace(config, recall=competing)
+    config = configure(
+        text, policy="halving", final="same", models=(*text.models[2:4], champion)
+    )
     spec = replace(text.target, path=str(text.folder / "set-0.csv"))
 
     unknown = run_selection(config, services, registry_for(services))
@@ -403,13 +409,9 @@ def judged(store: str) -> tuple[SelectionResult, Page]:
     """A selection for a dataset that the whole zoo was benchmarked on."""
     zoo = text_zoo(store)
     services, _ = services_for(zoo.uri, zoo.namespace)
-    config = wish(zoo, top_k=2, final="same", register_as="text-judged")
     target = replace(zoo.target, path=str(zoo.folder / "set-0.csv"))
-    selected = run_selection(
-        replace(config, recall=replace(config.recall, dataset=target)),
-        services,
-        registry_for(services),
-    )
+    config = configure(zoo, dataset=target, top_k=2, final="same", register_as="text-judged")
+    selected = run_selection(config, services, registry_for(services))
     return selected, page_of(zoo, selected.run_id)
 
 
@@ -443,10 +445,10 @@ def test_the_judgment_is_on_the_page_of_the_run(judged: tuple[SelectionResult, P
 
     told = seen.parent.data
     assert told.metrics["selection/regret"] == pytest.approx(selected.regret)
-    assert brute_force_comparison(selected).startswith(
-        "Brute force is on record for this dataset: "
-    )
-    assert brute_force_comparison(selected) in told.tags["mlflow.note.content"]
+    comparison = compare_with_brute_force(selected)
+    assert comparison is not None
+    assert comparison.startswith("Brute force is on record for this dataset: ")
+    assert comparison in told.tags["mlflow.note.content"]
 
 
 def test_the_judge_informs_nobody(judged: tuple[SelectionResult, Page]) -> None:
@@ -461,11 +463,9 @@ def test_the_judge_informs_nobody(judged: tuple[SelectionResult, Page]) -> None:
 def test_without_a_recorded_brute_force_nothing_is_said(page: tuple[SelectionResult, Page]) -> None:
     selected, seen = page
 
-    assert (selected.ground_truth, selected.regret, brute_force_comparison(selected)) == (
-        None,
-        None,
-        "",
-    )
+    assert selected.ground_truth is None
+    assert selected.regret is None
+    assert compare_with_brute_force(selected) is None
     assert "selection/regret" not in seen.parent.data.metrics
     assert "rute force is on record" not in seen.parent.data.tags["mlflow.note.content"]
 
@@ -483,9 +483,9 @@ def test_a_verdict_by_hand(page: tuple[SelectionResult, Page]) -> None:
     selected = known_of(page[0], "accuracy", {"a": 0.9, winner: 0.8, "b": 0.95, "c": 0.8})
 
     assert selected.regret == pytest.approx(0.15)
-    assert brute_force_comparison(selected) == (
+    assert compare_with_brute_force(selected) == (
         "Brute force is on record for this dataset: the best of 4 models is b with test accuracy "
-        "0.950; the winner is number 3, a regret of 0.150."
+        "0.950; the winner ranks 3, with a regret of 0.150."
     )
 
 
@@ -495,7 +495,7 @@ def test_a_loss_is_told_as_it_is_measured(page: tuple[SelectionResult, Page]) ->
     selected = known_of(page[0], "log_loss", {"a": -0.2, winner: -0.5})
 
     assert selected.regret == pytest.approx(0.3)
-    assert "a with test log_loss 0.200" in brute_force_comparison(selected)
+    assert "a with test log_loss 0.200" in (compare_with_brute_force(selected) or "")
 
 
 def test_a_winner_that_brute_force_never_trained_is_not_judged(
@@ -503,11 +503,9 @@ def test_a_winner_that_brute_force_never_trained_is_not_judged(
 ) -> None:
     selected = known_of(page[0], "accuracy", {"a": 0.9, "b": 0.8})
 
-    assert (selected.ground_truth, selected.regret, brute_force_comparison(selected)) == (
-        None,
-        None,
-        "",
-    )
+    assert selected.ground_truth is None
+    assert selected.regret is None
+    assert compare_with_brute_force(selected) is None
 
 
 # --- policies ------------------------------------------------------------------------------------
@@ -529,11 +527,8 @@ def test_halving_keeps_the_better_half_of_every_stage(text: Zoo) -> None:
 
     stages = sorted(candidate.stage for candidate in selected.candidates)
     assert stages == [1, 1, 1, 2, 3]
-    assert (
-        selected.epochs
-        == selected.cost["halving"]
-        == policies.scheduled_epochs("halving", 5, EPOCHS)
-    )
+    scheduled = POLICIES["halving"].max_epochs(5, EPOCHS)
+    assert selected.epochs == selected.cost["halving"] == scheduled == 5 + 2 + 1
     by_first = sorted((c.scores[0] for c in selected.candidates), reverse=True)
     assert (
         sorted((c.scores[0] for c in selected.candidates if c.stage > 1), reverse=True)
@@ -558,25 +553,24 @@ def test_with_another_recipe_trends_are_off_and_halving_decides(
     selected, reporter = selection(text, top_k=2, final="same", recipe=recipe, recommender="prior")
 
     parent = page_of(text, selected.run_id).parent
-    assert (parent.data.tags["recall.policy"], parent.data.tags["recall.trends"]) == (
-        "halving",
-        "false",
-    )
+    assert parent.data.tags[tags.POLICY] == "halving"
+    assert parent.data.tags[tags.HAS_PREDICTIONS] == "false"
     assert (
-        "note: the recipe is another than the history's: trends do not hold, halving decides"
-        in reporter.lines
-    )
+        "the recipe differs from the history's, so its trends do not hold: halving decides in "
+        "place of fine_selection"
+    ) in reporter.warnings
     stages = int(str(recipe.get("epochs", EPOCHS)))
     assert sorted(c.stage for c in selected.candidates) == [1, stages]
-    assert not any(candidate.predicted for candidate in selected.candidates)
+    assert not any(candidate.predictions for candidate in selected.candidates)
 
 
 def test_a_loss_is_selected_by_its_lowest(text: Zoo) -> None:
     services, _ = services_for(text.uri, text.namespace)
-    config = wish(text, top_k=2, policy="brute_force", final="same")
-    recall = replace(config.recall, metric="log_loss", tolerance=0.05)
+    config = configure(
+        text, top_k=2, policy="brute_force", final="same", metric="log_loss", tolerance=0.05
+    )
 
-    selected = run_selection(replace(config, recall=recall), services, registry_for(services))
+    selected = run_selection(config, services, registry_for(services))
 
     seen = page_of(text, selected.run_id)
     losses = {r.data.tags[tags.MODEL]: r.data.metrics["val/log_loss"] for r in seen.children}
@@ -588,14 +582,14 @@ def test_a_loss_is_selected_by_its_lowest(text: Zoo) -> None:
 
 def test_a_budget_of_one_fine_tuning_trains_the_first_recalled(text: Zoo) -> None:
     services, _ = services_for(text.uri, text.namespace)
-    config = wish(text, top_k=4, policy="halving", budget=Budget(epochs=EPOCHS))
+    config = configure(text, top_k=4, policy="halving", budget=Budget(epochs=EPOCHS))
 
     selected = run_selection(config, services, registry_for(services))
 
     seen = page_of(text, selected.run_id)
     assert selected.epochs == EPOCHS
     assert selected.winner.name == selected.recall.selected[0]
-    assert (selected.budget_stop, selected.final.epochs) == ("", 0)  # nothing is trained once more
+    assert (selected.budget_stop, selected.final.epochs) == (None, 0)  # nothing is trained once more
     for name in selected.recall.selected[1:]:
         run = seen.child(name)
         assert run.info.status == "KILLED"
@@ -604,15 +598,15 @@ def test_a_budget_of_one_fine_tuning_trains_the_first_recalled(text: Zoo) -> Non
 
 def test_a_budget_that_ends_early_registers_the_best_so_far_as_cut(text: Zoo) -> None:
     services, reporter = services_for(text.uri, text.namespace)
-    config = wish(text, top_k=4, policy="halving", budget=Budget(epochs=1))
+    config = configure(text, top_k=4, policy="halving", budget=Budget(epochs=1))
 
     selected = run_selection(config, services, registry_for(services))
 
     said = f"the budget of 1 epochs ended after stage 1 of {EPOCHS}"
     seen = page_of(text, selected.run_id)
-    version = text.client.get_model_version_by_alias(selected.registered["name"], "winner")
+    version = text.client.get_model_version_by_alias(selected.registered.name, "winner")
     assert (selected.epochs, selected.winner.stage, selected.budget_stop) == (1, 1, said)
-    assert f"note: {said}" in reporter.lines
+    assert said in reporter.warnings
     assert seen.parent.data.tags[tags.BUDGET_STOP] == version.tags[tags.BUDGET_STOP] == said
     assert said in seen.parent.data.tags["mlflow.note.content"].lower()
     assert selected.test["accuracy"] == pytest.approx(
@@ -623,7 +617,7 @@ def test_a_budget_that_ends_early_registers_the_best_so_far_as_cut(text: Zoo) ->
 def test_a_budget_between_stages_keeps_the_best_on_validation(text: Zoo) -> None:
     """Four train the first stage, and what is left pays for one to the end."""
     services, _ = services_for(text.uri, text.namespace)
-    config = wish(text, top_k=4, policy="brute_force", budget=Budget(epochs=4 + EPOCHS - 1))
+    config = configure(text, top_k=4, policy="brute_force", budget=Budget(epochs=4 + EPOCHS - 1))
 
     selected = run_selection(config, services, registry_for(services))
 
@@ -633,12 +627,12 @@ def test_a_budget_between_stages_keeps_the_best_on_validation(text: Zoo) -> None
     assert [c.stage for c in selected.candidates if c is not selected.winner] == [1, 1, 1]
 
 
-def test_price_on_a_thin_history_halves_and_says_so(text: Zoo) -> None:
-    """Three recorded datasets foretell nothing: all eligible models start, and halving decides."""
+def test_cost_aware_on_a_small_history_halves_and_says_so(text: Zoo) -> None:
+    """Three recorded datasets predict nothing: all eligible models start, and halving decides."""
     services, reporter = services_for(text.uri, text.namespace)
 
     selected = run_selection(
-        wish(text, policy="price", final="same"), services, registry_for(services)
+        configure(text, policy="cost_aware", final="same"), services, registry_for(services)
     )
 
     thin = "with the curves of only 3 datasets no end can be foretold, so halving decides"
@@ -646,7 +640,7 @@ def test_price_on_a_thin_history_halves_and_says_so(text: Zoo) -> None:
     seen = page_of(text, selected.run_id)
     stopped = [c for c in selected.candidates if c.status == "stopped"]
     assert sorted(c.stage for c in selected.candidates) == [1, 1, 1, 2, 3][: len(text.models)]
-    assert seen.parent.data.tags["recall.policy"] == "price"
+    assert seen.parent.data.tags[tags.POLICY] == "cost_aware"
     assert all("too few recorded datasets to foretell ends by" in c.reason for c in stopped)
 
 
@@ -657,8 +651,7 @@ def test_what_a_back_test_favored_stands_behind_auto(store: str) -> None:
         ranker="prior", set_selector="prior", policy="brute_force", top_k=2, run_id="r"
     )
     write_defaults(services.client, services.namespace, "text", "accuracy", favored)
-    config = wish(zoo, final="same")
-    config = replace(config, recall=replace(config.recall, recommender="auto"))
+    config = configure(zoo, final="same", recommender="auto")
     try:
         selected = run_selection(config, services, registry_for(services))
     finally:
@@ -666,7 +659,7 @@ def test_what_a_back_test_favored_stands_behind_auto(store: str) -> None:
 
     seen = page_of(zoo, selected.run_id)
     assert [c.stage for c in selected.candidates] == [EPOCHS, EPOCHS]
-    assert seen.parent.data.tags["recall.policy"] == "brute_force"
+    assert seen.parent.data.tags[tags.POLICY] == "brute_force"
     assert not selected.recall.probes  # nobody asks a score
 
 
@@ -678,7 +671,7 @@ def test_corrupt_weights_fail_one_candidate_and_never_the_selection(
 ) -> None:
     services, reporter = services_for(text.uri, text.namespace)
     (tmp_path / "model.safetensors").write_bytes(b"no tensors at all")
-    config = wish(text, policy="brute_force", final="same")
+    config = configure(text, policy="brute_force", final="same", models=text.models[:2])
     broken = text.models[0]
 
     class Torn(MlflowRegistry):
@@ -686,36 +679,35 @@ def test_corrupt_weights_fail_one_candidate_and_never_the_selection(
             return str(tmp_path) if member.name == broken else super().weights(member)
 
     services = replace(services, registry=Torn(services.client, services.namespace))
-    recall = replace(config.recall, models=text.models[:2])
-    selected = run_selection(replace(config, recall=recall), services, registry_for(services))
+    selected = run_selection(config, services, registry_for(services))
 
     run = page_of(text, selected.run_id).child(broken)
     assert (run.info.status, run.data.tags[tags.STATUS]) == ("FAILED", "failed")
     assert f"{broken}: cannot be loaded" in run.data.tags[tags.REASON]
     assert [a.path for a in text.client.list_artifacts(run.info.run_id)] == ["traceback.txt"]
     assert (selected.winner.name, selected.winner.stage) == (text.models[1], EPOCHS)
-    assert any(line.startswith(f"failed: {broken}: ") for line in reporter.lines)
+    assert any(line.startswith(f"failed: {broken}: ") for line in reporter.warnings)
 
 
 def test_a_diverged_candidate_fails_and_never_wins(text: Zoo) -> None:
     """It trains first and would stay ahead: nothing is above what is no number."""
-    services, reporter = services_for(text.uri, text.namespace)
-    config, diverging = wish(text, policy="brute_force", final="same"), text.models[0]
+    healthy, reporter = services_for(text.uri, text.namespace)
+    config = configure(text, policy="brute_force", final="same", models=text.models[:2])
+    diverging = text.models[0]
 
     def train(task: TrainTask) -> Iterator[StageResult]:
-        for result in services.train(task):
+        for result in healthy.train(task):
             broken = task.member.name == diverging and result.stage == EPOCHS
             yield replace(result, validation={"accuracy": math.nan}) if broken else result
 
-    recall = replace(config.recall, models=text.models[:2])
-    there = replace(services, train=train)
-    selected = run_selection(replace(config, recall=recall), there, registry_for(services))
+    services = replace(healthy, train=train)
+    selected = run_selection(config, services, registry_for(services))
 
     run = page_of(text, selected.run_id).child(diverging)
     why = f"diverged: validation accuracy is nan after stage {EPOCHS}"
     assert (run.info.status, run.data.tags[tags.REASON]) == ("FAILED", why)
     assert selected.winner.name == text.models[1]
-    assert f"failed: {diverging}: {why}" in reporter.lines
+    assert f"failed: {diverging}: {why}" in reporter.warnings
 
 
 def test_lost_weights_fail_one_candidate_before_the_first_stage(text: Zoo) -> None:
@@ -729,8 +721,7 @@ def test_lost_weights_fail_one_candidate_before_the_first_stage(text: Zoo) -> No
             return super().weights(member)
 
     services = replace(services, registry=Lost(services.client, services.namespace))
-    config = wish(text, final="same")
-    config = replace(config, recall=replace(config.recall, models=text.models[:2]))
+    config = configure(text, final="same", models=text.models[:2])
     selected = run_selection(config, services, registry_for(services))
 
     run = page_of(text, selected.run_id).child(lost)
@@ -749,7 +740,7 @@ def test_when_all_survivors_fail_the_best_of_the_stopped_goes_on(text: Zoo) -> N
             return True
         return False
 
-    config = wish(text, top_k=4, policy="halving", final="same")
+    config = configure(text, top_k=4, policy="halving", final="same")
     selected = run_selection(config, failing(services, second_stage_of_two), registry_for(services))
 
     assert len(failed) == 2
@@ -758,8 +749,7 @@ def test_when_all_survivors_fail_the_best_of_the_stopped_goes_on(text: Zoo) -> N
     stopped = [c for c in selected.candidates if c.status == "stopped"]
     assert selected.winner.stage == EPOCHS
     assert all(selected.winner.scores[0] >= c.scores[0] for c in stopped)
-    note = f"note: {selected.winner.name} is taken up again, since all others failed"
-    assert note in reporter.lines
+    assert f"{selected.winner.name} is resumed, since all others failed" in reporter.warnings
     seen = page_of(text, selected.run_id)
     assert Counter(run.info.status for run in seen.children) == {
         "FAILED": 2,
@@ -778,7 +768,7 @@ def test_when_everyone_fails_it_is_said_of_each_and_nothing_is_registered(text: 
 
     with pytest.raises(ConfigError, match=r"expected one model that trains, all failed: .*broken"):
         run_selection(
-            wish(text, top_k=2), failing(services, lambda _: True), registry_for(services)
+            configure(text, top_k=2), failing(services, lambda _: True), registry_for(services)
         )
 
     seen = latest(text)
@@ -793,7 +783,7 @@ def test_an_interrupt_closes_every_run_as_killed(text: Zoo) -> None:
     services = failing(services, lambda task: task.first == 2, KeyboardInterrupt())
 
     with pytest.raises(KeyboardInterrupt):
-        run_selection(wish(text, top_k=3, policy="brute_force"), services, registry_for(services))
+        run_selection(configure(text, top_k=3, policy="brute_force"), services, registry_for(services))
 
     seen = latest(text)
     assert seen.parent.info.status == "KILLED"
@@ -808,13 +798,13 @@ def test_a_bug_in_the_middle_closes_every_run_as_failed(text: Zoo) -> None:
     services, _ = services_for(text.uri, text.namespace)
 
     class Faulty(RecordingReporter):
-        def advance(self, steps: int = 1, now: str = "") -> None:
-            if "stage 1" in now:
+        def advance(self, steps: int = 1, status: str = "") -> None:
+            if "stage 1" in status:
                 raise ZeroDivisionError("a bug")
 
     with pytest.raises(ZeroDivisionError, match="a bug"):
         run_selection(
-            wish(text, top_k=2), replace(services, reporter=Faulty()), registry_for(services)
+            configure(text, top_k=2), replace(services, reporter=Faulty()), registry_for(services)
         )
 
     seen = latest(text)
@@ -834,7 +824,7 @@ def test_a_registry_that_refuses_leaves_no_run_open(text: Zoo) -> None:
 
     with pytest.raises(ZooError, match="expected room"):
         run_selection(
-            wish(text, top_k=1, final="same"), services, Full(services.client, services.namespace)
+            configure(text, top_k=1, final="same"), services, Full(services.client, services.namespace)
         )
 
     seen = latest(text)
@@ -847,8 +837,7 @@ def test_a_registry_that_refuses_leaves_no_run_open(text: Zoo) -> None:
 def test_what_is_wrong_before_training_writes_no_run(text: Zoo) -> None:
     services, _ = services_for(text.uri, text.namespace)
     before = latest(text).parent.info.run_id
-    config = wish(text)
-    config = replace(config, recall=replace(config.recall, models=("nobody-*",)))
+    config = configure(text, models=("nobody-*",))
 
     with pytest.raises(ConfigError, match=r"models: expected names or patterns of .*'nobody-\*'"):
         run_selection(config, services, registry_for(services))

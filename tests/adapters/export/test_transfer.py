@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +12,11 @@ import pandas as pd
 import pytest
 from logged import log_hf
 from mlflow import MlflowClient
+from prepared import RecordingReporter
 
 from mlflow_recall.adapters.export.export_history import ExportHistory
-from mlflow_recall.adapters.export.transfer import HistoryTransfer, ImportSummary
+from mlflow_recall.adapters.export.summaries import ExportSummary, ImportSummary
+from mlflow_recall.adapters.export.transfer import HistoryTransfer
 from mlflow_recall.adapters.manifests.yaml_files import ZooEntry
 from mlflow_recall.adapters.tables.table_import import TableImport
 from mlflow_recall.adapters.tables.validation import ImportOptions
@@ -29,24 +29,7 @@ from mlflow_recall.adapters.tracking.runs import RunWriter
 from mlflow_recall.core.external_runs.rules import InterpretedRun, MetricSource
 from mlflow_recall.core.history.records import Dataset, Record
 from mlflow_recall.errors import HistoryError
-from mlflow_recall.ports import Bar, StageResult
-
-
-class Silence:
-    """A voice and a bar that nobody hears."""
-
-    def info(self, line: str) -> None:
-        pass
-
-    @contextmanager
-    def progress(self, title: str, total: int) -> Iterator[Bar]:
-        yield self
-
-    def advance(self, steps: int = 1, now: str = "") -> None:
-        pass
-
-    def set_total(self, total: int) -> None:
-        pass
+from mlflow_recall.ports import StageResult
 
 
 def portable(client: MlflowClient, namespace: str) -> HistoryTransfer:
@@ -99,9 +82,9 @@ def test_what_arrives_are_the_same_records_and_members(
 ) -> None:
     there = f"{namespace}-2"
 
-    assert zoo.export(tmp_path, Silence()) == ImportSummary(runs=3, models=2)
+    assert zoo.export(tmp_path, RecordingReporter()) == ExportSummary(runs=3, models=2)
     assert "/home/of/somebody" not in (tmp_path / "runs.jsonl").read_text()
-    assert portable(client, there).import_history(tmp_path, Silence()) == ImportSummary(
+    assert portable(client, there).import_history(tmp_path, RecordingReporter()) == ImportSummary(
         runs=3, models=2, known=0
     )
 
@@ -128,11 +111,11 @@ def test_what_arrives_are_the_same_records_and_members(
 def test_taking_in_again_adds_nothing(
     client: MlflowClient, zoo: HistoryTransfer, namespace: str, tmp_path: Path
 ) -> None:
-    zoo.export(tmp_path, Silence())
+    zoo.export(tmp_path, RecordingReporter())
     other = portable(client, f"{namespace}-2")
-    other.import_history(tmp_path, Silence())
+    other.import_history(tmp_path, RecordingReporter())
 
-    assert other.import_history(tmp_path, Silence()) == ImportSummary(runs=0, models=2, known=3)
+    assert other.import_history(tmp_path, RecordingReporter()) == ImportSummary(runs=0, models=2, known=3)
     assert len(TrackingHistory(client, f"{namespace}-2").records("accuracy")) == 3
     assert [m.version for m in MlflowRegistry(client, f"{namespace}-2").members()] == ["1", "1"]
 
@@ -140,14 +123,14 @@ def test_taking_in_again_adds_nothing(
 def test_an_import_that_was_cut_short_is_completed(
     client: MlflowClient, zoo: HistoryTransfer, namespace: str, tmp_path: Path
 ) -> None:
-    zoo.export(tmp_path / "all", Silence())
+    zoo.export(tmp_path / "all", RecordingReporter())
     shutil.copytree(tmp_path / "all", tmp_path / "some")
     runs = tmp_path / "some" / "runs.jsonl"
     runs.write_text("".join(runs.read_text().splitlines(keepends=True)[:1]))
     other = portable(client, f"{namespace}-2")
 
-    assert other.import_history(tmp_path / "some", Silence()).runs == 1
-    assert other.import_history(tmp_path / "all", Silence()) == ImportSummary(
+    assert other.import_history(tmp_path / "some", RecordingReporter()).runs == 1
+    assert other.import_history(tmp_path / "all", RecordingReporter()) == ImportSummary(
         runs=2, models=2, known=1
     )
 
@@ -156,10 +139,10 @@ def test_an_export_of_an_import_is_the_export(
     client: MlflowClient, zoo: HistoryTransfer, namespace: str, tmp_path: Path
 ) -> None:
     """Text that does not change under a version control when nothing did."""
-    zoo.export(tmp_path / "1", Silence())
+    zoo.export(tmp_path / "1", RecordingReporter())
     other = portable(client, f"{namespace}-2")
-    other.import_history(tmp_path / "1", Silence())
-    other.export(tmp_path / "2", Silence())
+    other.import_history(tmp_path / "1", RecordingReporter())
+    other.export(tmp_path / "2", RecordingReporter())
 
     for file in ("runs.jsonl", "models.jsonl"):
         one, two = ((tmp_path / i / file).read_text().splitlines() for i in "12")
@@ -169,7 +152,7 @@ def test_an_export_of_an_import_is_the_export(
 def test_an_export_tells_nothing_of_the_machine_that_wrote_it(
     zoo: HistoryTransfer, namespace: str, tmp_path: Path
 ) -> None:
-    zoo.export(tmp_path, Silence())
+    zoo.export(tmp_path, RecordingReporter())
 
     for file in ("runs.jsonl", "models.jsonl"):
         text = (tmp_path / file).read_text()
@@ -181,8 +164,8 @@ def test_an_export_tells_nothing_of_the_machine_that_wrote_it(
 def test_an_imported_run_is_as_old_as_it_was(
     client: MlflowClient, zoo: HistoryTransfer, namespace: str, tmp_path: Path
 ) -> None:
-    zoo.export(tmp_path, Silence())
-    portable(client, f"{namespace}-2").import_history(tmp_path, Silence())
+    zoo.export(tmp_path, RecordingReporter())
+    portable(client, f"{namespace}-2").import_history(tmp_path, RecordingReporter())
 
     ends = [
         sorted(
@@ -199,8 +182,8 @@ def test_curves_of_tests_arrive_too(
 ) -> None:
     """As the tag and as metrics, at the step where they were."""
     add_run(client, namespace, "a", "tested")
-    zoo.export(tmp_path, Silence())
-    portable(client, f"{namespace}-2").import_history(tmp_path, Silence())
+    zoo.export(tmp_path, RecordingReporter())
+    portable(client, f"{namespace}-2").import_history(tmp_path, RecordingReporter())
 
     here, arrived = (
         {r.dataset: r for r in TrackingHistory(client, name).records("accuracy") if r.test_scores}
@@ -248,19 +231,19 @@ def test_an_export_keeps_the_lines_that_are_there_and_adds_the_new_runs(
     """Thousands of runs are asked for once: each new export reads what is new alone."""
     counting = Counting(store)
     path = tmp_path / "runs.jsonl"
-    portable(counting, namespace).export(tmp_path, Silence())
+    portable(counting, namespace).export(tmp_path, RecordingReporter())
     assert len(set(counting.asked)) == 3
     first = path.read_text().splitlines()
     counting.asked.clear()
 
-    assert portable(counting, namespace).export(tmp_path, Silence()) == ImportSummary(
+    assert portable(counting, namespace).export(tmp_path, RecordingReporter()) == ExportSummary(
         runs=3, models=2
     )
     assert counting.asked == []
     assert path.read_text().splitlines() == first
 
     new = add_run(counting, namespace, "b", "f")
-    assert portable(counting, namespace).export(tmp_path, Silence()) == ImportSummary(
+    assert portable(counting, namespace).export(tmp_path, RecordingReporter()) == ExportSummary(
         runs=4, models=2
     )
     assert set(counting.asked) == {new}
@@ -274,11 +257,11 @@ def test_an_export_to_another_folder_or_after_a_loss_is_the_same(
     zoo: HistoryTransfer, tmp_path: Path
 ) -> None:
     """What a line says does not depend on when it was written."""
-    zoo.export(tmp_path / "1", Silence())
-    zoo.export(tmp_path / "2", Silence())
+    zoo.export(tmp_path / "1", RecordingReporter())
+    zoo.export(tmp_path / "2", RecordingReporter())
     path = tmp_path / "2" / "runs.jsonl"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[1:]))
-    zoo.export(tmp_path / "2", Silence())
+    zoo.export(tmp_path / "2", RecordingReporter())
 
     assert path.read_text() == (tmp_path / "1" / "runs.jsonl").read_text()
 
@@ -286,11 +269,11 @@ def test_an_export_to_another_folder_or_after_a_loss_is_the_same(
 def test_the_line_of_a_run_that_was_deleted_goes(
     client: MlflowClient, zoo: HistoryTransfer, namespace: str, tmp_path: Path
 ) -> None:
-    zoo.export(tmp_path, Silence())
+    zoo.export(tmp_path, RecordingReporter())
     gone = TrackingHistory(client, namespace).records("accuracy")[0].run_id
     client.delete_run(gone)
 
-    assert zoo.export(tmp_path, Silence()) == ImportSummary(runs=2, models=2)
+    assert zoo.export(tmp_path, RecordingReporter()) == ExportSummary(runs=2, models=2)
     assert gone not in (tmp_path / "runs.jsonl").read_text()
 
 
@@ -298,13 +281,13 @@ def test_an_import_is_exported_into_the_folder_that_it_came_from(
     store: str, zoo: HistoryTransfer, namespace: str, tmp_path: Path
 ) -> None:
     """Its runs have other ids in that store, and are known nevertheless."""
-    zoo.export(tmp_path, Silence())
+    zoo.export(tmp_path, RecordingReporter())
     before = sorted((tmp_path / "runs.jsonl").read_text().splitlines())
     counting = Counting(store)
     other = portable(counting, f"{namespace}-2")
-    other.import_history(tmp_path, Silence())
+    other.import_history(tmp_path, RecordingReporter())
 
-    assert other.export(tmp_path, Silence()) == ImportSummary(runs=3, models=2)
+    assert other.export(tmp_path, RecordingReporter()) == ExportSummary(runs=3, models=2)
     assert counting.asked == []
     assert sorted((tmp_path / "runs.jsonl").read_text().splitlines()) == before
 
@@ -313,7 +296,7 @@ def test_a_file_that_is_no_export_is_not_overwritten(zoo: HistoryTransfer, tmp_p
     (tmp_path / "runs.jsonl").write_text("mine\n")
 
     with pytest.raises(HistoryError, match=r"runs\.jsonl, line 1: expected JSON, cannot be read"):
-        zoo.export(tmp_path, Silence())
+        zoo.export(tmp_path, RecordingReporter())
 
     assert [file.name for file in tmp_path.iterdir()] == ["runs.jsonl"]
     assert (tmp_path / "runs.jsonl").read_text() == "mine\n"
@@ -329,7 +312,7 @@ def test_a_model_that_can_be_made_again_is_absent_elsewhere_until_it_was(
 ) -> None:
     """Then it is the same version, so that its history stays its own."""
     MlflowRegistry(client, namespace).register(MADE)
-    zoo.export(tmp_path, Silence())
+    zoo.export(tmp_path, RecordingReporter())
     lines = (tmp_path / "models.jsonl").read_text().splitlines()
     told = {line["title"]: line["tags"] for line in map(json.loads, lines)}
     assert told["org--a"][tags.WEIGHTS] == "absent"
@@ -337,7 +320,7 @@ def test_a_model_that_can_be_made_again_is_absent_elsewhere_until_it_was(
     assert tags.WEIGHTS not in told["org--b"]
 
     there = MlflowRegistry(client, f"{namespace}-2")
-    portable(client, f"{namespace}-2").import_history(tmp_path, Silence())
+    portable(client, f"{namespace}-2").import_history(tmp_path, RecordingReporter())
     assert [(m.is_available, m.version) for m in there.members()] == [(False, "1"), (True, "1")]
     assert there.members()[0].tags[tags.REBUILD] == "make a --again"
 
@@ -353,12 +336,12 @@ def test_an_export_takes_no_weights_away_from_who_has_them(
     """Neither writing it, nor taking it in again beside them; and it says the same anywhere."""
     registry = MlflowRegistry(client, namespace)
     registry.register(MADE)
-    zoo.export(tmp_path / "1", Silence())
+    zoo.export(tmp_path / "1", RecordingReporter())
     there, other = MlflowRegistry(client, f"{namespace}-2"), portable(client, f"{namespace}-2")
-    other.import_history(tmp_path / "1", Silence())
+    other.import_history(tmp_path / "1", RecordingReporter())
     there.register(MADE)
-    other.import_history(tmp_path / "1", Silence())
-    other.export(tmp_path / "2", Silence())
+    other.import_history(tmp_path / "1", RecordingReporter())
+    other.export(tmp_path / "2", RecordingReporter())
 
     assert all(member.is_available for member in (*registry.members(), *there.members()))
     one, two = ((tmp_path / i / "models.jsonl").read_text() for i in "12")
@@ -367,7 +350,7 @@ def test_an_export_takes_no_weights_away_from_who_has_them(
 
 def test_nothing_to_export_is_refused(client: MlflowClient, namespace: str, tmp_path: Path) -> None:
     with pytest.raises(HistoryError, match=f"'{namespace}/benchmark': expected finished runs"):
-        portable(client, namespace).export(tmp_path, Silence())
+        portable(client, namespace).export(tmp_path, RecordingReporter())
     assert list(tmp_path.iterdir()) == []
 
 
@@ -377,14 +360,14 @@ def test_a_folder_that_holds_no_export_is_one_line_and_nothing_is_written(
     other = portable(client, namespace)
 
     with pytest.raises(HistoryError, match=r"runs\.jsonl: expected an export that"):
-        other.import_history(tmp_path, Silence())
+        other.import_history(tmp_path, RecordingReporter())
     (tmp_path / "runs.jsonl").write_text("{")
     with pytest.raises(HistoryError, match=r"runs\.jsonl, line 1: expected JSON, cannot be read"):
-        other.import_history(tmp_path, Silence())
+        other.import_history(tmp_path, RecordingReporter())
     (tmp_path / "runs.jsonl").write_text('{"run": "1"}\n')
     (tmp_path / "models.jsonl").write_text("")
     with pytest.raises(HistoryError, match=r"runs\.jsonl, line 1: expected the keys"):
-        other.import_history(tmp_path, Silence())
+        other.import_history(tmp_path, RecordingReporter())
     assert client.get_experiment_by_name(f"{namespace}/benchmark") is None
 
 
@@ -437,11 +420,11 @@ def test_adopted_runs_travel_and_arrive_the_same(
 ) -> None:
     there = f"{namespace}-2"
 
-    assert foreign.export(tmp_path, Silence()) == ImportSummary(runs=4, models=0)
-    assert portable(client, there).import_history(tmp_path, Silence()) == ImportSummary(
+    assert foreign.export(tmp_path, RecordingReporter()) == ExportSummary(runs=4, models=0)
+    assert portable(client, there).import_history(tmp_path, RecordingReporter()) == ImportSummary(
         runs=4, models=0, known=0
     )
-    assert portable(client, there).import_history(tmp_path, Silence()) == ImportSummary(
+    assert portable(client, there).import_history(tmp_path, RecordingReporter()) == ImportSummary(
         runs=0, models=0, known=4
     )
 
@@ -458,10 +441,10 @@ def test_where_adopted_runs_come_from_is_kept(
     client: MlflowClient, foreign: HistoryTransfer, namespace: str, tmp_path: Path
 ) -> None:
     """Name, params, tags and whole curves of the team's own, its experiment, and the first id."""
-    foreign.export(tmp_path / "1", Silence())
+    foreign.export(tmp_path / "1", RecordingReporter())
     other = portable(client, f"{namespace}-2")
-    other.import_history(tmp_path / "1", Silence())
-    other.export(tmp_path / "2", Silence())
+    other.import_history(tmp_path / "1", RecordingReporter())
+    other.export(tmp_path / "2", RecordingReporter())
 
     first, second = ((tmp_path / i / "runs.jsonl").read_text() for i in "12")
     assert first == second
@@ -476,7 +459,7 @@ def test_where_adopted_runs_come_from_is_kept(
 def test_a_folder_of_adopted_runs_is_the_history_of_their_store(
     client: MlflowClient, foreign: HistoryTransfer, namespace: str, tmp_path: Path
 ) -> None:
-    foreign.export(tmp_path, Silence())
+    foreign.export(tmp_path, RecordingReporter())
     store, folder = TrackingHistory(client, namespace), ExportHistory(tmp_path)
 
     assert folder.metrics() == store.metrics() == ("accuracy", "loss")
@@ -496,7 +479,7 @@ def test_an_import_never_turns_a_metric_around(
     client: MlflowClient, foreign: HistoryTransfer, namespace: str, tmp_path: Path
 ) -> None:
     """What is a loss there is a score here: refused before a run is written."""
-    foreign.export(tmp_path, Silence())
+    foreign.export(tmp_path, RecordingReporter())
     there = f"{namespace}-2"
     ensure_experiment(client, f"{there}/benchmark")
     run_id = log_hf(client, f"{there}-own", "bert", "z", [0.5])
@@ -512,7 +495,7 @@ def test_an_import_never_turns_a_metric_around(
     )
 
     with pytest.raises(HistoryError, match=f"metric 'loss': expected a score .*{run_id}.* mixed"):
-        portable(client, there).import_history(tmp_path, Silence())
+        portable(client, there).import_history(tmp_path, RecordingReporter())
     assert [r.run_id for r in TrackingHistory(client, there).records("loss")] == [run_id]
 
 
@@ -535,14 +518,14 @@ def test_runs_that_were_made_of_tables_travel_and_stay_made_of_them(
     def take_in(where: str) -> ImportSummary:
         registry = MlflowRegistry(client, where)
         return TableImport(client, where, registry).import_history(
-            tables(tmp_path), wanted, Silence()
+            tables(tmp_path), wanted, RecordingReporter()
         )
 
     assert take_in(namespace).runs == 4
-    assert portable(client, namespace).export(tmp_path / "runs", Silence()) == ImportSummary(
+    assert portable(client, namespace).export(tmp_path / "runs", RecordingReporter()) == ExportSummary(
         runs=4, models=2
     )
-    assert portable(client, there).import_history(tmp_path / "runs", Silence()) == ImportSummary(
+    assert portable(client, there).import_history(tmp_path / "runs", RecordingReporter()) == ImportSummary(
         runs=4, models=2, known=0
     )
 
@@ -552,7 +535,7 @@ def test_runs_that_were_made_of_tables_travel_and_stay_made_of_them(
     assert [m.is_available for m in MlflowRegistry(client, there).members()] == [False, False]
     third = f"{namespace}-3"
     assert take_in(third).runs == 4
-    assert portable(client, third).import_history(tmp_path / "runs", Silence()) == ImportSummary(
+    assert portable(client, third).import_history(tmp_path / "runs", RecordingReporter()) == ImportSummary(
         runs=0, models=2, known=4
     )
 
@@ -560,9 +543,9 @@ def test_runs_that_were_made_of_tables_travel_and_stay_made_of_them(
 def test_an_export_adds_nothing_to_the_history_that_it_was_made_of(
     client: MlflowClient, zoo: HistoryTransfer, tmp_path: Path
 ) -> None:
-    zoo.export(tmp_path, Silence())
+    zoo.export(tmp_path, RecordingReporter())
 
-    assert zoo.import_history(tmp_path, Silence()) == ImportSummary(runs=0, models=2, known=3)
+    assert zoo.import_history(tmp_path, RecordingReporter()) == ImportSummary(runs=0, models=2, known=3)
 
 
 @pytest.mark.parametrize(

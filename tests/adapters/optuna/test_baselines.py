@@ -1,4 +1,4 @@
-"""Optuna decides, we only count."""
+"""Optuna's own pruners replayed on recorded curves."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_the_median_pruner_stops_whoever_is_below_the_median() -> None:
     assert got.winner == "high"
 
 
-def test_optuna_keeps_its_own_voice() -> None:
+def test_optunas_verbosity_is_left_as_it_was() -> None:
     before = optuna.logging.get_verbosity()
     replay_prefixes("optuna_halving", curves(0))
 

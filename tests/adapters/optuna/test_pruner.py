@@ -1,4 +1,4 @@
-"""The pruner translates: Algorithm 1 by way of Optuna, whatever the order of events."""
+"""The pruner decides as Algorithm 1, in whatever order trials report, ask and fail."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from waiting import HANG_LIMIT
 
 from mlflow_recall.adapters.optuna.pruner import COHORT, MODEL, CohortPruner, wait_for_verdict
 from mlflow_recall.core.arrays import read_only
-from mlflow_recall.core.policies import PolicyHistory, PolicyOptions, Verdict, get_policy
-from mlflow_recall.core.policies.fine_selection import decide_by_trends
+from mlflow_recall.core.policies import POLICIES, PolicyHistory, PolicyOptions, Verdict
+from mlflow_recall.core.policies.fine_selection import FineSelectionOptions, decide_by_trends
 from mlflow_recall.core.policies.spec import Cohort
 from mlflow_recall.core.policies.trends import Trends
 from mlflow_recall.errors import ConfigError, StageIncomplete
@@ -34,12 +34,12 @@ def quiet() -> None:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 
-# --- Algorithm 1 once more, as slowly as it is written -------------------------------------------
+# --- Algorithm 1, transcribed slowly as it is written - -------------------------------------------
 
 
 @dataclass(frozen=True)
 class Race:
-    """What is going to happen to K candidates, whoever asks when."""
+    """Scores and failures of K candidates, whatever the order of events."""
 
     scores: list[list[float]]  # (K, STAGES), higher is better
     #: stage that a candidate fails in, NEVER for the healthy; ``late``: after its report
@@ -53,7 +53,7 @@ class Race:
 
 
 def random_race(rng: np.random.Generator) -> Race:
-    """Scores are sixteenths, so that ties abound and thresholds are met exactly."""
+    """Return a race whose scores are sixteenths: ties abound, and thresholds are met exactly."""
     models = int(rng.integers(1, 9))
     shape = models, STAGES, 3
     unused = rng.random(shape) < 0.3
@@ -70,29 +70,29 @@ def random_race(rng: np.random.Generator) -> Race:
     )
 
 
-def foretold(trends: Trends, i: int, stage: int, score: float) -> float | None:
-    nearest, end = math.inf, None
-    for center, its_end in zip(
+def predicted(trends: Trends, i: int, stage: int, score: float) -> float | None:
+    nearest, nearest_final = math.inf, None
+    for center, final in zip(
         trends.centers[i, stage - 1], trends.final_scores[i, stage - 1], strict=True
     ):
         if abs(center - score) < nearest:
-            nearest, end = abs(center - score), float(its_end)
-    return end
+            nearest, nearest_final = abs(center - score), float(final)
+    return nearest_final
 
 
 def algorithm_1(race: Race) -> dict[int, int]:
-    """Stage after which every candidate is stopped; those that are not stopped are not in it."""
+    """Return candidate -> stage after which it is stopped; others are not in it."""
     stopped: dict[int, int] = {}
     racing = list(range(len(race.scores)))
     for stage in range(1, STAGES):
         here = [i for i in racing if race.reports(i, stage)]
         now = {i: race.scores[i][stage - 1] for i in here}
-        end = {i: foretold(race.trends, i, stage, now[i]) for i in here}
+        final = {i: predicted(race.trends, i, stage, now[i]) for i in here}
         racing = []
         for i in here:
-            rivals = [e for r in here if now[r] > now[i] and (e := end[r]) is not None]
-            mine, best = end[i], max(rivals, default=None)
-            if mine is None or best is None or best - mine <= race.threshold * abs(best):
+            rivals = [f for r in here if now[r] > now[i] and (f := final[r]) is not None]
+            own, best = final[i], max(rivals, default=None)
+            if own is None or best is None or best - own <= race.threshold * abs(best):
                 racing.append(i)
         racing.sort(key=lambda i: (-now[i], i))
         racing = racing[: max(1, len(here) // 2)]
@@ -105,11 +105,11 @@ def algorithm_1(race: Race) -> dict[int, int]:
 
 def cohort_study(race: Race, sign: float = 1.0, storage: Any = None) -> tuple[Study, list[Trial]]:
     def decide(
-        cohort: Cohort, past: PolicyHistory | None, settings: PolicyOptions
+        cohort: Cohort, history: PolicyHistory | None, options: FineSelectionOptions
     ) -> dict[str, Verdict]:
-        return decide_by_trends(cohort, race.trends, settings)
+        return decide_by_trends(cohort, race.trends, options)
 
-    pruner = CohortPruner(decide, PolicyOptions(STAGES, race.threshold))
+    pruner = CohortPruner(decide, FineSelectionOptions(STAGES, race.threshold))
     direction = StudyDirection.MAXIMIZE if sign > 0 else StudyDirection.MINIMIZE
     study = optuna.create_study(direction=direction, pruner=pruner, storage=storage)
     trials = [study.ask() for _ in race.scores]
@@ -120,9 +120,9 @@ def cohort_study(race: Race, sign: float = 1.0, storage: Any = None) -> tuple[St
 
 
 def run(race: Race, rng: np.random.Generator, storage: Any = None) -> dict[int, int]:
-    """Candidates report, ask, fail and are told about in a random order.
+    """Let candidates report, ask, fail and end in a random order.
 
-    Refused is who asks while somebody who races in that stage has not reported it, nobody else.
+    A candidate is refused if and only if another one that races in that stage has not reported it.
     """
     sign = float(rng.choice([-1.0, 1.0]))
     tell_at_once = bool(rng.random() < 0.5)
@@ -153,9 +153,9 @@ def run(race: Race, rng: np.random.Generator, storage: Any = None) -> dict[int, 
             try:
                 prune = trials[i].should_prune()
             except StageIncomplete:
-                assert missing, "refused without need"
+                assert missing, "refused although the stage is complete"
                 continue
-            assert not missing, "answered without knowing"
+            assert not missing, "answered although the stage is incomplete"
             asking.discard(i)
             if prune:
                 stopped[i] = reported[i]
@@ -180,7 +180,7 @@ def test_decides_as_algorithm_1_on_thousands_of_cohorts_in_any_order() -> None:
         wanted = algorithm_1(race)
         for i, stage in list(wanted.items()):
             if race.fails[i] == stage:
-                del wanted[i]  # it failed before it could ask, and is never told
+                del wanted[i]  # it failed before it could ask
 
         assert run(race, rng) == wanted, race
 
@@ -197,7 +197,7 @@ def test_a_journal_file_gives_the_same_decisions_as_memory(tmp_path: Path) -> No
         assert journal == run(race, np.random.default_rng(seed))
 
 
-# --- what the cohort is, and when nobody may know ------------------------------------------------
+# --- the cohort, and incomplete stages ------------------------------------------------------------
 
 RISING = Race(
     scores=[[0.1 * i] * STAGES for i in range(1, 5)],
@@ -208,20 +208,20 @@ RISING = Race(
 )
 
 
-def test_an_incomplete_stage_is_undecided_for_everyone_who_asks() -> None:
+def test_an_incomplete_stage_is_refused_to_everyone_who_asks() -> None:
     study, trials = cohort_study(RISING)
     for trial in trials[1:]:
         trial.report(0.5, 1)
 
     for trial in trials[1:]:
-        with pytest.raises(StageIncomplete, match=r"stage 1: trials \[0\] have not reported"):
+        with pytest.raises(StageIncomplete, match=r"stage 1: .* got none of \[0\]"):
             trial.should_prune()
     study.tell(trials[0], state=TrialState.FAIL)
     assert [trial.should_prune() for trial in trials[1:]] == [False, True, True]
 
 
-def test_a_candidate_that_was_told_as_stopped_still_counts_in_its_stage() -> None:
-    """Otherwise the halves of a stage would shrink while it is being told about."""
+def test_a_candidate_that_ended_as_stopped_still_counts_in_its_stage() -> None:
+    """Otherwise the halves of a stage would shrink while its trials end one by one."""
     study, trials = cohort_study(RISING)
     for trial, scores in zip(trials, RISING.scores, strict=True):
         trial.report(scores[0], 1)
@@ -241,8 +241,8 @@ def test_asking_writes_nothing_to_the_study() -> None:
         trial.report(scores[0], 1)
 
     def everything() -> Any:
-        told = [vars(t) for t in study.get_trials(deepcopy=True)]
-        return copy.deepcopy((study.user_attrs, study._storage.get_study_system_attrs(0), told))
+        trials = [vars(t) for t in study.get_trials(deepcopy=True)]
+        return copy.deepcopy((study.user_attrs, study._storage.get_study_system_attrs(0), trials))
 
     before = everything()
     for trial in trials:
@@ -273,12 +273,12 @@ def test_a_trial_outside_the_cohort_is_an_error() -> None:
     for trial in [*trials, stranger := study.ask()]:
         trial.report(0.5, 1)
 
-    with pytest.raises(ConfigError, match="trial 4 reports stage 1, but is not of the cohort"):
+    with pytest.raises(ConfigError, match="got trial 4 with a report of stage 1"):
         stranger.should_prune()
 
 
 def test_two_trials_of_one_model_are_an_error() -> None:
-    """A policy knows candidates by name: one verdict would silently stand for both."""
+    """A policy knows candidates by name: one verdict would silently apply to both."""
     _, trials = cohort_study(RISING)
     trials[0].set_user_attr(MODEL, "m1")
     for trial in trials:
@@ -303,7 +303,7 @@ def optimize(objective: Any, jobs: int = 1, enqueue: bool = False) -> Study:
 
 @pytest.mark.parametrize("enqueue", [False, True])
 def test_plain_sequential_optimize_is_refused_at_the_first_report(enqueue: bool) -> None:
-    """It would train one trial to its end before the next begins: no stage is ever complete."""
+    """It trains one trial to its end before the next begins, so no stage is ever complete."""
     reports = []
 
     def objective(trial: Trial) -> float:
@@ -313,7 +313,7 @@ def test_plain_sequential_optimize_is_refused_at_the_first_report(enqueue: bool)
             raise optuna.TrialPruned
         return 0.5
 
-    with pytest.raises(StageIncomplete, match="wait_for_verdict with a worker for each trial"):
+    with pytest.raises(StageIncomplete, match="wait_for_verdict with one worker for each trial"):
         optimize(objective, enqueue=enqueue)
     assert reports == [0]
 
@@ -339,5 +339,5 @@ def test_a_worker_for_each_trial_halves_as_it_should() -> None:
 
 
 def test_fewer_workers_than_trials_time_out() -> None:
-    with pytest.raises(StageIncomplete, match=r"have not reported yet; .* gave up after 0\.2 s"):
+    with pytest.raises(StageIncomplete, match=r"expected reports of all trials, .*; waited 0\.2 s"):
         optimize(patient(0.2), jobs=2)

@@ -76,7 +76,7 @@ def test_a_run_is_read_as_it_was_logged(client: MlflowClient, namespace: str) ->
     theirs = f"{namespace}-theirs"
     run_id = log_run(client, theirs, {"a": 1}, [("x", 1, 0.5), ("x", 2, 0.7)], told={"t": "u"})
     client.log_inputs(
-        run_id, [DatasetInput(Dataset(name="imdb", digest="d1", modality="code", classes="{}"), [])]
+        run_id, [DatasetInput(Dataset("imdb", "d1", source_type="code", source="{}"), [])]
     )
 
     (run,) = read(client, namespace)

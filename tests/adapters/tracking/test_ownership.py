@@ -155,7 +155,9 @@ def test_a_sweep_closes_what_a_killed_process_left_and_spares_the_living(
     living: subprocess.Popen[bytes],
 ) -> None:
     left = cast("Any", worker.stdout).readline().strip()
-    experiment = client.get_experiment_by_name(f"{namespace}/benchmark").experiment_id
+    entity = client.get_experiment_by_name(f"{namespace}/benchmark")
+    assert entity is not None
+    experiment = str(entity.experiment_id)
     who = json.dumps(here(living.pid, psutil.Process(living.pid).create_time()))
     spared = client.create_run(experiment, tags={tags.OWNER: who}).info.run_id
     worker.send_signal(signal.SIGKILL)

@@ -74,24 +74,20 @@ def test_the_run_that_mlflow_run_opened_is_adopted(
 ) -> None:
     theirs = client.create_run(client.create_experiment(namespace), tags={"theirs": "kept"})
 
-    opened = ledger.start("select reviews", "selection", theirs.info.run_id)
-
-    run = client.get_run(theirs.info.run_id)
-    assert opened.run_id == theirs.info.run_id
-    assert run.info.run_name == "select reviews"
-    assert run.data.tags["theirs"] == "kept"
-    assert run.data.tags[tags.OWNER] == owner_tag()
-    assert client.get_experiment_by_name(f"{namespace}/benchmark") is None
-    opened.finish()
+    with ledger.managed_run("select reviews", "selection", theirs.info.run_id) as opened:
+        run = client.get_run(theirs.info.run_id)
+        assert opened.run_id == theirs.info.run_id
+        assert run.info.run_name == "select reviews"
+        assert run.data.tags["theirs"] == "kept"
+        assert run.data.tags[tags.OWNER] == owner_tag()
+        assert client.get_experiment_by_name(f"{namespace}/benchmark") is None
 
 
 def test_without_a_run_to_adopt_a_new_one_is_opened(
     client: MlflowClient, ledger: RunWriter
 ) -> None:
-    opened = ledger.start("select reviews", "selection")
-
-    assert client.get_run(opened.run_id).data.tags[tags.KIND] == "selection"
-    opened.finish()
+    with ledger.managed_run("select reviews", "selection") as opened:
+        assert client.get_run(opened.run_id).data.tags[tags.KIND] == "selection"
 
 
 def test_stages_are_metrics_by_epoch_and_one_tag_that_agrees(

@@ -54,6 +54,7 @@ def _served(
         workspace=str(place / "work"),
     )
     (stage,) = zoo.train(task)
+    assert stage.checkpoint is not None
     serving.save_servable(place / "model", Path(stage.checkpoint), member, dataset)
     network = library.load(member, stage.checkpoint, dataset, recipe, False)
     network.module.eval()

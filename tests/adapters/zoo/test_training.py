@@ -86,11 +86,17 @@ def run(task: TrainTask) -> list[StageResult]:
     return list(zoo.train(task))
 
 
-def state(checkpoint: str) -> dict[str, torch.Tensor]:
-    """All that a checkpoint remembers: weights, head and optimizer."""
+def checkpoint_of(result: StageResult) -> Path:
+    """Return the checkpoint of a stage that kept one."""
+    assert result.checkpoint is not None
+    return Path(result.checkpoint)
+
+
+def state(result: StageResult) -> dict[str, torch.Tensor]:
+    """Return all tensors of a stage's checkpoint: weights, head and optimizer."""
     return {
         f"{file.name}/{name}": value
-        for file in sorted(Path(checkpoint).glob("*.safetensors"))
+        for file in sorted(checkpoint_of(result).glob("*.safetensors"))
         for name, value in load_file(file).items()
     }
 
@@ -112,7 +118,7 @@ def stage_by_stage(case: Case, recipe: Recipe, workspace: Path) -> list[StageRes
                 recipe,
                 first=stage,
                 last=stage,
-                checkpoint=done[-1].checkpoint if done else "",
+                checkpoint=done[-1].checkpoint if done else None,
                 workspace=str(workspace),
                 test="last" if stage == recipe.epochs else "never",
             )
@@ -132,7 +138,7 @@ def test_stages_from_checkpoints_are_the_same_run_as_straight_through(
     for one, other in zip(staged, through, strict=True):
         assert one.validation == other.validation
         assert one.test == other.test
-        assert same(state(one.checkpoint), state(other.checkpoint))
+        assert same(state(one), state(other))
 
 
 def test_two_runs_of_one_seed_are_equal_and_of_two_seeds_are_not(
@@ -140,7 +146,7 @@ def test_two_runs_of_one_seed_are_equal_and_of_two_seeds_are_not(
 ) -> None:
     recipe = sized(case, epochs=1)
     states = [
-        state(run(case.task(changed, workspace=str(tmp_path / str(i))))[0].checkpoint)
+        state(run(case.task(changed, workspace=str(tmp_path / str(i))))[0])
         for i, changed in enumerate((recipe, recipe, replace(recipe, seed=1)))
     ]
 
@@ -166,7 +172,7 @@ def test_every_stage_brings_every_metric_and_the_test_comes_last(case: Case) -> 
     assert [set(r.validation) for r in results] == [set(METRICS)] * 2
     assert [set(r.test) for r in results] == [set(), set(METRICS)]
     assert all(r.seconds > 0 for r in results)
-    assert [r.checkpoint for r in results] == ["", ""]
+    assert [r.checkpoint for r in results] == [None, None]
 
 
 def test_each_stage_can_be_tested_and_is_none_the_different_for_it(case: Case) -> None:
@@ -230,7 +236,7 @@ def test_the_last_stage_keeps_no_optimizer_and_reads_like_the_librarys_own_folde
     case: Case, tmp_path: Path
 ) -> None:
     results = run(case.task(sized(case, epochs=2), workspace=str(tmp_path)))
-    first, last = (Path(r.checkpoint) for r in results)
+    first, last = map(checkpoint_of, results)
 
     assert (first / "optimizer.safetensors").exists()
     assert not (last / "optimizer.safetensors").exists()
@@ -256,7 +262,7 @@ def test_the_sample_of_the_recipe_is_what_is_trained_on(text: Case, tmp_path: Pa
 
     first, _ = run(text.task(recipe, workspace=str(tmp_path)))
 
-    steps = [value for name, value in state(first.checkpoint).items() if name.endswith(".step")]
+    steps = [value for name, value in state(first).items() if name.endswith(".step")]
     assert steps
     assert {float(step) for step in steps} == {2.0}
 
@@ -277,7 +283,7 @@ def weights_of(case: Case, recipe: Recipe, place: Path) -> tuple[dict[str, Any],
     """Weights before and after a stage of the parameters that have both."""
     before = load_file(case.weights / "model.safetensors")
     (result,) = run(case.task(recipe, workspace=str(place)))
-    after = load_file(Path(result.checkpoint) / "model.safetensors")
+    after = load_file(checkpoint_of(result) / "model.safetensors")
     shared = before.keys() & after.keys()
     return {k: before[k] for k in shared}, {k: after[k] for k in shared}
 
@@ -306,11 +312,11 @@ def test_a_frozen_backbone_stays_whole_and_the_head_learns(case: Case, tmp_path:
     before = load_file(case.weights / "model.safetensors")
     results = run(case.task(recipe, workspace=str(tmp_path)))
 
-    after = state(results[-1].checkpoint)
+    after = state(results[-1])
     backbone = {k.partition("/")[2]: v for k, v in after.items() if k.startswith("model.")}
     assert {k for k in before if k in backbone and not torch.equal(before[k], backbone[k])} == set()
     heads = [
-        {k: v for k, v in state(r.checkpoint).items() if "head.safetensors/" in k or "fc." in k}
+        {k: v for k, v in state(r).items() if "head.safetensors/" in k or "fc." in k}
         for r in (results[0], results[-1])
     ]
     assert heads[0]
@@ -336,7 +342,7 @@ def test_a_network_is_left_as_it_was_by_its_evaluation(image: Case, tmp_path: Pa
     recipe = sized(image, epochs=2, freeze_batchnorm=False)
     few = replace(recipe, eval_samples=3)
     one, other = (
-        run(image.task(r, workspace=str(tmp_path / name)))[-1].checkpoint
+        run(image.task(r, workspace=str(tmp_path / name)))[-1]
         for r, name in ((recipe, "all"), (few, "few"))
     )
 
@@ -439,14 +445,14 @@ def test_a_fine_tuned_network_is_a_source_head_for_the_next_target(
         path = str(tiny_texts(tmp_path / "next.csv", 30, names))
     else:
         path = str(tiny_images(tmp_path / "next", 30, names))
-    following = Case(member, Path(last.checkpoint), prepare(DatasetSpec(path)))
+    following = Case(member, checkpoint_of(last), prepare(DatasetSpec(path)))
 
     probe = following.probe(recipe=sized(case), samples=8)
     (result,) = run(following.task(sized(case, epochs=1), workspace=str(tmp_path / "more")))
 
     assert probe.probabilities is not None
     assert probe.probabilities.shape == (8, len(CLASSES))
-    after = state(result.checkpoint)
+    after = state(result)
     new = [
         after[k] for k in after if k in ("head.safetensors/weight", "model.safetensors/fc.weight")
     ]
@@ -460,7 +466,7 @@ def test_fewer_layers_are_loaded_where_the_member_asks_for_them(text: Case, tmp_
     shallow = replace(text, member=replace(text.member, config={"num_hidden_layers": 1}))
     (result,) = run(shallow.task(workspace=str(tmp_path), last=1))
 
-    config = json.loads((Path(result.checkpoint) / "config.json").read_text())
+    config = json.loads((checkpoint_of(result) / "config.json").read_text())
     assert config["num_hidden_layers"] == 1
     assert len(run(shallow.task(checkpoint=result.checkpoint, first=2, last=2))) == 1
 
