@@ -1,1 +1,1 @@
-"""One outside library a file; no decisions."""
+"""Adapters to other libraries: MLflow, datasets, transformers, timm, Optuna, pandas, matplotlib."""

@@ -1,1 +1,1 @@
-"""To be described."""
+"""Datasets: read from files, folders or the hub, split, stored, and restored."""

@@ -1,4 +1,4 @@
-"""A dataset as somebody keeps it -> its labeled rows, split by split."""
+"""Labeled rows of a dataset, split by split, from any source."""
 
 from __future__ import annotations
 
@@ -12,10 +12,19 @@ import numpy as np
 from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
 from mlflow_recall.errors import DatasetError
 
-_FILES = {".csv": "csv", ".tsv": "csv", ".json": "json", ".jsonl": "json", ".parquet": "parquet"}
-_LABELS = ("label", "labels", "target", "class", "category", "y")
-_TEXTS = ("text", "sentence", "content", "review", "document", "question", "title")
-_SPLITS = {
+#: ending of a file -> format of ``datasets.load_dataset``
+_FILE_FORMATS = {
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".json": "json",
+    ".jsonl": "json",
+    ".parquet": "parquet",
+}
+#: usual names of columns, the most specific first
+_LABEL_COLUMNS = ("label", "labels", "target", "class", "category", "y")
+_TEXT_COLUMNS = ("text", "sentence", "content", "review", "document", "question", "title")
+#: name of a split in a source -> its name here
+_SPLIT_NAMES = {
     "train": "train",
     "training": "train",
     "validation": "validation",
@@ -28,18 +37,19 @@ _SPLITS = {
 
 @dataclass(frozen=True, eq=False)
 class LabeledRows:
-    """Inputs (strings, or encoded images) with the names of their classes."""
+    """Inputs (texts, or encoded images) with the names of their classes."""
 
     inputs: list[Any]
     labels: list[str]
+    #: modality: ``text`` or ``image``
     kind: str
 
 
 def read_labeled_rows(spec: DatasetSpec) -> tuple[dict[str, LabeledRows], tuple[str, ...]]:
-    """The rows of every split that is given, train among them, and the classes in their order.
+    """Return split -> rows for every declared split and train, and the classes in their order.
 
     Raises:
-        DatasetError: it cannot be read, lacks a column, or is no classification problem.
+        DatasetError: It cannot be read, lacks a column, or is no classification problem.
     """
     splits = _declared_splits(_load(spec), spec)
     columns = next(iter(splits.values())).column_names
@@ -53,7 +63,7 @@ def read_labeled_rows(spec: DatasetSpec) -> tuple[dict[str, LabeledRows], tuple[
 
 
 def _load(spec: DatasetSpec) -> dict[str, Any]:
-    """All splits of a source, as ``datasets`` reads them."""
+    """Return all splits of a source, as ``datasets`` reads them."""
     import datasets
     from datasets.utils.logging import disable_progress_bar
 
@@ -61,16 +71,16 @@ def _load(spec: DatasetSpec) -> dict[str, Any]:
     path = Path(spec.path).expanduser()
     try:
         if path.is_file():
-            if path.suffix.lower() not in _FILES:
+            if path.suffix.lower() not in _FILE_FORMATS:
                 raise DatasetError(
-                    f"{path}: expected a file of type {', '.join(_FILES)}, got "
+                    f"{path}: expected a file of type {', '.join(_FILE_FORMATS)}, got "
                     f"{path.suffix or 'no ending'!r}"
                 )
             if not path.stat().st_size:
                 raise DatasetError(f"{path}: expected rows, got an empty file")
             options = {"delimiter": "\t"} if path.suffix.lower() == ".tsv" else {}
             loaded = datasets.load_dataset(
-                _FILES[path.suffix.lower()], data_files=str(path), **options
+                _FILE_FORMATS[path.suffix.lower()], data_files=str(path), **options
             )
         elif path.is_dir():
             loaded = _load_folder(path)
@@ -103,33 +113,33 @@ def _load_folder(path: Path) -> Any:
 
 
 def _looks_local(path: str) -> bool:
-    return path.startswith((".", "/", "~")) or Path(path).suffix.lower() in _FILES
+    return path.startswith((".", "/", "~")) or Path(path).suffix.lower() in _FILE_FORMATS
 
 
 def _declared_splits(splits: dict[str, Any], spec: DatasetSpec) -> dict[str, Any]:
-    """Splits by their usual names, or by the rows' own split column."""
-    named = {_SPLITS[name]: split for name, split in splits.items() if name in _SPLITS}
-    if not named:
-        named = {"train": next(iter(splits.values()))}
-    only = next(iter(named.values()))
-    if len(named) > 1 or spec.split not in only.column_names:
-        return named
-    values = only[spec.split]
-    if unknown := sorted({str(v) for v in values} - set(_SPLITS)):
+    """Return the splits by their usual names, or those of the split column."""
+    declared = {_SPLIT_NAMES[name]: split for name, split in splits.items() if name in _SPLIT_NAMES}
+    if not declared:
+        declared = {"train": next(iter(splits.values()))}
+    rows = next(iter(declared.values()))
+    if len(declared) > 1 or spec.split not in rows.column_names:
+        return declared
+    values = rows[spec.split]
+    if unknown := sorted({str(v) for v in values} - set(_SPLIT_NAMES)):
         raise DatasetError(
             f"{spec.title}: column {spec.split!r}: expected train, validation or test, "
             f"got {unknown[0]!r}"
         )
-    where: dict[str, list[int]] = {}
+    positions: dict[str, list[int]] = {}
     for i, value in enumerate(values):
-        where.setdefault(_SPLITS[str(value)], []).append(i)
-    return {name: only.select(rows) for name, rows in where.items()}
+        positions.setdefault(_SPLIT_NAMES[str(value)], []).append(i)
+    return {name: rows.select(indices) for name, indices in positions.items()}
 
 
 def _input_column(
     splits: Mapping[str, Any], spec: DatasetSpec, columns: Sequence[str]
 ) -> tuple[str, str]:
-    """Modality and name of the column that a model reads."""
+    """Return modality and name of the column that a model reads."""
     import datasets
 
     features = next(iter(splits.values())).features
@@ -137,53 +147,62 @@ def _input_column(
     strings = [
         c for c in columns if getattr(features[c], "dtype", "") in ("string", "large_string")
     ]
-    for kind, asked, found in (("image", spec.image, images), ("text", spec.text, strings)):
-        if asked and asked not in found:
-            raise DatasetError(_no_column(spec, kind, asked, found, columns))
-        if asked:
-            return kind, asked
+    for kind, column, usable in (("image", spec.image, images), ("text", spec.text, strings)):
+        if column and column not in usable:
+            raise DatasetError(_no_column(spec, kind, column, usable, columns))
+        if column:
+            return kind, column
     if images:
         return "image", images[0]
-    reserved = {spec.label or _first(_LABELS, columns), spec.split}
+    reserved = {spec.label or _first_column(_LABEL_COLUMNS, columns), spec.split}
     strings = [c for c in strings if c not in reserved]
-    guess = _first(_TEXTS, strings) or (strings[0] if len(strings) == 1 else "")
-    if not guess:
+    inferred = _infer_column(_TEXT_COLUMNS, strings)
+    if not inferred:
         raise DatasetError(
             f"{spec.title}: which column is the text? got {', '.join(columns)}: "
             "name it with --text COLUMN"
         )
-    return "text", guess
+    return "text", inferred
 
 
 def _label_column(spec: DatasetSpec, columns: Sequence[str], inputs: str) -> str:
+    """Return the name of the column with the labels."""
     if spec.label:
         if spec.label not in columns:
             raise DatasetError(_no_column(spec, "label", spec.label, columns, columns))
         return spec.label
-    others = [c for c in columns if c not in (inputs, spec.split)]
-    guess = _first(_LABELS, others) or (others[0] if len(others) == 1 else "")
-    if not guess:
+    inferred = _infer_column(_LABEL_COLUMNS, [c for c in columns if c not in (inputs, spec.split)])
+    if not inferred:
         raise DatasetError(
             f"{spec.title}: which column is the label? got {', '.join(columns)}: "
             "name it with --label COLUMN"
         )
-    return guess
+    return inferred
 
 
 def _no_column(
-    spec: DatasetSpec, kind: str, asked: str, found: Sequence[str], columns: Sequence[str]
+    spec: DatasetSpec, kind: str, column: str, usable: Sequence[str], columns: Sequence[str]
 ) -> str:
-    usable = ", ".join(found) or f"none among {', '.join(columns)}"
-    return f"{spec.title}: no {kind} column {asked!r}: expected one of {usable}"
+    expected = ", ".join(usable) or f"none among {', '.join(columns)}"
+    return f"{spec.title}: no {kind} column {column!r}: expected one of {expected}"
 
 
-def _first(wanted: Sequence[str], columns: Sequence[str]) -> str:
-    lower = {column.lower(): column for column in columns}
-    return next((lower[name] for name in wanted if name in lower), "")
+def _infer_column(usual_names: Sequence[str], columns: Sequence[str]) -> str:
+    """Return the column with a usual name, or the only column; empty without either."""
+    return _first_column(usual_names, columns) or (columns[0] if len(columns) == 1 else "")
+
+
+def _first_column(usual_names: Sequence[str], columns: Sequence[str]) -> str:
+    """Return the column with the first of these names that there is, ignoring case."""
+    by_lower = {column.lower(): column for column in columns}
+    return next((by_lower[name] for name in usual_names if name in by_lower), "")
 
 
 def _rows(split: Any, kind: str, inputs: str, label: str, spec: DatasetSpec) -> LabeledRows:
-    """Rows that have both an input and a label; hub test splits mark hidden labels with -1."""
+    """Return the rows that have both an input and a label.
+
+    Test splits on the hub mark hidden labels with -1.
+    """
     import datasets
 
     feature = split.features[label]
@@ -203,36 +222,37 @@ def _rows(split: Any, kind: str, inputs: str, label: str, spec: DatasetSpec) -> 
         for value, key in zip(split[inputs], split[label], strict=True)
         if key not in hidden and value not in (None, "")
     ]
-    return LabeledRows([_content(v) for v, _ in pairs], [name for _, name in pairs], kind)
+    return LabeledRows([_read_input(value) for value, _ in pairs], [n for _, n in pairs], kind)
 
 
 def _label_text(value: object) -> str:
     return str(int(value)) if isinstance(value, float) else str(value)
 
 
-def _content(value: Any) -> Any:
-    """A text, or the bytes of an image."""
+def _read_input(value: Any) -> Any:
+    """Return a text as it is, or the bytes of an image."""
     if isinstance(value, dict):
         return value["bytes"] if value.get("bytes") else Path(value["path"]).read_bytes()
     return value
 
 
 def _classes(content: Mapping[str, LabeledRows], spec: DatasetSpec) -> tuple[str, ...]:
-    known = set(content["train"].labels)
+    """Return the classes of train, sorted as numbers if all of them are integers."""
+    classes = set(content["train"].labels)
     for split, rows in content.items():
-        if strange := sorted(set(rows.labels) - known):
+        if unknown := sorted(set(rows.labels) - classes):
             raise DatasetError(
-                f"{spec.title}: label {strange[0]!r} of the {split} split never occurs in train: "
-                f"expected one of {', '.join(sorted(known)[:10])}"
+                f"{spec.title}: label {unknown[0]!r} of the {split} split never occurs in train: "
+                f"expected one of {', '.join(sorted(classes)[:10])}"
             )
     total = sum(len(rows.labels) for rows in content.values())
-    if len(known) < 2:
-        raise DatasetError(f"{spec.title}: expected two classes or more, got {sorted(known)}")
-    if total < 3 * len(known):
+    if len(classes) < 2:
+        raise DatasetError(f"{spec.title}: expected two classes or more, got {sorted(classes)}")
+    if total < 3 * len(classes):
         raise DatasetError(
-            f"{spec.title}: expected at least 3 rows a class, got {total} rows of {len(known)} "
+            f"{spec.title}: expected at least 3 rows a class, got {total} rows of {len(classes)} "
             "classes: is that column really the label?"
         )
-    if all(name.lstrip("-").isdigit() for name in known):
-        return tuple(sorted(known, key=int))
-    return tuple(sorted(known))
+    if all(name.lstrip("-").isdigit() for name in classes):
+        return tuple(sorted(classes, key=int))
+    return tuple(sorted(classes))

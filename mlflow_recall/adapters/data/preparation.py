@@ -17,16 +17,20 @@ from mlflow_recall.cache import build_once, cache_folder
 from mlflow_recall.core.arrays import IntArray
 from mlflow_recall.core.history.records import Dataset
 
-#: share of each class that goes to a split which nobody gave
-_SHARE = 0.2
-_META = "recall.json"
+#: share of each class in a split that the source does not have
+_SPLIT_SHARE = 0.2
+#: classes with fewer rows are not split
+_MIN_ROWS_TO_SPLIT = 3
+_META_FILE = "recall.json"
 
 
 def prepare(spec: DatasetSpec) -> Dataset:
-    """Read, check, split and save a dataset where workers find it; a second call finds it there.
+    """Read, check, split and save a dataset where workers can load it.
+
+    A second call returns the saved copy.
 
     Raises:
-        DatasetError: it cannot be read, lacks a column, or is no classification problem.
+        DatasetError: It cannot be read, lacks a column, or is no classification problem.
     """
     content, classes = read_labeled_rows(spec)
     digest = _digest(content, classes, spec.seed)
@@ -35,7 +39,7 @@ def prepare(spec: DatasetSpec) -> Dataset:
         _save(folder, content, classes, spec.seed)
 
     folder = build_once(cache_folder("datasets", digest), save)
-    meta = json.loads((folder / _META).read_text())
+    meta = json.loads((folder / _META_FILE).read_text())
     return Dataset(
         name=spec.title,
         digest=digest,
@@ -49,17 +53,17 @@ def prepare(spec: DatasetSpec) -> Dataset:
 
 
 def find_prepared(name: str, digest: str, modality: str) -> Dataset | None:
-    """What an earlier ``prepare`` left of a dataset on this machine; None: nothing.
+    """Return a dataset that was prepared on this machine before; None without a copy.
 
     Args:
-        name: what to call it.
-        digest: as the earlier call gave it.
+        name: Name of the returned dataset.
+        digest: Digest of the prepared dataset.
         modality: ``text`` or ``image``.
     """
     folder = cache_folder("datasets", digest)
-    if not digest or not (folder / _META).exists():
+    if not digest or not (folder / _META_FILE).exists():
         return None
-    meta = json.loads((folder / _META).read_text())
+    meta = json.loads((folder / _META_FILE).read_text())
     classes = tuple(meta["classes"])
     return Dataset(
         name=name,
@@ -73,13 +77,13 @@ def find_prepared(name: str, digest: str, modality: str) -> Dataset | None:
 
 
 def load_split(dataset: Dataset, split: str, samples: int = 0, seed: int = 0) -> Any:
-    """One split of a prepared dataset, or a seeded, stratified sample of it.
+    """Load one split of a prepared dataset, or a stratified sample of it.
 
     Args:
-        dataset: as ``prepare`` returned it.
+        dataset: Dataset that ``prepare`` returned.
         split: ``train``, ``validation`` or ``test``.
-        samples: at most so many rows; 0: all.
-        seed: of the sample.
+        samples: Maximum number of rows; 0: all.
+        seed: Seed of the sample.
 
     Returns:
         A ``datasets.Dataset`` with the columns ``text`` or ``image``, and ``label``.
@@ -93,25 +97,27 @@ def load_split(dataset: Dataset, split: str, samples: int = 0, seed: int = 0) ->
 
 
 def stratified_sample(labels: IntArray, samples: int, seed: int) -> IntArray:
-    """Sorted positions of a sample in which every class keeps its share, and at least one place.
+    """Return the sorted positions of a sample in which every class keeps its share.
+
+    Every class has at least one row in it.
 
     Args:
         labels: (n,) class indices.
-        samples: size of the sample, below n.
-        seed: decides which rows of a class are taken.
+        samples: Size of the sample, below n.
+        seed: Decides which rows of a class are selected.
     """
     shuffled = np.random.default_rng(seed).permutation(len(labels))
     rank = np.empty(len(labels))
-    for value in np.unique(labels):
-        mine = shuffled[labels[shuffled] == value]
-        # the i-th of a class of n stands at (i + 1/2) / n: taking the lowest keeps all shares
-        rank[mine] = (np.arange(len(mine)) + 0.5) / len(mine)
-        rank[mine[0]] = -1.0
+    for label in np.unique(labels):
+        rows = shuffled[labels[shuffled] == label]
+        # row i of the n rows of a class has rank (i + 1/2) / n: the lowest ranks keep all shares
+        rank[rows] = (np.arange(len(rows)) + 0.5) / len(rows)
+        rank[rows[0]] = -1.0
     return np.sort(np.lexsort((shuffled.argsort(), rank))[:samples])
 
 
 def _digest(content: Mapping[str, LabeledRows], classes: tuple[str, ...], seed: int) -> str:
-    """Sixteen characters that change when a row, a label, a given split or the seed does."""
+    """Return 16 characters that change with any row, label, declared split and with the seed."""
     state = hashlib.sha256(json.dumps([classes, seed]).encode())
     for split in sorted(content):
         state.update(f"\0{split}\0".encode())
@@ -124,11 +130,11 @@ def _digest(content: Mapping[str, LabeledRows], classes: tuple[str, ...], seed: 
 def _save(
     folder: Path, content: Mapping[str, LabeledRows], classes: tuple[str, ...], seed: int
 ) -> None:
-    """Complete the splits and write each as an Arrow folder, the meta file last."""
+    """Complete the splits, and write each as an Arrow folder and the meta file last."""
     import datasets
 
     index = {name: i for i, name in enumerate(classes)}
-    given = {
+    declared = {
         split: (rows.inputs, np.array([index[name] for name in rows.labels], dtype=np.intp))
         for split, rows in content.items()
     }
@@ -136,48 +142,53 @@ def _save(
     feature = datasets.Image() if kind == "image" else datasets.Value("string")
     schema = datasets.Features({kind: feature, "label": datasets.ClassLabel(names=list(classes))})
     sizes = {}
-    for split, (inputs, labels) in complete_splits(given, seed).items():
-        values = [{"bytes": v, "path": None} for v in inputs] if kind == "image" else inputs
+    for split, (inputs, labels) in complete_splits(declared, seed).items():
+        values = [{"bytes": data, "path": None} for data in inputs] if kind == "image" else inputs
         rows = datasets.Dataset.from_dict({kind: values, "label": labels}, features=schema)
         rows.save_to_disk(str(folder / split))
         sizes[split] = len(rows)
-    (folder / _META).write_text(json.dumps({"classes": classes, "sizes": sizes}))
+    (folder / _META_FILE).write_text(json.dumps({"classes": classes, "sizes": sizes}))
 
 
 def complete_splits(
-    given: Mapping[str, tuple[list[Any], IntArray]], seed: int
+    declared: Mapping[str, tuple[list[Any], IntArray]], seed: int
 ) -> dict[str, tuple[list[Any], IntArray]]:
-    """Cut the missing splits from train, a fifth of every class each.
+    """Return all splits; each missing one is a fifth of every class of train.
 
-    A class with fewer than three rows stays whole in train.
+    A class with fewer than three rows stays in train as a whole.
 
     Args:
-        given: inputs and labels of the splits that exist; train among them.
-        seed: decides which rows are cut.
+        declared: Inputs and labels of the splits that exist; train is one of them.
+        seed: Decides which rows are moved.
     """
-    splits = dict(given)
+    splits = dict(declared)
     rng = np.random.default_rng(seed)
     for name in ("test", "validation"):
         if name in splits:
             continue
         inputs, labels = splits["train"]
-        taken = np.zeros(len(labels), dtype=bool)
-        for value in np.unique(labels):
-            mine = rng.permutation(np.flatnonzero(labels == value))
-            share = max(1, round(_SHARE * len(mine))) if len(mine) >= 3 else 0
-            taken[mine[:share]] = True
-        splits[name] = _pick(inputs, labels, taken)
-        splits["train"] = _pick(inputs, labels, ~taken)
+        is_moved = np.zeros(len(labels), dtype=bool)
+        for label in np.unique(labels):
+            rows = rng.permutation(np.flatnonzero(labels == label))
+            count = max(1, round(_SPLIT_SHARE * len(rows)))
+            if len(rows) >= _MIN_ROWS_TO_SPLIT:
+                is_moved[rows[:count]] = True
+        splits[name] = _select_rows(inputs, labels, is_moved)
+        splits["train"] = _select_rows(inputs, labels, ~is_moved)
     return splits
 
 
-def _pick(inputs: list[Any], labels: IntArray, mask: Any) -> tuple[list[Any], IntArray]:
-    return [v for v, yes in zip(inputs, mask, strict=True) if yes], labels[mask]
+def _select_rows(inputs: list[Any], labels: IntArray, mask: Any) -> tuple[list[Any], IntArray]:
+    return [value for value, keep in zip(inputs, mask, strict=True) if keep], labels[mask]
 
 
 def decode_image(image: Any) -> Any:
-    """An RGB picture, whatever ``datasets`` handed out."""
+    """Return an RGB image.
+
+    Args:
+        image: Decoded image, or mapping with its encoded ``bytes``; ``datasets`` returns both.
+    """
     from PIL import Image
 
-    picture = Image.open(io.BytesIO(image["bytes"])) if isinstance(image, dict) else image
-    return picture.convert("RGB")
+    decoded = Image.open(io.BytesIO(image["bytes"])) if isinstance(image, dict) else image
+    return decoded.convert("RGB")

@@ -1,4 +1,4 @@
-"""Datasets of the history, had again: from the copy on this machine, or from where they were."""
+"""Datasets of the history, restored from the copy on this machine or from their source."""
 
 from __future__ import annotations
 
@@ -14,32 +14,35 @@ from mlflow_recall.errors import DatasetError
 
 
 def dataset_tags(dataset: Dataset) -> dict[str, str]:
-    """Tags of a run by which its dataset is known, and had, later."""
+    """Return the tags of a run that hold the class names and the source of its dataset."""
     classes = json.dumps(dataset.classes)
-    named = {tags.CLASSES: classes} if len(classes) <= tags.MAX_LENGTH else {}
-    return {**named, tags.SPEC: dataset.spec}
+    class_tag = {tags.CLASSES: classes} if len(classes) <= tags.MAX_LENGTH else {}
+    return {**class_tag, tags.SPEC: dataset.spec}
 
 
 def class_names(record: Record) -> tuple[str, ...]:
-    """Names of the classes of a record's dataset: as its run tells, or its copy; else none."""
+    """Return the class names of a record's dataset; none where they are unknown.
+
+    They come from the record, or else from the prepared copy on this machine.
+    """
     if record.class_names:
         return record.class_names
-    there = find_prepared(record.dataset, record.dataset_digest, record.modality)
-    return there.classes if there else ()
+    prepared = find_prepared(record.dataset, record.dataset_digest, record.modality)
+    return prepared.classes if prepared else ()
 
 
 def restore_dataset(record: Record, prepare: Callable[[DatasetSpec], Dataset]) -> Dataset:
-    """The very dataset of a record.
+    """Return the dataset of a record, with the same content.
 
     Args:
-        record: of a benchmark run.
-        prepare: as ``datasets.prepare``.
+        record: Record of a benchmark run.
+        prepare: Prepares a dataset, as ``preparation.prepare`` does.
 
     Raises:
-        DatasetError: neither its copy nor its source is here, or the source has changed since.
+        DatasetError: Neither its copy nor its source is available, or the source has changed.
     """
-    if there := find_prepared(record.dataset, record.dataset_digest, record.modality):
-        return there
+    if prepared := find_prepared(record.dataset, record.dataset_digest, record.modality):
+        return prepared
     if not record.dataset_spec:
         raise DatasetError(
             f"{record.dataset}: no prepared copy on this machine, and its runs do not say where it "
@@ -51,11 +54,10 @@ def restore_dataset(record: Record, prepare: Callable[[DatasetSpec], Dataset]) -
         raise DatasetError(
             f"{record.dataset}: what its runs say of it is damaged: {error}"
         ) from None
-    found = prepare(spec)
-    if found.digest != record.dataset_digest:
+    dataset = prepare(spec)
+    if dataset.digest != record.dataset_digest:
         raise DatasetError(
             f"{record.dataset}: {spec.path} has changed since: expected content "
-            f"{record.dataset_digest}, "
-            f"got {found.digest}"
+            f"{record.dataset_digest}, got {dataset.digest}"
         )
-    return found
+    return dataset

@@ -1,1 +1,1 @@
-"""To be described."""
+"""Files that people write: zoos of models, lists of benchmark datasets, single datasets."""

@@ -1,4 +1,4 @@
-"""Where a dataset is, as a person writes it."""
+"""Where a dataset is and which columns matter, as a person writes it."""
 
 from __future__ import annotations
 
@@ -13,39 +13,47 @@ from mlflow_recall.errors import DatasetError
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """Where a dataset is and which columns matter; empty columns are guessed."""
+    """Where a dataset is and which columns matter; empty columns are inferred."""
 
     #: hub id, file, image folder, or folder written by ``Dataset.save_to_disk``
     path: str
     name: str = ""
     #: configuration of a hub dataset
     config: str = ""
+    #: column of the texts, the images and the labels
     text: str = ""
     image: str = ""
     label: str = ""
     #: column that names each row's split
     split: str = "split"
-    #: of the splits that are not given
+    #: seed of the splits that the source does not have
     seed: int = 0
     license: str = ""
+    #: where the dataset comes from, for people
     origin: str = ""
 
     @classmethod
     def from_mapping(cls, entry: Mapping[str, Any], where: str, folder: Path) -> DatasetSpec:
-        """One entry of a benchmark file; a path that exists beside the file is relative to it.
+        """Return the dataset of one entry of a benchmark file.
+
+        Args:
+            entry: Keys and values of the entry.
+            where: Place of the entry, for error messages.
+            folder: Folder of the file; a path that exists in it is relative to it.
 
         Raises:
-            DatasetError: unknown keys, no path, or a seed that is no integer.
+            DatasetError: A key is unknown, there is no path, or the seed is not an integer.
         """
         known = {field.name for field in fields(cls)}
-        if extra := set(entry) - known:
+        if unknown := set(entry) - known:
             raise DatasetError(
-                f"{where}: unknown key {min(extra)!r}: expected some of {', '.join(sorted(known))}"
+                f"{where}: unknown key {min(unknown)!r}: "
+                f"expected some of {', '.join(sorted(known))}"
             )
         if not entry.get("path"):
             raise DatasetError(f"{where}: expected a path or hub id under 'path', got none")
-        beside = folder / str(entry["path"])
-        path = str(beside) if beside.exists() else str(entry["path"])
+        local = folder / str(entry["path"])
+        path = str(local) if local.exists() else str(entry["path"])
         texts = {k: str(v) for k, v in entry.items() if k != "seed" and v is not None}
         seed = entry.get("seed") or 0
         try:
@@ -54,15 +62,15 @@ class DatasetSpec:
             raise DatasetError(f"{where}: seed: expected an integer, got {seed!r}") from None
 
     def to_json(self) -> str:
-        """What ``read`` needs to make it again, wherever the process stands then."""
+        """Return the specification as JSON that holds in any working directory."""
         path = Path(self.path).expanduser()
-        told = {**vars(self), "path": str(path.resolve()) if path.exists() else self.path}
-        kept = {key: value for key, value in told.items() if value not in ("", 0)}
-        return json.dumps(kept, sort_keys=True)
+        entry = {**vars(self), "path": str(path.resolve()) if path.exists() else self.path}
+        non_empty = {key: value for key, value in entry.items() if value not in ("", 0)}
+        return json.dumps(non_empty, sort_keys=True)
 
     @property
     def title(self) -> str:
-        """``name``, or else what the path is called."""
+        """``name``, or else a name made of the path and the configuration."""
         if self.name:
             return self.name
         local = Path(self.path)

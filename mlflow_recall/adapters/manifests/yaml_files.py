@@ -1,4 +1,4 @@
-"""YAML files that people write: a zoo of models, a list of benchmark datasets."""
+"""YAML files that people write: a zoo of models or a list of benchmark datasets."""
 
 from __future__ import annotations
 
@@ -27,46 +27,51 @@ class ZooEntry:
     #: ``timm/<architecture>`` where a folder of weights alone does not say it
     arch: str = ""
     family: str = ""
+    #: dataset that it was pre-trained on
     upstream: str = ""
     license: str = ""
+    #: whether its head was trained on real source classes
     source_head: bool = False
-    #: of the backbone; 0: nobody told
-    parameters: int = 0
-    #: 10⁹ multiply-adds of its forward pass over one sample; 0: nobody told
-    gmacs: float = 0.0
-    #: of that sample: tokens, or the side of a picture; 0: nobody told
-    input_size: int = 0
-    #: for weights that no other machine can fetch: the command that makes them again
+    #: parameters of the backbone; None where they are unknown
+    parameters: int | None = None
+    #: 10⁹ multiply-adds of a forward pass over one sample; None where they are unknown
+    gmacs: float | None = None
+    #: size of that sample: tokens, or pixels of a side; None where it is unknown
+    input_size: int | None = None
+    #: command that rebuilds weights which no other machine can fetch
     rebuild: str = ""
+    #: arguments that shape the architecture
     config: Mapping[str, object] = field(default_factory=dict)
+    #: fields of the recipe that differ from its family's default
     recipe: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
-        """Name in the registry, which knows no ``/`` and no ``:``."""
-        plain = self.name or self.source.partition(":/")[2].partition("@")[0] or self.source
-        return plain.strip("/").replace("/", "--").replace(":", "--")
+        """Name in the registry, which allows no ``/`` and no ``:``."""
+        name = self.name or self.source.partition(":/")[2].partition("@")[0] or self.source
+        return name.strip("/").replace("/", "--").replace(":", "--")
 
     @property
     def folder(self) -> Path | None:
-        """The local folder, for a source that is one."""
+        """The local folder of the source; None where the source is no folder."""
         return None if ":/" in self.source else Path(self.source)
 
 
 def read_zoo(path: str | Path) -> list[ZooEntry]:
-    """The models of a zoo file; folders are relative to it.
+    """Read the models of a zoo file; folders are relative to it.
 
     Raises:
-        SettingError: not such a file; the message says which entry and key.
+        ConfigError: The file is no such file; the message names the entry and the key.
     """
     path, entries = _entries(path, "models")
     known = {field.name for field in fields(ZooEntry)}
     models = []
     for i, entry in enumerate(entries, start=1):
         where = f"{path}: models[{i}]"
-        if extra := set(entry) - known:
+        if unknown := set(entry) - known:
             raise ConfigError(
-                f"{where}: unknown key {min(extra)!r}: expected some of {', '.join(sorted(known))}"
+                f"{where}: unknown key {min(unknown)!r}: "
+                f"expected some of {', '.join(sorted(known))}"
             )
         source = str(entry.get("source") or "")
         if not source:
@@ -84,18 +89,18 @@ def read_zoo(path: str | Path) -> list[ZooEntry]:
         model = ZooEntry(**{**entry, "source": source})
         Recipe().with_changes(model.recipe, where)
         models.append(model)
-    names = [model.title for model in models]
-    if twice := {name for name in names if names.count(name) > 1}:
-        raise ConfigError(f"{path}: expected every model once, got {min(twice)!r} twice")
+    titles = [model.title for model in models]
+    if repeated := {title for title in titles if titles.count(title) > 1}:
+        raise ConfigError(f"{path}: expected every model once, got {min(repeated)!r} twice")
     return models
 
 
 def read_benchmarks(path: str | Path) -> list[DatasetSpec]:
-    """The datasets of a benchmark file; paths are relative to it.
+    """Read the datasets of a benchmark file; paths are relative to it.
 
     Raises:
-        SettingError: not such a file.
-        DatasetError: an entry is wrong; the message says which.
+        ConfigError: The file is no such file.
+        DatasetError: An entry is wrong; the message says which.
     """
     path, entries = _entries(path, "datasets")
     return [
@@ -105,6 +110,7 @@ def read_benchmarks(path: str | Path) -> list[DatasetSpec]:
 
 
 def _entries(path: str | Path, key: str) -> tuple[Path, list[dict[str, Any]]]:
+    """Return the path of a file, and the mappings in the list under a key."""
     path = Path(path)
     try:
         content = yaml.safe_load(path.read_text())

@@ -1,1 +1,1 @@
-"""To be described."""
+"""The MLflow tracking server and model registry: runs, tags, records and registered models."""
