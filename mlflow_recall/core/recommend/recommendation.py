@@ -107,8 +107,8 @@ def _promise(is_promised: bool, size: int, datasets: int, options: RecommendOpti
     models, recorded = count_of(size, "model"), count_of(datasets, "dataset")
     if is_promised:
         return (
-            f"top_k auto: {models} hold one within {options.tolerance:g} of the best with "
-            f"probability {options.confidence:.0%}, as counted on {recorded}"
+            f"top_k auto: a set of {models} holds one within {options.tolerance:g} of the best "
+            f"with probability {options.confidence:.0%}, as counted on {recorded}"
         )
     return (
         f"top_k auto: {recorded}, too few to promise {options.confidence:.0%}: {models}, enough "
