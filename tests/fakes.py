@@ -1,4 +1,4 @@
-"""The other side of a seam, in this process and without waiting."""
+"""Fakes of ports, in this process and without waiting."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class InlineEngine:
                     yield Progress(index, event=event)
             except Exception as error:
                 kind = "" if isinstance(error, RecallError) else f"{type(error).__name__}: "
-                told = TaskError(f"{kind}{error}", traceback.format_exc())
-                yield Progress(index, error=told)
+                failure = TaskError(f"{kind}{error}", traceback.format_exc())
+                yield Progress(index, error=failure)
             else:
                 yield Progress(index, done=True)
 

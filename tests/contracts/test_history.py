@@ -1,4 +1,4 @@
-"""What every history keeps, wherever it is kept."""
+"""The contract of every history, wherever it is kept."""
 
 from __future__ import annotations
 
@@ -70,30 +70,30 @@ def make(
     return lambda metric: in_a_store(client, namespace, metric)
 
 
-def told(history: History, metric: str) -> Sequence[tuple[str, str, str]]:
+def rows(history: History, metric: str) -> Sequence[tuple[str, str, str]]:
     return sorted((r.model, r.dataset, str(r.final_score)) for r in history.records(metric))
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "log_loss"])
 def test_the_same_content_gives_the_same_records_higher_is_better(make: Make, metric: str) -> None:
-    wanted = [(m, d, str(to_maximize(metric, value))) for m, d, value in CELLS]
+    expected = [(m, d, str(to_maximize(metric, value))) for m, d, value in CELLS]
 
-    assert [row[:2] for row in told(make(metric), metric)] == [row[:2] for row in sorted(wanted)]
-    assert {r[2].replace("-nan", "nan") for r in told(make(metric), metric)} == {
-        value.replace("-nan", "nan") for _, _, value in wanted
+    assert [row[:2] for row in rows(make(metric), metric)] == [row[:2] for row in sorted(expected)]
+    assert {r[2].replace("-nan", "nan") for r in rows(make(metric), metric)} == {
+        value.replace("-nan", "nan") for _, _, value in expected
     }
 
 
 def test_asking_twice_gives_the_same(make: Make) -> None:
     """Whatever is kept between the calls, a question that has no answer changes nothing."""
     history = make("accuracy")
-    first = told(history, "accuracy")
+    first = rows(history, "accuracy")
 
     with pytest.raises(HistoryError, match="metric 'log_loss'"):
-        told(history, "log_loss")
+        rows(history, "log_loss")
 
     assert {row[:2] for row in first} == {row[:2] for row in CELLS}
-    assert told(history, "accuracy") == first
+    assert rows(history, "accuracy") == first
 
 
 def test_what_was_never_tested_is_not_complete(make: Make) -> None:

@@ -1,4 +1,4 @@
-"""What the example's own history says of stopping policies."""
+"""Facts of stopping policies on the example's own history."""
 
 from __future__ import annotations
 
@@ -12,27 +12,27 @@ from mlflow_recall.core.history.curves import Curves
 from mlflow_recall.workflows.backtest import backtest_history
 from mlflow_recall_example import HISTORY, METRIC
 
-#: what the four decimals of a table do not show
+#: a difference that the four decimals of a table do not show
 SAME = 5e-5
 
 
 @pytest.mark.parametrize("modality", ["text", "image"])
 @pytest.mark.slow
-def test_the_price_of_an_epoch_is_not_above_halving_and_fine_selection(modality: str) -> None:
-    """Neither its area nor the nested one, so it is what `auto` stands for."""
+def test_cost_aware_has_no_more_regret_than_halving_and_fine_selection(modality: str) -> None:
+    """Neither its area nor the nested one is above theirs, so `auto` stands for it."""
     config = BacktestConfig(metric=METRIC, modality=modality)
 
-    (found,) = backtest_history(config, ExportHistory(HISTORY), RecordingReporter())
+    (result,) = backtest_history(config, ExportHistory(HISTORY), RecordingReporter())
 
-    assert found.policies is not None
-    fronts = found.policies.frontiers
+    assert result.policies is not None
+    frontiers = result.policies.frontiers
     for name in ("halving", "fine_selection"):
-        assert fronts["price"].area < fronts[name].area + SAME
-        assert fronts["price"].area_nested < fronts[name].area_nested
-    assert found.conclusion.defaults.policy == "price"
+        assert frontiers["cost_aware"].area < frontiers[name].area + SAME
+        assert frontiers["cost_aware"].area_nested < frontiers[name].area_nested
+    assert result.conclusion.defaults.policy == "cost_aware"
 
 
-def test_repeats_tell_what_one_score_is_off_by() -> None:
+def test_repeats_give_the_noise_of_one_score() -> None:
     """Less from epoch to epoch on texts, from four points to one and a half; more on images."""
     records = ExportHistory(HISTORY).records(METRIC)
     text, image = (

@@ -14,9 +14,8 @@ import pytest
 
 from mlflow_recall.adapters.export.export_history import ExportHistory
 from mlflow_recall.core.backtest.calibration import check_calibration
-from mlflow_recall.core.backtest.held_out_target import held_out_targets
-from mlflow_recall.core.backtest.holdout import hold_out_each
-from mlflow_recall.core.backtest.policy_frontiers import frontier, policy_settings
+from mlflow_recall.core.backtest.holdout import hold_out_curves, hold_out_each
+from mlflow_recall.core.backtest.policy_frontiers import make_frontier
 from mlflow_recall.core.backtest.recommender_comparison import (
     RecommenderComparison,
     compare_recommenders,
@@ -26,6 +25,7 @@ from mlflow_recall.core.backtest.transfer_test import permutation_test
 from mlflow_recall.core.history.comparable import select_comparable
 from mlflow_recall.core.history.curves import Curves
 from mlflow_recall.core.history.matrix import PerformanceMatrix
+from mlflow_recall.core.policies import POLICIES
 from mlflow_recall_example import HISTORY, METRIC
 
 BOTH = pytest.mark.parametrize("modality", ["text", "image"])
@@ -52,34 +52,36 @@ def judged(modality: str) -> RecommenderComparison:
 
 
 @BOTH
-def test_every_first_pick_lacks_less_than_one_at_random(modality: str) -> None:
-    """By more than two paired standard errors, for one, three and five picks."""
-    found = judged(modality).results
+def test_the_first_models_have_less_regret_than_random_ones(modality: str) -> None:
+    """By more than two paired standard errors, for one, three and five models."""
+    results = judged(modality).results
 
     for name in ("prior", "blend", "portfolio", "interleaved", "linear"):
-        for picks in ("regret@1", "regret@3", "regret@5"):
-            difference, error = found[name].paired_difference(found["random"], picks)
+        for measure in ("regret@1", "regret@3", "regret@5"):
+            difference, error = results[name].paired_difference(results["random"], measure)
             assert difference < -2 * error
 
 
-@pytest.mark.parametrize(("modality", "most"), [("text", 0.0014), ("image", 0.0015)])
-def test_the_portfolios_five_lack_no_more_than_the_blends(modality: str, most: float) -> None:
-    """The share of common errors and the suppositions were tuned for sets of this size."""
+@pytest.mark.parametrize(("modality", "max_regret"), [("text", 0.0014), ("image", 0.0015)])
+def test_the_portfolios_five_have_no_more_regret_than_the_blends(
+    modality: str, max_regret: float
+) -> None:
+    """The share of common errors and the scenarios were tuned for sets of this size."""
     summary = {name: result.summary for name, result in judged(modality).results.items()}
 
-    assert summary["portfolio"]["regret@5"].mean <= most
+    assert summary["portfolio"]["regret@5"].mean <= max_regret
     for other in ("blend", "prior", "interleaved"):
         assert summary["portfolio"]["regret@5"].mean <= summary[other]["regret@5"].mean
 
 
-@pytest.mark.parametrize(("modality", "least"), [("text", 0.69), ("image", 0.75)])
+@pytest.mark.parametrize(("modality", "min_spearman"), [("text", 0.69), ("image", 0.75)])
 def test_a_linear_prediction_orders_models_as_well_as_the_history(
-    modality: str, min_models: float
+    modality: str, min_spearman: float
 ) -> None:
     """Its penalties draw it to the prior, from which these histories give no reason to part."""
     summary = {name: result.summary for name, result in judged(modality).results.items()}
 
-    assert summary["linear"]["spearman"].mean >= min_models
+    assert summary["linear"]["spearman"].mean >= min_spearman
     assert summary["linear"]["regret@5"].mean <= summary["prior"]["regret@5"].mean
 
 
@@ -88,15 +90,15 @@ def test_a_linear_prediction_orders_models_as_well_as_the_history(
 def test_intervals_and_sets_hold_what_they_promise(modality: str, name: str) -> None:
     """80 % of the gaps within two standard errors, and nine in ten of the smallest sets.
 
-    What is said of a gap within a point, on average, is what then comes out.
+    The predicted probability of a gap within a point is the observed share, on average.
     """
     got = check_calibration(hold_out_each(recorded(modality).matrix), name)
 
     assert got.is_nominal
     assert got.summary["covered"].mean >= 0.8
-    assert got.summary["held_smallest"].mean >= 0.9
-    said, was = got.summary["said"], got.summary["was"]
-    assert abs(said.mean - was.mean) <= was.standard_error
+    assert got.summary["observed_smallest"].mean >= 0.9
+    predicted, observed = got.summary["predicted"], got.summary["observed"]
+    assert abs(predicted.mean - observed.mean) <= observed.standard_error
 
 
 @BOTH
@@ -114,18 +116,18 @@ def test_the_history_applies_and_shuffled_names_do_not(modality: str) -> None:
 @pytest.mark.parametrize(
     ("modality", "area", "nested"), [("text", 0.0105, 0.0132), ("image", 0.0199, 0.0222)]
 )
-def test_the_price_of_an_epoch_finds_as_much_for_its_epochs_as_it_did(
+def test_cost_aware_finds_as_much_for_its_epochs_as_it_did(
     modality: str, area: float, nested: float
 ) -> None:
     """Mean regret over costs from one to five fine-tunings, over the settings fixed beforehand."""
     curves = recorded(modality).curves
-    targets = list(held_out_targets(curves))
-    found = [
-        replay_strategy(targets, policy_strategy("price", setting))
-        for setting in policy_settings("price")
+    targets = list(hold_out_curves(curves))
+    results = [
+        replay_strategy(targets, policy_strategy("cost_aware", setting))
+        for setting in POLICIES["cost_aware"].settings
     ]
 
-    got = frontier(found, curves.stages)
+    got = make_frontier(results, curves.stages)
 
     assert got.area <= area
     assert got.area_nested <= nested

@@ -161,7 +161,7 @@ def test_a_recommender_that_ranks_for_some_targets_is_compared_on_those() -> Non
 
     compared = compare_recommenders(targets, ["paper", "prior"])
 
-    paper, prior = compared.results["paper"], found.results["prior"]
+    paper, prior = compared.results["paper"], compared.results["prior"]
     assert paper.datasets == ("d0", "d1", "d2")
     assert len(prior.datasets) == 8
     difference = prior.measures["regret@1"][:3] - paper.measures["regret@1"]

@@ -31,7 +31,7 @@ from mlflow_recall.core.history.matrix import PerformanceMatrix
 from mlflow_recall.errors import ConfigError
 
 NAN = math.nan
-_RECORDS = os.environ.get("RECALL_RECORDS", Path(__file__).parents[3] / "shared" / "data")
+_RECORDS = os.environ.get("RECALL_RECORDS", Path(__file__).parents[4] / "shared" / "data")
 PAPER = Path(_RECORDS) / "two_phase_paper" / "matrix.csv"
 
 
@@ -288,13 +288,13 @@ def test_without_cut_or_count_no_other_fair_split_has_a_better_silhouette() -> N
 
 
 @pytest.mark.parametrize(
-    ("models", "least", "most"), [(2, 2, 2), (3, 2, 2), (10, 2, 9), (65, 2, 64), (500, 2, 64)]
+    ("models", "fewest", "most"), [(2, 2, 2), (3, 2, 2), (10, 2, 9), (65, 2, 64), (500, 2, 64)]
 )
 def test_every_number_of_clusters_is_tried_up_to_sixty_four(
-    models: int, min_models: int, most: int
+    models: int, fewest: int, most: int
 ) -> None:
     """All but one model each; more clusters than sixty-four would help nobody."""
-    assert list(candidate_counts(models)) == list(range(min_models, most + 1))
+    assert list(candidate_counts(models)) == list(range(fewest, most + 1))
 
 
 def test_one_outlier_does_not_split_the_zoo_in_two() -> None:

@@ -134,7 +134,7 @@ def test_shapes_that_do_not_fit_the_names_are_refused() -> None:
         Curves(("a",), ("x",), np.zeros((1, 2, 3)), np.zeros((1, 1)))
     with pytest.raises(HistoryError, match=r"expected scores \(1, 1\) x stages, got \(1, 1\)"):
         Curves(("a",), ("x",), np.zeros((1, 1)), np.zeros((1, 1)))
-    with pytest.raises(HistoryError, match=r"expected first \(1, 1, 3\), got \(1, 1, 2\)"):
+    with pytest.raises(HistoryError, match=r"expected first_repeat \(1, 1, 3\), got \(1, 1, 2\)"):
         Curves(("a",), ("x",), np.zeros((1, 1, 3)), np.zeros((1, 1)), np.zeros((1, 1, 2)))
-    with pytest.raises(HistoryError, match=r"expected ends \(1, 1\), got \(1, 2\)"):
+    with pytest.raises(HistoryError, match=r"expected final scores \(1, 1\), got \(1, 2\)"):
         Curves(("a",), ("x",), np.zeros((1, 1, 3)), np.zeros((1, 2)))

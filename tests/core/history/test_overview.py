@@ -83,7 +83,7 @@ def test_modalities_are_apart() -> None:
     assert [each.noise.cells for each in found] == [0, 1, 0]
 
 
-@pytest.mark.parametrize("partial", [{"test": math.nan}, {"epochs": 2}])
+@pytest.mark.parametrize("partial", [{"final_score": math.nan}, {"epochs": 2}])
 def test_partial_records_are_no_cells(partial: dict[str, float]) -> None:
     """Neither one that was never tested, nor one that ended before its last epoch."""
     half = replace(record("b", "y"), **partial)  # type: ignore[arg-type]
@@ -134,13 +134,13 @@ def test_repeats_with_the_same_seed_count() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        {"version": "2"},
-        {"digest": "x2"},
+        {"model_version": "2"},
+        {"dataset_digest": "x2"},
         {"recipe": Recipe(learning_rate=0.5).to_json()},
         {"recipe": ""},
         {"dataset": "y"},
         {"model": "b"},
-        {"test": math.nan},
+        {"final_score": math.nan},
         {"epochs": 2},
     ],
     ids=lambda other: next(iter(other)),

@@ -155,7 +155,7 @@ def test_nothing_left_is_refused_with_what_to_try() -> None:
         resample_curves([], -1, 1)
 
 
-def test_no_stages_asked_for_are_the_recorded_epochs() -> None:
+def test_without_a_number_of_stages_they_are_the_recorded_epochs() -> None:
     """As many as most datasets have; longer curves are read from their end."""
     curves = [
         c
@@ -164,7 +164,13 @@ def test_no_stages_asked_for_are_the_recorded_epochs() -> None:
         for c in both(m, [float(s) for s in range(1, n + 1)], d)
     ]
 
-    got = resample_curves(curves, 0, 2)
+    got = resample_curves(curves, None, 2)
 
     assert got.stages == 3
     np.testing.assert_array_equal(got.scores[0], [[1, 2, 3], [1, 2, 3], [2, 3, 4]])
+
+
+@pytest.mark.parametrize("stages", [0, -1])
+def test_fewer_than_one_stage_is_refused(stages: int) -> None:
+    with pytest.raises(HistoryError, match=f"stages: expected at least 1, got {stages}"):
+        resample_curves(both("a", [1.0, 2.0], "x"), stages, 1)

@@ -1,16 +1,16 @@
-"""Histories that are made up: matrices with holes, and curves that rise to an end."""
+"""Synthetic histories: matrices with holes, and curves that rise to a final score."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from mlflow_recall.core.arrays import FloatArray
-from mlflow_recall.core.backtest.held_out_target import Target
+from mlflow_recall.core.backtest.holdout import HeldOutTarget, hold_out_recorded
 from mlflow_recall.core.clusters.clustering import no_clusters
 from mlflow_recall.core.history.curves import Curves
 from mlflow_recall.core.history.matrix import PerformanceMatrix
-from mlflow_recall.core.planning.simulate import recorded_targets
-from mlflow_recall.core.recommend import Evidence, get_recommender
+from mlflow_recall.core.planning.simulate import MAX_TARGETS
+from mlflow_recall.core.recommend import RECOMMENDERS, Evidence
 
 NAN = float("nan")
 
@@ -35,13 +35,14 @@ def world(seed: int, models: int = 8, datasets: int = 6, missing: float = 0.4) -
 
 
 def converging(seed: int = 0, models: int = 8, datasets: int = 6, stages: int = 4) -> Curves:
-    """Curves that rise to an end, validation being the end with noise."""
+    """Curves that rise to a final score, validation being that score with noise."""
     rng = np.random.default_rng(seed)
-    ends = 0.5 + 0.1 * rng.normal(size=(models, 1)) + 0.05 * rng.normal(size=(models, datasets))
+    final_scores = 0.5 + 0.1 * rng.normal(size=(models, 1))
+    final_scores = final_scores + 0.05 * rng.normal(size=(models, datasets))
     rising = np.linspace(0.6, 1.0, stages)
-    scores = ends[:, :, None] * rising + 0.02 * rng.normal(size=(models, datasets, stages))
+    scores = final_scores[:, :, None] * rising + 0.02 * rng.normal(size=(models, datasets, stages))
     names = tuple(f"m{i}" for i in range(models))
-    return Curves(names, tuple(f"d{j}" for j in range(datasets)), scores, ends)
+    return Curves(names, tuple(f"d{j}" for j in range(datasets)), scores, final_scores)
 
 
 def evidence(curves: Curves) -> Evidence:
@@ -50,5 +51,7 @@ def evidence(curves: Curves) -> Evidence:
     )
 
 
-def recorded(curves: Curves) -> list[Target]:
-    return recorded_targets(evidence(curves), RECOMMENDERS["prior"].rank, curves)
+def recorded(curves: Curves, *, has_curves: bool = True) -> list[HeldOutTarget]:
+    """Every dataset held out, its models ranked by the others."""
+    known = curves if has_curves else None
+    return hold_out_recorded(evidence(curves), RECOMMENDERS["prior"].rank, known, MAX_TARGETS)

@@ -1,4 +1,4 @@
-"""Ways to select: what they cost in epochs and hours, and what fits a budget."""
+"""Facts of strategies of a plan: their epochs and hours, and which fits a budget."""
 
 from __future__ import annotations
 
@@ -28,86 +28,101 @@ def gaps(curves: Curves) -> PredictedGaps:
     return empirical_gaps(evidence(curves).matrix)
 
 
-def rehearsal(regrets: list[float], reached: FloatArray) -> ReplayResult:
+def simulation(regrets: list[float], active_share: FloatArray) -> ReplayResult:
     """On as many datasets as there are regrets, with as many candidates as rows on each."""
     count, names = len(regrets), tuple(map(str, regrets))
-    of = [np.full(count, value) for value in (reached.sum(), float(len(reached)), 0.0)]
+    epochs, candidates = active_share.sum(), float(len(active_share))
     return ReplayResult(
         datasets=names,
-        epochs=of[0],
+        epochs=np.full(count, epochs),
         regrets=np.array(regrets),
-        candidates=of[1],
-        probes=of[2],
-        active_share=reached,
+        candidates=np.full(count, candidates),
+        probes=np.zeros(count),
+        active_share=active_share,
     )
 
 
-def everyone_to_the_end(models: int, stages: int) -> ReplayResult:
-    return rehearsal([0.0, 0.2], np.ones((models, stages)))
+def all_to_the_end(models: int, stages: int) -> ReplayResult:
+    return simulation([0.0, 0.2], np.ones((models, stages)))
 
 
 def test_hours_by_hand() -> None:
     """Three models of 1, 2 and 3 seconds, two epochs: 12 seconds one by one."""
     curves = converging(models=3)
     order, seconds = curves.models, dict(zip(curves.models, [1.0, 2.0, 3.0], strict=True))
-    rehearsed = everyone_to_the_end(3, 2)
+    simulated = all_to_the_end(3, 2)
 
     alone, two, many = (
         estimate_strategy(
-            "s", "p", order, rehearsed, gaps=gaps(curves), pace=EpochTimes(seconds), workers=n
+            "s",
+            "p",
+            order,
+            simulated,
+            gaps=gaps(curves),
+            epoch_times=EpochTimes(seconds),
+            workers=n,
         )
         for n in (1, 2, 8)
     )
 
-    assert [each.hours * 3600 for each in (alone, two, many)] == pytest.approx([12.0, 6.0, 4.0])
+    assert [estimate.hours * 3600 for estimate in (alone, two, many)] == pytest.approx(
+        [12.0, 6.0, 4.0]
+    )
     assert (alone.epochs, alone.max_epochs, alone.models) == (6.0, 6.0, 3)
     assert (alone.regret, alone.standard_error) == pytest.approx((0.1, 0.1))
-    assert alone.p_holds_best == 1.0  # it is everyone
+    assert alone.p_holds_best == 1.0  # they are all models
     assert alone.expected_gap == pytest.approx(0.0)
 
 
-def test_nobody_helps_the_last_candidate() -> None:
+def test_the_last_candidate_uses_one_worker() -> None:
     """Workers share candidates, not the epochs of one."""
-    reached = np.array([[1.0, 1.0], [1.0, 0.0]])
-    rehearsed = rehearsal([0.0], reached)
+    simulated = simulation([0.0], np.array([[1.0, 1.0], [1.0, 0.0]]))
     curves = converging(models=2)
-    pace = EpochTimes(dict.fromkeys(curves.models, 10.0))
+    times = EpochTimes(dict.fromkeys(curves.models, 10.0))
 
-    found = estimate_strategy(
-        "s", "p", curves.models, rehearsed, gaps=gaps(curves), pace=pace, workers=2
+    got = estimate_strategy(
+        "s", "p", curves.models, simulated, gaps=gaps(curves), epoch_times=times, workers=2
     )
 
-    assert found.hours * 3600 == pytest.approx(10 + 10)
+    assert got.hours * 3600 == pytest.approx(10 + 10)
 
 
 def test_probes_are_paid_for_in_epochs_and_hours() -> None:
     curves = converging(models=3)
-    pace = EpochTimes(dict.fromkeys(curves.models, 4.0))
-    rehearsed, probing = everyone_to_the_end(2, 2), ProbeCost(("m0", "m2"), 0.25)
+    times = EpochTimes(dict.fromkeys(curves.models, 4.0))
+    simulated, cost = all_to_the_end(2, 2), ProbeCost(("m0", "m2"), 0.25)
 
-    def priced(probing: ProbeCost | None) -> StrategyEstimate:
+    def estimate(probe_cost: ProbeCost | None) -> StrategyEstimate:
         return estimate_strategy(
-            "s", "p", ["m0", "m1"], rehearsed, gaps=gaps(curves), pace=pace, probing=probing
+            "s",
+            "p",
+            ["m0", "m1"],
+            simulated,
+            gaps=gaps(curves),
+            epoch_times=times,
+            probe_cost=probe_cost,
         )
 
-    assert priced(probing).epochs - priced(None).epochs == pytest.approx(0.5)
-    assert (priced(probing).hours - priced(None).hours) * 3600 == pytest.approx(2.0)
-    assert priced(probing).max_epochs - priced(None).max_epochs == pytest.approx(0.5)
+    assert estimate(cost).epochs - estimate(None).epochs == pytest.approx(0.5)
+    assert (estimate(cost).hours - estimate(None).hours) * 3600 == pytest.approx(2.0)
+    assert estimate(cost).max_epochs - estimate(None).max_epochs == pytest.approx(0.5)
 
 
 def test_the_chance_to_hold_the_best_is_that_of_the_gaps() -> None:
     curves = converging()
     known = gaps(curves)
 
-    found = estimate_strategy("s", "p", ["m1", "m4"], everyone_to_the_end(2, 2), gaps=known)
+    got = estimate_strategy("s", "p", ["m1", "m4"], all_to_the_end(2, 2), gaps=known)
 
     rows = known.joint_gaps[[1, 4]]
-    assert found.p_holds_best == known.p_holds_best(["m1", "m4"])
-    assert found.expected_gap == pytest.approx(rows.min(axis=0).mean())
-    assert math.isnan(found.hours)
+    assert got.p_holds_best == known.p_holds_best(["m1", "m4"])
+    assert got.expected_gap == pytest.approx(rows.min(axis=0).mean())
+    assert math.isnan(got.hours)
 
 
-def offer(epochs: float, regret: float, hours: float = NAN, p: float = 0.5) -> StrategyEstimate:
+def make_estimate(
+    epochs: float, regret: float, hours: float = NAN, p: float = 0.5
+) -> StrategyEstimate:
     return StrategyEstimate(
         name="s",
         policy="halving",
@@ -122,33 +137,40 @@ def offer(epochs: float, regret: float, hours: float = NAN, p: float = 0.5) -> S
     )
 
 
-offers = st.lists(
-    st.builds(offer, st.floats(1, 50), st.floats(0, 1), st.floats(0.1, 10)), min_size=1, max_size=9
+estimates = st.lists(
+    st.builds(make_estimate, st.floats(1, 50), st.floats(0, 1), st.floats(0.1, 10)),
+    min_size=1,
+    max_size=9,
 )
 
 
-@given(offers, st.floats(1, 50), st.floats(0, 20))
+@given(estimates, st.floats(1, 50), st.floats(0, 20))
 def test_what_fits_is_within_and_more_budget_is_never_worse(
-    some: list[StrategyEstimate], budget: float, more: float
+    strategies: list[StrategyEstimate], budget: float, more: float
 ) -> None:
-    found, better = best_within_budget(some, budget), best_within_budget(some, budget + more)
+    best = best_within_budget(strategies, budget)
+    better = best_within_budget(strategies, budget + more)
 
-    if found is None:
-        assert all(each.epochs > budget for each in some)
+    if best is None:
+        assert all(strategy.epochs > budget for strategy in strategies)
     else:
-        assert found.epochs <= budget + 1e-9
+        assert best.epochs <= budget + 1e-9
         assert better is not None
-        assert better.regret <= found.regret + 1e-9
+        assert better.regret <= best.regret + 1e-9
 
 
 def test_of_equal_regrets_the_surer_and_then_the_cheaper_one() -> None:
-    sure, cheap, dear = offer(9, 0.1, p=0.9), offer(3, 0.1), offer(5, 0.1)
+    sure, cheap, expensive = (
+        make_estimate(9, 0.1, p=0.9),
+        make_estimate(3, 0.1),
+        make_estimate(5, 0.1),
+    )
 
-    assert best_within_budget([dear, cheap, sure], 10) is sure
-    assert best_within_budget([dear, cheap, sure], 6) is cheap
-    assert best_within_budget([dear, cheap, sure], 2) is None
+    assert best_within_budget([expensive, cheap, sure], 10) is sure
+    assert best_within_budget([expensive, cheap, sure], 6) is cheap
+    assert best_within_budget([expensive, cheap, sure], 2) is None
 
 
-def test_hours_that_nobody_knows_fit_no_limit() -> None:
-    assert best_within_budget([offer(3, 0.1)], hours=100.0) is None
-    assert best_within_budget([offer(3, 0.1, hours=2.0)], hours=2.0) is not None
+def test_unknown_hours_fit_no_limit() -> None:
+    assert best_within_budget([make_estimate(3, 0.1)], hours=100.0) is None
+    assert best_within_budget([make_estimate(3, 0.1, hours=2.0)], hours=2.0) is not None

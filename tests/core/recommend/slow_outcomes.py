@@ -48,7 +48,7 @@ def moments(
 
     Args:
         columns: history and scores of each model, standardized.
-        taught: recorded datasets, their errors in the order of ``columns``.
+        fits: recorded datasets, their errors in the order of ``columns``.
     """
     n = range(len(columns))
     chance = chances(fits, any(scores for _, scores in columns))

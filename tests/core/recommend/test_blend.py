@@ -150,7 +150,9 @@ def test_misshapen_scores_are_named() -> None:
 
     with pytest.raises(ConfigError, match=r"scores: expected s with shape \(12,\), got \(3,\)"):
         Evidence(first.matrix, first.clustering, scores={"s": np.zeros(3)})
-    with pytest.raises(ConfigError, match=r"past: expected s with shape \(12, 6\), got \(12, 5\)"):
+    with pytest.raises(
+        ConfigError, match=r"recorded_scores: expected s with shape \(12, 6\), got \(12, 5\)"
+    ):
         Evidence(first.matrix, first.clustering, recorded_scores={"s": np.zeros((12, 5))})
 
 
@@ -277,7 +279,7 @@ def test_five_scored_models_are_the_least_that_teach_weights(scored: int, teache
     assert (fit_datasets(world)[0].weights is not None) == teaches
 
 
-@pytest.mark.parametrize(("measured", "taught"), [(1, 5), (2, 6)])
+@pytest.mark.parametrize(("measured", "fits"), [(1, 5), (2, 6)])
 def test_a_dataset_with_two_measured_models_teaches_and_with_one_does_not(
     measured: int, fits: int
 ) -> None:

@@ -10,7 +10,7 @@ import pytest
 from mlflow_recall.core.clusters.clustering import cluster_models
 from mlflow_recall.core.history.matrix import PerformanceMatrix
 from mlflow_recall.core.history.records import Member
-from mlflow_recall.core.recommend import Evidence, get_recommender
+from mlflow_recall.core.recommend import RECOMMENDERS, Evidence
 from mlflow_recall.core.recommend.cold_start import (
     add_to_clusters,
     estimate_from_features,
@@ -65,7 +65,7 @@ def test_a_newcomer_joins_the_nearest_and_takes_its_strength_from_three() -> Non
     assert "new" in add_to_clusters(groups, [found]).cluster_of("c").members  # type: ignore[union-attr]
 
 
-def test_who_was_measured_is_no_newcomer_and_nobody_can_be_like_nobody() -> None:
+def test_without_new_models_measured_models_or_features_nothing_is_estimated() -> None:
     matrix = history()
     nothing = PerformanceMatrix(MODELS, ("x",), np.full((5, 1), NAN))
 
@@ -80,7 +80,7 @@ def test_who_was_measured_is_no_newcomer_and_nobody_can_be_like_nobody() -> None
     )
 
 
-def test_a_representative_speaks_for_a_newcomer_and_the_prior_ranks_it() -> None:
+def test_a_model_without_history_joins_a_cluster_and_the_prior_ranks_it() -> None:
     matrix = history()
     found = estimate_from_features(matrix, cluster_models(matrix, count=2), FEATURES)
     evidence = Evidence(
@@ -107,7 +107,7 @@ def test_the_winner_of_a_selection_is_like_the_model_that_won() -> None:
         modality="text",
         arch="transformers/bert",
         family="e5",
-        tags={"recall.model": "c"},
+        base_model="c",
     )
     matrix = history()
 
@@ -119,11 +119,17 @@ def test_the_winner_of_a_selection_is_like_the_model_that_won() -> None:
 
 
 def test_members_are_described_by_what_the_registry_knows() -> None:
-    told = {"recall.upstream": "pairs", "recall.source": "hf:/x"}
     member = Member(
-        name="a", version="1", modality="text", arch="transformers/bert", family="e5", parameters=100,
-        config={"num_hidden_layers": 3}, tags=told,
-    )  # fmt: skip
+        name="a",
+        version="1",
+        modality="text",
+        arch="transformers/bert",
+        family="e5",
+        upstream="pairs",
+        source="hf:/x",
+        parameters=100,
+        config={"num_hidden_layers": 3},
+    )
 
     columns = model_features(
         [member, Member(name="b", version="1", modality="text", arch="timm/vit")]

@@ -1,4 +1,4 @@
-"""Facts of ``core.constraints``: who may be considered, and why not."""
+"""Facts of constraints: which models may be considered, and why the others may not."""
 
 from __future__ import annotations
 
@@ -9,37 +9,39 @@ from mlflow_recall.core.recommend.constraints import Constraints, parse_size
 from mlflow_recall.errors import ConfigError
 
 
-def member(name: str, parameters: int | None = None, **tags: str) -> Member:
-    told = {f"recall.{key}": value for key, value in tags.items()}
+def member(name: str, parameters: int | None = None, licensed: str = "", **tags: str) -> Member:
+    """A model whose license is a field, and a tag as in the registry."""
+    own = {**tags, "license": licensed} if licensed else tags
     return Member(
         name=name,
         version="1",
         modality="text",
         arch="transformers/bert",
         parameters=parameters,
-        tags=told,
+        license=licensed,
+        tags={f"recall.{key}": value for key, value in own.items()},
     )
 
 
 ZOO = [
-    member("small", 10_000_000, license="MIT", family="e5"),
-    member("large", 90_000_000, license="Apache-2.0", family="minilm"),
-    member("strange", None, family="e5"),
+    member("small", 10_000_000, licensed="MIT", family="e5"),
+    member("large", 90_000_000, licensed="Apache-2.0", family="minilm"),
+    member("unsized", None, family="e5"),
 ]
 
 
 @pytest.mark.parametrize(
     ("constraints", "kept"),
     [
-        (Constraints(), ["small", "large", "strange"]),
+        (Constraints(), ["small", "large", "unsized"]),
         (Constraints(max_parameters=90_000_000), ["small", "large"]),
         (Constraints(max_parameters=89_999_999), ["small"]),
         (Constraints(licenses=("mit",)), ["small"]),
         (Constraints(licenses=("MIT", "apache-*")), ["small", "large"]),
-        (Constraints(where=("family=e5",)), ["small", "strange"]),
+        (Constraints(where=("family=e5",)), ["small", "unsized"]),
         (Constraints(where=("recall.family = mini*",)), ["large"]),
-        (Constraints(where=("family=e5", "license!=MIT")), ["strange"]),
-        (Constraints(where=("team!=other",)), ["small", "large", "strange"]),
+        (Constraints(where=("family=e5", "license!=MIT")), ["unsized"]),
+        (Constraints(where=("team!=other",)), ["small", "large", "unsized"]),
     ],
 )
 def test_only_those_that_fulfil_everything_are_kept(
@@ -51,12 +53,12 @@ def test_only_those_that_fulfil_everything_are_kept(
     assert set(refused) == {m.name for m in ZOO} - set(kept)
 
 
-def test_a_refusal_says_what_was_expected_and_what_was_got() -> None:
+def test_a_refusal_names_the_limit_and_the_value() -> None:
     _, refused = Constraints(max_parameters=50_000_000, licenses=("MIT",)).partition(ZOO)
 
     assert refused == {
         "large": "90,000,000 parameters, 50,000,000 are allowed",
-        "strange": "its size is unknown: give `parameters` in the zoo file, or register it again "
+        "unsized": "its size is unknown: give `parameters` in the zoo file, or register it again "
         "after its first use",
     }
 
@@ -78,3 +80,12 @@ def test_sizes_are_read_as_people_write_them(text: str, size: int) -> None:
 def test_other_sizes_are_refused(text: str) -> None:
     with pytest.raises(ConfigError, match="max_params: expected a number such as 30M, got"):
         parse_size(text)
+
+
+def test_a_refused_license_is_named_with_the_allowed_ones() -> None:
+    _, refused = Constraints(licenses=("MIT", "bsd-*")).partition(ZOO)
+
+    assert refused == {
+        "large": "license Apache-2.0, allowed: MIT, bsd-*",
+        "unsized": "license unknown, allowed: MIT, bsd-*",
+    }

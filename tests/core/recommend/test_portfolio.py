@@ -17,46 +17,47 @@ from mlflow_recall.core.clusters.clustering import cluster_models
 from mlflow_recall.core.history.matrix import PerformanceMatrix
 from mlflow_recall.core.recommend import Evidence
 from mlflow_recall.core.recommend.blend import DatasetFit, blend
-from mlflow_recall.core.recommend.portfolio import greedy, portfolio, sample_outcomes
+from mlflow_recall.core.recommend.portfolio import choose_set, portfolio, sample_outcomes
 
 
-def expected_best(draws: np.ndarray, chosen: tuple[int, ...]) -> float:
-    return float(draws[list(chosen)].max(axis=0).mean())
+def expected_best(samples: np.ndarray, chosen: tuple[int, ...]) -> float:
+    return float(samples[list(chosen)].max(axis=0).mean())
 
 
-def test_greedy_prefers_who_wins_elsewhere() -> None:
-    """B is second best on average, but wins only where a wins; c wins where a fails."""
-    draws = np.array([[9.0, 9.0, 0.0], [8.0, 8.0, 1.0], [0.0, 0.0, 7.0]])
+def test_a_model_that_wins_elsewhere_is_chosen_before_a_better_one() -> None:
+    """The second row is better on average, but the third wins where the first fails."""
+    samples = np.array([[9.0, 9.0, 0.0], [8.0, 8.0, 1.0], [0.0, 0.0, 7.0]])
 
-    chosen, raised = greedy(draws, 3)
+    chosen, raises = choose_set(samples, 3)
 
     assert chosen == [0, 2, 1]
-    assert raised[1:] == pytest.approx([7 / 3, 0.0])
+    assert raises[0] == pytest.approx(samples[0].mean() - samples.mean())
+    assert raises[1:] == pytest.approx([7 / 3, 0.0])
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_greedy_is_near_the_best_set_of_all(seed: int) -> None:
+def test_the_set_is_near_the_best_set_of_all(seed: int) -> None:
     """Submodular: never below 1 - 1/e of what the best set raises over the first one."""
-    draws = np.random.default_rng(seed).normal(size=(7, 40))
-    chosen, _ = greedy(draws, 3)
-    got = expected_best(draws, tuple(chosen))
-    base = expected_best(draws, (chosen[0],))
+    samples = np.random.default_rng(seed).normal(size=(7, 40))
+    chosen, _ = choose_set(samples, 3)
+    got = expected_best(samples, tuple(chosen))
+    base = expected_best(samples, (chosen[0],))
     sets = [c for c in itertools.combinations(range(7), 3) if chosen[0] in c]
-    best = max(expected_best(draws, c) for c in sets)
+    best = max(expected_best(samples, c) for c in sets)
 
     assert got - base >= (1 - 1 / math.e) * (best - base) - 1e-12
 
 
-def test_greedy_finds_the_best_set_by_brute_force() -> None:
-    """Each wins on a third of the draws, so that no set but theirs is as good."""
-    draws = np.zeros((6, 30))
-    for i, model in enumerate((1, 3, 5)):
-        draws[model, i * 10 : (i + 1) * 10] = 1.0 + i
+def test_the_set_is_the_best_of_all_where_no_other_is_as_good() -> None:
+    """Each of three wins on a third of the samples, so that no other set is as good."""
+    samples = np.zeros((6, 30))
+    for i, model in enumerate((2, 0, 4)):
+        samples[model, i * 10 : (i + 1) * 10] = 1.0 + i
     sets = itertools.combinations(range(6), 3)
 
-    chosen, _ = greedy(draws, 3)
+    chosen, _ = choose_set(samples, 3)
 
-    assert tuple(sorted(chosen)) == max(sets, key=lambda c: expected_best(draws, c))
+    assert tuple(sorted(chosen)) == max(sets, key=lambda c: expected_best(samples, c))
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -71,7 +72,7 @@ def test_the_first_pick_is_the_blends(seed: int) -> None:
 
 
 def test_history_and_scores_that_disagree_are_both_among_the_first() -> None:
-    """Two suppositions, two favorites."""
+    """Two scenarios, two favorites."""
     values = np.linspace(1, 0, 12)[:, None] + np.zeros(4)
     matrix = PerformanceMatrix(tuple("abcdefghijkl"), tuple("wxyz"), values)
     world = Evidence(matrix, cluster_models(matrix, count=12), scores={"s": np.linspace(0, 1, 12)})
@@ -94,7 +95,7 @@ def test_the_same_evidence_gives_the_same_set_in_any_order() -> None:
     assert one.models == two.models == portfolio(first).models
     np.testing.assert_allclose(one.parts["raises"], two.parts["raises"])
     assert (one.parts["raises"] != other.parts["raises"]).any()
-    assert other.models[0] == one.models[0]  # the blend's, whatever was drawn
+    assert other.models[0] == one.models[0]  # the blend's, whatever was sampled
 
 
 def test_models_of_which_nothing_is_known_come_last() -> None:
@@ -109,7 +110,7 @@ def test_models_of_which_nothing_is_known_come_last() -> None:
 
 
 @pytest.mark.parametrize("shape", [(0, 0), (1, 1), (3, 0), (2, 5)])
-def test_little_or_nothing_is_ranked_without_complaint(shape: tuple[int, int]) -> None:
+def test_the_portfolio_ranks_little_or_nothing(shape: tuple[int, int]) -> None:
     matrix = PerformanceMatrix(
         tuple("abc"[: shape[0]]), tuple("uvxyz"[: shape[1]]), np.full(shape, 0.5)
     )
@@ -122,18 +123,18 @@ def test_little_or_nothing_is_ranked_without_complaint(shape: tuple[int, int]) -
 # --- the outcomes that the set is chosen on -----------------------------------------------------
 
 
-def sampled(columns: FloatArray, taught: list[Taught], seeds: int = 20) -> FloatArray:
+def sampled(columns: FloatArray, datasets: list[Taught], seeds: int = 20) -> FloatArray:
     """Joint outcomes by several seeds, side by side; the models' rows stand in reverse order."""
-    lessons = [
+    fits = [
         DatasetFit(
             None if dataset.weights is None else np.array(dataset.weights),
             np.array(dataset.errors)[::-1],
         )
-        for dataset in taught
+        for dataset in datasets
     ]
     rows = np.arange(len(columns))[::-1]
     return np.hstack(
-        [sample_outcomes(columns, lessons, rows, np.random.default_rng(s)) for s in range(seeds)]
+        [sample_outcomes(columns, fits, rows, np.random.default_rng(s)) for s in range(seeds)]
     )
 
 
@@ -142,47 +143,47 @@ def sampled(columns: FloatArray, taught: list[Taught], seeds: int = 20) -> Float
 def test_outcomes_have_the_mean_and_covariance_of_their_definition(
     seed: int, scored: bool, datasets: int
 ) -> None:
-    """Within five standard errors of 24,000 draws, in every direction."""
+    """Within five standard errors of 24,000 samples, in every direction."""
     rng = np.random.default_rng(seed)
     columns = rng.normal(size=(4, 2)) * [1.0, float(scored)]
-    taught = []
+    recorded = []
     for _ in range(datasets):
         weights = tuple(rng.normal(size=2).tolist())
         errors = 2.0 * rng.normal(size=4)
         errors[rng.random(4) < 0.2] = math.nan
-        taught.append(Taught(weights if rng.random() < 0.8 else None, errors.tolist()))
+        recorded.append(Taught(weights if rng.random() < 0.8 else None, errors.tolist()))
 
-    got = sampled(columns, taught)
+    got = sampled(columns, recorded)
 
-    mean, covariance = moments(columns.tolist(), taught)
+    mean, covariance = moments(columns.tolist(), recorded)
     size = got.shape[1]
     spread = np.sqrt(np.diag(covariance))
     assert (np.abs(got.mean(axis=1) - mean) < 5 * spread / math.sqrt(size)).all()
-    found = np.cov(got)
+    sampled_covariance = np.cov(got)
     error = np.sqrt((np.outer(spread**2, spread**2) + np.square(covariance)) / size)
-    assert (np.abs(found - covariance) < 5 * 1.3 * error).all()
+    assert (np.abs(sampled_covariance - covariance) < 5 * 1.3 * error).all()
 
 
 @pytest.mark.parametrize("angle", [-60, 10, 35, 55, 80, 170])
-def test_recorded_datasets_vote_for_the_supposition_nearest_to_their_weights(angle: float) -> None:
-    """Of thirty that agree, eleven votes of thirteen; parts this large tell what was supposed."""
+def test_recorded_datasets_vote_for_the_scenario_nearest_to_their_weights(angle: float) -> None:
+    """Of thirty that agree, eleven votes of thirteen; columns this large show the scenario."""
     radians = math.radians(angle)
-    taught = [Taught((0.3 * math.cos(radians), 0.3 * math.sin(radians)), [0.0, 0.0])] * 30
+    recorded = [Taught((0.3 * math.cos(radians), 0.3 * math.sin(radians)), [0.0, 0.0])] * 30
     favored = 0 if angle < 22.5 else 2 if angle > 67.5 else 1
 
-    got = sampled(np.array([[1e6, 0.0], [0.0, 1e6]]), taught)
+    got = sampled(np.array([[1e6, 0.0], [0.0, 1e6]]), recorded)
 
     shares = [np.mean((got > 1e5).all(axis=0) if k == 1 else got[k // 2] > 6e5) for k in range(3)]
     expected = np.full(3, 1 / 13)
     expected[favored] = 11 / 13
-    assert chances(taught, has_scores=True) == pytest.approx(expected)
+    assert chances(recorded, has_scores=True) == pytest.approx(expected)
     assert shares == pytest.approx(expected, abs=0.012)
 
 
 def test_datasets_without_scores_of_their_own_do_not_vote() -> None:
-    taught = [Taught(None, [0.0, 0.0])] * 30
+    recorded = [Taught(None, [0.0, 0.0])] * 30
 
-    got = sampled(np.array([[1e6, 0.0], [0.0, 1e6]]), taught)
+    got = sampled(np.array([[1e6, 0.0], [0.0, 1e6]]), recorded)
 
     assert np.mean(got[0] > 6e5) == pytest.approx(1 / 3, abs=0.015)
     assert np.mean(got[1] > 6e5) == pytest.approx(1 / 3, abs=0.015)
@@ -190,16 +191,16 @@ def test_datasets_without_scores_of_their_own_do_not_vote() -> None:
 
 def test_half_of_the_variance_of_errors_is_shared_by_the_models_of_a_dataset() -> None:
     """Two models that err together by plus or minus 1 are correlated by one half, not by one."""
-    taught = [Taught(None, [1.0, 1.0]), Taught(None, [-1.0, -1.0])]
+    recorded = [Taught(None, [1.0, 1.0]), Taught(None, [-1.0, -1.0])]
 
-    got = sampled(np.zeros((2, 2)), taught)
+    got = sampled(np.zeros((2, 2)), recorded)
 
     assert np.cov(got) == pytest.approx(np.array([[1.0, 0.5], [0.5, 1.0]]), abs=0.05)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_second_pick_is_good_where_the_first_is_not(seed: int) -> None:
-    """C and d are up wherever the others are down, so c adds more to a than b, who is stronger."""
+    """The models c and d are up where the others are down, so c adds more to a than b does."""
     rng = np.random.default_rng(seed)
     kind, swing = np.array([1.0, 1, -1, -1, 1, 1]), np.array([1.0, -1.0] * 6)
     values = np.linspace(0.5, 0.0, 6)[:, None] + 0.2 * kind[:, None] * swing
@@ -211,15 +212,15 @@ def test_the_second_pick_is_good_where_the_first_is_not(seed: int) -> None:
     assert portfolio(world).models[:3] == ("a", "c", "b")
 
 
-def test_places_score_their_reciprocal() -> None:
-    """Scores fall with the place, so that whoever sorts by them keeps the order."""
+def test_ranks_score_their_reciprocal() -> None:
+    """Scores fall with the rank, so that sorting by them keeps the order."""
     got = portfolio(evidence(models=5))
 
     assert got.scores == pytest.approx([1, 1 / 2, 1 / 3, 1 / 4, 1 / 5])
 
 
 def test_twenty_four_are_chosen_as_a_set_and_the_others_follow_the_blend() -> None:
-    """Beyond that many nobody trains, and the order is that of expectation."""
+    """Nobody trains more than that, and the order is that of expectation."""
     world = evidence(models=30)
 
     got = portfolio(world)

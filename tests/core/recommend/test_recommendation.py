@@ -1,4 +1,4 @@
-"""Facts of ``core.advice``: who ranks, who picks the set, and what is promised of it."""
+"""Facts of recommendations: the ranking, the set, and what is promised of it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from mlflow_recall.core.clusters.clustering import cluster_models
 from mlflow_recall.core.history.matrix import PerformanceMatrix
-from mlflow_recall.core.recommend import Evidence, get_recommender, predict_gaps, rank_held_out
+from mlflow_recall.core.recommend import RECOMMENDERS, Evidence, predict_gaps, rank_held_out
 from mlflow_recall.core.recommend.blend import blend
 from mlflow_recall.core.recommend.portfolio import portfolio
 from mlflow_recall.core.recommend.recommendation import RecommendOptions, recommend
@@ -42,8 +42,8 @@ def leader(datasets: int) -> Evidence:
     return Evidence(matrix, cluster_models(matrix, count=2))
 
 
-def test_by_default_the_blend_ranks_and_the_portfolio_picks() -> None:
-    """The twin is ranked second, but whoever has the first gains more by the other."""
+def test_by_default_the_blend_ranks_and_the_portfolio_selects_the_set() -> None:
+    """The twin is ranked second, but beside the first the other adds more."""
     got = recommend(evidence(), RecommendOptions(top_k=2))
 
     assert (got.ranker, got.set_selector) == ("blend", "portfolio")
@@ -53,41 +53,41 @@ def test_by_default_the_blend_ranks_and_the_portfolio_picks() -> None:
     assert got.selected == ("first", "other")
 
 
-def test_a_recommender_that_is_named_ranks_and_picks() -> None:
+def test_a_named_recommender_ranks_and_selects_the_set() -> None:
     got = recommend(evidence(), RecommendOptions(recommender="prior", top_k=2))
 
     assert (got.ranker, got.set_selector) == ("prior", "prior")
     assert got.selected == got.ranking.models[:2] == ("first", "twin")
 
 
-def test_without_a_wish_five_are_chosen() -> None:
+def test_without_top_k_five_are_selected() -> None:
     got = recommend(evidence(), RecommendOptions())
 
     assert len(got.selected) == 5
     assert got.notes == ()
 
 
-def test_a_wish_for_too_many_is_clipped_and_noted() -> None:
+def test_more_than_are_eligible_is_clipped_and_noted() -> None:
     got = recommend(evidence(), RecommendOptions(top_k=50))
 
     assert sorted(got.selected) == sorted(evidence().matrix.models)
-    assert got.notes == ("top_k: 50 wished, 6 models are eligible",)
+    assert got.notes == ("top_k: 50 requested, 6 models eligible",)
 
 
-def test_fewer_models_than_the_default_are_no_news() -> None:
-    """Nobody wished for five."""
+def test_fewer_models_than_the_default_are_not_noted() -> None:
+    """Nobody asked for five."""
     got = recommend(leader(3), RecommendOptions())
 
     assert (len(got.selected), got.notes) == (4, ())
 
 
 def test_gaps_are_those_of_the_ranker_on_the_recorded_datasets() -> None:
-    given = evidence()
+    known = evidence()
 
-    got = recommend(given, RecommendOptions(tolerance=0.05))
+    got = recommend(known, RecommendOptions(tolerance=0.05))
 
-    past = rank_held_out(given, RECOMMENDERS["blend"].rank)
-    expected = predict_gaps(got.ranking, given.matrix, past, tolerance=0.05)
+    held_out = rank_held_out(known, RECOMMENDERS["blend"].rank)
+    expected = predict_gaps(got.ranking, known.matrix, held_out, tolerance=0.05)
     assert got.gaps.mean == pytest.approx(expected.mean)
     assert got.gaps.p_within == pytest.approx(expected.p_within)
     assert got.p_holds_best == expected.p_holds_best(got.selected)
@@ -96,12 +96,12 @@ def test_gaps_are_those_of_the_ranker_on_the_recorded_datasets() -> None:
 
 def test_top_k_auto_promises_what_enough_datasets_have_shown() -> None:
     """One model was enough on each of 12: of 13 counts ⌈0.9 · 13⌉ = 12 must be known."""
-    got = recommend(leader(12), RecommendOptions(top_k=None))
+    got = recommend(leader(12), RecommendOptions(top_k="auto"))
 
     assert got.selected == ("a",)
     assert got.notes == (
-        "top_k auto: 1 models hold one within 0.01 of the best with probability 90%, as counted "
-        "on 12 datasets",
+        "top_k auto: a set of 1 model holds one within 0.01 of the best with probability 90%, as "
+        "counted on 12 datasets",
     )
 
 
@@ -109,19 +109,18 @@ def test_top_k_auto_promises_nothing_by_too_few_datasets() -> None:
     """Nine datasets promise 90 %, as ⌈0.9 · 10⌉ = 9; eight do not, but 80 %."""
     few, enough = leader(8), leader(9)
 
-    (note,) = recommend(few, RecommendOptions(top_k=None)).notes
-    (promise,) = recommend(enough, RecommendOptions(top_k=None)).notes
-    (modest,) = recommend(few, RecommendOptions(top_k=None, confidence=0.8)).notes
+    (note,) = recommend(few, RecommendOptions(top_k="auto")).notes
+    (promise,) = recommend(enough, RecommendOptions(top_k="auto")).notes
+    (modest,) = recommend(few, RecommendOptions(top_k="auto", confidence=0.8)).notes
 
     assert note == (
-        "top_k auto: 8 datasets are too few to promise 90%: the 1 models that were enough for all "
-        "of them"
+        "top_k auto: 8 datasets, too few to promise 90%: 1 model, enough for each of them"
     )
     assert "with probability 90%, as counted on 9 datasets" in promise
     assert "with probability 80%, as counted on 8 datasets" in modest
 
 
-def test_top_k_auto_takes_as_many_as_the_picker_needed() -> None:
+def test_top_k_auto_takes_as_many_as_the_set_selector_needed() -> None:
     """The best is second half of the time by ``prior``, so two are needed, and three cost more."""
     values = np.array([[0.9, 0.5], [0.6, 0.7], [0.1, 0.1]])
     matrix = PerformanceMatrix(
@@ -130,7 +129,7 @@ def test_top_k_auto_takes_as_many_as_the_picker_needed() -> None:
 
     got = recommend(
         Evidence(matrix, cluster_models(matrix, count=2)),
-        RecommendOptions(recommender="prior", top_k=None),
+        RecommendOptions(recommender="prior", top_k="auto"),
     )
 
     assert got.selected == ("a", "b")

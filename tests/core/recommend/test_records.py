@@ -1,4 +1,4 @@
-"""What the recommenders are worth on real records; skipped where there are none."""
+"""Facts of the recommenders on real records; skipped where there are none."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LORA = "eval_accuracy_lora"
 
 
 def cases(folder: Path, metric: str) -> list[tuple[Evidence, FloatArray]]:
-    """Every dataset with scores, left out."""
+    """Every dataset with scores, held out."""
     history = FolderHistory(folder)
     matrix = PerformanceMatrix.from_records(history.records(metric))
     scores = {
@@ -37,7 +37,7 @@ def cases(folder: Path, metric: str) -> list[tuple[Evidence, FloatArray]]:
         )
         for name, cells in history.scores().items()
     }
-    found = []
+    targets = []
     for j, dataset in enumerate(matrix.datasets):
         keep = ~np.isnan(matrix.values[:, j])
         if not all((~np.isnan(values[keep, j])).sum() > 5 for values in scores.values()):
@@ -52,8 +52,8 @@ def cases(folder: Path, metric: str) -> list[tuple[Evidence, FloatArray]]:
                 name: np.delete(values, j, axis=1)[keep] for name, values in scores.items()
             },
         )
-        found.append((evidence, matrix.values[keep, j]))
-    return found
+        targets.append((evidence, matrix.values[keep, j]))
+    return targets
 
 
 @pytest.fixture(scope="module")
@@ -62,15 +62,15 @@ def lora() -> list[tuple[Evidence, FloatArray]]:
 
 
 def regret(given: list[tuple[Evidence, FloatArray]], name: str, k: int) -> float:
-    lost = []
+    regrets = []
     for evidence, truth in given:
-        of = dict(zip(evidence.matrix.models, truth, strict=True))
-        picked = RECOMMENDERS[name](evidence).models[:k]
-        lost.append(truth.max() - max(of[model] for model in picked))
-    return float(np.mean(lost))
+        score = dict(zip(evidence.matrix.models, truth, strict=True))
+        chosen = RECOMMENDERS[name].rank(evidence).models[:k]
+        regrets.append(truth.max() - max(score[model] for model in chosen))
+    return float(np.mean(regrets))
 
 
-def test_the_blends_first_pick_and_the_portfolios_five_lack_little(
+def test_the_blends_first_model_and_the_portfolios_five_have_little_regret(
     lora: list[tuple[Evidence, FloatArray]],
 ) -> None:
     assert len(lora) == 8
@@ -83,28 +83,31 @@ def test_the_blends_first_pick_and_the_portfolios_five_lack_little(
 def test_linear_predictions_agree_with_the_outcomes(
     lora: list[tuple[Evidence, FloatArray]],
 ) -> None:
-    found = []
+    correlations = []
     for evidence, truth in lora:
-        ranking = RECOMMENDERS["linear"](evidence)
-        of = dict(zip(evidence.matrix.models, truth, strict=True))
-        found.append(np.corrcoef(ranking.scores, [of[m] for m in ranking.models])[0, 1])
+        ranking = RECOMMENDERS["linear"].rank(evidence)
+        score = dict(zip(evidence.matrix.models, truth, strict=True))
+        true = [score[model] for model in ranking.models]
+        correlations.append(np.corrcoef(ranking.scores, true)[0, 1])
 
-    assert np.mean(found) >= 0.86
+    assert np.mean(correlations) >= 0.86
 
 
 def test_intervals_and_sets_hold_what_they_promise(
     lora: list[tuple[Evidence, FloatArray]],
 ) -> None:
     """Eight targets tell a gross error only."""
-    inside, held = [], []
+    inside, is_near = [], []
     for evidence, truth in lora[::2]:
-        blend = RECOMMENDERS["portfolio"]
-        ranking, past = blend(evidence), rank_held_out(evidence, blend)
-        said = predict_gaps(ranking, evidence.matrix, past)
+        rank = RECOMMENDERS["portfolio"].rank
+        ranking, held_out = rank(evidence), rank_held_out(evidence, rank)
+        predicted = predict_gaps(ranking, evidence.matrix, held_out)
         gap = truth.max() - truth
-        inside.append(np.mean((gap >= said.low) & (gap <= np.nan_to_num(said.high, nan=np.inf))))
-        of = dict(zip(evidence.matrix.models, gap, strict=True))
-        held.append(min(of[m] for m in find_smallest_set(ranking, past).models) <= 0.01)
+        high = np.nan_to_num(predicted.high, nan=np.inf)
+        inside.append(np.mean((gap >= predicted.low) & (gap <= high)))
+        gap_of = dict(zip(evidence.matrix.models, gap, strict=True))
+        smallest = find_smallest_set(ranking, held_out)
+        is_near.append(min(gap_of[m] for m in smallest.models) <= 0.01)
 
     assert np.mean(inside) >= 0.7
-    assert sum(held) >= 3
+    assert sum(is_near) >= 3

@@ -10,7 +10,7 @@ from mlflow_recall.core.arrays import AnyArray, FloatArray
 from mlflow_recall.core.scores import SCORES, ForwardPass, diagnose, uninformative
 from mlflow_recall.errors import ScoreInputError
 
-NAMES = ("logme", "hscore", "lfc", "linear", "knn")
+NAMES = ("logme", "hscore", "lfc", "linear_probe", "knn")
 
 
 def zoo(qualities: list[float], n: int = 150, d: int = 20, seed: int = 0) -> dict[str, ForwardPass]:
@@ -46,7 +46,7 @@ def test_differences_that_are_all_noise_are_found_out() -> None:
 
 
 def test_one_model_that_knows_something_saves_the_score() -> None:
-    found = diagnose(("linear",), zoo([0.0, 0.0, 0.0, 1.0]))["linear"]
+    found = diagnose(("linear_probe",), zoo([0.0, 0.0, 0.0, 1.0]))["linear_probe"]
 
     assert found.reason == ""
     assert found.spread > found.noise > 0
