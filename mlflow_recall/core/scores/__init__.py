@@ -1,9 +1,10 @@
-"""Transferability scores: how well will a model fine-tune, judged from one forward pass?
+"""Transferability scores: how well a model will fine-tune, judged from one forward pass.
 
-One public function a file, arrays in, float out, higher transfers better. ``SCORES`` says what
-each needs, its range and its cost; the entry-point group ``mlflow_recall.scores`` adds to it.
-``compute_all`` gives several scores of one model on one decomposition of its embeddings, and
-``degenerate`` names the scores that say nothing about the models at hand.
+Each score is a function in a file of its own, from arrays to a float; higher transfers better.
+``SCORES`` has what each needs, its range and its cost; the entry-point group
+``mlflow_recall.scores`` adds to it. ``compute_all`` computes several scores of one model on one
+decomposition of its embeddings, and ``uninformative`` finds the scores that tell nothing about the
+models at hand.
 """
 
 from __future__ import annotations

@@ -8,33 +8,43 @@ from numpy.typing import ArrayLike
 from mlflow_recall.core.arrays import FloatArray
 from mlflow_recall.errors import ScoreInputError
 
-#: of a score's name: its values have the depth term
+#: suffix of the name of a score with the depth term
 _SUFFIX = "+depth"
 
 
 def base_of(name: str) -> str:
-    """Name of the score itself: ``parc`` of ``parc+depth``."""
+    """Return the name of a score without the depth term.
+
+    Example:
+        >>> base_of("parc+depth")
+        'parc'
+    """
     return name.removesuffix(_SUFFIX)
 
 
 def with_depth(scores: ArrayLike, layers: ArrayLike, *, weight: float = 1.0) -> FloatArray:
-    """Scores of several models with their capacity to learn (Bolya et al. 2021, arXiv:2111.06977).
+    """Add the depth of models to their scores (Bolya et al. 2021, arXiv:2111.06977).
 
-    A score sees features as they are, but fine-tuning changes them, and deeper networks change
-    more. So the scores, at mean 0 and variance 1 over the models, and the numbers of layers are
-    added. The authors divide layers by 50, the deepest network of theirs; here it is the deepest
-    at hand, so that the term lies in (0, 1] whatever is called a layer.
+    A score is computed on the features before fine-tuning, which changes those of deeper networks
+    more. So the numbers of layers are added to the scores, which have mean 0 and variance 1 over
+    the models. The authors divide the layers by 50, those of their deepest network; here they are
+    divided by those of the deepest model at hand, so that the term is in (0, 1] whatever counts as
+    a layer.
 
     Args:
         scores: (m,) one score of m models on the same dataset, higher transfers better.
-        layers: (m,) weight layers of each, 1 or more.
-        weight: of the depth term.
+        layers: (m,) weight layers of each model, 1 or more.
+        weight: Weight of the depth term.
 
     Returns:
-        (m,) in standard deviations; where all scores are equal, depth alone.
+        (m,) sums in standard deviations; where all scores are equal, the depth term alone.
 
     Raises:
-        ScoreInputError: lengths differ, or a value is not finite, or a model has no layer.
+        ScoreInputError: Lengths differ, a value is not finite, or a model has no layer.
+
+    Example:
+        >>> with_depth([0.2, 0.4], [12, 24]).round(1).tolist()
+        [-0.5, 2.0]
     """
     values = np.asarray(scores, dtype=np.float64)
     depth = np.asarray(layers, dtype=np.float64)
@@ -49,5 +59,6 @@ def with_depth(scores: ArrayLike, layers: ArrayLike, *, weight: float = 1.0) -> 
         )
     spread = values.std()
     centered = values - values.mean()
-    told = centered / spread if spread > 1e-12 * max(1.0, float(np.abs(values).max())) else 0.0
-    return np.asarray(told + weight * depth / depth.max())
+    varies = spread > 1e-12 * max(1.0, float(np.abs(values).max()))
+    standardized = centered / spread if varies else 0.0
+    return np.asarray(standardized + weight * depth / depth.max())

@@ -1,4 +1,4 @@
-"""Which scores say nothing about the models at hand."""
+"""Scores that tell nothing about the models at hand, and why."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from mlflow_recall.core.arrays import FloatArray, IntArray
 from mlflow_recall.core.scores.table import SCORES, ForwardPass, Score, compute_all
 from mlflow_recall.errors import ScoreInputError
 
-#: chance that a score which knows nothing passes for one that does
+#: probability that a score without any information passes the test with permuted labels
 _LEVEL = 0.05
 
 
 @dataclass(frozen=True)
 class ScoreDiagnostics:
-    """What speaks for a score and what against it."""
+    """Spread, noise and chance level of one score over the models."""
 
     #: standard deviation of the score over the models
     spread: float
     #: standard error of the differences between models, from half-samples of the target
     noise: float
-    #: model -> its mean score with permuted labels: what knowing nothing scores
+    #: model -> its mean score with permuted labels
     chance_scores: Mapping[str, float]
-    #: why the score says nothing; empty if it says something
+    #: why the score tells nothing; empty if it is informative
     reason: str
 
 
@@ -40,8 +40,11 @@ def uninformative(
     seed: int = 0,
     table: Mapping[str, Score] = SCORES,
 ) -> dict[str, str]:
-    """The scores that say nothing about these models, each with the reason: see ``examine``."""
-    examined = diagnose(
+    """Return the scores that tell nothing about these models, each with the reason.
+
+    The arguments are those of ``diagnose``.
+    """
+    diagnostics = diagnose(
         names,
         passes,
         halves=halves,
@@ -50,7 +53,7 @@ def uninformative(
         seed=seed,
         table=table,
     )
-    return {name: found.reason for name, found in examined.items() if found.reason}
+    return {name: result.reason for name, result in diagnostics.items() if result.reason}
 
 
 def diagnose(
@@ -63,32 +66,32 @@ def diagnose(
     seed: int = 0,
     table: Mapping[str, Score] = SCORES,
 ) -> dict[str, ScoreDiagnostics]:
-    """Hold each score against its own noise and against labels that mean nothing.
+    """Compare each score with its own noise, and with its values for permuted labels.
 
-    A score says nothing if its spread over the models is below the noise of their differences:
-    the standard deviation over stratified half-samples, which is the standard error on all
-    samples (McCarthy 1969); halves are the same for all models, so what moves all alike is no
-    noise. Nor does it if no model scores higher than permuted labels let it, beyond a one-sided
-    prediction interval of 95 % for all models together.
+    A score tells nothing if its spread over the models is below the noise of their differences,
+    which is the standard deviation over stratified half-samples; that is the standard error on all
+    samples (McCarthy 1969). Half-samples are the same for all models, so what changes all scores
+    alike is no noise. Nor does a score tell anything if no model scores higher than it does with
+    permuted labels, beyond a one-sided prediction interval of 95 % for all models together.
 
     Permuted labels reuse all that does not depend on labels (decomposition, neighbors, ranks,
-    mixtures). Half-samples take their Gram matrix out of the whole one where n < d: eight of them
-    cost about one further decomposition; otherwise about eight, of at most half of
-    ``max_samples`` rows each.
+    mixtures). Half-samples use a part of the whole Gram matrix where n < d, so that eight of them
+    cost about as much as one more decomposition; otherwise they cost about eight, of at most half
+    of ``max_samples`` rows each.
 
     Args:
-        names: rows of the table.
-        passes: model -> what it makes of the target; the same samples for all.
-        halves: half-samples drawn.
-        permutations: of the labels.
-        max_samples: of more samples than these as many are examined, class by class alike; the
-            noise is then brought to all.
-        seed: draws halves and permutations.
-        table: the scores known.
+        names: Names of rows of the table.
+        passes: Model -> its forward pass; all models have the same samples.
+        halves: Number of half-samples.
+        permutations: Number of permutations of the labels.
+        max_samples: Maximum number of samples that are examined, with the same share of every
+            class; the noise is scaled to the number of all samples.
+        seed: Seed of the half-samples and permutations.
+        table: Known scores.
 
     Raises:
-        ScoreInputError: a name is unknown, models saw different samples, or fewer than two
-            halves or permutations are asked for.
+        ScoreInputError: A name is unknown, the models have different samples, or fewer than two
+            halves or permutations are requested.
     """
     if min(halves, permutations) < 2 or max_samples < 4:
         raise ScoreInputError(
@@ -104,7 +107,7 @@ def diagnose(
     whole = _scores(names, passes, table)
     if n > max_samples:
         part = _stratified(labels, max_samples, rng)
-        passes = {model: seen.select_rows(part) for model, seen in passes.items()}
+        passes = {model: forward.select_rows(part) for model, forward in passes.items()}
         labels = labels[part]
     size = len(labels) // 2
     resampled = np.stack(
@@ -117,10 +120,10 @@ def diagnose(
     permuted = np.stack(
         [_scores(names, {m: p.with_labels(y) for m, p in passes.items()}, table) for y in shuffled]
     )  # (permutations, scores, models)
-    seen = whole if len(labels) == n else _scores(names, passes, table)
+    examined = whole if len(labels) == n else _scores(names, passes, table)
     scale = np.sqrt(size / (len(labels) - size) * len(labels) / n)
     return {
-        name: _judge(models, whole[i], seen[i], scale * resampled[:, i], permuted[:, i])
+        name: _judge(models, whole[i], examined[i], scale * resampled[:, i], permuted[:, i])
         for i, name in enumerate(names)
     }
 
@@ -128,19 +131,30 @@ def diagnose(
 def _judge(
     models: Sequence[str],
     values: FloatArray,
-    seen: FloatArray,
+    examined: FloatArray,
     resampled: FloatArray,
     permuted: FloatArray,
 ) -> ScoreDiagnostics:
-    """One score: its (m,) values, those of the examined samples, (h, m) and (p, m) resampled."""
+    """Judge one score.
+
+    Args:
+        models: m names.
+        values: (m,) values on all samples.
+        examined: (m,) values on the examined samples.
+        resampled: (h, m) values on half-samples.
+        permuted: (p, m) values with permuted labels.
+    """
     known = np.isfinite(values)
     if not known.any():
         return ScoreDiagnostics(0.0, 0.0, {}, "it is defined for no model")
     spread = float(values[known].std(ddof=1)) if known.sum() > 1 else 0.0
     noise = _noise(resampled[:, known])
-    usable = known & np.isfinite(seen) & np.isfinite(permuted).all(axis=0)
-    names = [model for model, use in zip(models, usable, strict=True) if use]
-    means, deviations = permuted[:, usable].mean(axis=0), permuted[:, usable].std(axis=0, ddof=1)
+    comparable = known & np.isfinite(examined) & np.isfinite(permuted).all(axis=0)
+    names = [model for model, use in zip(models, comparable, strict=True) if use]
+    means, deviations = (
+        permuted[:, comparable].mean(axis=0),
+        permuted[:, comparable].std(axis=0, ddof=1),
+    )
     chance = dict(zip(names, means.tolist(), strict=True))
     count = len(permuted)
     bound = student.ppf(1.0 - _LEVEL / max(len(names), 1), count - 1) * np.sqrt(1 + 1 / count)
@@ -151,34 +165,39 @@ def _judge(
         reason = (
             f"its spread over {known.sum()} models, {spread:.3g}, is below its noise, {noise:.3g}"
         )
-    elif names and not (seen[usable] > means + bound * deviations).any():
+    elif names and not (examined[comparable] > means + bound * deviations).any():
         reason = f"no better than with permuted labels for any of {len(names)} models"
     return ScoreDiagnostics(spread, noise, chance, reason)
 
 
 def _noise(resampled: FloatArray) -> float:
-    """Root mean square over models of the deviation from the models' mean, over halves."""
-    whole = resampled[np.isfinite(resampled).all(axis=1)]
-    halves, models = whole.shape
+    """Return the standard deviation over halves of a model's distance to the mean of all models.
+
+    Args:
+        resampled: (h, m) scores; half-samples with a score that is not finite are left out.
+    """
+    complete = resampled[np.isfinite(resampled).all(axis=1)]
+    halves, models = complete.shape
     if halves < 2 or models < 2:
         return 0.0
-    apart = whole - whole.mean(axis=1, keepdims=True)
-    return float(np.sqrt(apart.var(axis=0, ddof=1).sum() / (models - 1)))
+    centered = complete - complete.mean(axis=1, keepdims=True)
+    return float(np.sqrt(centered.var(axis=0, ddof=1).sum() / (models - 1)))
 
 
 def _scores(
     names: Sequence[str], passes: Mapping[str, ForwardPass], table: Mapping[str, Score]
 ) -> FloatArray:
-    """(scores, models), NaN where a score is not defined."""
-    columns = [compute_all(names, seen, table=table).values for seen in passes.values()]
+    """Return (scores, models) values; NaN where a score is not defined."""
+    columns = [compute_all(names, forward, table=table).values for forward in passes.values()]
     return np.array([[column.get(name, np.nan) for column in columns] for name in names])
 
 
 def _common_labels(passes: Mapping[str, ForwardPass]) -> IntArray:
+    """Return the (n,) labels of all models as 0 .. c-1."""
     first, *others = passes.items()
     labels = np.asarray(first[1].labels)
-    for model, seen in others:
-        if not np.array_equal(labels, np.asarray(seen.labels)):
+    for model, forward in others:
+        if not np.array_equal(labels, np.asarray(forward.labels)):
             raise ScoreInputError(
                 f"{first[0]} and {model} were probed on different samples: expected the same labels"
             )
@@ -186,12 +205,13 @@ def _common_labels(passes: Mapping[str, ForwardPass]) -> IntArray:
 
 
 def _stratified(labels: IntArray, size: int, rng: np.random.Generator) -> IntArray:
-    """About ``size`` indices, in which each class has its share and at least one sample."""
+    """Draw about ``size`` indices, with the share of each class and at least one sample of it."""
     n, counts = len(labels), np.bincount(labels)
-    order = np.lexsort((rng.random(n), labels))  # by class, within it by chance
-    place = np.empty(n)
-    place[order] = np.arange(n) - np.repeat(np.cumsum(counts) - counts, counts)
-    due = (place + rng.random(n)) / counts[labels]  # the share of its class drawn before it
-    due[place == 0] = -1.0
+    order = np.lexsort((rng.random(n), labels))  # by class, in random order within a class
+    position = np.empty(n)  # of a sample in its class
+    position[order] = np.arange(n) - np.repeat(np.cumsum(counts) - counts, counts)
+    # share of its class that is drawn before a sample
+    priority = (position + rng.random(n)) / counts[labels]
+    priority[position == 0] = -1.0
     size = min(max(size, len(counts) + 1), n)
-    return np.sort(np.argsort(due, kind="stable")[:size])
+    return np.sort(np.argsort(priority, kind="stable")[:size])

@@ -1,4 +1,4 @@
-"""Embeddings of one model with the decomposition that several scores share."""
+"""Embeddings of one model, with the decomposition that several scores share."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from mlflow_recall.core.scores.inputs import check_repeated, check_samples, clas
 
 T = TypeVar("T")
 
-#: eigenvalues of a Gram matrix below this part of the largest are rounding
+#: eigenvalues of a Gram matrix below this share of the largest count as zero
 _RANK = 1e-13
 _TINY = np.finfo(np.float64).tiny
 
 
 @dataclass(frozen=True, eq=False)
 class Space:
-    """Embeddings without their labels, and what is known of them once it was asked for.
+    """Embeddings without their labels, and what is computed from them on demand.
 
-    The decomposition is that of the smaller Gram matrix, d x d or n x n: F = U S Vᵀ up to
-    directions whose singular value is under 3e-7 of the largest, which counts as zero.
+    The decomposition is that of the smaller Gram matrix, d x d or n x n: F = U S Vᵀ without the
+    directions whose singular value is below 3e-7 of the largest, which counts as zero.
     """
 
     #: (n, d), centered unless built otherwise
     rows: FloatArray
-    #: the smaller Gram matrix where it is known already
+    #: the smaller Gram matrix; None: it is computed on demand
     known_gram: FloatArray | None = None
     _cache: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     @classmethod
     def from_rows(cls, rows: FloatArray, *, center: bool = True) -> Space:
-        """The space of float64 rows; a constant column becomes exactly zero."""
+        """Make the space of float64 rows; a constant column becomes exactly zero."""
         if not center:
             return cls(rows)
         centered = rows - rows.mean(axis=0)
-        centered[:, np.ptp(rows, axis=0) == 0] = 0.0  # rounding is no feature
+        centered[:, np.ptp(rows, axis=0) == 0] = 0.0  # no rounding errors
         return cls(centered)
 
     @property
     def is_wide(self) -> bool:
-        """Are there fewer samples than dimensions?"""
+        """Whether there are fewer samples than dimensions."""
         n, d = self.rows.shape
         return bool(n < d)
 
@@ -75,7 +75,7 @@ class Space:
         return vectors if self.is_wide else self.rows @ (vectors / np.sqrt(self.values))
 
     def class_projection(self, labels: IntArray) -> FloatArray:
-        """(k, c) Uᵀ Y of the one-hot labels Y, without making U."""
+        """Return (k, c) Uᵀ Y of the one-hot labels Y, without computing U."""
         vectors = self._eigen[1]
         if self.is_wide:
             return class_sums(vectors, labels).T
@@ -83,7 +83,7 @@ class Space:
         return product
 
     def components(self, count: int) -> FloatArray:
-        """(n, <= count) first principal components; the largest loading of each is positive."""
+        """Return the (n, <= count) first principal components, with a positive largest loading."""
         loadings = self._eigen[1][:, :count]
         if self.is_wide:
             loadings = self.rows.T @ (loadings / np.sqrt(self.values[:count]))
@@ -93,14 +93,14 @@ class Space:
         return product
 
     def cached(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What ``make`` returned the first time ``key`` was asked for; it must not see labels."""
+        """Return what ``make`` returns, called once for each key; it must not depend on labels."""
         if key not in self._cache:
             self._cache[key] = make()
-        made: T = self._cache[key]
-        return made
+        value: T = self._cache[key]
+        return value
 
     def select_rows(self, index: IntArray) -> Space:
-        """The centered space of some samples; where the Gram matrix is n x n it is reused."""
+        """Return the centered space of some samples; an n x n Gram matrix is reused."""
         space = Space.from_rows(self.rows[index])
         if not self.is_wide:
             return space
@@ -111,10 +111,10 @@ class Space:
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Labeled embeddings: what every feature score is computed on."""
+    """Labeled embeddings, on which every score of embeddings is computed."""
 
     space: Space
-    #: (n,) 0 .. c-1, each of them at least once
+    #: (n,) classes 0 .. c-1, each of them at least once
     labels: IntArray
 
     @classmethod
@@ -126,17 +126,17 @@ class Features:
         center: bool = True,
         normalize: bool = False,
     ) -> Features:
-        """Checked, float64, centered.
+        """Check embeddings and labels, and center the embeddings.
 
         Args:
             embeddings: (n, d) features of n target samples.
-            labels: (n,) target classes; any integers or strings, gaps allowed.
-            center: subtract the mean.
-            normalize: bring each row to length one first; rows of zeros stay.
+            labels: (n,) target classes: any integers or strings, gaps allowed.
+            center: Whether the mean is subtracted.
+            normalize: Whether each row is first scaled to length one; rows of zeros stay.
 
         Raises:
-            ScoreInputError: shapes differ, a value is not finite, one class only, or no class
-                has a second sample.
+            ScoreInputError: Shapes differ, a value is not finite, there is one class only, or no
+                class has a second sample.
         """
         rows, y = check_samples("embeddings", embeddings, labels)
         check_repeated(y)
@@ -156,28 +156,28 @@ class Features:
 
     @cached_property
     def projection(self) -> FloatArray:
-        """(k, c) Uᵀ Y, the one-hot labels in the basis of the features."""
+        """(k, c) Uᵀ Y: the one-hot labels in the basis of the features."""
         return self.space.class_projection(self.labels)
 
     def with_labels(self, labels: IntArray) -> Features:
-        """The same embeddings, and all that is known of them, under other labels."""
+        """Return the same embeddings, and all that was computed from them, with other labels."""
         return Features(self.space, np.unique(labels, return_inverse=True)[1])
 
     def select_rows(self, index: IntArray) -> Features:
-        """Some of the samples."""
+        """Return the features of some samples."""
         return Features(
             self.space.select_rows(index), np.unique(self.labels[index], return_inverse=True)[1]
         )
 
 
 def unit_rows(rows: FloatArray) -> FloatArray:
-    """Rows of length one; rows of zeros stay."""
+    """Return rows of length one; rows of zeros stay."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     return rows / np.where(lengths > 0, lengths, 1.0)
 
 
-def sample_indices(n: int, most: int, seed: int) -> IntArray:
-    """All n indices, or ``most`` of them, drawn by ``seed`` without a look at the labels."""
-    if n <= most:
+def sample_indices(n: int, limit: int, seed: int) -> IntArray:
+    """Return all n indices, or ``limit`` of them, drawn by ``seed`` whatever their labels."""
+    if n <= limit:
         return np.arange(n)
-    return np.sort(np.random.default_rng(seed).choice(n, most, replace=False))
+    return np.sort(np.random.default_rng(seed).choice(n, limit, replace=False))

@@ -9,41 +9,48 @@ from mlflow_recall.core.scores.features import Features
 
 
 def hscore(embeddings: ArrayLike, labels: ArrayLike) -> float:
-    """Regularized H-score (Bao et al. 2019; Ibrahim et al. 2021, arXiv:2110.06893).
+    """Return the regularized H-score (Bao et al. 2019; Ibrahim et al. 2021, arXiv:2110.06893).
 
-    tr(Σ_α⁻¹ (1 - α) Σ_B), with Σ_B the covariance of the class means and
+    It is tr(Σ_α⁻¹ (1 - α) Σ_B), with Σ_B the covariance of the class means and
     Σ_α = (1 - α) Σ + α tr(Σ) / d I the covariance of the embeddings, shrunk by Ledoit and Wolf's
-    α, as Ibrahim et al. have it. Without shrinkage it is c - 1 whatever the labels wherever
-    n <= d + 1. The covariance of a single dimension has nothing to be shrunk towards, so α is 0
-    there, and the score is the share of the variance that lies between the classes.
+    α as in Ibrahim et al. Without shrinkage it would be c - 1 for any labels where n <= d + 1.
+    The covariance of a single dimension is not shrunk (α = 0), so the score is the share of the
+    variance that lies between the classes.
 
     Args:
         embeddings: (n, d) features of n target samples.
-        labels: (n,) target classes; any integers or strings, gaps allowed.
+        labels: (n,) target classes: any integers or strings, gaps allowed.
 
     Returns:
-        Between 0 and one less than the classes; higher transfers better.
+        From 0 to one less than the number of classes; higher transfers better.
 
     Raises:
-        ScoreInputError: shapes differ, a value is not finite, one class only, or no class has a
-            second sample.
+        ScoreInputError: Shapes differ, a value is not finite, there is one class only, or no class
+            has a second sample.
+
+    Example:
+        >>> embeddings = [[0.0, 1.0], [0.1, 0.9], [1.0, 0.0], [0.9, 0.2]]
+        >>> round(hscore(embeddings, ["cat", "cat", "dog", "dog"]), 2)
+        0.96
     """
     return hscore_of(Features.from_embeddings(embeddings, labels))
 
 
 def hscore_of(features: Features) -> float:
-    """``hscore`` on a shared decomposition."""
+    """Return ``hscore`` on a shared decomposition."""
     (n, d), space = features.shape, features.space
     variances = space.values / n  # (k,) nonzero eigenvalues of Σ
     if not variances.size:
         return 0.0
     mean = variances.sum() / d
-    apart = (variances**2).sum() - d * mean**2  # |Σ - mean I|²
+    distance = (variances**2).sum() - d * mean**2  # |Σ - mean I|²
     lengths = np.einsum("id,id->i", space.rows, space.rows)
     noise = ((lengths**2).sum() / n - (variances**2).sum()) / n  # expected |Σ - true Σ|²
-    shrinkage = min(max(noise, 0.0) / apart, 1.0) if apart > 0 else 1.0
+    shrinkage = min(max(noise, 0.0) / distance, 1.0) if distance > 0 else 1.0
     if d == 1:
-        shrinkage = 0.0  # Σ is its own mean I, whatever rounding makes of |Σ - mean I|²
-    between = (features.projection**2 / features.counts).sum(axis=1)  # (k,) of Σ, in [0, 1]
+        shrinkage = 0.0  # Σ equals mean I, and |Σ - mean I|² is a rounding error
+    between = (features.projection**2 / features.counts).sum(
+        axis=1
+    )  # (k,) share of each variance, in [0, 1]
     kept = (1.0 - shrinkage) * variances
     return float((between * kept / (kept + shrinkage * mean)).sum())

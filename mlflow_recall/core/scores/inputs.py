@@ -1,4 +1,4 @@
-"""What every score checks before it computes."""
+"""Checks of the input of scores, and sums over classes."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from mlflow_recall.errors import ScoreInputError
 
 
 def check_rows(name: str, rows: ArrayLike) -> FloatArray:
-    """(n, d) finite float64 numbers.
+    """Return (n, d) finite float64 numbers.
+
+    Args:
+        name: What the rows are, for the message.
+        rows: (n, d) numbers.
 
     Raises:
-        ScoreInputError: another shape, no numbers, NaN or infinity.
+        ScoreInputError: The shape is different, or a value is not a finite number.
     """
-    x = _numbers(name, rows)
+    x = _to_numbers(name, rows)
     if x.ndim != 2 or (len(x) and not x.shape[1]):
         raise ScoreInputError(f"expected {name} (n, d), got {x.shape}")
     _check_finite(name, x)
@@ -24,17 +28,18 @@ def check_rows(name: str, rows: ArrayLike) -> FloatArray:
 
 
 def check_samples(name: str, rows: ArrayLike, labels: ArrayLike) -> tuple[FloatArray, IntArray]:
-    """Float64 rows and labels re-encoded as 0 .. c-1.
+    """Return float64 rows, and labels encoded as 0 .. c-1.
 
     Args:
-        name: what the rows are, for the message.
+        name: What the rows are, for the message.
         rows: (n, d) numbers.
-        labels: (n,) classes; any integers or strings, gaps allowed.
+        labels: (n,) classes: any integers or strings, gaps allowed.
 
     Raises:
-        ScoreInputError: wrong shapes, NaN or infinity, or fewer than two classes.
+        ScoreInputError: Shapes do not fit, a value is not finite, a label is missing, or there are
+            fewer than two classes.
     """
-    x, y = _numbers(name, rows), np.asarray(labels)
+    x, y = _to_numbers(name, rows), np.asarray(labels)
     if x.ndim != 2 or y.ndim != 1 or len(x) != len(y) or (len(x) and not x.shape[1]):
         raise ScoreInputError(
             f"expected {name} (n, d) and labels (n,), got {x.shape} and {y.shape}"
@@ -53,11 +58,15 @@ def check_samples(name: str, rows: ArrayLike, labels: ArrayLike) -> tuple[FloatA
 
 
 def check_probabilities(probabilities: ArrayLike, labels: ArrayLike) -> tuple[FloatArray, IntArray]:
-    """As ``check_samples``, of rows that are distributions.
+    """Return probabilities and labels as ``check_samples`` does.
+
+    Args:
+        probabilities: (n, z) rows that are distributions.
+        labels: (n,) classes: any integers or strings, gaps allowed.
 
     Raises:
-        ScoreInputError: also if no class has a second sample, or a row is negative somewhere or
-            does not sum to one.
+        ScoreInputError: As in ``check_samples``; also if no class has a second sample, or a row has
+            a negative value or does not sum to one.
     """
     x, y = check_samples("probabilities", probabilities, labels)
     total, minimum = x.sum(axis=1), x.min(axis=1)
@@ -73,10 +82,10 @@ def check_probabilities(probabilities: ArrayLike, labels: ArrayLike) -> tuple[Fl
 
 
 def check_repeated(labels: IntArray) -> None:
-    """Refuse labels 0 .. c-1 of which none occurs twice: nothing could be told of a class.
+    """Refuse labels 0 .. c-1 of which none occurs twice, since no score is defined for them.
 
     Raises:
-        ScoreInputError: as many classes as samples.
+        ScoreInputError: There are as many classes as samples.
     """
     if len(labels) == labels.max() + 1:
         raise ScoreInputError(
@@ -86,20 +95,31 @@ def check_repeated(labels: IntArray) -> None:
 
 
 def class_sums(rows: FloatArray, labels: IntArray, classes: int | None = None) -> FloatArray:
-    """(c, d) sum of the rows of each class, labels being 0 .. c-1: Yᵀ rows in O(n d)."""
+    """Return the (c, d) sum of the rows of each class: Yᵀ rows in O(n d).
+
+    Args:
+        rows: (n, d) numbers.
+        labels: (n,) classes 0 .. c-1.
+        classes: Number of classes; None: one more than the largest label.
+    """
     n, c = len(labels), int(labels.max()) + 1 if classes is None else classes
     one_hot = csr_array((np.ones(n), labels, np.arange(n + 1)), shape=(n, c))
     return np.asarray(one_hot.T @ rows)
 
 
 def label_entropy(labels: ArrayLike) -> float:
-    """H(Y) in nats: minus what LEEP and NCE give a source head that tells nothing apart."""
+    """Return H(Y) in nats: minus the LEEP or NCE of a source head that is the same for all samples.
+
+    Example:
+        >>> round(label_entropy(["a", "a", "b", "b"]), 3)
+        0.693
+    """
     counts = np.unique(np.asarray(labels), return_counts=True)[1]
     shares = counts / counts.sum()
     return float(-(shares * np.log(shares)).sum())
 
 
-def _numbers(name: str, rows: ArrayLike) -> FloatArray:
+def _to_numbers(name: str, rows: ArrayLike) -> FloatArray:
     if np.iscomplexobj(rows):
         raise ScoreInputError(f"expected real numbers as {name}, got complex ones")
     try:

@@ -9,25 +9,30 @@ from mlflow_recall.core.scores.inputs import check_probabilities
 
 
 def nce(probabilities: ArrayLike, labels: ArrayLike) -> float:
-    """Negative conditional entropy (Tran et al. 2019, arXiv:1908.08142).
+    """Return the negative conditional entropy (Tran et al. 2019, arXiv:1908.08142).
 
     With z_i the most probable source class of sample i, it is -H(Y | Z), the empirical
     Σ_yz P(y, z) log P(y | z).
 
     Args:
         probabilities: (n, z) source-class probabilities of n target samples.
-        labels: (n,) target classes; any integers or strings, gaps allowed.
+        labels: (n,) target classes: any integers or strings, gaps allowed.
 
     Returns:
-        Nats, in [-H(Y), 0]; higher transfers better. Biased upward where there are many source
-        classes, as LEEP is: a source class that occurs once knows its target class.
+        Nats, in [-H(Y), 0]; higher transfers better. It is biased upward for many source classes,
+        as LEEP is: a source class that occurs once determines its target class.
 
     Raises:
-        ScoreInputError: rows are not distributions, lengths differ, or one class only.
+        ScoreInputError: A row is not a distribution, lengths differ, there is one class only, or no
+            class has a second sample.
+
+    Example:
+        >>> round(nce([[0.9, 0.1], [0.8, 0.2], [0.1, 0.9], [0.6, 0.4]], [0, 0, 1, 1]), 2)
+        -0.48
     """
     theta, y = check_probabilities(probabilities, labels)
     z = theta.argmax(axis=1)
-    joint = np.bincount(z * (y.max() + 1) + y)  # n P(y, z), most of them zero
+    joint = np.bincount(z * (y.max() + 1) + y)  # n P(y, z), mostly zeros
     joint = joint[joint > 0]
     mass = np.bincount(z)
     mass = mass[mass > 0]

@@ -1,4 +1,4 @@
-"""LEEP of a mixture of Gaussians in place of the source head."""
+"""LEEP with a Gaussian mixture instead of the source head."""
 
 from __future__ import annotations
 
@@ -16,44 +16,50 @@ from mlflow_recall.errors import ScoreInputError
 
 #: share of the variance that the principal components keep
 _ENERGY = 0.8
-#: components of the mixture: as many a class, but each with as many samples
-_A_CLASS, _SAMPLES = 5, 10
-#: added to the variances of a component, in units of their mean over all samples
+#: components of the mixture for each class, and minimum number of samples for each component
+_PER_CLASS, _MIN_SAMPLES = 5, 10
+#: addend of the variances of a component, relative to their mean over all samples
 _RIDGE = 0.1
 
 
 def nleep(embeddings: ArrayLike, labels: ArrayLike, *, seed: int = 0) -> float:
-    """N-LEEP (Li et al. 2021, arXiv:2011.11200).
+    """Return N-LEEP (Li et al. 2021, arXiv:2011.11200).
 
-    LEEP, the mean of log Σ_v P(y | v) P(v | x), with v the components of a Gaussian mixture that
-    is fitted to the principal components with 80 % of the variance: five a class, fewer where
-    each would have less than ten samples. The mixture and P(y | v) are fitted to one half of the
-    samples and score the other, and the reverse: on its own samples a mixture with enough
-    components is always right. P(y | v) is drawn towards the share of y by one sample's weight.
+    It is LEEP, the mean of log Σ_v P(y | v) P(v | x), with v the components of a Gaussian mixture
+    that is fitted to the principal components with 80 % of the variance: five for each class, fewer
+    where each would have less than ten samples. The mixture and P(y | v) are fitted to one half of
+    the samples and score the other, and the reverse, since a mixture with enough components is
+    always right on its own samples. P(y | v) is shrunk towards the share of y by the weight of one
+    sample.
 
     Args:
         embeddings: (n, d) features of n target samples.
-        labels: (n,) target classes; any integers or strings, gaps allowed.
-        seed: draws the halves and starts the mixtures.
+        labels: (n,) target classes: any integers or strings, gaps allowed.
+        seed: Seed of the halves and of the starts of the mixtures.
 
     Returns:
         Mean held-out log-likelihood in nats, in (-inf, 0]; higher transfers better.
 
     Raises:
-        ScoreInputError: shapes differ, a value is not finite, one class only, or fewer than four
-            samples.
+        ScoreInputError: Shapes differ, a value is not finite, there is one class only, no class has
+            a second sample, or there are fewer than four samples.
+
+    Example:
+        >>> embeddings = [[0.0, 1.0], [0.1, 0.9], [1.0, 0.0], [0.9, 0.2]] * 5
+        >>> round(nleep(embeddings, ["cat", "cat", "dog", "dog"] * 5), 1)
+        -0.1
     """
     return nleep_of(Features.from_embeddings(embeddings, labels), seed=seed)
 
 
 def nleep_of(features: Features, *, seed: int = 0) -> float:
-    """``nleep`` on a shared decomposition; mixtures are kept, they do not depend on labels."""
+    """Return ``nleep`` on shared embeddings; mixtures are cached, since labels do not matter."""
     n, shares = len(features.labels), features.counts / len(features.labels)
     if n < 4:
         raise ScoreInputError(f"expected four samples or more, two to each half, got {n}")
-    count = max(2, min(_A_CLASS * len(shares), n // 2 // _SAMPLES))
+    count = max(2, min(_PER_CLASS * len(shares), n // 2 // _MIN_SAMPLES))
     halves = features.space.cached(
-        ("nleep", count, seed), lambda: _cross_fitted(features.space, count, seed)
+        ("nleep", count, seed), lambda: _cross_fit(features.space, count, seed)
     )
     total = 0.0
     for fitted, held, memberships in halves:
@@ -65,10 +71,8 @@ def nleep_of(features: Features, *, seed: int = 0) -> float:
     return min(0.0, total / n)
 
 
-def _cross_fitted(
-    space: Space, count: int, seed: int
-) -> list[tuple[IntArray, IntArray, FloatArray]]:
-    """For each half: its samples, the others, and (n, v) P(v | x) of a mixture fitted to it."""
+def _cross_fit(space: Space, count: int, seed: int) -> list[tuple[IntArray, IntArray, FloatArray]]:
+    """Return each half, the other half, and (n, v) P(v | x) of a mixture fitted to the first."""
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(space.rows))
     first, second = order[: len(order) // 2], order[len(order) // 2 :]
@@ -82,6 +86,7 @@ def _cross_fitted(
 
 
 def _memberships(rows: FloatArray, fitted: IntArray, count: int, seed: int) -> FloatArray:
+    """Return (n, v) P(v | x) of all rows by a mixture of ``count`` components of some of them."""
     if not rows.shape[1]:
         return np.ones((len(rows), 1))
     unit = rows / np.sqrt(rows.var(axis=0).mean())
@@ -92,7 +97,7 @@ def _memberships(rows: FloatArray, fitted: IntArray, count: int, seed: int) -> F
         max_iter=50,
         random_state=seed,
     )
-    with warnings.catch_warnings():  # a mixture that still moves is as good, and as deterministic
+    with warnings.catch_warnings():  # a mixture need not converge to be useful
         warnings.simplefilter("ignore", ConvergenceWarning)
         mixture.fit(unit[fitted])
     memberships: FloatArray = mixture.predict_proba(unit)

@@ -9,39 +9,47 @@ from mlflow_recall.core.arrays import AnyArray, FloatArray, IntArray
 from mlflow_recall.core.scores.features import Features, Space, sample_indices
 from mlflow_recall.errors import ScoreInputError
 
+#: maximum number of principal components
 _COMPONENTS = 32
 
 
 def parc(
     embeddings: ArrayLike, labels: ArrayLike, *, max_samples: int = 2000, seed: int = 0
 ) -> float:
-    """Pairwise annotation representation comparison (Bolya et al. 2021, arXiv:2111.06977).
+    """Return PARC (Bolya et al. 2021, arXiv:2111.06977).
 
-    100 times Spearman's correlation, over all pairs of samples, of one minus the correlation of
-    their features (first 32 principal components, each at unit variance) with one minus the
-    correlation of their one-hot labels. The latter takes two values only: ties share their mean
-    rank. A row that is constant correlates with nothing. Components are signed so that their
-    largest loading is positive, since the correlation of two rows depends on it.
+    Pairwise annotation representation comparison is 100 times Spearman's correlation, over all
+    pairs of samples, of one minus the correlation of their features (first 32 principal components,
+    each at unit variance) with one minus the correlation of their one-hot labels. The latter has
+    two values only; ties share their mean rank. A constant row correlates with nothing. Components
+    are signed so that their largest loading is positive, since the correlation of two rows depends
+    on the signs.
 
     Args:
         embeddings: (n, d) features of n target samples.
-        labels: (n,) target classes; any integers or strings, gaps allowed.
-        max_samples: of more samples than these only as many are compared: time and memory grow
-            with their square.
-        seed: draws them.
+        labels: (n,) target classes: any integers or strings, gaps allowed.
+        max_samples: Maximum number of samples that are compared; time and memory grow with its
+            square.
+        seed: Seed by which these samples are drawn.
 
     Returns:
-        In [-100, 100]; higher transfers better. 0 where the features tell no pair apart.
+        In [-100, 100], and 0 where the features of all pairs are alike; higher transfers better.
 
     Raises:
-        ScoreInputError: shapes differ, a value is not finite, one class only, or no two compared
-            samples are of one class.
+        ScoreInputError: Shapes differ, a value is not finite, there is one class only, or all
+            compared pairs differ in class, or none does.
+
+    Example:
+        >>> embeddings = [[1.0, 0.0, 0.1], [0.9, 0.1, 0.0], [0.0, 1.0, 0.1], [0.0, 0.8, 0.2]]
+        >>> embeddings += [[0.1, 0.0, 1.0], [0.0, 0.1, 0.9]]
+        >>> round(parc(embeddings, ["cat", "cat", "dog", "dog", "elk", "elk"]), 1)
+        30.9
     """
     return parc_of(Features.from_embeddings(embeddings, labels), max_samples=max_samples, seed=seed)
 
 
 def parc_of(features: Features, *, max_samples: int = 2000, seed: int = 0) -> float:
-    """``parc`` on a shared decomposition; ranks are kept, they do not depend on labels."""
+    """Return ``parc`` on shared embeddings; the ranks are cached, since labels do not matter."""
     if max_samples < 3:
         raise ScoreInputError(f"max_samples: expected at least 3, got {max_samples}")
     chosen = sample_indices(len(features.labels), max_samples, seed)
@@ -59,29 +67,30 @@ def parc_of(features: Features, *, max_samples: int = 2000, seed: int = 0) -> fl
     spread = float(ranks.std())
     if spread == 0.0:
         return 0.0
-    apart = float(ranks @ differ) / len(ranks) - share * float(ranks.mean())  # covariance
-    return float(np.clip(100.0 * apart / (spread * np.sqrt(share * (1.0 - share))), -100.0, 100.0))
+    covariance = float(ranks @ differ) / len(ranks) - share * float(ranks.mean())
+    correlation = 100.0 * covariance / (spread * np.sqrt(share * (1.0 - share)))
+    return float(np.clip(correlation, -100.0, 100.0))
 
 
 def _ranks(space: Space, chosen: IntArray) -> FloatArray:
-    """Ranks of the pairs by the distance of their features, pairs as in ``_pairs``."""
+    """Return the ranks of the pairs of ``_pairs`` by the distance of their features."""
     rows = space.components(_COMPONENTS)
-    if rows.shape[1] < 2:  # one number correlates with nothing
+    if rows.shape[1] < 2:  # a row of one number is constant
         return np.ones(len(chosen) * (len(chosen) - 1) // 2)
     rows = rows / rows.std(axis=0)
     rows = rows[chosen] - rows[chosen].mean(axis=1, keepdims=True)
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     rows = np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 1e-9)
-    distances = (1.0 - rows @ rows.T)[_pairs(len(rows))].round(12)  # duplicates tie
+    distances = (1.0 - rows @ rows.T)[_pairs(len(rows))].round(12)  # so that duplicates tie
     order = np.argsort(distances)
     ordered = distances[order]
     ends = np.append(np.flatnonzero(ordered[1:] > ordered[:-1]) + 1, len(ordered))
     starts = np.r_[0, ends[:-1]]
     ranks = np.empty(len(ordered))
-    ranks[order] = np.repeat((starts + ends + 1) / 2.0, ends - starts)  # ties share their mean
+    ranks[order] = np.repeat((starts + ends + 1) / 2.0, ends - starts)  # ties share their mean rank
     return ranks
 
 
 def _pairs(n: int) -> AnyArray:
-    """(n, n) mask of each pair once."""
+    """Return an (n, n) mask that has each pair once."""
     return np.tri(n, k=-1, dtype=np.bool_)

@@ -1,4 +1,4 @@
-"""The table of scores, and all scores of one model on one decomposition."""
+"""The table of scores, and several scores of one model on one decomposition."""
 
 from __future__ import annotations
 
@@ -29,18 +29,26 @@ from mlflow_recall.errors import ScoreInputError, unknown_name
 
 @dataclass(frozen=True)
 class Score:
-    """A row of the table: the function, what it looks at, its range and its cost."""
+    """A row of ``SCORES``: the function, its input, its range and its cost.
 
+    Example:
+        A score of another package::
+
+            SPREAD = Score(spread, needs="embeddings", low=0.0, high=math.inf, cost="O(n d)")
+    """
+
+    #: (rows, labels) -> the score; higher transfers better
     compute: Callable[[FloatArray, IntArray], float]
     #: ``embeddings`` (n, d) or ``probabilities`` (n, z) of a real source head
     needs: Literal["embeddings", "probabilities"]
+    #: smallest and largest possible value
     low: float
     high: float
     #: order of the time for n samples, d dimensions, z source classes and c target classes
     cost: str
-    #: the same on labeled embeddings that share a decomposition with other scores
+    #: the same on labeled embeddings whose decomposition several scores share; None: it has none
     shared: Callable[[Features], float] | None = None
-    #: it sees embeddings at length one: models are ranked better so (docs/reference.md)
+    #: whether rows are scaled to length one, which ranks models better (docs/reference.md)
     unit: bool = False
 
 
@@ -86,30 +94,31 @@ SCORES: PluginTable[Score] = PluginTable(
 
 @dataclass(frozen=True, eq=False)
 class ForwardPass:
-    """What one model makes of the samples of the target."""
+    """Output of one model for the samples of the target."""
 
     #: (n,) target classes
     labels: AnyArray
-    #: (n, d)
+    #: (n, d) features of the samples; None: unknown
     embeddings: FloatArray | None = None
-    #: (n, z) of a real source head
+    #: (n, z) source-class probabilities of a real source head; None: it has none
     probabilities: FloatArray | None = None
-    #: scores see embeddings at length one, or as they are; None: as the table says of each
+    #: whether rows are scaled to length one for all scores; None: as each row of the table says
     normalize: bool | None = None
+    #: (whether rows have length one) -> features that are derived from another forward pass
     _derived: Callable[[bool], Features] | None = field(default=None, repr=False)
 
     @cached_property
     def plain(self) -> Features:
-        """The embeddings as they are, checked and centered, decomposed at most once."""
+        """The embeddings unscaled, checked and centered, decomposed at most once."""
         return self._features(unit=False)
 
     @cached_property
     def unit(self) -> Features:
-        """The embeddings at length one, likewise."""
+        """The embeddings at length one, checked and centered, decomposed at most once."""
         return self._features(unit=True)
 
     def features(self, *, unit: bool) -> Features:
-        """What a score sees that asks for length one, or does not."""
+        """Return the features for a score that scales rows to length one, or does not."""
         return self.unit if (unit if self.normalize is None else self.normalize) else self.plain
 
     def _features(self, *, unit: bool) -> Features:
@@ -120,17 +129,17 @@ class ForwardPass:
         return Features.from_embeddings(self.embeddings, self.labels, normalize=unit)
 
     def select_rows(self, index: IntArray) -> ForwardPass:
-        """Some of the samples; what is known of all is reused where it can be."""
+        """Return the forward pass of some samples; what is known of all is reused if possible."""
         return ForwardPass(
-            np.asarray(self.labels)[index],
-            None if self.embeddings is None else self.embeddings[index],
-            None if self.probabilities is None else self.probabilities[index],
-            self.normalize,
-            lambda unit: (self.unit if unit else self.plain).select_rows(index),
+            labels=np.asarray(self.labels)[index],
+            embeddings=None if self.embeddings is None else self.embeddings[index],
+            probabilities=None if self.probabilities is None else self.probabilities[index],
+            normalize=self.normalize,
+            _derived=lambda unit: (self.unit if unit else self.plain).select_rows(index),
         )
 
     def with_labels(self, labels: AnyArray) -> ForwardPass:
-        """The same samples under other labels; all that does not depend on labels is reused."""
+        """Return the same samples with other labels; what does not depend on labels is reused."""
         return replace(
             self,
             labels=labels,
@@ -140,24 +149,32 @@ class ForwardPass:
 
 @dataclass(frozen=True)
 class Scored:
-    """Scores of one model: those that are defined, and why the others are not."""
+    """Scores of one model, and why the others are not defined."""
 
     values: Mapping[str, float]
+    #: score -> why it is not defined
     left_out: Mapping[str, str]
 
 
 def compute_all(
-    names: Iterable[str], seen: ForwardPass, *, table: Mapping[str, Score] = SCORES
+    names: Iterable[str], forward: ForwardPass, *, table: Mapping[str, Score] = SCORES
 ) -> Scored:
-    """Several scores of one model; its embeddings are decomposed once for all that see them alike.
+    """Compute several scores of one model; its embeddings are decomposed once for all of them.
 
     Args:
-        names: rows of the table.
-        seen: what the model makes of the target.
-        table: the scores known.
+        names: Names of rows of the table.
+        forward: Output of the model for the target.
+        table: Known scores.
 
     Raises:
-        ScoreInputError: a name that the table does not have.
+        ScoreInputError: The table does not have a name.
+
+    Example:
+        >>> embeddings = np.array([[0.0, 1.0], [0.1, 0.9], [1.0, 0.0], [0.9, 0.2]])
+        >>> forward = ForwardPass(np.array([0, 0, 1, 1]), embeddings)
+        >>> scored = compute_all(["hscore", "leep"], forward)
+        >>> sorted(scored.values), scored.left_out
+        (['hscore'], {'leep': 'expected probabilities, got none'})
     """
     values: dict[str, float] = {}
     left_out: dict[str, str] = {}
@@ -165,7 +182,7 @@ def compute_all(
         if name not in table:
             raise ScoreInputError(unknown_name("score", name, table))
         try:
-            value = _compute(table[name], seen)
+            value = _compute(table[name], forward)
         except ScoreInputError as error:
             left_out[name] = str(error)
         else:
@@ -176,10 +193,10 @@ def compute_all(
     return Scored(values, left_out)
 
 
-def _compute(score: Score, seen: ForwardPass) -> float:
+def _compute(score: Score, forward: ForwardPass) -> float:
     if score.needs == "embeddings" and score.shared is not None:
-        return score.shared(seen.features(unit=score.unit))
-    rows = seen.probabilities if score.needs == "probabilities" else seen.embeddings
+        return score.shared(forward.features(unit=score.unit))
+    rows = forward.probabilities if score.needs == "probabilities" else forward.embeddings
     if rows is None:
         raise ScoreInputError(f"expected {score.needs}, got none")
-    return score.compute(rows, seen.labels)
+    return score.compute(rows, forward.labels)
