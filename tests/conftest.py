@@ -23,9 +23,9 @@ MAX_WORKERS = 4
 
 # An example may take as long as a busy machine needs.
 hypothesis.settings.register_profile(
-    "patient", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+    "without-deadlines", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
-hypothesis.settings.load_profile("patient")
+hypothesis.settings.load_profile("without-deadlines")
 
 # no hub, no telemetry, one thread: libraries read these when a test file first imports them
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -72,18 +72,18 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def hurried_sqlite() -> None:
+def sqlite_without_sync() -> None:
     """SQLite that does not wait for the disk: no store of a test outlives the machine."""
     import sqlalchemy
 
     @sqlalchemy.event.listens_for(sqlalchemy.engine.Engine, "connect")
-    def hurry(connection: object, _: object) -> None:
+    def switch_sync_off(connection: object, _: object) -> None:
         if hasattr(connection, "execute") and "sqlite" in type(connection).__module__:
             connection.execute("PRAGMA synchronous = OFF")
 
 
 @pytest.fixture(scope="session")
-def empty_store(shared_folder: Path, sealed: None, hurried_sqlite: None) -> Path:
+def empty_store(shared_folder: Path, sealed: None, sqlite_without_sync: None) -> Path:
     """An SQLite file as MLflow makes it, to be copied: its migrations take seconds.
 
     The first worker process that needs it makes it for all of them.

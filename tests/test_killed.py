@@ -9,7 +9,8 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -41,10 +42,11 @@ def running(client: MlflowClient, process: int) -> list[Run]:
     ]
 
 
-def start_stalling(
+@contextmanager
+def stalling(
     moment: str, count: int, command: Sequence[str], store: str, folder: Path, *, wait: bool = True
-) -> subprocess.Popen[bytes]:
-    """Start a command and wait until it has come to a moment of its life, where it stays."""
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a command until it has come to a moment of its life, where it stays."""
     log, marker = folder / "log", folder / moment
     with log.open("w") as file:
         process = subprocess.Popen(
@@ -53,9 +55,13 @@ def start_stalling(
             stdout=file,
             stderr=file,
         )
-    if wait:
-        wait_until(marker.exists, process, log)
-    return process
+    try:
+        if wait:
+            wait_until(marker.exists, process, log)
+        yield process
+    finally:
+        process.kill()
+        process.wait()
 
 
 @pytest.mark.parametrize("moment", ["opened", "trained", "registered"])
@@ -65,9 +71,8 @@ def test_what_a_killed_selection_left_open_is_closed_by_the_next_command(
     """`kill -9` at any moment: nothing stays RUNNING, nothing of the living is touched."""
     zoo, name = text_zoo(store), f"killed-{moment}"
     alive = living_run(zoo.client)
-    process = start_stalling(moment, 1, selection(zoo, name), store, tmp_path)
-
-    assert check_that_the_killed_is_closed(zoo, process, name, alive, capfd) >= 1
+    with stalling(moment, 1, selection(zoo, name), store, tmp_path) as process:
+        assert check_that_the_killed_is_closed(zoo, process, name, alive, capfd) >= 1
 
     assert len(zoo.client.search_model_versions(f"name = '{name}'")) == (moment == "registered")
 
@@ -80,11 +85,12 @@ def test_a_selection_may_be_killed_at_a_random_moment(
     """Also in the middle of a request, where no method of ours has just returned."""
     zoo, name = text_zoo(store), f"killed-{seed}"
     alive = living_run(zoo.client)
-    process = start_stalling("opened", 1000, selection(zoo, name), store, tmp_path, wait=False)
-    wait_until(lambda: running(zoo.client, process.pid), process, tmp_path / "log")
-    time.sleep(random.Random(seed).uniform(0, 5))
+    command = selection(zoo, name)
+    with stalling("opened", 1000, command, store, tmp_path, wait=False) as process:
+        wait_until(lambda: running(zoo.client, process.pid), process, tmp_path / "log")
+        time.sleep(random.Random(seed).uniform(0, 5))
 
-    check_that_the_killed_is_closed(zoo, process, name, alive, capfd)
+        check_that_the_killed_is_closed(zoo, process, name, alive, capfd)
 
 
 def selection(zoo: Zoo, name: str) -> list[str]:
@@ -154,10 +160,9 @@ def test_a_benchmark_goes_on_where_it_was_killed(
         "benchmark", "--namespace", zoo.namespace, "--models", zoo.everyone, "--seed", "1",
         "--datasets", str(tmp_path / "benchmarks.yaml"), "--workers", "1",
     ]  # fmt: skip
-    process = start_stalling("opened", 2, command, store, tmp_path)
+    with stalling("opened", 2, command, store, tmp_path):
+        pass  # It is killed at the end of the block.
 
-    process.kill()
-    process.wait()
     monkeypatch.setattr("mlflow_recall.engines.get_engine", lambda *_: InlineEngine())
     with pytest.raises(SystemExit) as leaving:
         main([*command, "--json", "-"])

@@ -20,8 +20,8 @@ import pytest
 
 #: Where the installed commands are found: ``--env-manager=local`` looks for ``python`` there.
 PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-#: Seconds after which a wait counts as a hang.
-HANG_LIMIT = 600.0
+#: Seconds after which a wait counts as a hang; beside eight busy loops a command takes minutes.
+HANG_LIMIT = 1800.0
 #: Ports that are tried before a server counts as broken: another process may take one meanwhile.
 MAX_PORTS = 3
 

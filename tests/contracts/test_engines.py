@@ -21,7 +21,7 @@ from mlflow_recall.ports import Engine, Progress
 
 WORKERS = 2
 #: Seconds of sleep that no test waits for: one that did would hang.
-FOREVER = 1e6
+FOREVER = 7200.0
 
 
 @pytest.fixture(

@@ -118,12 +118,12 @@ def test_a_heartbeat_that_cannot_be_read_is_none() -> None:
 # --- on a store ----------------------------------------------------------------------------------
 
 OPENS = """
-import sys, time
+import sys
 from mlflow_recall.adapters.ledger import Ledger
 from mlflow_recall.adapters.tracking import connect
 run = Ledger(connect(sys.argv[1]), sys.argv[2]).open("cell", "benchmark")
 print(run.run_id, flush=True)
-time.sleep(1e6)
+sys.stdin.read()
 """
 
 
@@ -132,6 +132,7 @@ def worker(store: str, namespace: str) -> Iterator[subprocess.Popen[str]]:
     """A process that opens a run, prints its id and goes on."""
     with subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", OPENS, store, f"{namespace}/benchmark"],
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
@@ -150,14 +151,11 @@ def living() -> Iterator[subprocess.Popen[bytes]]:
 @pytest.mark.slow
 def test_a_sweep_closes_what_a_killed_process_left_and_spares_the_living(
     client: MlflowClient,
-    namespace: str,
     worker: subprocess.Popen[str],
     living: subprocess.Popen[bytes],
 ) -> None:
     left = cast("Any", worker.stdout).readline().strip()
-    entity = client.get_experiment_by_name(f"{namespace}/benchmark")
-    assert entity is not None
-    experiment = str(entity.experiment_id)
+    experiment = client.get_run(left).info.experiment_id
     who = json.dumps(here(living.pid, psutil.Process(living.pid).create_time()))
     spared = client.create_run(experiment, tags={tags.OWNER: who}).info.run_id
     worker.send_signal(signal.SIGKILL)
