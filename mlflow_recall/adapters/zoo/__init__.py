@@ -1,6 +1,6 @@
-"""Pre-trained models as networks that can be probed and fine-tuned, one library a file.
+"""Pre-trained models as networks that can be probed and fine-tuned; each library has one file.
 
-``train`` and ``probe`` are what workers run: generator functions of one task.
+Workers run ``train`` and ``probe``, which are generator functions of one task.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ LIBRARIES: Mapping[str, str] = MappingProxyType(
 
 
 def train(task: TrainTask) -> Iterator[StageResult]:
-    """Run the stages of a task, one result each.
+    """Yield the result of each stage of a task.
 
     Raises:
-        ZooError: the weights cannot be loaded, or the loss is no number any more.
+        ZooError: The weights cannot be loaded, or the loss is not finite.
     """
     from mlflow_recall.adapters.zoo.training import fine_tune
 
@@ -43,10 +43,10 @@ def train(task: TrainTask) -> Iterator[StageResult]:
 
 
 def probe(task: ProbeTask) -> Iterator[Probe]:
-    """Look at a sample of the target once.
+    """Yield the only result of a probe: one forward pass over a sample of the target.
 
     Raises:
-        ZooError: the weights cannot be loaded.
+        ZooError: The weights cannot be loaded.
     """
     from mlflow_recall.adapters.zoo.embedding import run_probe
 
@@ -54,10 +54,12 @@ def probe(task: ProbeTask) -> Iterator[Probe]:
 
 
 def embed(member: Member, weights: str, texts: Sequence[str]) -> FloatArray:
-    """(n, d) embeddings of texts by a text model, which may be as long as it can read.
+    """Return (n, d) embeddings of texts by a text model.
+
+    A text is truncated only at the model's own maximum length.
 
     Raises:
-        ZooError: the weights cannot be loaded.
+        ZooError: The weights cannot be loaded.
     """
     from mlflow_recall.adapters.zoo.embedding import embed_texts
 
@@ -65,6 +67,11 @@ def embed(member: Member, weights: str, texts: Sequence[str]) -> FloatArray:
 
 
 def _loader(member: Member) -> Load:
+    """Return the ``load`` function of a member's library.
+
+    Raises:
+        ZooError: The library is unknown.
+    """
     library = member.library
     if library in LIBRARIES:
         load: Load = import_module(LIBRARIES[library]).load

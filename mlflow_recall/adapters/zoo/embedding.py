@@ -20,37 +20,37 @@ from mlflow_recall.core.history.recipes import default_recipe
 from mlflow_recall.core.history.records import Dataset, Member
 from mlflow_recall.ports import Probe, ProbeTask
 
-#: a network needs the classes of a head, which nothing reads here
-_NO_CLASSES = Dataset(
+#: a network needs a head with classes, whose logits are not used here
+_UNUSED_CLASSES = Dataset(
     name="", digest="", modality="text", classes=("none",), sizes={}, source="", folder=""
 )
 
 
 def run_probe(task: ProbeTask, load: Callable[..., Network]) -> Iterator[Probe]:
-    """The only event of a probe; see ``zoo.probe``."""
-    real = task.member.has_source_head
-    network = load(task.member, task.weights, task.dataset, task.recipe, real)
+    """Yield the only result of a probe; see ``zoo.probe``."""
+    has_head = task.member.has_source_head
+    network = load(task.member, task.weights, task.dataset, task.recipe, has_head)
     rows = load_split(task.dataset, "train", task.samples, task.recipe.seed)
     encoded = network.preprocess(rows)
     device = Accelerator().device
     network.module.to(device)
     started = time.perf_counter()
     features = forward(network, encoded, device, _embeddings)
-    probabilities = forward(network, encoded, device, _probabilities) if real else None
+    probabilities = forward(network, encoded, device, _probabilities) if has_head else None
     yield Probe(
         labels=np.array(rows["label"]),
         embeddings=features.astype(np.float64),
         probabilities=None if probabilities is None else probabilities.astype(np.float64),
         seconds=time.perf_counter() - started,
-        layers=_layers(network),
+        layers=_count_layers(network),
     )
 
 
-def _layers(network: Network) -> int:
-    """Weight layers of the backbone: its convolutions and matrix products."""
-    new = {name.rpartition(".")[0] for name in network.head_parameters}
+def _count_layers(network: Network) -> int:
+    """Return the number of convolutions and matrix products of the backbone."""
+    head_modules = {name.rpartition(".")[0] for name in network.head_parameters}
     return sum(
-        isinstance(module, nn.Linear | nn.modules.conv._ConvNd) and name not in new
+        isinstance(module, nn.Linear | nn.modules.conv._ConvNd) and name not in head_modules
         for name, module in network.module.named_modules()
     )
 
@@ -58,9 +58,9 @@ def _layers(network: Network) -> int:
 def embed_texts(
     member: Member, weights: str, texts: Sequence[str], load: Callable[..., Network]
 ) -> FloatArray:
-    """(n, d) what a probe of these texts would see; see ``zoo.embed``."""
-    longest = replace(default_recipe(member.modality, member.family, member.arch), input_size=0)
-    network = load(member, weights, _NO_CLASSES, longest, False)
+    """Return (n, d) embeddings of texts, as a probe would compute them; see ``zoo.embed``."""
+    recipe = replace(default_recipe(member.modality, member.family, member.arch), input_size=0)
+    network = load(member, weights, _UNUSED_CLASSES, recipe, False)
     device = Accelerator().device
     network.module.to(device)
     encoded = network.preprocess(datasets.Dataset.from_dict({"text": list(texts)}))

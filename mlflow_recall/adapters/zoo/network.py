@@ -1,4 +1,4 @@
-"""What training and probing need of a loaded model, whatever its library."""
+"""The interface of a loaded model of any library, for training and probing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeAlias
 
 from torch import Tensor, nn
 
-#: keyword arguments of the module, one batch
+#: keyword arguments of the module for one batch
 Batch: TypeAlias = Mapping[str, Tensor]
 
 
@@ -16,29 +16,33 @@ class Network(Protocol):
     """A pre-trained model with a classification head."""
 
     module: nn.Module
-    #: names of parameters that are new and learn at the head's rate
+    #: names of the parameters of the head, which are trained at its own learning rate
     head_parameters: frozenset[str]
 
     def preprocess(self, rows: Any) -> list[Any]:
-        """All rows of a split, made ready once (tokens, or pictures as they are)."""
+        """Return the preprocessed rows of a split: tokens, or decoded images."""
         ...
 
     def collate(self, encoded: list[Any]) -> Batch:
-        """Some encoded rows as tensors."""
+        """Return preprocessed rows as the tensors of one batch."""
         ...
 
     def logits(self, batch: Batch) -> Tensor:
-        """(b, c) class scores."""
+        """Return (b, c) class scores."""
         ...
 
     def embeddings(self, batch: Batch) -> Tensor:
-        """(b, d) pooled features of the backbone."""
+        """Return (b, d) pooled features of the backbone."""
         ...
 
     def frozen_parameters(self, what: str) -> list[str]:
-        """Names of the parameters that a recipe's ``freeze`` keeps as they are."""
+        """Return the names of the parameters that are not trained.
+
+        Args:
+            what: Value of a recipe's ``freeze``.
+        """
         ...
 
     def save(self, folder: Path) -> None:
-        """Weights as safetensors, with all that ``load`` and other software need beside them."""
+        """Write the weights as safetensors, with all that ``load`` and other software need."""
         ...

@@ -1,7 +1,7 @@
 """An image classifier as MLflow serves it: this file is copied into the model and executed there.
 
-It stands alone: a machine that serves the model need not have the package that trained it. What it
-reads is what ``mlflow_recall.adapters.zoo`` writes: a timm folder, or a transformers encoder with
+It imports nothing of this package, which need not be installed where the model is served. It reads
+the files that ``mlflow_recall.adapters.zoo`` writes: a timm folder, or a transformers encoder with
 one linear layer in ``head.safetensors`` and the names of the classes in ``classifier.json``.
 """
 
@@ -23,20 +23,20 @@ from PIL import Image, ImageOps
 from safetensors.torch import load_file
 from torch import Tensor
 
-_BATCH = 64
+_BATCH_SIZE = 64
 
-#: n pictures -> (n, c) logits
+#: n images -> (n, c) logits
 _Logits: TypeAlias = Callable[[list[Image.Image]], Tensor]
 
 
 class ImageClassifier(PythonModel):
-    """``image`` -> ``label`` and ``score``, its probability."""
+    """A model that returns ``label`` and ``score``, its probability, for each ``image``."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load the network, from safetensors only."""
         folder = Path(context.artifacts["weights"])
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        load = _transformers if (folder / "classifier.json").exists() else _timm
+        load = _load_transformers if (folder / "classifier.json").exists() else _load_timm
         self._classes, self._logits = load(folder, device)
 
     def predict(
@@ -48,33 +48,38 @@ class ImageClassifier(PythonModel):
         """Classify every row.
 
         Args:
-            context: not used: all was loaded once.
+            context: Not used, because ``load_context`` has loaded everything.
             model_input: n rows with the column ``image``: the bytes of a PNG, JPEG or other file
-                that Pillow reads, or these in base64, as a data URL or without.
-            params: none are known.
+                that Pillow reads, or these bytes in base64, with or without the prefix of a data
+                URL.
+            params: Not used.
 
         Returns:
-            n rows: ``label``, and ``score`` in (0, 1], in the order of the input.
+            n rows with ``label`` and ``score`` in (0, 1], in the order of the input.
 
         Raises:
-            ValueError: a row is no picture.
+            ValueError: A row is not an image.
         """
-        # a dictionary of a list arrives as one row that holds the list
-        given = model_input["image"].explode().tolist()
+        # MLflow passes a dictionary of a list as one row that holds the list
+        values = model_input["image"].explode().tolist()
         labels: list[str] = []
         scores: list[float] = []
-        for start in range(0, len(given), _BATCH):
-            rows = range(start, min(start + _BATCH, len(given)))
+        for start in range(0, len(values), _BATCH_SIZE):
+            rows = range(start, min(start + _BATCH_SIZE, len(values)))
             with torch.inference_mode():
-                logits = self._logits([_picture(given[row], row) for row in rows])
-                best, places = logits.double().softmax(dim=1).max(dim=1)
-            labels += [self._classes[place] for place in places.tolist()]
-            scores += best.tolist()
+                logits = self._logits([_decode_image(values[row], row) for row in rows])
+                probabilities, indices = logits.double().softmax(dim=1).max(dim=1)
+            labels += [self._classes[index] for index in indices.tolist()]
+            scores += probabilities.tolist()
         return pd.DataFrame({"label": labels, "score": scores})
 
 
-def _picture(value: object, row: int) -> Image.Image:
-    """An upright RGB picture, as training saw it."""
+def _decode_image(value: object, row: int) -> Image.Image:
+    """Return an upright RGB image, as in training.
+
+    Raises:
+        ValueError: The value is not an image.
+    """
     try:
         if isinstance(value, str):
             value = base64.b64decode(value.rpartition(",")[2], validate=False)
@@ -87,7 +92,8 @@ def _picture(value: object, row: int) -> Image.Image:
         ) from error
 
 
-def _timm(folder: Path, device: torch.device) -> tuple[list[str], _Logits]:
+def _load_timm(folder: Path, device: torch.device) -> tuple[list[str], _Logits]:
+    """Return the classes and the logits of a timm folder."""
     import timm
 
     described = json.loads((folder / "config.json").read_text())
@@ -98,17 +104,18 @@ def _timm(folder: Path, device: torch.device) -> tuple[list[str], _Logits]:
     module.to(device).eval()
     size, mean, std = (described["recall_input"][key] for key in ("size", "mean", "std"))
 
-    def logits(pictures: list[Image.Image]) -> Tensor:
-        squares = [np.asarray(picture.resize((size, size)), np.float32) for picture in pictures]
+    def logits(images: list[Image.Image]) -> Tensor:
+        squares = [np.asarray(image.resize((size, size)), np.float32) for image in images]
         scaled = torch.from_numpy(np.stack(squares) / 255)
-        normal = (scaled - torch.tensor(mean)) / torch.tensor(std)
-        answer: Tensor = module(normal.permute(0, 3, 1, 2).to(device))
-        return answer
+        normalized = (scaled - torch.tensor(mean)) / torch.tensor(std)
+        output: Tensor = module(normalized.permute(0, 3, 1, 2).to(device))
+        return output
 
     return classes, logits
 
 
-def _transformers(folder: Path, device: torch.device) -> tuple[list[str], _Logits]:
+def _load_transformers(folder: Path, device: torch.device) -> tuple[list[str], _Logits]:
+    """Return the classes and the logits of an encoder folder with a linear head."""
     from transformers import AutoImageProcessor, AutoModel
 
     described = json.loads((folder / "classifier.json").read_text())
@@ -124,12 +131,14 @@ def _transformers(folder: Path, device: torch.device) -> tuple[list[str], _Logit
     options: dict[str, Any] = {}
     if size:
         options = {"size": {"height": size, "width": size}, "do_center_crop": False}
-    native = getattr(encoder.config, "image_size", None)
-    resized = {"interpolate_pos_encoding": True} if native and size != native else {}
+    # encoders with fixed patches accept another image size only with this argument
+    native_size = getattr(encoder.config, "image_size", None)
+    has_other_size = native_size and size != native_size
+    arguments = {"interpolate_pos_encoding": True} if has_other_size else {}
 
-    def logits(pictures: list[Image.Image]) -> Tensor:
-        batch = processor(pictures, return_tensors="pt", **options).to(device)
-        hidden: Tensor = encoder(**batch, **resized).last_hidden_state
+    def logits(images: list[Image.Image]) -> Tensor:
+        batch = processor(images, return_tensors="pt", **options).to(device)
+        hidden: Tensor = encoder(**batch, **arguments).last_hidden_state
         pooled = hidden.mean(dim=1) if hidden.ndim == 3 else hidden.flatten(2).mean(dim=2)
         return torch.nn.functional.linear(pooled, weight, bias)
 

@@ -1,9 +1,8 @@
 """A text classifier as MLflow serves it: this file is copied into the model and executed there.
 
-It stands alone: a machine that serves the model need not have the package that trained it. What it
-reads is what ``mlflow_recall.adapters.zoo.transformers_models`` writes: an encoder folder, one
-linear layer
-in ``head.safetensors`` and the names of the classes in ``classifier.json``.
+It imports nothing of this package, which need not be installed where the model is served. It reads
+the files that ``mlflow_recall.adapters.zoo.transformers_models`` writes: an encoder folder, one
+linear layer in ``head.safetensors`` and the names of the classes in ``classifier.json``.
 """
 
 from __future__ import annotations
@@ -20,11 +19,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 from transformers import AutoModel, AutoTokenizer
 
-_BATCH = 64
+_BATCH_SIZE = 64
 
 
 class TextClassifier(PythonModel):
-    """``text`` -> ``label`` and ``score``, its probability."""
+    """A model that returns ``label`` and ``score``, its probability, for each ``text``."""
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load encoder, tokenizer and head, from safetensors only."""
@@ -41,7 +40,7 @@ class TextClassifier(PythonModel):
         self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
         if self._tokenizer.pad_token is None:
             self._tokenizer.pad_token = self._tokenizer.eos_token
-        self._longest = described["input_size"] or min(self._tokenizer.model_max_length, 512)
+        self._max_length = described["input_size"] or min(self._tokenizer.model_max_length, 512)
 
     def predict(
         self,
@@ -52,36 +51,36 @@ class TextClassifier(PythonModel):
         """Classify every row.
 
         Args:
-            context: not used: all was loaded once.
+            context: Not used, because ``load_context`` has loaded everything.
             model_input: n rows with the column ``text``.
-            params: none are known.
+            params: Not used.
 
         Returns:
-            n rows: ``label``, and ``score`` in (0, 1], in the order of the input.
+            n rows with ``label`` and ``score`` in (0, 1], in the order of the input.
 
         Raises:
-            TypeError: a row is no text.
+            TypeError: A row is not a text.
         """
-        # a dictionary of a list arrives as one row that holds the list
+        # MLflow passes a dictionary of a list as one row that holds the list
         texts = model_input["text"].explode().tolist()
         for row, text in enumerate(texts):
             if not isinstance(text, str):
                 raise TypeError(f"row {row}: expected a text, got {type(text).__name__}")
         by_length = sorted(range(len(texts)), key=lambda row: len(texts[row]))
-        answers: dict[int, tuple[str, float]] = {}
-        for start in range(0, len(texts), _BATCH):
-            rows = by_length[start : start + _BATCH]
-            scores, places = self._probabilities([texts[row] for row in rows]).max(dim=1)
-            names = (self._classes[place] for place in places.tolist())
-            answers.update(zip(rows, zip(names, scores.tolist(), strict=True), strict=True))
-        ordered = [answers[row] for row in range(len(texts))]
+        results: dict[int, tuple[str, float]] = {}
+        for start in range(0, len(texts), _BATCH_SIZE):
+            rows = by_length[start : start + _BATCH_SIZE]
+            scores, indices = self._probabilities([texts[row] for row in rows]).max(dim=1)
+            labels = (self._classes[index] for index in indices.tolist())
+            results.update(zip(rows, zip(labels, scores.tolist(), strict=True), strict=True))
+        ordered = [results[row] for row in range(len(texts))]
         return pd.DataFrame(ordered, columns=["label", "score"])
 
     @torch.inference_mode()
     def _probabilities(self, texts: list[str]) -> Tensor:
-        """(n, c): softmax of the head on the mean over tokens."""
+        """Return (n, c) probabilities: the softmax of the head on the mean over tokens."""
         batch = self._tokenizer(
-            texts, truncation=True, max_length=self._longest, padding=True, return_tensors="pt"
+            texts, truncation=True, max_length=self._max_length, padding=True, return_tensors="pt"
         ).to(self._device)
         hidden: Tensor = self._encoder(**batch).last_hidden_state
         mask = batch["attention_mask"][..., None]

@@ -1,4 +1,4 @@
-"""A fine-tuned network as a model that ``mlflow models serve`` loads: code and safetensors."""
+"""Fine-tuned networks as models that ``mlflow models serve`` loads: code and safetensors."""
 
 from __future__ import annotations
 
@@ -15,35 +15,36 @@ from mlflow.types import ColSpec, DataType, Schema
 from mlflow_recall.core.history.records import Dataset, Member
 
 with warnings.catch_warnings():
-    # MLflow warns of a type hint of its own when this is first imported
+    # the first import of MLflow's pyfunc warns of a type hint of its own
     warnings.filterwarnings("ignore", ".*Any type hint", UserWarning)
     import mlflow.pyfunc
 
-_CODE = {
+#: modality -> file with the code of the model
+_CODE_FILES = {
     "text": Path(__file__).with_name("serve_text.py"),
     "image": Path(__file__).with_name("serve_image.py"),
 }
-_REQUIRED = ("mlflow", "numpy", "pandas", "safetensors", "torch")
+_PACKAGES = ("mlflow", "numpy", "pandas", "safetensors", "torch")
 
 
 def save_servable(folder: Path, weights: Path, member: Member, dataset: Dataset) -> None:
-    """Write an MLflow model that needs none of this package where it is served.
+    """Write an MLflow model that can be served without this package.
 
-    Nothing in it is pickled: the code is a file, the weights are safetensors.
+    Nothing in it is pickled: the code is a file, and the weights are safetensors.
 
     Args:
-        folder: of the model; must not exist yet, or be empty.
-        weights: what ``Network.save`` wrote after the last stage.
-        member: whose weights were fine-tuned.
-        dataset: what they were fine-tuned for.
+        folder: Folder of the model, which must not exist yet or must be empty.
+        weights: Folder that ``Network.save`` wrote after the last stage.
+        member: Model that was fine-tuned.
+        dataset: Dataset that it was fine-tuned on.
     """
     mlflow.pyfunc.save_model(
         path=str(folder),
-        python_model=str(_CODE[member.modality]),
+        python_model=str(_CODE_FILES[member.modality]),
         artifacts={"weights": str(weights)},
         pip_requirements=_requirements(member),
         signature=ModelSignature(
-            # base64 is text, and MLflow lets bytes through where a string is declared
+            # images are bytes or base64: MLflow accepts bytes where a string is declared
             inputs=Schema([ColSpec(DataType.string, member.modality)]),
             outputs=Schema([ColSpec(DataType.string, "label"), ColSpec(DataType.double, "score")]),
         ),
@@ -59,14 +60,14 @@ def save_servable(folder: Path, weights: Path, member: Member, dataset: Dataset)
 
 
 def _requirements(member: Member) -> list[str]:
-    """What the model was made with; a build of one's own (``2.9.0+cpu``) is on no index."""
+    """Return the installed versions, without a local part such as ``+cpu``, which no index has."""
     images = ("pillow", "torchvision") if member.modality == "image" else ()
-    packages = (*_REQUIRED, member.library, *images)
+    packages = (*_PACKAGES, member.library, *images)
     return [f"{name}=={version(name).partition('+')[0]}" for name in sorted(packages)]
 
 
 def _example(modality: str) -> pd.DataFrame:
-    """One made-up row: a model may travel further than the data that it was trained on."""
+    """Return one invented row, because the training data may not be public as the model is."""
     if modality == "text":
         return pd.DataFrame({"text": ["An example sentence."]})
     from PIL import Image

@@ -1,4 +1,4 @@
-"""Fine-tuning in stages of one epoch: the same run through or taken up from a checkpoint."""
+"""Fine-tuning in stages of one epoch, with the same results when a checkpoint is resumed."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from mlflow_recall.core.history.metrics import METRICS, compute_metrics
 from mlflow_recall.errors import ZooError
 from mlflow_recall.ports import StageResult, TrainTask
 
-_OPTIMIZER = "optimizer.safetensors"
-_EVAL_BATCH = 64
-#: batches that are sorted by length together
-_WINDOW = 8
+_OPTIMIZER_FILE = "optimizer.safetensors"
+_EVAL_BATCH_SIZE = 64
+#: number of batches whose rows are sorted by length together
+_WINDOW_BATCHES = 8
 
 
 def fine_tune(task: TrainTask, load: Callable[..., Network]) -> Iterator[StageResult]:
-    """Stages ``task.first`` to ``task.last``; see ``zoo.train``."""
+    """Yield the results of stages ``task.first`` to ``task.last``; see ``zoo.train``."""
     recipe, dataset = task.recipe, task.dataset
     set_seed(recipe.seed)
     network = load(task.member, task.checkpoint or task.weights, dataset, recipe, False)
@@ -37,8 +37,9 @@ def fine_tune(task: TrainTask, load: Callable[..., Network]) -> Iterator[StageRe
     if task.first > task.last:  # nothing is left to train
         started = time.perf_counter()
         network.module.to(accelerator.device)
-        tested = _test_set(network, task).scores(accelerator)
-        yield StageResult(task.last, {}, time.perf_counter() - started, task.checkpoint, tested)
+        test_scores = _test_set(network, task).scores(accelerator)
+        seconds = time.perf_counter() - started
+        yield StageResult(task.last, {}, seconds, task.checkpoint, test_scores)
         return
     train = load_split(dataset, "train", recipe.train_samples, recipe.seed)
     rows, labels = network.preprocess(train), torch.tensor(train["label"])
@@ -48,24 +49,24 @@ def fine_tune(task: TrainTask, load: Callable[..., Network]) -> Iterator[StageRe
     module, optimizer = accelerator.prepare(network.module, optimizer)
     network.module = module
     if task.checkpoint:
-        _restore(optimizer.optimizer, Path(task.checkpoint))
+        _restore_optimizer(optimizer.optimizer, Path(task.checkpoint))
     validation = _Evaluation(network, load_split(dataset, "validation", recipe.eval_samples, 0))
     test = _test_set(network, task) if task.test == "each" else None
 
     for stage in range(task.first, task.last + 1):
         started = time.perf_counter()
-        set_seed(recipe.seed * 1000 + stage)  # a stage is the same wherever it starts
-        _train_mode(module, recipe.freeze_batchnorm)
+        set_seed(recipe.seed * 1000 + stage)  # a resumed stage has the same random numbers
+        _set_train_mode(module, freeze_batchnorm=recipe.freeze_batchnorm)
         rng = np.random.default_rng([recipe.seed, stage])
-        for step, chosen in enumerate(_batches(lengths, recipe.batch_size, rng)):
-            share = _share((stage - 1) * steps + step, steps * recipe.epochs, recipe.warmup)
+        for step, indices in enumerate(_batches(lengths, recipe.batch_size, rng)):
+            share = _rate_share((stage - 1) * steps + step, steps * recipe.epochs, recipe.warmup)
             for group in optimizer.param_groups:
                 group["lr"] = group["initial_lr"] * share
             batch = {
                 key: value.to(accelerator.device)
-                for key, value in network.collate([rows[i] for i in chosen]).items()
+                for key, value in network.collate([rows[i] for i in indices]).items()
             }
-            target = labels[torch.from_numpy(chosen)].to(accelerator.device)
+            target = labels[torch.from_numpy(indices)].to(accelerator.device)
             loss = nn.functional.cross_entropy(network.logits(batch), target)
             accelerator.backward(loss)
             accelerator.clip_grad_norm_(module.parameters(), 1.0)
@@ -80,15 +81,19 @@ def fine_tune(task: TrainTask, load: Callable[..., Network]) -> Iterator[StageRe
         seconds = time.perf_counter() - started
         if task.test == "last" and stage == task.last:
             test = _test_set(network, task)
-        tested = test.scores(accelerator) if test else {}
+        test_scores = test.scores(accelerator) if test else {}
         network.module = accelerator.unwrap_model(module)
-        checkpoint = _keep(network, optimizer.optimizer, task, stage) if task.workspace else None
+        checkpoint = None
+        if task.workspace:
+            checkpoint = _save_checkpoint(
+                network, optimizer.optimizer, Path(task.workspace), stage, recipe.epochs
+            )
         network.module = module
-        yield StageResult(stage, scores, seconds, checkpoint, tested)
+        yield StageResult(stage, scores, seconds, checkpoint, test_scores)
 
 
 class _Evaluation:
-    """A split, encoded once, evaluated after every stage."""
+    """A split that is preprocessed once and evaluated after every stage."""
 
     def __init__(self, network: Network, rows: Any) -> None:
         self._network = network
@@ -96,7 +101,7 @@ class _Evaluation:
         self._encoded = network.preprocess(rows)
 
     def scores(self, accelerator: Accelerator) -> dict[str, float]:
-        """Every metric; NaN where the network answers with something that is no number."""
+        """Return every metric; all are NaN where an output of the network is not finite."""
         probabilities = self._probabilities(accelerator)
         if not np.isfinite(probabilities).all():
             return dict.fromkeys(METRICS, math.nan)
@@ -116,22 +121,29 @@ def forward(
     device: torch.device,
     function: Callable[[Network, dict[str, Tensor]], Tensor],
 ) -> AnyArray:
-    """``function`` of every row, in the order of the rows: (n, k).
+    """Return (n, k) outputs of a function for n rows, in the order of the rows.
 
-    Rows of like length share a batch, so that little of it is padding.
+    Rows of similar length share a batch, so that it has little padding.
+
+    Args:
+        network: Network that the function is computed with.
+        encoded: n rows that ``network.preprocess`` returned.
+        device: Device of the batches.
+        function: Network and batch of b rows -> (b, k) tensor.
     """
     network.module.eval()
     order = sorted(range(len(encoded)), key=lambda i: _length(encoded[i]))
-    parts = []
+    outputs = []
     with torch.inference_mode():
-        for start in range(0, len(order), _EVAL_BATCH):
-            rows = [encoded[i] for i in order[start : start + _EVAL_BATCH]]
+        for start in range(0, len(order), _EVAL_BATCH_SIZE):
+            rows = [encoded[i] for i in order[start : start + _EVAL_BATCH_SIZE]]
             batch = {key: value.to(device) for key, value in network.collate(rows).items()}
-            parts.append(function(network, batch).float().cpu().numpy())
-    return np.concatenate(parts)[np.argsort(order)]
+            outputs.append(function(network, batch).float().cpu().numpy())
+    return np.concatenate(outputs)[np.argsort(order)]
 
 
 def _length(row: Any) -> int:
+    """Return the number of tokens of a text; 0 for an image."""
     return len(row["input_ids"]) if isinstance(row, dict) else 0
 
 
@@ -140,44 +152,55 @@ def _test_set(network: Network, task: TrainTask) -> _Evaluation:
 
 
 def _batches(lengths: IntArray, size: int, rng: np.random.Generator) -> list[IntArray]:
-    """Indices of every row once, in batches of at most ``size``, in random order.
+    """Return the indices of all rows, in batches of at most ``size``, in random order.
 
-    Rows of like length meet in a batch, so that little of it is padding: every window of shuffled
-    rows is sorted before it is cut. Only the last batch of all rows may be smaller.
+    Rows of similar length share a batch, so that it has little padding: every window of shuffled
+    rows is sorted by length before it is divided into batches. Only one batch may be smaller.
     """
     order = rng.permutation(len(lengths))
-    window = size * _WINDOW
+    window = size * _WINDOW_BATCHES
     for start in range(0, len(order), window):
-        part = order[start : start + window]
-        order[start : start + window] = part[np.argsort(-lengths[part], kind="stable")]
+        rows = order[start : start + window]
+        order[start : start + window] = rows[np.argsort(-lengths[rows], kind="stable")]
     batches = [order[start : start + size] for start in range(0, len(order), size)]
     return [batches[i] for i in rng.permutation(len(batches))]
 
 
-def _share(step: int, steps: int, warmup: float) -> float:
-    """Share of the peak learning rate: up along a line, down along a cosine."""
-    rising = max(1, round(warmup * steps))
-    if step < rising:
-        return (step + 1) / rising
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+def _rate_share(step: int, steps: int, warmup: float) -> float:
+    """Return the share of the peak learning rate at a step: linear warm-up, then cosine decay.
+
+    Args:
+        step: Step from 0.
+        steps: Number of steps.
+        warmup: Share of the steps in which the rate increases.
+    """
+    warmup_steps = max(1, round(warmup * steps))
+    if step < warmup_steps:
+        return (step + 1) / warmup_steps
+    progress = (step - warmup_steps) / max(1, steps - warmup_steps)
+    return 0.5 * (1 + math.cos(math.pi * progress))
 
 
-def _train_mode(module: nn.Module, freeze_batchnorm: bool) -> None:
+def _set_train_mode(module: nn.Module, *, freeze_batchnorm: bool) -> None:
     module.train()
     if freeze_batchnorm:
-        for part in module.modules():
-            if isinstance(part, nn.modules.batchnorm._BatchNorm):
-                part.eval()
+        for submodule in module.modules():
+            if isinstance(submodule, nn.modules.batchnorm._BatchNorm):
+                submodule.eval()
 
 
 def _optimizer(network: Network, task: TrainTask) -> torch.optim.AdamW:
-    """New parameters at the head's rate; biases and norms without decay."""
+    """Return the optimizer of the parameters that are trained.
+
+    The head has its own learning rate, and parameters of one dimension (biases, norms) have no
+    weight decay.
+    """
     recipe = task.recipe
-    still = set(network.frozen_parameters(recipe.freeze))
+    frozen = set(network.frozen_parameters(recipe.freeze))
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for name, parameter in network.module.named_parameters():
-        parameter.requires_grad_(name not in still)
-        if name not in still:
+        parameter.requires_grad_(name not in frozen)
+        if name not in frozen:
             rate = (
                 recipe.head_learning_rate
                 if name in network.head_parameters
@@ -190,27 +213,33 @@ def _optimizer(network: Network, task: TrainTask) -> torch.optim.AdamW:
             {"params": parameters, "lr": rate, "initial_lr": rate, "weight_decay": decay}
             for (rate, decay), parameters in groups.items()
         ],
-        fused=True,  # one pass over the parameters: a tenth of a step on a CPU
+        fused=True,  # one pass over the parameters saves a tenth of a step on a CPU
     )
 
 
-def _keep(network: Network, optimizer: Any, task: TrainTask, stage: int) -> str:
-    """Write a checkpoint: a folder that loads as a model, and what the optimizer remembers."""
-    folder = Path(task.workspace or "") / f"stage-{stage}"
+def _save_checkpoint(
+    network: Network, optimizer: Any, workspace: Path, stage: int, stages: int
+) -> str:
+    """Write a folder that loads as a model, and before the last stage the optimizer's state.
+
+    Returns:
+        The folder.
+    """
+    folder = workspace / f"stage-{stage}"
     folder.mkdir(parents=True, exist_ok=True)
     network.save(folder)
-    if stage < task.recipe.epochs:
+    if stage < stages:
         state = optimizer.state_dict()["state"]
         save_file(
             {f"{i}.{key}": value for i, entry in state.items() for key, value in entry.items()},
-            folder / _OPTIMIZER,
+            folder / _OPTIMIZER_FILE,
         )
     return str(folder)
 
 
-def _restore(optimizer: Any, folder: Path) -> None:
+def _restore_optimizer(optimizer: Any, folder: Path) -> None:
     state: dict[int, dict[str, Tensor]] = {}
-    for name, value in load_file(folder / _OPTIMIZER).items():
-        place, _, key = name.partition(".")
-        state.setdefault(int(place), {})[key] = value
+    for name, value in load_file(folder / _OPTIMIZER_FILE).items():
+        index, _, key = name.partition(".")
+        state.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({**optimizer.state_dict(), "state": state})
