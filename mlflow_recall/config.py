@@ -223,8 +223,7 @@ class SelectConfig:
     recipe: Mapping[str, object] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.policy != AUTO:
-            POLICIES[self.policy].make_options(1, self.policy_options)
+        _check_policy(self.policy, self.policy_options)
         Recipe().with_changes(self.recipe, "options")
         if not self.budget.epochs >= 1:
             raise ConfigError(
@@ -285,6 +284,20 @@ class PlanConfig:
     def has_budget(self) -> bool:
         """Whether epochs or hours are limited."""
         return self.budget_epochs is not None or self.budget_hours is not None
+
+
+def _check_policy(policy: str, options: Mapping[str, Any]) -> None:
+    """Check the options of a policy; those of ``auto`` must suit every policy that has them."""
+    if policy != AUTO:
+        POLICIES[policy].make_options(1, options)
+        return
+    for option, value in options.items():
+        owners = [spec for spec in POLICIES.values() if option in spec.option_names]
+        if not owners:
+            known = {name for spec in POLICIES.values() for name in spec.option_names}
+            raise ConfigError(unknown_name("policy option", option, known))
+        for spec in owners:
+            spec.make_options(1, {option: value})
 
 
 def _check_choice(name: str, value: str, choices: tuple[str, ...]) -> None:

@@ -88,13 +88,13 @@ def load_context(
         reporter.warning(note)
     eligible = _eligible(members, modality, services, trainable_only=trainable_only)
     eligible, left_out = config.constraints.partition(match_names(eligible, config.models))
-    for name, reason in left_out.items():
-        reporter.warning(f"{name} is left out: {reason}")
     if not eligible:
         raise ConfigError(
             f"constraints: expected at least one model that satisfies them, got none of "
             f"{len(left_out)}: {next(iter(left_out))}: {next(iter(left_out.values()))}"
         )
+    for name, reason in left_out.items():
+        reporter.warning(f"{name} is left out: {reason}")
     matrix = PerformanceMatrix.from_records(comparable.records).select_models(
         member.name for member in eligible
     )

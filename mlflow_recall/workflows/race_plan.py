@@ -7,11 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mlflow_recall.adapters.tracking.stored_defaults import read_defaults
 from mlflow_recall.config import AUTO, SelectConfig
 from mlflow_recall.core.history.curves import Curves
 from mlflow_recall.core.history.recipes import Recipe
 from mlflow_recall.core.policies import POLICIES, PolicyHistory, PolicyOptions, PolicySpec
+from mlflow_recall.errors import ConfigError
 from mlflow_recall.workflows.benchmark import resolve_recipe
+from mlflow_recall.workflows.context import SelectionContext
 from mlflow_recall.workflows.recall import RecallResult
 from mlflow_recall.workflows.services import Services
 
@@ -39,6 +42,26 @@ class RacePlan:
     def spec(self) -> PolicySpec[Any]:
         """The row of the policy."""
         return POLICIES[self.policy]
+
+
+def check_auto_policy(
+    config: SelectConfig, context: SelectionContext, services: Services
+) -> None:
+    """Check that the policy behind ``auto`` has the requested options, before any run is written.
+
+    Raises:
+        ConfigError: It lacks one of them.
+    """
+    if config.policy != AUTO:
+        return
+    namespace, metric = services.namespace, config.recall.metric
+    policy = read_defaults(services.client, namespace, context.modality, metric).policy
+    for name in config.policy_options:
+        if name not in POLICIES[policy].option_names:
+            raise ConfigError(
+                f"{name}: expected an option of {policy}, the policy of `auto` on this history: "
+                "name another one with --policy"
+            )
 
 
 def plan_race(config: SelectConfig, recalled: RecallResult, services: Services) -> RacePlan:

@@ -9,7 +9,7 @@ from mlflow_recall.adapters.tracking.runs import RunWriter, non_default
 from mlflow_recall.config import SelectConfig
 from mlflow_recall.core.policies import POLICIES
 from mlflow_recall.workflows.race import Race
-from mlflow_recall.workflows.race_plan import plan_race
+from mlflow_recall.workflows.race_plan import check_auto_policy, plan_race
 from mlflow_recall.workflows.recall import RecallResult, load_target, log_recall, recall_models
 from mlflow_recall.workflows.selection import SelectionResult, log_selection
 from mlflow_recall.workflows.selection_job import SelectionJob
@@ -28,6 +28,7 @@ def run_selection(
         RecallError: The selection is not possible; the parent run says why.
     """
     dataset, context = load_target(config.recall, services)
+    check_auto_policy(config, context, services)
     writer = RunWriter(services.client, f"{services.namespace}/select")
     try:
         with writer.managed_run(
