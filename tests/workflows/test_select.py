@@ -635,13 +635,13 @@ def test_cost_aware_on_a_small_history_halves_and_says_so(text: Zoo) -> None:
         configure(text, policy="cost_aware", final="same"), services, registry_for(services)
     )
 
-    thin = "with the curves of only 3 datasets no end can be foretold, so halving decides"
-    assert any(thin in line for line in reporter.lines)
+    thin = "with the curves of only 3 datasets no final score can be predicted, so halving decides"
+    assert any(thin in line for line in reporter.warnings)
     seen = page_of(text, selected.run_id)
     stopped = [c for c in selected.candidates if c.status == "stopped"]
     assert sorted(c.stage for c in selected.candidates) == [1, 1, 1, 2, 3][: len(text.models)]
     assert seen.parent.data.tags[tags.POLICY] == "cost_aware"
-    assert all("too few recorded datasets to foretell ends by" in c.reason for c in stopped)
+    assert all("too few recorded datasets to predict final scores" in c.reason for c in stopped)
 
 
 def test_what_a_back_test_favored_stands_behind_auto(store: str) -> None:
@@ -661,6 +661,23 @@ def test_what_a_back_test_favored_stands_behind_auto(store: str) -> None:
     assert [c.stage for c in selected.candidates] == [EPOCHS, EPOCHS]
     assert seen.parent.data.tags[tags.POLICY] == "brute_force"
     assert not selected.recall.probes  # nobody asks a score
+
+
+def test_an_option_that_the_policy_of_auto_lacks_is_refused_before_any_run(store: str) -> None:
+    """Only the stored defaults say which policy that is, so no earlier check can tell."""
+    zoo = text_zoo(store)
+    services, _ = services_for(zoo.uri, zoo.namespace)
+    runs = len(find_runs(zoo.uri, zoo.namespace, "selection", "select"))
+    config = configure(zoo, policy_options={"threshold": 0.1})
+    defaults = Defaults(policy="cost_aware", run_id="r")
+    write_defaults(services.client, services.namespace, "text", "accuracy", defaults)
+    try:
+        with pytest.raises(ConfigError, match="threshold: expected an option of cost_aware"):
+            run_selection(config, services, registry_for(services))
+    finally:
+        write_defaults(services.client, services.namespace, "text", "accuracy", Defaults())
+
+    assert len(find_runs(zoo.uri, zoo.namespace, "selection", "select")) == runs
 
 
 # --- what goes wrong -----------------------------------------------------------------------------
@@ -857,6 +874,6 @@ def test_images_are_selected_for_and_served_too(store: str) -> None:
     assert len(selected.candidates) == 4
     assert all(c.status != "failed" for c in selected.candidates)
     picture = next((zoo.folder / "target").rglob("*.png")).read_bytes()
-    model = mlflow.pyfunc.load_model(f"models:/image-winner/{selected.registered['version']}")
+    model = mlflow.pyfunc.load_model(f"models:/image-winner/{selected.registered.version}")
     (label,) = model.predict(pd.DataFrame({"image": [base64.b64encode(picture).decode()]}))["label"]
     assert label in CLASSES
