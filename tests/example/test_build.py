@@ -17,18 +17,18 @@ SHIPPED = FOLDER / "targets" / "targets.yaml"
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """The product's commands, each answered as if all of its cells had been there."""
-    commands: list[tuple[str, ...]] = []
+    known: list[tuple[str, ...]] = []
 
     def answer(*arguments: str, **_: object) -> None:
-        commands.append(arguments)
+        known.append(arguments)
         if "--json" in arguments:
-            report = {"cells": 9, "done_before": 9, "done": [], "left": 0, "failed": {}}
+            report = {"cells": 9, "skipped": 9, "completed": [], "remaining": 0, "failed": {}}
             Path(arguments[arguments.index("--json") + 1]).write_text(json.dumps(report))
 
     monkeypatch.setattr(cells, "_recall", answer)
-    return commands
+    return known
 
 
 def prepared(folder: Path, *names: str) -> Path:
@@ -75,13 +75,15 @@ def test_a_target_is_trained_alike_with_every_seed(tmp_path: Path) -> None:
             ]
 
 
-def test_every_fine_tuning_has_the_one_recipe(asked: list[tuple[str, ...]], tmp_path: Path) -> None:
+def test_every_fine_tuning_has_the_one_recipe(
+    commands: list[tuple[str, ...]], tmp_path: Path
+) -> None:
     """Trends hold for one recipe only."""
     folder = prepared(tmp_path / "sets", "benchmarks-image.yaml", "targets-image.yaml")
 
     code, output = make(folder, tmp_path / "history", "--modality", "image")
 
-    trained = [command for command in asked if command[0] == "benchmark"]
+    trained = [command for command in commands if command[0] == "benchmark"]
     assert code == 0, output
     assert len(trained) == len(list(cells.steps(folder, "image")))
     assert all(set(cells.RECIPE) <= set(command) for command in trained)
@@ -89,7 +91,7 @@ def test_every_fine_tuning_has_the_one_recipe(asked: list[tuple[str, ...]], tmp_
 
 
 def test_sets_that_are_not_there_are_named_and_the_rest_goes_on(
-    asked: list[tuple[str, ...]], tmp_path: Path
+    commands: list[tuple[str, ...]], tmp_path: Path
 ) -> None:
     """Hours of the others must not hang on one set that cannot be prepared."""
     folder = prepared(tmp_path / "sets", "targets-text.yaml")
@@ -100,7 +102,7 @@ def test_sets_that_are_not_there_are_named_and_the_rest_goes_on(
     remedy = f"python -m mlflow_recall_example.build datasets --to {folder}"
     assert code == 1
     assert f"{missing} is not there; run: {remedy}" in output
-    files = [c[c.index("--datasets") + 1] for c in asked if c[0] == "benchmark"]
+    files = [c[c.index("--datasets") + 1] for c in commands if c[0] == "benchmark"]
     assert set(files) == {str(SHIPPED), str(folder / "targets-text.yaml")}
     assert f"targets-text.yaml --seed {cells.MORE_SEEDS[-1]}: 9 of 9 cells" in output
 

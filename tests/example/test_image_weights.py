@@ -48,7 +48,11 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Trained:
         learning_rate=2e-3, epochs=10, batch_size=4, input_size=32, freeze_batchnorm=False
     )
     checkpoint = Trained("tiny-trained", TINY.name, ("drawn",), recipe)
-    monkeypatch.setattr(images, "DATASETS", {"drawn": Source("CC0", "drawn here", drawn_pictures)})
+    monkeypatch.setattr(
+        images,
+        "DATASETS",
+        {"drawn": Source(license="CC0", origin="drawn here", read=drawn_pictures)},
+    )
     monkeypatch.setattr(image_weights, "SIZES", {"train": 10, "validation": 5, "test": 5})
     monkeypatch.setattr(image_weights, "UPSTREAM", {"train": 20, "validation": 10, "test": 10})
     known = {one.name: one for one in (TINY, checkpoint)}

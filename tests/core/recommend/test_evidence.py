@@ -1,4 +1,4 @@
-"""Facts of what recommenders share: propagated proxies, and how a ranking is sorted."""
+"""Facts of evidence and rankings: propagated scores, held-out datasets, and order."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import math
 
 import numpy as np
 import pytest
+from worlds import two_kinds
 
 from mlflow_recall.core.clusters.clustering import cluster_models
 from mlflow_recall.core.history.matrix import PerformanceMatrix
 from mlflow_recall.core.recommend import Evidence, Ranking
+from mlflow_recall.errors import ConfigError
 
 NAN = math.nan
 #: rows are constants, so that similarities are 1 - difference; e was never measured
@@ -92,3 +94,21 @@ def test_rankings_sort_from_high_to_low_nan_last_ties_by_name() -> None:
 
 def test_nobody_is_ranked_without_complaint() -> None:
     assert Ranking.from_scores((), np.empty(0), {"part": np.empty(0)}).models == ()
+
+
+def test_the_held_out_dataset_is_the_target_of_the_label_distances() -> None:
+    distance = np.arange(81.0).reshape(9, 9)
+    blind = two_kinds(named=False)
+    known = Evidence(blind.matrix, blind.clustering, label_distance=distance)
+
+    got = known.hold_out(3).label_distance
+
+    order = [0, 1, 2, 4, 5, 6, 7, 3]
+    np.testing.assert_array_equal(got, distance[np.ix_(order, order)])
+
+
+def test_distances_of_another_shape_are_refused() -> None:
+    blind = two_kinds(named=False)
+
+    with pytest.raises(ConfigError, match=r"label_distance: expected shape \(9, 9\), got \(8, 8\)"):
+        Evidence(blind.matrix, blind.clustering, label_distance=np.zeros((8, 8)))

@@ -20,7 +20,7 @@ def run(number: int, score: float, **params: str) -> InterpretedRun:
 
 
 def kept(runs: list[InterpretedRun], rules: ImportRules) -> list[str]:
-    return [each.run.run_id for each in choose_configuration(runs, rules)[0]]
+    return [chosen.run.run_id for chosen in choose_configuration(runs, rules)[0]]
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_what_has_no_effect_on_a_fine_tuning_is_incidental(name: str) -> None:
     """Runs that differ in it alone are repeats."""
     runs = [run(1, 0.5, **{name: "1"}), run(2, 0.6, **{name: "2"})]
 
-    assert differing_params([each.run for each in runs], ImportRules()) == []
+    assert differing_params([interpreted.run for interpreted in runs], ImportRules()) == []
     assert kept(runs, ImportRules()) == ["r1", "r2"]
 
 
@@ -41,12 +41,12 @@ def test_what_has_an_effect_sets_configurations_apart(name: str) -> None:
     """Also where only some of the runs name it."""
     runs = [run(1, 0.5, **{name: "1"}), run(2, 0.6, **{name: "2"}), run(3, 0.4)]
 
-    assert differing_params([each.run for each in runs], ImportRules()) == [name]
+    assert differing_params([interpreted.run for interpreted in runs], ImportRules()) == [name]
     assert kept(runs, ImportRules()) == ["r2"]
 
 
 def test_params_that_name_the_model_and_the_dataset_are_no_configuration() -> None:
-    """Nor are those that somebody says may differ; of a joined key both parts are names."""
+    """Nor are ignored ones; both parts of a joined key are names."""
     runs = [
         run(1, 0.5, arch="a", task="x", config="1", note="p", lr="1").run,
         run(2, 0.5, arch="b", task="y", config="2", note="q", lr="2").run,
@@ -68,20 +68,20 @@ def test_the_best_configuration_is_that_of_the_best_mean_over_its_repeats() -> N
         run(4, 0.7, lr="2", seed="2"),
     ]
 
-    best, left = choose_configuration(runs, ImportRules())
+    best, left_out = choose_configuration(runs, ImportRules())
 
     assert best == runs[2:]
-    assert left == {"another configuration of its cell has a better validation score": runs[:2]}
+    assert left_out == {"another configuration of its cell has a better validation score": runs[:2]}
     assert choose_configuration(runs, ImportRules(keep="all")) == (runs, {})
 
 
 def test_the_last_configuration_is_the_one_that_was_started_last_with_all_its_repeats() -> None:
     runs = [run(1, 0.9, lr="1"), run(2, 0.5, lr="2", seed="1"), run(3, 0.4, lr="1", seed="2")]
 
-    last, left = choose_configuration(runs, ImportRules(keep="last"))
+    last, left_out = choose_configuration(runs, ImportRules(keep="last"))
 
     assert last == [runs[0], runs[2]]
-    assert list(left) == ["a later configuration of its cell is kept"]
+    assert list(left_out) == ["a later configuration of its cell is kept"]
 
 
 def test_of_equal_runs_the_first_is_kept_whatever_is_asked_for() -> None:

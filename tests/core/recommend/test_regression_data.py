@@ -1,4 +1,4 @@
-"""Facts of ``recommend.cells``: the columns that a regression sees, and that none sees itself."""
+"""Facts of the data of a regression: its columns, and that no dataset describes itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from worlds import evidence
+from worlds import evidence, families, two_kinds
 
 from mlflow_recall.core.clusters.clustering import cluster_models
 from mlflow_recall.core.history.matrix import PerformanceMatrix
@@ -87,24 +87,24 @@ def test_weights_start_from_those_of_the_blend() -> None:
 def test_datasets_whose_score_nobody_computed_teach_nothing_where_scores_are_used() -> None:
     """A weight of the score cannot be learned from them; without scores all teach."""
     first = evidence()
-    past = first.recorded_scores["s"].copy()
-    past[:, :4] = NAN
+    recorded = first.recorded_scores["s"].copy()
+    recorded[:, :4] = NAN
 
-    assert len(regression_data(replace(first, recorded_scores={"s": past})).recorded_rows) == 2
+    assert len(regression_data(replace(first, recorded_scores={"s": recorded})).recorded_rows) == 2
     assert len(regression_data(replace(first, scores={}, recorded_scores={})).recorded_rows) == 6
 
 
-def test_of_whom_nothing_is_known_it_is_said() -> None:
+def test_models_of_which_nothing_is_known_are_marked() -> None:
     """One without history, score and features; a feature of any model makes all known."""
     values = np.array([[0.9, 0.1], [0.2, 0.5], [NAN, NAN]])
     matrix = PerformanceMatrix(tuple("abc"), ("x", "y"), values)
-    blind = Evidence(matrix, cluster_models(matrix))
+    bare = Evidence(matrix, cluster_models(matrix))
 
-    assert regression_data(blind).is_known.tolist() == [1, 1, 0]
-    scored = replace(blind, scores={"s": np.array([1.0, 2.0, 3.0])})
+    assert regression_data(bare).is_known.tolist() == [1, 1, 0]
+    scored = replace(bare, scores={"s": np.array([1.0, 2.0, 3.0])})
     assert regression_data(scored).is_known.tolist() == [1, 1, 1]
-    told = replace(blind, model_features={"size": [1.0, 2.0, 3.0]})
-    assert regression_data(told).is_known.tolist() == [1, 1, 1]
+    described = replace(bare, model_features={"size": [1.0, 2.0, 3.0]})
+    assert regression_data(described).is_known.tolist() == [1, 1, 1]
 
 
 def test_labels_that_all_or_one_of_the_models_have_are_no_column() -> None:
@@ -122,3 +122,45 @@ def test_no_more_than_the_eight_most_frequent_labels_are_columns() -> None:
     _, names = encode_features({"kind": [*labels]}, len(labels))
 
     assert names == [f"kind={letter}" for letter in "jabcdefg"]
+
+
+def test_features_by_hand() -> None:
+    """Labels become centered columns, wide numbers logarithms; unknown is the mean."""
+    got, names = encode_features({"kind": ["a", "b", "a", ""], "size": [1.0, 1000.0, NAN, 1.0]}, 4)
+
+    assert names == ["kind=a", "size"]
+    np.testing.assert_allclose(got[:, 0], [0.5, -0.5, 0.5, -0.5])
+    np.testing.assert_allclose(got[:, 1], np.array([-1, 2, 0, -1]) / math.sqrt(2))
+
+
+def test_columns_without_difference_are_left_out() -> None:
+    got, names = encode_features({"kind": ["a", "a"], "size": [3.0, 3.0], "none": [NAN, NAN]}, 2)
+
+    assert (got.shape, names) == ((2, 0), [])
+
+
+def test_features_of_models_do_not_bring_a_datasets_own_scores_in() -> None:
+    """The rows of a recorded dataset do not change with its final scores."""
+    first = families()
+    values = first.matrix.values.copy()
+    values[:, 2] = values[::-1, 2]
+    other = Evidence(
+        PerformanceMatrix(first.matrix.models, first.matrix.datasets, values),
+        first.clustering,
+        model_features=first.model_features,
+    )
+
+    np.testing.assert_allclose(
+        regression_data(first).recorded_rows[2], regression_data(other).recorded_rows[2]
+    )
+
+
+def test_history_by_labels_is_the_mean_weighted_by_the_similarity_of_class_names() -> None:
+    known = two_kinds()
+    cells = regression_data(known)
+    z = (known.matrix.values - known.matrix.values.mean(0)) / known.matrix.values.std(0)
+    near = 1 - known.label_distance[-1, :-1]  # type: ignore[index]
+
+    assert cells.column_names[-1] == "history by labels"
+    np.testing.assert_allclose(cells.target_rows[:, -1], z @ near / near.sum())
+    assert len(cells.column_names) == cells.target_rows.shape[1] == cells.recorded_rows[0].shape[1]
