@@ -1,5 +1,5 @@
-"""What plugs into MLflow itself: artifact repositories of other model sources.
+"""Plugins of MLflow: artifact repositories of other model sources.
 
-MLflow imports these modules while ``import mlflow`` is still executing: at their top they import
-the abstract base and nothing else of weight, all the rest inside methods.
+MLflow imports these modules while ``import mlflow`` is still running. So at module level they
+import only the abstract base and the standard library, and everything else inside methods.
 """

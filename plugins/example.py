@@ -1,4 +1,4 @@
-"""``example:/all-minilm-l6-v2``: weights that travel inside a package of the extra ``example``."""
+"""``example:/all-minilm-l6-v2``: weights inside a package of the extra ``example``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from .external import ExternalArtifactRepository, invalid, missing
 
 
 class ExampleArtifactRepository(ExternalArtifactRepository):
-    """See ``external.ExternalArtifactRepository``."""
+    """Weights of the example; see ``external.ExternalArtifactRepository``."""
 
     form = "example:/name"
 

@@ -1,4 +1,4 @@
-"""A read-only artifact repository over a local folder that a subclass finds or fetches."""
+"""A read-only artifact repository over a local folder that a subclass finds or downloads."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class ExternalArtifactRepository(ArtifactRepository):
-    """Files of a model version whose source is elsewhere: ``scheme:/name`` or ``scheme:/name@rev``.
+    """Files of a model version with an external source: ``scheme:/name`` or ``scheme:/name@rev``.
 
-    One slash: MLflow's server refuses sources without a path, which ``scheme://name`` is. MLflow
-    also cuts a URI where it likes: asked for ``hf:/org/name`` itself, it opens ``hf:/org`` and asks
-    for ``name``. So URI and artifact path are read as one.
+    There is one slash, because MLflow's server refuses sources without a path, such as
+    ``scheme://name``. MLflow may also split a URI: for ``hf:/org/name`` itself, it opens
+    ``hf:/org`` and asks for ``name``. So URI and artifact path are read as one.
     """
 
-    #: how a source is written, for errors; its slashes tell how many parts a name has
+    #: form of a source, for error messages; its slashes tell how many parts a name has
     form: ClassVar[str]
 
     def __init__(
@@ -34,76 +34,77 @@ class ExternalArtifactRepository(ArtifactRepository):
         self._folders: dict[tuple[str, str], Path] = {}
 
     def download_artifacts(self, artifact_path: str, dst_path: str | None = None) -> str:
-        """The files themselves, or a copy of them below ``dst_path``.
+        """Return the path of the files themselves, or of a copy below ``dst_path``.
 
         Args:
-            artifact_path: below the root; empty for everything.
-            dst_path: an existing folder to copy to; None: nothing is copied.
+            artifact_path: Path below the root; empty: everything.
+            dst_path: Existing folder to copy to; None: nothing is copied.
 
         Returns:
             Absolute path of a file or folder.
 
         Raises:
-            MlflowException: the source cannot be resolved, or there is no such artifact.
+            MlflowException: The source cannot be resolved, or there is no such artifact.
         """
         if dst_path:
-            self._find(artifact_path)  # its own error, before the one that copying wraps it in
+            self._find(artifact_path)  # raises its own error, which copying would wrap in another
             return str(super().download_artifacts(artifact_path, dst_path))  # type: ignore[no-untyped-call]
         return self.get_local_path(artifact_path)
 
     def get_local_path(self, artifact_path: str) -> str:
-        """Where an artifact is on this machine: a tracking server then sends that very file.
+        """Return where an artifact is on this machine, so that a tracking server can send it.
 
         Raises:
-            MlflowException: the source cannot be resolved, or there is no such artifact.
+            MlflowException: The source cannot be resolved, or there is no such artifact.
         """
         return str(self._find(artifact_path))
 
     def list_artifacts(self, path: str | None = None) -> list[FileInfo]:
-        """Files and folders directly below ``path``; nothing below a file.
+        """List files and folders directly below ``path``; nothing is below a file.
 
         Raises:
-            MlflowException: the source cannot be resolved, or there is no such artifact.
+            MlflowException: The source cannot be resolved, or there is no such artifact.
         """
         from mlflow.entities import FileInfo
 
-        found = self._find(path)
+        folder = self._find(path)
         return [
             FileInfo(
                 posixpath.join(path or "", entry.name),
                 entry.is_dir(),
                 None if entry.is_dir() else entry.stat().st_size,
             )
-            for entry in (sorted(found.iterdir()) if found.is_dir() else ())
+            for entry in (sorted(folder.iterdir()) if folder.is_dir() else ())
         ]
 
     def log_artifact(self, local_file: str, artifact_path: str | None = None) -> NoReturn:
-        """Refused, with an ``MlflowException``."""
+        """Raise an ``MlflowException``: the repository is read-only."""
         self._refuse(f"log {local_file} below {artifact_path or '/'}")
 
     def log_artifacts(self, local_dir: str, artifact_path: str | None = None) -> NoReturn:
-        """Refused, with an ``MlflowException``."""
+        """Raise an ``MlflowException``: the repository is read-only."""
         self._refuse(f"log {local_dir} below {artifact_path or '/'}")
 
     def delete_artifacts(self, artifact_path: str | None = None) -> NoReturn:
-        """Refused, with an ``MlflowException``."""
+        """Raise an ``MlflowException``: the repository is read-only."""
         self._refuse(f"delete {artifact_path or 'everything'}")
 
     @abstractmethod
     def _resolve(self, name: str, revision: str, uri: str) -> Path:
-        """The local folder of a source.
+        """Return the local folder of a source.
 
         Args:
-            name: what follows the scheme's slash.
-            revision: what follows the ``@``; empty without one.
-            uri: named in errors.
+            name: Text after the slash of the scheme.
+            revision: Text after the ``@``; empty without one.
+            uri: Source as it is registered, for error messages.
 
         Raises:
-            MlflowException: it cannot be had; the message says where, expected, got and remedy.
+            MlflowException: It is not available; the message says where, what was expected, what
+                was found and what to do.
         """
 
     def _find(self, path: str | None) -> Path:
-        """A file or folder of the source, never one outside of it."""
+        """Return a file or folder of the source, never one outside of it."""
         scheme, _, rest = self.artifact_uri.partition(":")
         whole = f"{rest.removesuffix('/')}/{path}" if path else rest
         parts = whole.removesuffix("/").split("/")
@@ -120,11 +121,11 @@ class ExternalArtifactRepository(ArtifactRepository):
         if (name, revision) not in self._folders:
             self._folders[name, revision] = self._resolve(name, unquote(revision), uri).resolve()
         folder = self._folders[name, revision]
-        found = folder.joinpath(*parts[depth + 1 :])
-        if not found.exists():
-            held = ", ".join(sorted(entry.name for entry in folder.iterdir()))
-            raise missing(f"{uri}: no artifact {'/'.join(parts[depth + 1 :])!r}: it has {held}")
-        return found
+        file = folder.joinpath(*parts[depth + 1 :])
+        if not file.exists():
+            names = ", ".join(sorted(entry.name for entry in folder.iterdir()))
+            raise missing(f"{uri}: no artifact {'/'.join(parts[depth + 1 :])!r}: it has {names}")
+        return file
 
     def _download_file(self, remote_file_path: str, local_path: str) -> None:
         shutil.copyfile(self._find(remote_file_path), local_path)
@@ -137,7 +138,7 @@ class ExternalArtifactRepository(ArtifactRepository):
 
 
 def invalid(message: str) -> MlflowException:
-    """An error of what was asked for."""
+    """Return the error for an invalid request."""
     from mlflow.exceptions import MlflowException
 
     error: MlflowException = MlflowException.invalid_parameter_value(message)
@@ -145,7 +146,7 @@ def invalid(message: str) -> MlflowException:
 
 
 def missing(message: str) -> MlflowException:
-    """An error of what is not there."""
+    """Return the error for something that does not exist."""
     from mlflow.exceptions import MlflowException
     from mlflow.protos.databricks_pb2 import RESOURCE_DOES_NOT_EXIST
 

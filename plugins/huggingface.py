@@ -7,15 +7,15 @@ from pathlib import Path
 
 from .external import ExternalArtifactRepository, missing
 
-#: a folder with ``org/name[@revision]/``, for machines that reach no hub
+#: variable that names a folder with ``org/name[@revision]/``, for machines without a hub
 MIRROR = "MLFLOW_RECALL_HUB"
-#: safetensors and the files of tokenizers and processors: never a pickle
+#: files to download: safetensors, tokenizers and processors, never a pickle
 WANTED = ("*.safetensors", "*.json", "*.txt", "*.jinja", "*.model", "*.spm", "*.tiktoken")
 _DEFAULT = "main"  # the branch of every hub repository
 
 
 class HuggingFaceArtifactRepository(ExternalArtifactRepository):
-    """See ``external.ExternalArtifactRepository``."""
+    """Repositories of the hub; see ``external.ExternalArtifactRepository``."""
 
     form = "hf:/org/name"
 
@@ -24,15 +24,15 @@ class HuggingFaceArtifactRepository(ExternalArtifactRepository):
 
 
 def snapshot(repository: str, revision: str, uri: str) -> Path:
-    """The local folder of a hub repository, downloaded unless a mirror or the hub's cache has it.
+    """Return the local folder of a hub repository, downloaded if no mirror or cache has it.
 
     Args:
         repository: ``org/name``.
-        revision: branch, tag or commit; empty: the default branch.
-        uri: named in errors.
+        revision: Branch, tag or commit; empty: the default branch.
+        uri: Source as it is registered, for error messages.
 
     Raises:
-        MlflowException: the repository cannot be reached or found, or has no safetensors.
+        MlflowException: The repository cannot be reached or found, or has no safetensors.
     """
     folder = _mirrored(repository, revision) or _downloaded(repository, revision, uri)
     if not any(folder.rglob("*.safetensors")):
@@ -45,7 +45,7 @@ def snapshot(repository: str, revision: str, uri: str) -> Path:
 
 
 def _mirrored(repository: str, revision: str) -> Path | None:
-    """The mirror's folder; one without a revision is the default branch."""
+    """Return the mirror's folder; one without a revision is the default branch."""
     mirror = os.environ.get(MIRROR)
     if not mirror:
         return None
@@ -63,15 +63,15 @@ def _downloaded(repository: str, revision: str, uri: str) -> Path:
         return Path(
             snapshot_download(repository, revision=revision or None, allow_patterns=[*WANTED])
         )
-    except Exception as error:  # of the hub, of its HTTP client, of the disk
-        got, remedy = _told(error, repository, revision)
+    except Exception as error:  # of the hub, of its HTTP client, or of the disk
+        got, remedy = _describe(error, repository, revision)
         raise missing(
             f"{uri}: expected {repository} on the Hugging Face hub, got {got}: {remedy}"
         ) from error
 
 
-def _told(error: Exception, repository: str, revision: str) -> tuple[str, str]:
-    """What went wrong, and what mends it."""
+def _describe(error: Exception, repository: str, revision: str) -> tuple[str, str]:
+    """Return what went wrong, and what to do."""
     from huggingface_hub import errors
 
     line = next(iter(str(error).strip().splitlines()), type(error).__name__).rstrip(".")

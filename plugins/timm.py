@@ -8,7 +8,7 @@ from .external import ExternalArtifactRepository
 
 
 class TimmArtifactRepository(ExternalArtifactRepository):
-    """See ``external.ExternalArtifactRepository``."""
+    """Weights of timm on the hub; see ``external.ExternalArtifactRepository``."""
 
     form = "timm:/name"
 
