@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
+from typing import Any
 
 import pytest
 
@@ -94,9 +95,11 @@ def test_a_row_of_another_class_is_refused_with_where_it_came_from(
         table["wrong"]
 
 
-def test_an_entry_point_may_stand_for_a_built_in_row(table: PluginTable[Row]) -> None:
+def test_an_entry_point_may_stand_for_a_built_in_row() -> None:
     """A built-in row with a heavy import is loaded on demand."""
-    lazy = PluginTable("color", "mlflow_recall.no_rows", {"heavy": installed("x", "OWN")}, Row)
+    lazy: PluginTable[Row] = PluginTable(
+        "color", "mlflow_recall.no_rows", {"heavy": installed("x", "OWN")}, Row
+    )
 
     assert lazy["heavy"] is OWN
     assert list(lazy) == ["heavy"]
@@ -116,7 +119,7 @@ def test_rows_describe_themselves_for_help_texts() -> None:
 
 def test_the_groups_of_the_three_tables_are_those_of_the_documentation() -> None:
     """Installed packages name these groups and classes."""
-    tables = (POLICIES, RECOMMENDERS, SCORES)
+    tables: tuple[PluginTable[Any], ...] = (POLICIES, RECOMMENDERS, SCORES)
 
     assert [table.group for table in tables] == [
         "mlflow_recall.policies",
