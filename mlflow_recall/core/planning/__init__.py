@@ -1,6 +1,7 @@
-"""What a selection will cost and find before anything is spent, and what to benchmark next.
+"""What a selection is expected to cost and to find, and what to benchmark next.
 
-``paces`` knows seconds, ``rehearsal`` replays policies on recorded datasets, ``strategies`` puts
-both together for a target. ``belief`` is what is known of the models' strength, ``next_cells``
-says whose measurement would tell most, ``subset`` which datasets suffice.
+``epoch_times`` estimates seconds, ``simulate`` replays policies on recorded datasets, and
+``strategy_estimates`` combines both for a target. ``belief`` is what the history says of the
+models' strengths, ``next_cells`` chooses the cells whose measurement says most about them, and
+``dataset_subset`` finds the datasets that suffice.
 """

@@ -1,4 +1,4 @@
-"""Seconds of an epoch of every model on a dataset that none was trained on."""
+"""Seconds of an epoch of every model on a dataset that it was never trained on."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mlflow_recall.core.arrays import FloatArray
 from mlflow_recall.core.history.recipes import Recipe
 from mlflow_recall.core.history.records import Record
 
-#: forward passes that a training sample costs: one forward, and a backward pass of twice that
+#: forward passes that a training sample costs: one, and a backward pass that costs two
 PASSES_PER_TRAINING_SAMPLE = 3.0
 
 
@@ -21,32 +21,40 @@ PASSES_PER_TRAINING_SAMPLE = 3.0
 class EpochTimes:
     """Seconds that one epoch of each model takes on the target."""
 
+    #: model -> seconds
     seconds: Mapping[str, float]
-    #: factors between which the recorded datasets are slower than the median one, four of five
+    #: factors between which four of five recorded datasets are slower than the median one
     spread: tuple[float, float] = (1.0, 1.0)
-    #: models that no epoch was recorded of: foretold from their parameters, or as the median
+    #: models without a recorded epoch, estimated from their parameters or as the median model
     estimated: tuple[str, ...] = ()
-    #: whether the target's samples were taken into account
+    #: whether the number of the target's samples is taken into account
     is_scaled: bool = False
 
     def for_models(self, models: Sequence[str]) -> FloatArray:
-        """(n,) seconds of an epoch of each."""
+        """Return (n,) seconds of an epoch of these models."""
         return np.array([self.seconds[model] for model in models], dtype=np.float64)
 
 
 def forward_passes(recipe: Recipe | None, sizes: Mapping[str, int] | None = None) -> float:
-    """Forward passes that an epoch of a recipe is worth, validation included; NaN if unknown.
+    """Return how many forward passes an epoch of a recipe costs, validation included.
 
     Args:
-        recipe: says how many samples are used at most; 0 is all.
-        sizes: samples of each split; None: at least as many as the recipe uses.
+        recipe: Recipe with the maximum numbers of samples, 0 for all; None: unknown.
+        sizes: Samples of each split; None: at least as many as the recipe uses.
+
+    Returns:
+        NaN where the number of samples is unknown.
+
+    Example:
+        >>> forward_passes(Recipe(train_samples=100, eval_samples=50))
+        350.0
     """
     if recipe is None:
         return math.nan
     used = []
-    for split, wished in (("train", recipe.train_samples), ("validation", recipe.eval_samples)):
-        there = math.nan if sizes is None else float(sizes.get(split, 0))
-        used.append(there if not wished else float(np.fmin(wished, there)))
+    for split, limit in (("train", recipe.train_samples), ("validation", recipe.eval_samples)):
+        size = math.nan if sizes is None else float(sizes.get(split, 0))
+        used.append(size if not limit else float(np.fmin(limit, size)))
     return PASSES_PER_TRAINING_SAMPLE * used[0] + used[1]
 
 
@@ -58,61 +66,77 @@ def estimate_epoch_times(
     parameters: Mapping[str, float],
     sizes: Mapping[str, int] | None = None,
 ) -> EpochTimes | None:
-    """Seconds of an epoch of every model on a target that was never trained on.
+    """Estimate the seconds of an epoch of every model on a target that it was never trained on.
 
-    The logarithm of a recorded epoch's seconds per pass is a model's effect plus a dataset's, by
-    median polish (Tukey 1977), so that neither a slow machine's day nor an expensive dataset counts
-    for much; the target has the median dataset's effect. Of a model without recorded seconds the
-    effect is foretold from its parameters on a log-log line (Theil-Sen), or is the median one.
+    The logarithm of a recorded epoch's seconds per forward pass is the sum of a model's and a
+    dataset's effect, fitted by median polish (Tukey 1977), so that neither a slow day of a machine
+    nor an expensive dataset has much weight. The target has the effect of the median dataset. For a
+    model without recorded seconds the effect is estimated from its parameters on a log-log line
+    (Theil-Sen), or is that of the median model.
 
     Args:
-        records: of datasets like the target.
-        models: whose seconds are wished.
-        recipes: model -> how it will be trained; the most frequent one for the others.
-        parameters: model -> how many, where that is known.
-        sizes: samples of each split of the target; None: as those of the recorded datasets.
+        records: Records of datasets like the target.
+        models: Models to estimate seconds for.
+        recipes: Model -> recipe of its training; other models have the most frequent one.
+        parameters: Model -> number of its parameters; unknown ones may be missing.
+        sizes: Samples of each split of the target; None: as many as in the recorded datasets.
 
     Returns:
-        None where no record tells seconds. Where a recipe does not say how many samples it used,
-        seconds are those of a recorded dataset, and not ``scaled``.
+        None where no record has seconds. Where a recipe does not say how many samples it used,
+        seconds are those on a recorded dataset, and ``is_scaled`` is False.
     """
     timed = [record for record in records if record.seconds]
     if not timed:
         return None
-    works = [forward_passes(Recipe.from_json(r.recipe) if r.recipe else None) for r in timed]
-    named = list(recipes.values())
-    usual = max(named, key=named.count) if named else None
-    target = {model: forward_passes(recipes.get(model, usual), sizes) for model in models}
-    scaled = not np.isnan([*works, *target.values()]).any()
+    passes = [forward_passes(Recipe.from_json(r.recipe) if r.recipe else None) for r in timed]
+    all_recipes = list(recipes.values())
+    usual = max(all_recipes, key=all_recipes.count) if all_recipes else None
+    target_passes = {model: forward_passes(recipes.get(model, usual), sizes) for model in models}
+    per_pass = not np.isnan([*passes, *target_passes.values()]).any()
     logs = np.log([max(1e-9, float(np.median(r.seconds))) for r in timed])
-    known, effect, of_dataset = _effects(timed, logs - np.log(works) if scaled else logs)
-    low, high = np.exp(np.quantile(of_dataset, [0.1, 0.9])).tolist()
-    effects = dict(zip(known, effect.tolist(), strict=True))
-    guessed = tuple(model for model in models if model not in effects)
-    effects |= _foretold(guessed, effects, parameters)
-    seconds = {m: math.exp(effects[m]) * (target[m] if scaled else 1.0) for m in models}
-    return EpochTimes(seconds, (low, high), guessed, scaled and sizes is not None)
+    names, model_effects, dataset_effects = _fit_effects(
+        timed, logs - np.log(passes) if per_pass else logs
+    )
+    low, high = np.exp(np.quantile(dataset_effects, [0.1, 0.9])).tolist()
+    effects = dict(zip(names, model_effects.tolist(), strict=True))
+    estimated = tuple(model for model in models if model not in effects)
+    effects |= _estimate_effects(estimated, effects, parameters)
+    seconds = {m: math.exp(effects[m]) * (target_passes[m] if per_pass else 1.0) for m in models}
+    return EpochTimes(
+        seconds=seconds,
+        spread=(low, high),
+        estimated=estimated,
+        is_scaled=per_pass and sizes is not None,
+    )
 
 
-def _effects(timed: Sequence[Record], logs: FloatArray) -> tuple[list[str], FloatArray, FloatArray]:
-    """Models, their effects, and the datasets' effects, which have the median 0."""
+def _fit_effects(
+    timed: Sequence[Record], logs: FloatArray
+) -> tuple[list[str], FloatArray, FloatArray]:
+    """Return the models, their effects, and the datasets' effects, whose median is 0.
+
+    Args:
+        timed: n records with seconds.
+        logs: (n,) logarithms of their seconds.
+    """
     models, rows = np.unique([record.model for record in timed], return_inverse=True)
     datasets, columns = np.unique([record.dataset for record in timed], return_inverse=True)
     total, count = np.zeros((2, len(models), len(datasets)))
     np.add.at(total, (rows, columns), logs)
     np.add.at(count, (rows, columns), 1)
     table = np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)
-    effect, of_dataset = np.nanmedian(table, axis=1), np.zeros(len(datasets))
+    model_effects, dataset_effects = np.nanmedian(table, axis=1), np.zeros(len(datasets))
     for _ in range(10):
-        of_dataset = np.nanmedian(table - effect[:, None], axis=0)
-        of_dataset -= np.median(of_dataset)
-        effect = np.nanmedian(table - of_dataset, axis=1)
-    return [str(model) for model in models], effect, of_dataset
+        dataset_effects = np.nanmedian(table - model_effects[:, None], axis=0)
+        dataset_effects -= np.median(dataset_effects)
+        model_effects = np.nanmedian(table - dataset_effects, axis=1)
+    return [str(model) for model in models], model_effects, dataset_effects
 
 
-def _foretold(
+def _estimate_effects(
     unknown: Sequence[str], effects: Mapping[str, float], parameters: Mapping[str, float]
 ) -> dict[str, float]:
+    """Return the effects of models without recorded seconds, by their parameters if known."""
     middle = float(np.median(list(effects.values())))
     pairs = [(math.log(parameters[m]), e) for m, e in effects.items() if parameters.get(m)]
     x, y = np.array(pairs, dtype=np.float64).reshape(-1, 2).T

@@ -1,4 +1,4 @@
-"""What to benchmark next: the cells that teach most."""
+"""What to benchmark next: the cells whose measurement says most about the models."""
 
 from __future__ import annotations
 
@@ -7,25 +7,24 @@ from dataclasses import dataclass
 from typing import cast
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mlflow_recall.core.arrays import FloatArray, IntArray
+from mlflow_recall.core.arrays import BoolArray, FloatArray, IntArray
 from mlflow_recall.core.history.matrix import PerformanceMatrix
 from mlflow_recall.core.planning.belief import fit_belief
 
-#: share by which two cells must differ to be told apart
+#: relative difference below which two gains are equal
 _ROUNDING = 1e-9
-#: a dataset's mean is unknown: its variance, in that of the models on a dataset
-_LEVEL = 1e4
+#: variance of a dataset's unknown level, relative to that of the models on a dataset
+_LEVEL_VARIANCE = 1e4
 
 
 @dataclass(frozen=True)
 class NextCell:
-    """A fine-tuning that was not made yet."""
+    """A cell to benchmark, and what its measurement says."""
 
     model: str
     dataset: str
-    #: share of the uncertainty about the models that it removes, in [0, 1]
+    #: share of the uncertainty about the models' strengths that it removes, in [0, 1]
     uncertainty_removed: float
 
 
@@ -36,95 +35,100 @@ def next_cells(
     noise: float = 0.0,
     available: Sequence[str] | None = None,
 ) -> list[NextCell]:
-    """The cells whose measurement leaves least uncertainty about who is stronger than whom.
+    """Choose the cells whose measurement leaves the least uncertainty about the models' order.
 
-    Chosen one by one: each is the one that lowers the mean posterior variance of the strengths
-    about their common mean the most (A-optimal design), given those before it. The variance of a
-    normal belief does not depend on what a cell will turn out to be, so this is exact under the
-    model of ``believe``, and closed-form. A model without history is proposed on the datasets where
+    They are chosen one by one. Each lowers the mean posterior variance of the strengths around
+    their common mean the most (A-optimal design), given those before it. The variance of a normal
+    belief does not depend on the score that a cell will have, so this is exact under the model of
+    ``fit_belief``, and has a closed form. A model without history is proposed on the datasets where
     the others are best known.
 
     Args:
         matrix: (m, d) history; a row of NaN is a new model.
-        count: cells that are wished, at least 1; fewer where fewer are missing.
-        noise: see ``believe``.
-        available: models that can be trained; None: all.
+        count: Number of cells, at least 1; fewer where fewer are missing.
+        noise: Standard deviation of one score between repeats; 0 where it is unknown.
+        available: Models that can be trained; None: all.
+
+    Raises:
+        HistoryError: No dataset has two measured models.
     """
     belief = fit_belief(matrix, noise)
-    able = np.array([available is None or model in available for model in matrix.models])
-    known, covariance = belief.is_measured.copy(), np.array(belief.covariance)
+    can_train = np.array([available is None or model in available for model in matrix.models])
+    measured, covariance = belief.is_measured.copy(), np.array(belief.covariance)
     missing = [
-        _Open(belief.residual_covariance, known[:, j], able, covariance)
-        for j in range(known.shape[1])
+        _MissingCells(belief.residual_covariance, measured[:, j], can_train, covariance)
+        for j in range(measured.shape[1])
     ]
     total, chosen = belief.uncertainty, list[NextCell]()
-    while len(chosen) < count and any(len(each.rows) for each in missing):
-        gains = [each.gains() for each in missing]
-        top = max(float(some.max(initial=0.0)) for some in gains)
-        # equals by name, so that neither order nor rounding decides
+    while len(chosen) < count and any(len(cells.rows) for cells in missing):
+        gains = [cells.gains() for cells in missing]
+        largest = max(float(values.max(initial=0.0)) for values in gains)
+        # equal gains are ordered by name, so that neither the input's order nor rounding decides
         model, dataset, j, best = min(
             (matrix.models[missing[j].rows[k]], matrix.datasets[j], j, k)
-            for j, some in enumerate(gains)
-            for k in np.flatnonzero(some >= top * (1.0 - _ROUNDING)).tolist()
+            for j, values in enumerate(gains)
+            for k in np.flatnonzero(values >= largest * (1.0 - _ROUNDING)).tolist()
         )
-        update = missing[j].update(best)
+        update = missing[j].update_for(best)
         chosen.append(NextCell(model, dataset, float(gains[j][best]) / total))
         covariance -= np.outer(update, update)
-        known[missing[j].rows[best], j] = True
-        for each in missing:
-            each.learn(update)
-        missing[j] = _Open(belief.residual_covariance, known[:, j], able, covariance)
+        measured[missing[j].rows[best], j] = True
+        for cells in missing:
+            cells.apply(update)
+        missing[j] = _MissingCells(
+            belief.residual_covariance, measured[:, j], can_train, covariance
+        )
     return chosen
 
 
-class _Open:
-    """The c missing cells of one dataset, and what each would teach.
+class _MissingCells:
+    """The c missing cells of one dataset, and what the measurement of each would say.
 
-    A cell observes the model's own strength less what the dataset's measured models foretell.
+    A cell observes the model's strength less what the measured models predict on the dataset.
 
     Args:
-        deviation: (m, m) of models on one dataset.
-        known: (m,) models that were measured on it.
-        able: (m,) models that can be trained.
-        covariance: (m, m) of the strengths.
+        deviation: (m, m) covariance of the models' deviations on one dataset.
+        measured: (m,) whether a model is measured on it.
+        can_train: (m,) whether a model can be trained.
+        covariance: (m, m) covariance of the strengths.
     """
 
     def __init__(
         self,
         deviation: FloatArray,
-        known: NDArray[np.bool_],
-        able: NDArray[np.bool_],
+        measured: BoolArray,
+        can_train: BoolArray,
         covariance: FloatArray,
     ) -> None:
-        rows, there = np.flatnonzero(~known & able), np.flatnonzero(known)
-        seen = np.zeros((len(known), len(rows)))
-        seen[rows, np.arange(len(rows))] = 1.0
-        total = deviation + _LEVEL * float(np.mean(np.diag(deviation)))
+        rows, others = np.flatnonzero(~measured & can_train), np.flatnonzero(measured)
+        design = np.zeros((len(measured), len(rows)))
+        design[rows, np.arange(len(rows))] = 1.0
+        total = deviation + _LEVEL_VARIANCE * float(np.mean(np.diag(deviation)))
         noise = np.diag(total)[rows].copy()
-        if len(there) and len(rows):
-            across = total[np.ix_(there, rows)]
-            weights = np.linalg.solve(total[np.ix_(there, there)], across)
-            seen[there] = -weights
+        if len(others) and len(rows):
+            across = total[np.ix_(others, rows)]
+            weights = np.linalg.solve(total[np.ix_(others, others)], across)
+            design[others] = -weights
             noise -= (across * weights).sum(axis=0)
-        #: (c,) models of the cells
+        #: (c,) indices of the cells' models
         self.rows: IntArray = rows
-        self._seen = seen  # (m, c) weights of the strengths
+        self._design = design  # (m, c) weights of the strengths in each cell
         self._noise = np.maximum(noise, 1e-12)  # (c,) variance that strengths do not explain
-        self._across = covariance @ seen  # (m, c) covariance with the strengths
+        self._across = covariance @ design  # (m, c) covariance of strengths and cells
 
     def gains(self) -> FloatArray:
-        """(c,) drop of the mean variance of the strengths about their common mean."""
+        """Return (c,) decreases of the mean variance of the strengths around their common mean."""
         return cast(FloatArray, self._across.var(axis=0) / self._variance)
 
-    def update(self, cell: int) -> FloatArray:
-        """(m,) what one standard deviation of the cell's surprise moves the strengths by."""
+    def update_for(self, cell: int) -> FloatArray:
+        """Return (m,) changes of the strengths for one standard deviation of a cell's score."""
         return cast(FloatArray, self._across[:, cell] / np.sqrt(self._variance[cell]))
 
-    def learn(self, update: FloatArray) -> None:
-        """A cell was chosen that moves the strengths so."""
-        self._across -= np.outer(update, update @ self._seen)
+    def apply(self, update: FloatArray) -> None:
+        """Take into account that a cell with this (m,) ``update_for`` is measured."""
+        self._across -= np.outer(update, update @ self._design)
 
     @property
     def _variance(self) -> FloatArray:
-        """(c,) of what each cell will turn out to be."""
-        return cast(FloatArray, (self._seen * self._across).sum(axis=0) + self._noise)
+        """(c,) variance of each cell's score."""
+        return cast(FloatArray, (self._design * self._across).sum(axis=0) + self._noise)

@@ -96,9 +96,9 @@ def estimate_strategy(
 
 def _expected_gap(gaps: PredictedGaps, models: Sequence[str]) -> float:
     """Return the mean gap of the set's best over the joint outcomes; NaN if nothing is known."""
-    some = gaps.joint_gaps[[i for i, model in enumerate(gaps.models) if model in models]]
-    some = some[:, ~np.isnan(some).all(axis=0)]
-    return float(np.nanmin(some, axis=0).mean()) if some.size else math.nan
+    set_gaps = gaps.joint_gaps[[i for i, model in enumerate(gaps.models) if model in models]]
+    set_gaps = set_gaps[:, ~np.isnan(set_gaps).all(axis=0)]
+    return float(np.nanmin(set_gaps, axis=0).mean()) if set_gaps.size else math.nan
 
 
 def _wall_seconds(active_share: FloatArray, seconds: FloatArray, workers: int) -> float:
@@ -112,8 +112,8 @@ def best_within_budget(
 ) -> StrategyEstimate | None:
     """Return the strategy of least expected regret that is expected to stay within both budgets.
 
-    Of equal ones the one that more likely holds a near-best model, then the cheaper one. None:
-    nothing fits, or hours are limited and none are known.
+    Of equal strategies it is the one that more likely holds a near-best model, then the cheaper
+    one. None where nothing fits, or where hours are limited and none are known.
     """
     within = [
         strategy
