@@ -182,12 +182,12 @@ def _subset_json(subset: DatasetSubset) -> dict[str, Any]:
     sizes = zip(subset.agreement, subset.loss, subset.standard_error, strict=True)
     return {
         "datasets": list(subset.datasets),
-        "kept": float(subset.agreement[subset.size - 1]),
-        "loss": float(subset.loss[subset.size - 1]),
+        "agreement": float(subset.agreement[subset.size - 1]),
+        "regret": float(subset.loss[subset.size - 1]),
         "se": float(subset.standard_error[subset.size - 1]),
         "order": list(subset.order),
         "sizes": [
-            {"size": size, "kept": float(kept), "loss": float(loss), "se": float(error)}
+            {"size": size, "agreement": float(kept), "regret": float(loss), "se": float(error)}
             for size, (kept, loss, error) in enumerate(sizes, start=1)
         ],
     }
@@ -197,7 +197,7 @@ def _show(result: SelectionPlan, config: PlanConfig, terminal: Terminal) -> None
     from mlflow_recall.workflows.plan import cell_rows, strategy_rows
 
     for note in result.notes:
-        terminal.warning(note)
+        terminal.info(note)
     title = f"a selection for {result.dataset or 'a dataset like the recorded ones'}"
     terminal.table(title, strategy_rows(result.strategies))
     recalled = result.strategies[-1]
@@ -236,8 +236,9 @@ def _outcome(result: SelectionPlan, config: PlanConfig) -> str:
     elif config.next_cells:
         parts.append("no cell is missing")
     if subset := result.subset:
+        verb = "keeps" if subset.size == 1 else "keep"
         parts.append(
-            f"{subset.size} of {len(subset.order)} datasets keep the ranking, with a regret of "
+            f"{subset.size} of {len(subset.order)} datasets {verb} the ranking, with a regret of "
             f"{subset.loss[subset.size - 1]:.4f}"
         )
     return "; ".join(parts)

@@ -69,7 +69,7 @@ def recommend(
     if not output.is_for_people:
         return
     for note in recommendation.notes:
-        terminal.warning(note)
+        terminal.info(note)
     terminal.table("ranking", recommendation_rows(recommendation))
     click.echo(
         f"try these {len(recommendation.selected)}: {', '.join(recommendation.selected)}"

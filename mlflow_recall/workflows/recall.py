@@ -123,9 +123,11 @@ def recall_models(
         if any(RECOMMENDERS[name].needs_scores for name in names):
             options = replace(options, recommender=_WITHOUT_SCORES)
     recommendation = recommend(evidence, options)
-    notes += recommendation.notes
     for note in notes:
         services.reporter.warning(note)
+    for note in recommendation.notes:
+        services.reporter.info(note)
+    notes += recommendation.notes
     return RecallResult(
         dataset=dataset,
         context=context,
