@@ -183,12 +183,12 @@ def gower_distance(features: Mapping[str, FeatureColumn], models: int) -> FloatA
             numbers = np.array(column, dtype=np.float64)
             known = ~np.isnan(numbers)
             span = np.ptp(numbers[known]) if known.any() else 0.0
-            apart = np.abs(numbers[:, None] - numbers[None, :]) / (span or 1.0)
+            distance = np.abs(numbers[:, None] - numbers[None, :]) / (span or 1.0)
         else:
             labels = np.array([str(value) for value in column])
             known = labels != ""
-            apart = (labels[:, None] != labels[None, :]).astype(np.float64)
+            distance = (labels[:, None] != labels[None, :]).astype(np.float64)
         both = known[:, None] & known[None, :]
-        total += np.where(both, apart, 0.0)
+        total += np.where(both, distance, 0.0)
         count += both
     return np.divide(total, count, out=np.full_like(total, np.nan), where=count > 0)

@@ -1,4 +1,4 @@
-"""Ridge regression on what is known of models, datasets and scores."""
+"""Ridge regression on history, scores and features."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from mlflow_recall.core.recommend.regression_data import (
     regression_data,
 )
 
+#: ridge penalties that are tried
 _PENALTIES = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 100.0)
 
 
@@ -19,12 +20,12 @@ def linear(evidence: Evidence) -> Ranking:
     """Rank by a linear prediction of the z-score on the target (Li et al. 2023, CVPR).
 
     'Guided Recommendation for Model Fine-Tuning' regresses fine-tuning results on features of
-    models, of datasets, on scores and on the history. Here every recorded dataset weighs the
-    same, whatever its number of models; the ridge draws the weights towards those of a blend of
-    z-scores, with the penalty that predicts recorded datasets best, each left out in turn.
-    Features of a dataset are the same for all its candidates, so they cannot change a linear
-    ranking; ``factorization`` has their products. Models and datasets without any history get a
-    prediction from their features and scores; a model of which nothing is known comes last.
+    models and datasets, on scores and on the history. Here every recorded dataset has the same
+    weight, whatever its number of models. The ridge shrinks the weights to those of a blend of
+    z-scores, with the penalty that predicts recorded datasets best, each held out in turn. Features
+    of a dataset are the same for all candidates, so they cannot change a linear ranking;
+    ``factorization`` has their products. Models without any history have a prediction from their
+    features and scores; a model of which nothing is known comes last.
     """
     cells = regression_data(evidence)
     weights = ridge(cells)
@@ -43,7 +44,7 @@ def linear(evidence: Evidence) -> Ranking:
 
 
 def ridge(cells: RegressionData) -> FloatArray:
-    """(k,) weights; the default ones where nothing was recorded."""
+    """Return (k,) weights; the default ones where nothing is recorded."""
     if not cells.recorded_rows:
         return cells.default_weights
     grams = np.array([x.T @ x / len(x) for x in cells.recorded_rows])
@@ -51,15 +52,15 @@ def ridge(cells: RegressionData) -> FloatArray:
         [x.T @ y / len(x) for x, y in zip(cells.recorded_rows, cells.outcomes, strict=True)]
     )
     gram, side, count = grams.sum(axis=0), sides.sum(axis=0), len(grams)
-    pulls = np.array(_PENALTIES)[:, None, None] * np.diag(
+    penalties = np.array(_PENALTIES)[:, None, None] * np.diag(
         np.maximum(np.diag(gram) / count, 1e-6)
     )  # (p, k, k)
 
     def solve(total: FloatArray, right: FloatArray, n: int) -> FloatArray:
-        """(p, k) weights by penalty."""
-        right = right / n + pulls @ cells.default_weights
-        found: FloatArray = np.linalg.solve(total / n + pulls, right[..., None])[..., 0]
-        return found
+        """Return (p, k) weights, one row for each penalty."""
+        right = right / n + penalties @ cells.default_weights
+        solution: FloatArray = np.linalg.solve(total / n + penalties, right[..., None])[..., 0]
+        return solution
 
     best = len(_PENALTIES) - 1
     if count > 1:

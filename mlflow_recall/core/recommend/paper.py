@@ -17,24 +17,25 @@ def paper(
     cosine_decay: bool = False,
     exponential: bool = False,
 ) -> Ranking:
-    """Mean benchmark score times normalized proxy (Cui et al. 2024, eq. 2-4).
+    """Rank by mean benchmark score times normalized proxy (Cui et al. 2024, Eq. 2-4).
 
     The proxies p of the c non-singleton clusters' representatives are normalized to [0, 1]. With
-    acc the mean benchmark score of a model, a member of cluster k scores acc · p_k (eq. 2 and 3);
+    acc the mean benchmark score of a model, a member of cluster k scores acc · p_k (Eq. 2 and 3);
     a singleton scores acc · mean_k(sim(model, representative_k) · p_k), with the similarity of
-    eq. 1 (eq. 4).
+    Eq. 1 (Eq. 4).
 
     Args:
-        evidence: history, and proxies or a score; of several scores the first.
-        own_scores: members have their own proxy where it is known (their code) in place of their
-            representative's (eq. 3).
-        cosine_decay: singletons decay by the cosine of two models' benchmark scores (their code)
-            in place of eq. 1.
-        exponential: proxies become exp(p) (their code) in place of being normalized to [0, 1].
+        evidence: History, and proxies or a score; of several scores the first is used.
+        own_scores: Whether members have their own proxy where it is known (the authors' code)
+            instead of their representative's (Eq. 3).
+        cosine_decay: Whether the similarity of singletons is the cosine of two models' benchmark
+            scores (the authors' code) instead of Eq. 1.
+        exponential: Whether proxies become exp(p) (the authors' code) instead of being normalized
+            to [0, 1].
 
     Raises:
-        SettingError: fewer than two proxies, which cannot be normalized, or a negative mean score,
-            which a higher proxy would make worse.
+        ConfigError: There are fewer than two proxies, which cannot be normalized, or a mean score
+            is negative, which a higher proxy would make worse.
     """
     known = evidence.usable_representative_scores
     if own_scores and not evidence.representative_scores and evidence.scores:
@@ -62,29 +63,29 @@ def paper(
     else:
         proxy = (raw - raw.min()) / span if span > 0 else np.ones_like(raw)
     normalized = dict(zip(known, proxy.tolist(), strict=True))
-    of_names = np.array([normalized[name] for name in names])
+    proxies = np.array([normalized[name] for name in names])
     similarity = _cosine(evidence, names) if cosine_decay else evidence.similarity(names)
-    carried = similarity @ of_names / len(names)  # eq. 4
+    propagated = similarity @ proxies / len(names)  # Eq. 4
     for i, model in enumerate(evidence.matrix.models):
         cluster = evidence.clustering.cluster_of(model)
         if cluster is not None and cluster.representative in names:
-            carried[i] = normalized[cluster.representative]  # eq. 3
+            propagated[i] = normalized[cluster.representative]  # Eq. 3
             if own_scores:
-                carried[i] = normalized.get(model, carried[i])
-    parts = {"mean": accuracy, "proxy": carried}
-    return Ranking.from_scores(evidence.matrix.models, accuracy * carried, parts)
+                propagated[i] = normalized.get(model, propagated[i])
+    parts = {"mean": accuracy, "proxy": propagated}
+    return Ranking.from_scores(evidence.matrix.models, accuracy * propagated, parts)
 
 
 def paper_code(evidence: Evidence) -> Ranking:
-    """``paper`` as the authors' released code computes it: three deviations from the equations.
+    """Rank as the authors' released code does, which differs from the equations in three ways.
 
-    How that code cuts the tree is a setting of ``cluster``, not of this.
+    How that code cuts the tree is an option of ``cluster_models``.
     """
     return paper(evidence, own_scores=True, cosine_decay=True, exponential=True)
 
 
 def _cosine(evidence: Evidence, others: list[str]) -> FloatArray:
-    """(m, k) cosine of score vectors over the datasets that both were measured on."""
+    """Return the (m, k) cosine of the scores of two models over their common datasets."""
     values = np.where(np.isnan(evidence.matrix.values), 0.0, evidence.matrix.values)
     measured = (~np.isnan(evidence.matrix.values)).astype(np.float64)
     rows = indices_of(evidence.matrix.models, others)

@@ -1,4 +1,4 @@
-"""The history alone: who has been strong on the benchmark datasets."""
+"""Rankings by the history alone."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ from mlflow_recall.core.standardize import mean_ranks
 
 def prior(evidence: Evidence) -> Ranking:
     """Rank by mean z-score over the benchmark datasets; models without history come last."""
-    strength = evidence.mean_z_score
-    return Ranking.from_scores(evidence.matrix.models, strength, {"prior": strength})
+    mean_z_score = evidence.mean_z_score
+    return Ranking.from_scores(evidence.matrix.models, mean_z_score, {"prior": mean_z_score})
 
 
 def prior_rank(evidence: Evidence) -> Ranking:
-    """Rank by mean place over the benchmark datasets; models without history come last.
+    """Rank by mean rank over the benchmark datasets; models without history come last.
 
-    The place on a dataset is the share of its models that are worse, ties half, in (0, 1). Against
-    ``prior`` no single collapse counts for much, and neither does a lead.
+    The rank on a dataset is the share of its models that are worse, ties half, in (0, 1). Unlike in
+    ``prior``, a single collapse has little weight, and so has a large lead.
     """
     values = evidence.matrix.values
     mean = nan_mean(
-        np.array([_places(column) for column in values.T]).reshape(values.T.shape), axis=0
+        np.array([_rank_shares(column) for column in values.T]).reshape(values.T.shape), axis=0
     )
     return Ranking.from_scores(evidence.matrix.models, mean, {"prior": mean})
 
 
-def _places(column: FloatArray) -> FloatArray:
-    places = np.full(column.shape, np.nan)
+def _rank_shares(column: FloatArray) -> FloatArray:
+    """Return (m,) ranks from below as shares, in (0, 1); NaN where not measured."""
+    shares = np.full(column.shape, np.nan)
     known = ~np.isnan(column)
     if known.any():
-        places[known] = (mean_ranks(column[known]) - 0.5) / known.sum()
-    return places
+        shares[known] = (mean_ranks(column[known]) - 0.5) / known.sum()
+    return shares

@@ -1,4 +1,4 @@
-"""Recorded fine-tunings as rows of a regression: what was known before each, and what came out."""
+"""Recorded fine-tunings as rows of a regression: what was known before each, and its outcome."""
 
 from __future__ import annotations
 
@@ -12,190 +12,212 @@ from mlflow_recall.core.recommend.blend import DEFAULT_WEIGHTS
 from mlflow_recall.core.recommend.evidence import Evidence, FeatureColumn
 from mlflow_recall.core.standardize import fill_zero, normal_scores, z_scores
 
-#: labels of one feature that get a column of their own, the most frequent ones
-_LABELS = 8
-#: datasets' worth of what models with such features reached, against a model's own history
-_FAMILY = 1.0
-#: columns of what a model did on recorded datasets
+#: labels of one feature that have a column of their own, the most frequent ones
+_MAX_LABELS = 8
+#: datasets that the expectation from a model's features counts as, against its own history
+_PRIOR_DATASETS = 1.0
+#: names of the columns of a model's history
 HISTORY_COLUMNS = ("history", "place in history", "median in history")
-#: share of models, weakest in the history, whose score on a dataset says how difficult it is
-_WEAKEST = 0.25
+#: share of the models, worst in the history, whose scores say how difficult a dataset is
+_WORST_SHARE = 0.25
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class RegressionData:
     """Columns of the target's candidates and of every recorded dataset's measured models."""
 
     column_names: tuple[str, ...]
     target_rows: FloatArray  # (m, k)
-    #: (n, k) each, centered within the dataset
+    #: (n, k) rows of each recorded dataset, centered within the dataset
     recorded_rows: tuple[FloatArray, ...]
-    #: (n,) z-scores each
+    #: (n,) z-scores of each recorded dataset
     outcomes: tuple[FloatArray, ...]
-    #: (k,) weights to start from, before any outcome is seen
+    #: (k,) weights before any outcome is known
     default_weights: FloatArray
-    #: (e,) features of the target, and one such row a recorded dataset
-    target_features: FloatArray
+    target_features: FloatArray  # (e,) features of the target
+    #: (e,) features of each recorded dataset
     dataset_features: tuple[FloatArray, ...]
-    is_known: FloatArray  # (m,) 1 where anything at all is known of a model, else 0
+    is_known: FloatArray  # (m,) 1 where anything is known of a model, else 0
 
 
 def regression_data(evidence: Evidence) -> RegressionData:
-    """Lay the evidence out: history, scores, model features, and history by labels as columns.
+    """Make columns of the evidence: history, scores, model features, and history by labels.
 
     Every recorded dataset is described by the others alone. The history of a model is its mean
-    z-score, drawn towards what models with its features reach by one dataset's worth, so that a
-    model without history has an expectation too. Beside it stands the median, which one collapsed
-    fine-tuning does not move.
+    z-score, shrunk by the weight of one dataset to what models with its features reach, so that a
+    model without history has an expectation too. The median is a further column, since one
+    collapsed fine-tuning does not change it.
     """
     z = z_scores(evidence.matrix.values)
     features, names = encode_features(evidence.model_features, len(evidence.matrix.models))
-    signals = evidence.propagated_scores()
-    fits = [
+    scores = evidence.propagated_scores()
+    usable = [
         dataset
         for dataset in range(z.shape[1])
-        if not signals
+        if not scores
         or any(
             not np.isnan(evidence.recorded_scores[n][:, dataset]).all()
-            for n in signals
+            for n in scores
             if n in evidence.recorded_scores
         )
     ]
-    tasks, task = _tasks(evidence, z)
-    apart = evidence.label_distance
-    near_target = None if apart is None else apart[-1, :-1]
-    target = _columns(z, features, signals, list(signals), near_target)
-    recorded, outcomes, rows = [], [], []
-    for dataset in fits:
+    dataset_features, target_features = _encode_dataset_features(evidence, z)
+    distance = evidence.label_distance
+    target_distance = None if distance is None else distance[-1, :-1]
+    target = _columns(z, features, scores, list(scores), target_distance)
+    recorded, outcomes, recorded_features = [], [], []
+    for dataset in usable:
         measured = ~np.isnan(z[:, dataset])
         if measured.sum() < 2:
             continue
-        told = evidence.hold_out(dataset).propagated_scores() if signals else {}
-        near = None if apart is None else np.delete(apart[dataset, :-1], dataset)
+        known_scores = evidence.hold_out(dataset).propagated_scores() if scores else {}
+        own_distance = None if distance is None else np.delete(distance[dataset, :-1], dataset)
         others = np.delete(z, dataset, axis=1)
-        columns = _columns(others, features, told, list(signals), near)[measured]
+        columns = _columns(others, features, known_scores, list(scores), own_distance)[measured]
         recorded.append(columns - columns.mean(axis=0))
         outcomes.append(z[measured, dataset])
-        rows.append(tasks[dataset])
-    by_labels = [] if apart is None else ["history by labels"]
+        recorded_features.append(dataset_features[dataset])
+    label_columns = [] if distance is None else ["history by labels"]
     default = np.zeros(target.shape[1])
     default[0] = DEFAULT_WEIGHTS[0]
-    default[len(HISTORY_COLUMNS) :][: len(signals)] = DEFAULT_WEIGHTS[1] / max(1, len(signals))
-    scored = [f"{kind} {name}" for kind in ("score", "place by") for name in signals]
-    told_of = [~np.isnan(values) for values in signals.values()]
-    known = ~np.isnan(z).all(axis=1) | np.any(told_of, axis=0) | bool(names)
+    default[len(HISTORY_COLUMNS) :][: len(scores)] = DEFAULT_WEIGHTS[1] / max(1, len(scores))
+    score_columns = [f"{kind} {name}" for kind in ("score", "place by") for name in scores]
+    is_scored = [~np.isnan(values) for values in scores.values()]
+    is_known = ~np.isnan(z).all(axis=1) | np.any(is_scored, axis=0) | bool(names)
     return RegressionData(
-        (*HISTORY_COLUMNS, *scored, *names, *by_labels),
-        target,
-        tuple(recorded),
-        tuple(outcomes),
-        default,
-        task,
-        tuple(rows),
-        known.astype(np.float64) * np.ones(len(target)),
+        column_names=(*HISTORY_COLUMNS, *score_columns, *names, *label_columns),
+        target_rows=target,
+        recorded_rows=tuple(recorded),
+        outcomes=tuple(outcomes),
+        default_weights=default,
+        target_features=target_features,
+        dataset_features=tuple(recorded_features),
+        is_known=is_known.astype(np.float64) * np.ones(len(target)),
     )
 
 
 def encode_features(
     columns: Mapping[str, FeatureColumn], count: int
 ) -> tuple[FloatArray, list[str]]:
-    """(count, k) numbers for features: z-scores, of logarithms where they span a factor of 100.
+    """Encode features as numbers.
 
-    Labels become columns of 0 and 1, centered, for the most frequent ones. Unknown is 0.
+    Numbers become z-scores, of their logarithms where they span a factor of 100. The most frequent
+    labels become centered columns of 0 and 1. Unknown values are 0.
+
+    Args:
+        columns: Feature -> one value for each model or dataset.
+        count: Number of models or datasets.
+
+    Returns:
+        (count, k) numbers, and the names of the k columns.
     """
-    found: list[FloatArray] = []
+    encoded: list[FloatArray] = []
     names: list[str] = []
     for name, values in columns.items():
         if any(isinstance(value, str) for value in values):
             labels = [str(value) for value in values]
-            often = sorted({v for v in labels if v}, key=lambda v: (-labels.count(v), v))
-            for label in often[:_LABELS]:
+            frequent = sorted({v for v in labels if v}, key=lambda v: (-labels.count(v), v))
+            for label in frequent[:_MAX_LABELS]:
                 if 1 < labels.count(label) < count:
                     column = np.array([float(value == label) for value in labels])
-                    found.append(column - column.mean())
+                    encoded.append(column - column.mean())
                     names.append(f"{name}={label}")
             continue
         numbers = np.array([float(value) for value in values])
-        seen = numbers[~np.isnan(numbers)]
-        if not len(seen) or np.ptp(seen) == 0:
+        known = numbers[~np.isnan(numbers)]
+        if not len(known) or np.ptp(known) == 0:
             continue
-        if seen.min() > 0 and seen.max() > 100 * seen.min():
+        if known.min() > 0 and known.max() > 100 * known.min():
             numbers = np.log(numbers)
-        found.append(fill_zero(z_scores(numbers)))
+        encoded.append(fill_zero(z_scores(numbers)))
         names.append(name)
-    return np.column_stack(found) if found else np.zeros((count, 0)), names
+    return np.column_stack(encoded) if encoded else np.zeros((count, 0)), names
 
 
 def _columns(
     z: FloatArray,
     features: FloatArray,
-    signals: dict[str, FloatArray],
+    scores: dict[str, FloatArray],
     names: Sequence[str],
-    apart: FloatArray | None,
+    label_distance: FloatArray | None,
 ) -> FloatArray:
-    """``apart``: (d,) distance of each dataset's class names from the target's, if known."""
-    history = _expected(z, features)
-    if apart is not None:
-        features = np.column_stack([features, _by_labels(z, apart)])
+    """Return the (m, k) columns of m models on one dataset.
+
+    Args:
+        z: (m, d) z-scores on the other datasets.
+        features: (m, f) encoded features of the models.
+        scores: Score -> (m,) values on the dataset.
+        names: Scores that have columns; those without values are unknown.
+        label_distance: (d,) distances of the other datasets' class names; None: unknown.
+    """
+    history = _expected_z_scores(z, features)
+    if label_distance is not None:
+        features = np.column_stack([features, _history_by_labels(z, label_distance)])
     blank = np.full(len(z), np.nan)
-    scores = [signals.get(name, blank) for name in names]
+    columns = [scores.get(name, blank) for name in names]
     return np.column_stack(
         [
             history,
             fill_zero(normal_scores(history)),
             fill_zero(_median(z)),
-            *(fill_zero(z_scores(values)) for values in scores),
-            *(fill_zero(normal_scores(values)) for values in scores),
+            *(fill_zero(z_scores(values)) for values in columns),
+            *(fill_zero(normal_scores(values)) for values in columns),
             features,
         ]
     )
 
 
-def _expected(z: FloatArray, features: FloatArray) -> FloatArray:
-    """(m,) mean z-score, drawn towards a ridge regression of it on the features."""
+def _expected_z_scores(z: FloatArray, features: FloatArray) -> FloatArray:
+    """Return (m,) mean z-scores, shrunk to a ridge regression of them on the features."""
     count = (~np.isnan(z)).sum(axis=1).astype(np.float64)
     total = fill_zero(z).sum(axis=1)
-    family = np.zeros(len(z))
+    by_features = np.zeros(len(z))
     if features.shape[1]:
         penalty = 5.0 * np.eye(features.shape[1])
         gram = features.T @ (features * count[:, None]) + penalty
-        family = features @ np.linalg.solve(gram, features.T @ total)
-    expected: FloatArray = (total + _FAMILY * family) / (count + _FAMILY)
+        by_features = features @ np.linalg.solve(gram, features.T @ total)
+    expected: FloatArray = (total + _PRIOR_DATASETS * by_features) / (count + _PRIOR_DATASETS)
     return expected
 
 
 def _median(z: FloatArray) -> FloatArray:
-    """(m,) median z-score; NaN without any."""
+    """Return (m,) median z-scores; NaN without any."""
     count = (~np.isnan(z)).sum(axis=1)
-    rising = np.column_stack([np.sort(z, axis=1), np.full(len(z), np.nan)])  # NaN last
+    ascending = np.column_stack([np.sort(z, axis=1), np.full(len(z), np.nan)])  # NaN last
     rows = np.arange(len(z))
-    middle: FloatArray = 0.5 * (rising[rows, (count - 1) // 2] + rising[rows, count // 2])
+    middle: FloatArray = 0.5 * (ascending[rows, (count - 1) // 2] + ascending[rows, count // 2])
     return middle
 
 
-def _by_labels(z: FloatArray, distance: FloatArray) -> FloatArray:
-    """(m,) mean z-score weighted by how alike the classes are called; 0 where nothing tells."""
-    near = np.maximum(0.0, 1.0 - np.nan_to_num(distance, nan=1.0))  # (d,)
-    weight = (~np.isnan(z)) * near
+def _history_by_labels(z: FloatArray, distance: FloatArray) -> FloatArray:
+    """Return (m,) mean z-scores, weighted by the similarity of class names; 0 where unknown.
+
+    Args:
+        z: (m, d) z-scores.
+        distance: (d,) distances of the datasets' class names; NaN where unknown.
+    """
+    similarity = np.maximum(0.0, 1.0 - np.nan_to_num(distance, nan=1.0))  # (d,)
+    weight = (~np.isnan(z)) * similarity
     total = weight.sum(axis=1)
-    found: FloatArray = np.divide(fill_zero(z) @ near, total, out=np.zeros(len(z)), where=total > 0)
-    return found
+    mean: FloatArray = np.divide(
+        fill_zero(z) @ similarity, total, out=np.zeros(len(z)), where=total > 0
+    )
+    return mean
 
 
-def _tasks(evidence: Evidence, z: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """(d, e) features of the recorded datasets and (e,) of the target; unknown is 0."""
+def _encode_dataset_features(evidence: Evidence, z: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return (d, e) features of the recorded datasets and (e,) of the target; unknown is 0."""
     values = evidence.matrix.values
-    strength = nan_mean(z, axis=1)
-    weak = strength <= (np.nanquantile(strength, _WEAKEST) if (~np.isnan(strength)).any() else 0)
-    difficulty = [float(v) for v in nan_mean(values[weak], axis=0)] if weak.any() else []
-    given = dict(evidence.dataset_features)
-    of_target = dict(evidence.target_features)
+    mean = nan_mean(z, axis=1)
+    is_worst = mean <= (np.nanquantile(mean, _WORST_SHARE) if (~np.isnan(mean)).any() else 0)
+    difficulty = [float(v) for v in nan_mean(values[is_worst], axis=0)] if is_worst.any() else []
+    target_features = evidence.target_features
     joint: dict[str, FeatureColumn] = {}
-    for name, column in given.items():
+    for name, column in evidence.dataset_features.items():
         blank: float | str = "" if any(isinstance(v, str) for v in column) else float("nan")
-        joint[name] = [*column, of_target.get(name, blank)]
+        joint[name] = [*column, target_features.get(name, blank)]
     if difficulty and "difficulty" not in joint:
-        own = of_target.get("difficulty", float("nan"))
+        own = target_features.get("difficulty", float("nan"))
         joint["difficulty"] = [*difficulty, float(own)]
     rows, _ = encode_features(joint, values.shape[1] + 1)
     return rows[:-1], rows[-1]
