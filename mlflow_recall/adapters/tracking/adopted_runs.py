@@ -32,19 +32,22 @@ from mlflow_recall.core.external_runs.rules import (
     sources_from_json,
     sources_to_json,
 )
+from mlflow_recall.core.formatting import join_names
 from mlflow_recall.errors import ConfigError, HistoryError
 
-#: all tags that an adoption sets, and all that a release takes away
+#: tags that an adoption sets and a release deletes
 TAGS = (tags.ADOPTED, tags.MODEL, tags.DATASET, tags.MODALITY, tags.SOURCES, tags.CURVE)
-#: keys of a file of rules beside those of ``Rules``
-_OTHER = ("experiment", "filter")
-_LISTS = ("model", "dataset", "validation", "test", "ignore", "experiment")
-_MAPPINGS = ("models", "datasets")
+#: keys of a file of rules that are no fields of ``ImportRules``
+_RUN_KEYS = ("experiment", "filter")
+#: keys whose value is text or a list
+_LIST_KEYS = ("model", "dataset", "validation", "test", "ignore", "experiment")
+#: keys whose value is a mapping
+_MAPPING_KEYS = ("models", "datasets")
 
 
 @dataclass
 class AdoptionSummary:
-    """What an adoption did to the runs; each counts once."""
+    """Numbers of runs by what an adoption did to them; each run counts once."""
 
     adopted: int = 0
     known: int = 0
@@ -53,11 +56,11 @@ class AdoptionSummary:
 
 
 class AdoptedRuns:
-    """Reads what others logged, and tags it for one namespace.
+    """Reads runs that other code logged, and tags them as history of one namespace.
 
     Args:
-        client: of the tracking server.
-        namespace: whose history the runs become.
+        client: Client of the tracking server.
+        namespace: Namespace whose history the runs become.
     """
 
     def __init__(self, client: MlflowClient, namespace: str) -> None:
@@ -67,12 +70,16 @@ class AdoptedRuns:
     def read_runs(
         self, experiments: Sequence[Experiment], query: str | None = None
     ) -> list[LoggedRun]:
-        """All runs of these experiments that match a filter.
+        """Return all runs of these experiments that match a filter.
+
+        Args:
+            experiments: Experiments to search.
+            query: Filter in MLflow's syntax; None: all runs.
 
         Raises:
-            SettingError: MLflow does not understand the filter.
+            ConfigError: MLflow does not understand the filter.
         """
-        names = {str(each.experiment_id): str(each.name) for each in experiments}
+        names = {str(e.experiment_id): str(e.name) for e in experiments}
         try:
             runs = list(search_runs(self._client, list(names), query or ""))
         except MlflowException as error:
@@ -82,103 +89,110 @@ class AdoptedRuns:
             raise ConfigError(
                 f"filter: expected one such as \"tags.team = 'x'\", got {query!r}: {reason}"
             ) from None
-        return [_logged(run, names[str(run.info.experiment_id)]) for run in runs]
+        return [_to_logged_run(run, names[str(run.info.experiment_id)]) for run in runs]
 
-    def experiments(self, wanted: Sequence[str]) -> list[Experiment]:
-        """Experiments by name, shell pattern or id.
+    def experiments(self, patterns: Sequence[str]) -> list[Experiment]:
+        """Return the experiments with these names, shell patterns or ids.
 
         Raises:
-            SettingError: one of them matches none; the message lists those that are there.
+            ConfigError: One of them matches no experiment; the message lists the experiments.
         """
-        there: dict[str, Experiment] = {}
-        everyone = list(_pages(self._client))
-        for each in wanted:
-            found = [e for e in everyone if e.name == each] or [
-                e for e in everyone if fnmatchcase(e.name, each) or str(e.experiment_id) == each
+        selected: dict[str, Experiment] = {}
+        experiments = list(_all_experiments(self._client))
+        for pattern in patterns:
+            matches = [e for e in experiments if e.name == pattern] or [
+                e
+                for e in experiments
+                if fnmatchcase(e.name, pattern) or str(e.experiment_id) == pattern
             ]
-            if not found:
-                names = [e.name for e in everyone]
-                more = f" and {len(names) - 12} more" if len(names) > 12 else ""
-                raise ConfigError(
-                    f"experiment: expected some of {', '.join(names[:12])}{more}, got {each!r}"
-                )
-            there.update({str(e.experiment_id): e for e in found})
-        return list(there.values())
+            if not matches:
+                names = join_names(e.name for e in experiments)
+                raise ConfigError(f"experiment: expected some of {names}, got {pattern!r}")
+            selected.update({str(e.experiment_id): e for e in matches})
+        return list(selected.values())
 
     def directions(self, metric: str) -> dict[bool, str]:
-        """Lower is better or not, as a metric was adopted before -> a run of it."""
-        home = self._client.get_experiment_by_name(f"{self._namespace}/benchmark")
-        found: dict[bool, str] = {}
-        if home is not None and (ids := adopted_experiments(home)):
-            for run in search_runs(self._client, ids, self._mine):
+        """Return whether lower is better -> a run with that direction, of an adopted metric."""
+        experiment = self._client.get_experiment_by_name(self._experiment)
+        run_of: dict[bool, str] = {}
+        if experiment is not None and (ids := adopted_experiments(experiment)):
+            for run in search_runs(self._client, ids, self._query):
                 if source := _sources(run.data.tags).get(metric):
-                    found.setdefault(source.minimize, f"{run.info.run_name} ({run.info.run_id})")
-        return found
+                    run_of.setdefault(source.minimize, f"{run.info.run_name} ({run.info.run_id})")
+        return run_of
 
-    def check_directions(self, wanted: Mapping[str, bool]) -> None:
-        """A metric of one name has one direction in a namespace.
+    def check_directions(self, directions: Mapping[str, bool]) -> None:
+        """Check that every metric has one direction in the namespace.
 
         Args:
-            wanted: metric -> whether it is about to become history as a loss.
+            directions: Metric -> whether it is about to become history as a loss.
 
         Raises:
-            HistoryError: it is history already, in the other direction.
+            HistoryError: A metric is history already, in the other direction.
         """
-        told = {False: "a score", True: "a loss"}
-        for name, minimize in wanted.items():
+        kinds = {False: "a score", True: "a loss"}
+        for name, minimize in directions.items():
             if other := self.directions(name).get(not minimize):
                 raise HistoryError(
-                    f"metric {name!r}: expected {told[not minimize]} as in {other}, got "
-                    f"{told[minimize]}: mixed directions; check --minimize, or give it another "
+                    f"metric {name!r}: expected {kinds[not minimize]} as in {other}, got "
+                    f"{kinds[minimize]}: mixed directions; check --minimize, or give it another "
                     f"name with --metric NAME=OTHER"
                 )
 
     def runs(self) -> list[Run]:
-        """What is the namespace's history without being of its own making, wherever it is."""
-        home = self._client.get_experiment_by_name(f"{self._namespace}/benchmark")
-        there = adopted_experiments(home) if home is not None else []
-        return list(
-            search_runs(self._client, there, f"{self._mine} AND attributes.status = 'FINISHED'")
-        )
+        """Return the finished runs that the namespace adopted or imported from tables."""
+        experiment = self._client.get_experiment_by_name(self._experiment)
+        ids = adopted_experiments(experiment) if experiment is not None else []
+        query = f"{self._query} AND attributes.status = 'FINISHED'"
+        return list(search_runs(self._client, ids, query))
 
     def record_experiments(self, experiments: Sequence[Experiment]) -> None:
-        """Say in the namespace's own experiment where its adopted runs are, and that it changed."""
-        home = self._client.get_experiment(
-            ensure_experiment(self._client, f"{self._namespace}/benchmark")
-        )
+        """Record in the namespace's experiment where its adopted runs are, and that they changed.
+
+        Args:
+            experiments: Experiments with runs that are about to be adopted or released, or were.
+        """
+        experiment = self._client.get_experiment(ensure_experiment(self._client, self._experiment))
         ids = dict.fromkeys(
-            [*adopted_experiments(home), *(str(e.experiment_id) for e in experiments)]
+            [*adopted_experiments(experiment), *(str(e.experiment_id) for e in experiments)]
         )
-        told = json.dumps({"experiments": list(ids), "changed": time.time_ns()})
-        self._client.set_experiment_tag(home.experiment_id, tags.ADOPTED_FROM, told)
+        value = json.dumps({"experiments": list(ids), "changed": time.time_ns()})
+        self._client.set_experiment_tag(experiment.experiment_id, tags.ADOPTED_FROM, value)
 
     def state(self, candidate: InterpretedRun, metric: str) -> str:
-        """``known`` where the run's tags say all of it already, else ``adopted`` or ``updated``."""
-        told = candidate.run.tags
-        if any(told.get(tag) != value for tag, value in self._tags(candidate, metric).items()):
+        """Return ``known`` if the run's tags are complete, else ``adopted`` or ``updated``."""
+        run_tags = candidate.run.tags
+        if any(run_tags.get(tag) != value for tag, value in self._tags(candidate, metric).items()):
             return "updated" if candidate.run.adopted else "adopted"
-        curve, _, _ = adopted_curves(told, metric)
-        end = candidate.source.validation_scale * candidate.run.metrics.get(
+        curve, _, _ = adopted_curves(run_tags, metric)
+        last = candidate.source.validation_scale * candidate.run.metrics.get(
             candidate.source.validation, math.nan
         )
-        return "updated" if curve and not math.isclose(curve[-1], end, rel_tol=1e-9) else "known"
+        return "updated" if curve and not math.isclose(curve[-1], last, rel_tol=1e-9) else "known"
 
     def write(self, candidate: InterpretedRun, metric: str) -> None:
-        """Tag one run, in one request; of its metrics only the history is read."""
+        """Write the tags of one run in one request; its metric histories are read for the curve."""
         run, source = candidate.run, candidate.source
-        curves = _object(run.tags.get(tags.CURVE, "{}"))
+        curves = _read_object(run.tags.get(tags.CURVE, "{}"))
         for key, values in self._curves(run, source).items():
             curves[f"{key}/{metric}"] = values
         text = json.dumps({key: values for key, values in curves.items() if values})
-        told = self._tags(candidate, metric)
-        told[tags.CURVE] = text if len(text) <= tags.MAX_LENGTH else "{}"  # the metric is the truth
-        entries = [RunTag(key, value) for key, value in told.items()]
+        run_tags = self._tags(candidate, metric)
+        # without the tag, readers use the metric histories
+        run_tags[tags.CURVE] = text if len(text) <= tags.MAX_LENGTH else "{}"
+        entries = [RunTag(key, value) for key, value in run_tags.items()]
         self._client.log_batch(run.run_id, tags=entries)
 
-    def release(self, run: LoggedRun, metric: str = "") -> None:
-        """Take back the tags that made a run history: of one metric, or of all."""
+    def release(self, run: LoggedRun, metric: str | None = None) -> None:
+        """Delete the tags that make a run history.
+
+        Args:
+            run: Adopted run.
+            metric: Metric that is released; None: all.
+        """
         sources = _sources(run.tags)
-        sources.pop(metric, None)
+        if metric:
+            sources.pop(metric, None)
         if metric and sources:
             self._client.set_tag(run.run_id, tags.SOURCES, sources_to_json(sources))
             return
@@ -187,11 +201,15 @@ class AdoptedRuns:
                 self._client.delete_tag(run.run_id, tag)
 
     @property
-    def _mine(self) -> str:
+    def _experiment(self) -> str:
+        return f"{self._namespace}/benchmark"
+
+    @property
+    def _query(self) -> str:
         return f"tags.`{tags.ADOPTED}` = '{self._namespace}'"
 
     def _tags(self, candidate: InterpretedRun, metric: str) -> dict[str, str]:
-        """Everything but the curve."""
+        """Return the tags of an adopted run, except its curve."""
         sources = {**_sources(candidate.run.tags), metric: candidate.source}
         return {
             tags.ADOPTED: self._namespace,
@@ -202,58 +220,68 @@ class AdoptedRuns:
         }
 
     def _curves(self, run: LoggedRun, source: MetricSource) -> dict[str, list[float]]:
-        """Validation by stage; test too where every stage was tested; the run's time in shares."""
+        """Return validation scores, test scores and seconds of the stages.
+
+        There are test scores only if every stage was tested. The run's time is divided equally.
+        """
         if not source.validation:
             return {"val": [], "test": [], "seconds": []}
         points = metric_points(self._client, run.run_id, source.validation)
         validation = source.stages(points, source.validation_scale)
-        tested = metric_points(self._client, run.run_id, source.test) if source.test else []
-        each = source.stages(tested, source.test_scale) if len(tested) == len(points) else []
+        test_points = metric_points(self._client, run.run_id, source.test) if source.test else []
+        is_parallel = len(test_points) == len(points)
+        test = source.stages(test_points, source.test_scale) if is_parallel else []
         total = run.metrics.get("train_runtime", (run.end_time - run.start_time) / 1000)
         stages = max(1, len(validation))
         seconds = [round(total / stages, 3)] * stages if math.isfinite(total) and total > 0 else []
-        return {"val": validation, "test": each, "seconds": seconds}
+        return {"val": validation, "test": test, "seconds": seconds}
 
 
 def read_rules(path: str | Path) -> dict[str, Any]:
-    """What a YAML file says of ``Rules``, and the experiments and filter that it is for.
+    """Read a YAML file with fields of ``ImportRules``, and with experiments and a filter.
 
     Raises:
-        SettingError: no such file, an unknown key, or a value of the wrong kind.
+        ConfigError: There is no such file, a key is unknown, or a value has the wrong type.
     """
     try:
         content = yaml.safe_load(Path(path).read_text())
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{path}: cannot be read as YAML: {reason}") from None
-    known = sorted({f.name for f in fields(ImportRules)} - {"test_needed"} | {*_OTHER})
+    known = sorted({f.name for f in fields(ImportRules)} - {"test_needed"} | {*_RUN_KEYS})
     if not isinstance(content, dict) or set(content) - set(known):
-        strange = min(map(str, set(content) - set(known))) if isinstance(content, dict) else content
-        raise ConfigError(f"{path}: expected some of the keys {', '.join(known)}, got {strange!r}")
-    return {key: _setting(path, key, value) for key, value in content.items() if value is not None}
+        unknown = min(map(str, set(content) - set(known))) if isinstance(content, dict) else content
+        raise ConfigError(f"{path}: expected some of the keys {', '.join(known)}, got {unknown!r}")
+    return {
+        key: _convert_value(path, key, value) for key, value in content.items() if value is not None
+    }
 
 
-def _setting(path: str | Path, key: str, value: Any) -> Any:
-    """A value of a file of rules, as the kind that its key asks for."""
-    kinds: tuple[type, ...]
-    if key in _MAPPINGS:
-        kinds, wanted = (dict,), "a mapping"
-    elif key in _LISTS:
-        kinds, wanted = (str, list), "text or a list"
+def _convert_value(path: str | Path, key: str, value: Any) -> Any:
+    """Return a value of a file of rules, in the type of its key.
+
+    Raises:
+        ConfigError: The value has another type.
+    """
+    types: tuple[type, ...]
+    if key in _MAPPING_KEYS:
+        types, expected = (dict,), "a mapping"
+    elif key in _LIST_KEYS:
+        types, expected = (str, list), "text or a list"
     elif key == "minimize":
-        kinds, wanted = (bool,), "true or false"
+        types, expected = (bool,), "true or false"
     else:
-        kinds, wanted = (str,), "text"
-    if not isinstance(value, kinds):
-        raise ConfigError(f"{path}: {key}: expected {wanted}, got {value!r}")
+        types, expected = (str,), "text"
+    if not isinstance(value, types):
+        raise ConfigError(f"{path}: {key}: expected {expected}, got {value!r}")
     if isinstance(value, dict):
         return {str(k): str(v) for k, v in value.items()}
-    if key in _LISTS:
+    if key in _LIST_KEYS:
         return tuple(map(str, value if isinstance(value, list) else [value]))
     return value
 
 
-def _logged(run: Run, experiment: str) -> LoggedRun:
+def _to_logged_run(run: Run, experiment: str) -> LoggedRun:
     inputs = run.inputs.dataset_inputs if run.inputs else ()
     return LoggedRun(
         run_id=run.info.run_id,
@@ -265,17 +293,18 @@ def _logged(run: Run, experiment: str) -> LoggedRun:
         params=run.data.params,
         tags=run.data.tags,
         metrics=run.data.metrics,
-        inputs=tuple(each.dataset.name for each in inputs),
+        inputs=tuple(dataset_input.dataset.name for dataset_input in inputs),
         is_own=tags.KIND in run.data.tags,
         adopted=run.data.tags.get(tags.ADOPTED, ""),
     )
 
 
-def _sources(told: Mapping[str, str]) -> dict[str, MetricSource]:
-    return sources_from_json(told.get(tags.SOURCES, "{}"))
+def _sources(run_tags: Mapping[str, str]) -> dict[str, MetricSource]:
+    return sources_from_json(run_tags.get(tags.SOURCES, "{}"))
 
 
-def _object(text: str) -> dict[str, Any]:
+def _read_object(text: str) -> dict[str, Any]:
+    """Return a JSON object; empty where the text is something else."""
     try:
         value = json.loads(text)
     except ValueError:
@@ -283,7 +312,8 @@ def _object(text: str) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
-def _pages(client: MlflowClient) -> Iterator[Experiment]:
+def _all_experiments(client: MlflowClient) -> Iterator[Experiment]:
+    """Yield all experiments, page by page."""
     token: str | None = None
     while True:
         page = client.search_experiments(max_results=1000, page_token=token)

@@ -1,4 +1,4 @@
-"""An MLflow tracking server: reached or not, and its benchmark runs as records."""
+"""The connection to an MLflow tracking server, and searches that return all pages."""
 
 from __future__ import annotations
 
@@ -16,27 +16,29 @@ from mlflow.exceptions import MlflowException
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.errors import HistoryError, TrackingError
 
-_PATIENCE = 5.0  # seconds until a server counts as not reached
-_PAGE = 1000
+_CONNECT_TIMEOUT = 5.0  # seconds
+_PAGE = 1000  # results of one request
 
 
 def connect(uri: str | None = None) -> MlflowClient:
-    """A client of ``uri``, by default the one that MLflow is configured for.
+    """Return a client of a tracking server.
+
+    Args:
+        uri: Address of the server or store; None: the one that MLflow is configured for.
 
     Raises:
-        TrackingError: nobody answers there.
+        TrackingError: The server does not answer, or cannot be used.
     """
     uri = uri or mlflow.get_tracking_uri()
     parts = urlsplit(uri)
     if parts.scheme in ("http", "https"):
         port = parts.port or (443 if parts.scheme == "https" else 80)
         try:
-            socket.create_connection((parts.hostname or "", port), timeout=_PATIENCE).close()
+            socket.create_connection((parts.hostname or "", port), timeout=_CONNECT_TIMEOUT).close()
         except OSError as error:
             raise TrackingError(
-                f"{redact_password(uri)}: expected a tracking server, got no answer ({error}): start "
-                "it, or "
-                "set MLFLOW_TRACKING_URI to one that runs"
+                f"{redact_password(uri)}: expected a tracking server, got no answer ({error}): "
+                "start it, or set MLFLOW_TRACKING_URI to one that runs"
             ) from error
     try:
         client = MlflowClient(tracking_uri=uri)
@@ -49,31 +51,41 @@ def connect(uri: str | None = None) -> MlflowClient:
 
 
 def redact_password(uri: str) -> str:
-    """A store's address as people may see it: without its password."""
+    """Return the address of a store without its password."""
     return re.sub(r"(//[^/:@]*):[^@/]*@", r"\1:***@", uri)
 
 
 def ensure_experiment(client: MlflowClient, name: str) -> str:
-    """Id of the experiment of that name, made if need be."""
-    found = client.get_experiment_by_name(name)
-    if found is not None:
-        if found.lifecycle_stage != "active":
+    """Return the id of an experiment, which is created if there is none of that name.
+
+    Raises:
+        TrackingError: The experiment was deleted.
+    """
+    experiment = client.get_experiment_by_name(name)
+    if experiment is not None:
+        if experiment.lifecycle_stage != "active":
             raise TrackingError(
                 f"experiment {name!r} is deleted: restore it with "
-                f"`mlflow experiments restore -x {found.experiment_id}`, or use --namespace"
+                f"`mlflow experiments restore -x {experiment.experiment_id}`, or use --namespace"
             )
-        return str(found.experiment_id)
+        return str(experiment.experiment_id)
     try:
         return str(client.create_experiment(name))
     except MlflowException:  # another process was faster
-        found = client.get_experiment_by_name(name)
-        if found is None:
+        experiment = client.get_experiment_by_name(name)
+        if experiment is None:
             raise
-        return str(found.experiment_id)
+        return str(experiment.experiment_id)
 
 
 def search_runs(client: MlflowClient, experiments: Sequence[str], query: str) -> Iterator[Run]:
-    """All runs that match, page by page."""
+    """Yield all runs that match a query, page by page.
+
+    Args:
+        client: Client of the tracking server.
+        experiments: Ids of the experiments to search; without any, nothing is yielded.
+        query: Filter in MLflow's syntax; empty: all runs.
+    """
     token: str | None = None
     while experiments:
         page = client.search_runs(list(experiments), query, max_results=_PAGE, page_token=token)
@@ -84,22 +96,25 @@ def search_runs(client: MlflowClient, experiments: Sequence[str], query: str) ->
 
 
 def metric_points(client: MlflowClient, run_id: str, key: str) -> list[tuple[int, float]]:
-    """Step and value of a metric in order of steps; of several values of a step the last."""
+    """Return the steps and values of a metric, by step; the last of several values counts."""
     by_step = {point.step: point.value for point in client.get_metric_history(run_id, key)}
     return sorted(by_step.items())
 
 
-def adopted_experiments(found: Experiment) -> list[str]:
-    """Ids of the experiments that a namespace adopted runs from, as its own experiment tells.
+def adopted_experiments(experiment: Experiment) -> list[str]:
+    """Return the ids of the experiments that a namespace adopted runs from.
+
+    Args:
+        experiment: Benchmark experiment of the namespace, whose tag lists them.
 
     Raises:
-        HistoryError: the tag was damaged.
+        HistoryError: The tag is damaged.
     """
-    told = found.tags.get(tags.ADOPTED_FROM)
+    text = experiment.tags.get(tags.ADOPTED_FROM)
     try:
-        return [str(each) for each in json.loads(told)["experiments"]] if told else []
+        return [str(number) for number in json.loads(text)["experiments"]] if text else []
     except (ValueError, TypeError, LookupError):
         raise HistoryError(
-            f"experiment {found.name!r}: tag {tags.ADOPTED_FROM}: expected JSON with a list of "
-            f"experiments, got {told!r}: delete the tag and run `mlflow-recall adopt` again"
+            f"experiment {experiment.name!r}: tag {tags.ADOPTED_FROM}: expected JSON with a list "
+            f"of experiments, got {text!r}: delete the tag and run `mlflow-recall adopt` again"
         ) from None

@@ -1,4 +1,4 @@
-"""An entry of a zoo file -> the tags of a registered version."""
+"""The tags of a registered version, from an entry of a zoo file."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from mlflow_recall.adapters.manifests.yaml_files import ZooEntry
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.errors import ZooError
 
-#: endings of files that only pickle can read, which nothing here does
+#: endings of pickled files, which this package never reads
 PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
 
 def entry_tags(entry: ZooEntry, namespace: str) -> dict[str, str]:
-    """What a version of the entry is tagged with.
+    """Return the tags of a version of the entry.
 
     Raises:
-        ZooError: its folder has no safetensors.
+        ZooError: Its folder has no safetensors, or its architecture is unknown.
     """
     digest = {tags.WEIGHTS_DIGEST: _digest(entry.folder)} if entry.folder else {}
-    told = {
+    values = {
         tags.ARCH: entry_arch(entry),
         tags.MODALITY: entry.modality,
         tags.FAMILY: entry.family,
@@ -31,7 +31,7 @@ def entry_tags(entry: ZooEntry, namespace: str) -> dict[str, str]:
         tags.NAMESPACE: namespace,
         tags.UPSTREAM: entry.upstream,
         tags.LICENSE: entry.license,
-        tags.WEIGHTS: "present" if entry.rebuild else "",  # an import said absent
+        tags.WEIGHTS: "present" if entry.rebuild else "",  # an import writes absent
         tags.REBUILD: entry.rebuild,
         tags.PARAMETERS: str(entry.parameters or ""),
         tags.GMACS: f"{entry.gmacs:.4g}" if entry.gmacs else "",
@@ -40,21 +40,25 @@ def entry_tags(entry: ZooEntry, namespace: str) -> dict[str, str]:
         tags.RECIPE: json.dumps(dict(entry.recipe), sort_keys=True),
         **digest,
     }
-    return {key: value for key, value in told.items() if value not in ("", "{}")}
+    return {key: value for key, value in values.items() if value not in ("", "{}")}
 
 
 def entry_arch(entry: ZooEntry) -> str:
-    """Library and architecture, as far as the entry says it without a look at the weights."""
+    """Return library and architecture of an entry, without loading its weights.
+
+    Raises:
+        ZooError: Its folder has no ``config.json``, and it has no key ``arch``.
+    """
     if entry.arch:
         return entry.arch
     scheme, _, rest = entry.source.partition(":/")
     if scheme == "timm":
         return f"timm/{rest.partition('@')[0].partition('.')[0]}"
     if entry.folder is not None and (entry.folder / "config.json").exists():
-        described = json.loads((entry.folder / "config.json").read_text())
-        if "architecture" in described:
-            return f"timm/{described['architecture']}"
-        return f"transformers/{described.get('model_type', 'auto')}"
+        config = json.loads((entry.folder / "config.json").read_text())
+        if "architecture" in config:
+            return f"timm/{config['architecture']}"
+        return f"transformers/{config.get('model_type', 'auto')}"
     if entry.folder is not None:
         raise ZooError(
             f"{entry.title}: expected config.json in {entry.folder}, or the key arch "
@@ -64,10 +68,10 @@ def entry_arch(entry: ZooEntry) -> str:
 
 
 def _digest(folder: Path) -> str:
-    """Sixteen characters over config and weights of a local folder.
+    """Return 16 characters that change with the configuration or the weights of a folder.
 
     Raises:
-        ZooError: no such folder, or nothing but pickles in it.
+        ZooError: There is no such folder, or it has no safetensors.
     """
     if not folder.is_dir():
         raise ZooError(

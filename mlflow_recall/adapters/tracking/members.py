@@ -1,4 +1,4 @@
-"""A registered version, by its tags or by MLflow's flavors -> a member of the zoo."""
+"""Registered versions as members of the zoo, from their tags or from MLflow's flavors."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from mlflow_recall.errors import ConfigError, ZooError
 
 
 def read_member(client: MlflowClient, version: ModelVersion, values: Mapping[str, str]) -> Member:
-    """A version as a member, by its tags or by what MLflow's flavor says.
+    """Return a version as a member, from its tags or from MLflow's transformers flavor.
 
     Args:
-        client: of the tracking server that keeps the registry.
-        version: of a registered model.
-        values: tags of the version and of its model.
+        client: Client of the tracking server with the registry.
+        version: Version of a registered model.
+        values: Tags of the version and of its model.
 
     Raises:
-        ZooError: it is no member; the message says why.
+        ZooError: It is no member; the message says why.
     """
     arch, modality = values.get(tags.ARCH, ""), values.get(tags.MODALITY, "")
     if not arch:
-        arch, modality = _flavor(client, version)
+        arch, modality = _read_flavor(client, version)
     label = f"{version.name} version {version.version}"
     if modality not in MODALITIES:
         raise ZooError(
-            f"{label}: expected the tag {tags.MODALITY} (text or image) beside recall.arch, "
+            f"{label}: expected the tag {tags.MODALITY} (text or image) beside {tags.ARCH}, "
             f"got {modality or 'none'!r}"
         )
     recipe = _object(values, tags.RECIPE, label)
@@ -68,8 +68,12 @@ def read_member(client: MlflowClient, version: ModelVersion, values: Mapping[str
     )
 
 
-def _flavor(client: MlflowClient, version: ModelVersion) -> tuple[str, str]:
-    """Architecture and modality of a model that MLflow's transformers flavor logged."""
+def _read_flavor(client: MlflowClient, version: ModelVersion) -> tuple[str, str]:
+    """Return architecture and modality of a model that MLflow's transformers flavor logged.
+
+    Raises:
+        ZooError: It has another flavor, or no safetensors.
+    """
     label = f"{version.name} version {version.version}"
     uri = f"models:/{version.name}/{version.version}"
     try:
@@ -80,14 +84,14 @@ def _flavor(client: MlflowClient, version: ModelVersion) -> tuple[str, str]:
         flavors = Model.load(folder).flavors
     except Exception as error:
         raise ZooError(
-            f"{label}: expected the tag recall.arch or an MLmodel file, found neither"
+            f"{label}: expected the tag {tags.ARCH} or an MLmodel file, found neither"
         ) from error
     flavor = flavors.get("transformers")
     if flavor is None:
         kinds = ", ".join(sorted(set(flavors) - {"python_function"})) or "python_function"
         raise ZooError(
             f"{label}: expected safetensors of the transformers flavor, got {kinds}: "
-            "nothing here unpickles; tag a version with recall.arch and log safetensors"
+            f"nothing here unpickles; tag a version with {tags.ARCH} and log safetensors"
         )
     files = [
         file.path
@@ -99,19 +103,19 @@ def _flavor(client: MlflowClient, version: ModelVersion) -> tuple[str, str]:
         pickled = next((f for f in files if f.endswith(PICKLE_SUFFIXES)), "no weights")
         raise ZooError(f"{label}: expected safetensors in {uri}, got {pickled}")
     kind = flavor.get("pipeline_model_type") or flavor.get("instance_type") or "auto"
-    image = "image_processor" in str(flavor.get("components", "")) or "image" in str(
+    is_image = "image_processor" in str(flavor.get("components", "")) or "image" in str(
         flavor.get("task", "")
     )
-    return f"transformers/{kind}", "image" if image else "text"
+    return f"transformers/{kind}", "image" if is_image else "text"
 
 
 def _integer(text: str) -> int | None:
-    """Return the number in a tag; None if there is none, since anybody can write tags."""
+    """Return the number in a tag; None if it holds none, since anyone can write tags."""
     return int(text) if text.isdecimal() else None
 
 
 def _positive(text: str) -> float | None:
-    """Return the positive number in a tag; None if there is none."""
+    """Return the positive number in a tag; None if it holds none."""
     try:
         value = float(text)
     except ValueError:
@@ -120,7 +124,11 @@ def _positive(text: str) -> float | None:
 
 
 def _object(values: Mapping[str, str], tag: str, label: str) -> dict[str, object]:
-    """A tag that holds a JSON object; tags are anybody's to write."""
+    """Return the JSON object in a tag; empty without the tag.
+
+    Raises:
+        ZooError: The tag holds something else.
+    """
     text = values.get(tag, "{}")
     try:
         value = json.loads(text)

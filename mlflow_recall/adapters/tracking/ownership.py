@@ -1,4 +1,4 @@
-"""Whose a RUNNING run is: owner, heartbeat, and the clearing up after the dead."""
+"""Owners of RUNNING runs: the tag that names them, their heartbeat, and stale runs."""
 
 from __future__ import annotations
 
@@ -19,33 +19,33 @@ from mlflow.exceptions import MlflowException
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.client import search_runs
 
-#: seconds between two heartbeats, and how old the last one of a living owner may be
+#: seconds between two heartbeats, and the maximum age of the last one of a live owner
 HEARTBEAT_INTERVAL, MAX_HEARTBEAT_AGE = 30.0, 300.0
 
 
 @cache
 def owner_tag() -> str:
-    """This process, so that others can tell whether it still lives."""
+    """Return the tag that identifies this process, so that others can check whether it runs."""
     started = round(psutil.Process().create_time(), 2)
     return json.dumps({"host": socket.gethostname(), "process": os.getpid(), "started": started})
 
 
 def stale_reason(run: Run, now: float) -> str | None:
-    """Why the owner of a RUNNING run is dead; None for a living one, or a run that is not ours."""
-    told = run.data.tags
-    if tags.OWNER not in told:
+    """Return why a RUNNING run has no live owner; None if it has one, or names no owner."""
+    run_tags = run.data.tags
+    if tags.OWNER not in run_tags:
         return None
     try:
-        who = json.loads(told[tags.OWNER])
-        host, process, started = str(who["host"]), int(who["process"]), float(who["started"])
+        owner = json.loads(run_tags[tags.OWNER])
+        host, process, started = str(owner["host"]), int(owner["process"]), float(owner["started"])
     except (ValueError, KeyError, TypeError):
         host, process, started = "", 0, 0.0
     if host == socket.gethostname():
-        if _lives(process, started):
+        if _is_alive(process, started):
             return None
         return f"its process {process} on {host} is gone"
     try:
-        age = now - float(told.get(tags.HEARTBEAT, 0))
+        age = now - float(run_tags.get(tags.HEARTBEAT, 0))
     except ValueError:
         age = now
     if age <= MAX_HEARTBEAT_AGE:
@@ -53,18 +53,21 @@ def stale_reason(run: Run, now: float) -> str | None:
     return f"no heartbeat of process {process} on {host or 'an unknown host'} for {age:.0f} s"
 
 
-def _lives(process: int, started: float) -> bool:
+def _is_alive(process_id: int, started: float) -> bool:
     with suppress(psutil.Error, ValueError):
-        found = psutil.Process(process)
-        return abs(found.create_time() - started) < 1 and found.status() != psutil.STATUS_ZOMBIE
+        process = psutil.Process(process_id)
+        is_same = abs(process.create_time() - started) < 1
+        return is_same and process.status() != psutil.STATUS_ZOMBIE
     return False
 
 
 def close_stale_runs(client: MlflowClient, now: Callable[[], float] = time.time) -> list[str]:
-    """Close what dead processes left RUNNING, as FAILED and with the reason.
+    """Close the RUNNING runs of ended processes as FAILED, with the reason.
+
+    Runs of live processes, and runs without an owner, are not changed.
 
     Returns:
-        One line a closed run. Runs of living processes, and runs of others, are not touched.
+        One line for each closed run.
     """
     experiments = [str(e.experiment_id) for e in client.search_experiments()]
     query = f"attributes.status = 'RUNNING' AND tags.`{tags.OWNER}` LIKE '%'"
@@ -79,7 +82,11 @@ def close_stale_runs(client: MlflowClient, now: Callable[[], float] = time.time)
 
 
 class Heartbeat:
-    """A thread that says every half minute that the owner of some runs lives."""
+    """A thread that writes the time into the runs of this process every half minute.
+
+    Args:
+        client: Client of the tracking server.
+    """
 
     def __init__(self, client: MlflowClient) -> None:
         self._client = client
@@ -88,14 +95,14 @@ class Heartbeat:
         self._thread: threading.Thread | None = None
 
     def watch(self, run_id: str) -> None:
-        """Beat for this run from now on; its first beat is written with the run itself."""
+        """Write heartbeats of a run from now on; its first one is written when it is created."""
         self._runs.add(run_id)
         if self._thread is None:
             self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
             self._thread.start()
 
     def release(self, run_id: str) -> None:
-        """No more beats for this run."""
+        """Write no more heartbeats of a run."""
         self._runs.discard(run_id)
 
     def stop(self) -> None:
@@ -104,9 +111,9 @@ class Heartbeat:
 
     def _beat(self) -> None:
         while not self._stopped.wait(HEARTBEAT_INTERVAL):
-            self._mark(tuple(self._runs))
+            self._write(tuple(self._runs))
 
-    def _mark(self, runs: Iterable[str]) -> None:
+    def _write(self, runs: Iterable[str]) -> None:
         for run_id in runs:
-            with suppress(MlflowException, OSError):  # a server that is away for a moment
+            with suppress(MlflowException, OSError):  # the server may be away for a moment
                 self._client.set_tag(run_id, tags.HEARTBEAT, f"{time.time():.0f}")

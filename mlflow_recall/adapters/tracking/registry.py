@@ -1,4 +1,4 @@
-"""The model registry as a zoo: registered models <-> members, tags, aliases, winners."""
+"""The model registry as a zoo: members, their weights and tags, and the winners of selections."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ from mlflow_recall.core.history.records import Member
 from mlflow_recall.core.recommend.cold_start import ColdStartEstimate
 from mlflow_recall.errors import ZooError
 
-#: namespace of everything that names no other
+#: namespace of models without the tag
 DEFAULT_NAMESPACE = "recall"
-#: tags that describe a model to people
-_CARD = (tags.FAMILY, tags.UPSTREAM, tags.ARCH, tags.SOURCE)
-#: of a registered model whatever its versions say: an import writes the clusters of then on both
-_CLUSTERED = (tags.CLUSTER, tags.REPRESENTATIVE, tags.CLUSTERED_BY, tags.CLUSTER_METRIC)
-#: of a provisional member only
-_EXPECTATION = (tags.ESTIMATED_FROM, tags.NEAREST_MODEL, tags.ESTIMATED_Z_SCORE)
-#: what a winner is as large as
-_SIZE = (tags.PARAMETERS, tags.GMACS, tags.INPUT_SIZE)
+#: tags that are part of a model's description
+_DESCRIPTION_TAGS = (tags.FAMILY, tags.UPSTREAM, tags.ARCH, tags.SOURCE)
+#: tags that count on the registered model alone: an import writes earlier ones on versions too
+_CLUSTER_TAGS = (tags.CLUSTER, tags.REPRESENTATIVE, tags.CLUSTERED_BY, tags.CLUSTER_METRIC)
+#: tags of estimated members alone
+_ESTIMATE_TAGS = (tags.ESTIMATED_FROM, tags.NEAREST_MODEL, tags.ESTIMATED_Z_SCORE)
+#: tags that a winner has in common with the model that was fine-tuned
+_SIZE_TAGS = (tags.PARAMETERS, tags.GMACS, tags.INPUT_SIZE)
 
 
 @dataclass(frozen=True)
 class RegistrationResult:
-    """What ``register`` did with one entry."""
+    """A registered version, and what ``register`` did."""
 
     name: str
     version: str
@@ -46,11 +46,11 @@ class RegistrationResult:
 
 
 class MlflowRegistry:
-    """See ``ports.Registry``.
+    """The registered models of one namespace; see ``ports.Registry``.
 
     Args:
-        client: of the tracking server that keeps the registry.
-        namespace: models of other namespaces are not seen; the default one sees those without.
+        client: Client of the tracking server with the registry.
+        namespace: Namespace of the models; models without the tag are in the default one.
     """
 
     def __init__(self, client: MlflowClient, namespace: str = DEFAULT_NAMESPACE) -> None:
@@ -58,23 +58,27 @@ class MlflowRegistry:
         self._namespace = namespace
 
     def name_of(self, title: str) -> str:
-        """Name in the registry of a model of this namespace."""
+        """Return the name in the registry of a model of this namespace."""
         if self._namespace == DEFAULT_NAMESPACE:
             return title
         return f"{self._namespace.replace('/', '-')}--{title}"
 
     def members(self, on_left_out: Callable[[str], None] | None = None) -> list[Member]:
-        """See ``ports.Registry.members``; sorted by name, the newest version of each."""
+        """Return the newest version of each model, by name; see ``ports.Registry.members``."""
         members = []
-        for model, version in self._newest():
-            told = {**model.tags, **version.tags}
-            told |= {tag: model.tags[tag] for tag in _CLUSTERED if tag in model.tags}
-            if told.get(tags.NAMESPACE, DEFAULT_NAMESPACE) != self._namespace:
+        for model, version in self._newest_versions():
+            values = {**model.tags, **version.tags}
+            values |= {tag: model.tags[tag] for tag in _CLUSTER_TAGS if tag in model.tags}
+            if values.get(tags.NAMESPACE, DEFAULT_NAMESPACE) != self._namespace:
                 continue
             try:
-                member = read_member(self._client, version, told)
-                said = (model.description, version.description, *map(told.get, _CARD))
-                members.append(replace(member, description=" ".join(filter(None, said))))
+                member = read_member(self._client, version, values)
+                texts = (
+                    model.description,
+                    version.description,
+                    *(values.get(tag) for tag in _DESCRIPTION_TAGS),
+                )
+                members.append(replace(member, description=" ".join(filter(None, texts))))
             except ZooError as error:
                 if on_left_out is not None:
                     on_left_out(f"left out {error}")
@@ -87,7 +91,7 @@ class MlflowRegistry:
             folder = mlflow.artifacts.download_artifacts(
                 artifact_uri=uri, tracking_uri=self._client.tracking_uri
             )
-            return str(_weights_in(Path(folder)))
+            return str(_weights_folder(Path(folder)))
         except Exception as error:  # every artifact store has exceptions of its own
             reason = " ".join(str(error).split())
             raise ZooError(
@@ -95,29 +99,32 @@ class MlflowRegistry:
             ) from error
 
     def register(self, entry: ZooEntry) -> RegistrationResult:
-        """Make an entry of a zoo file a registered model, or find that it is one already.
+        """Register an entry of a zoo file as a new version, unless the newest one is the same.
+
+        Two versions are the same if source, configuration and weights are. Other tags of the newest
+        version are updated.
 
         Raises:
-            ZooError: its folder has no safetensors.
+            ZooError: Its folder has no safetensors, or its architecture is unknown.
         """
         name = self.name_of(entry.title)
-        told = entry_tags(entry, self._namespace)
-        model = self._model(name)
+        values = entry_tags(entry, self._namespace)
+        model = self._find_model(name)
         versions = list(self._client.search_model_versions(f"name = '{name}'")) if model else []
         newest = max(versions, key=lambda v: int(v.version), default=None)
-        key = {k: told[k] for k in (tags.SOURCE, tags.CONFIG, tags.WEIGHTS_DIGEST) if k in told}
-        if newest is not None and all(newest.tags.get(k) == v for k, v in key.items()):
-            changed = {k: v for k, v in told.items() if newest.tags.get(k) != v}
+        key_tags = [t for t in (tags.SOURCE, tags.CONFIG, tags.WEIGHTS_DIGEST) if t in values]
+        if newest is not None and all(newest.tags.get(tag) == values[tag] for tag in key_tags):
+            changed = {tag: v for tag, v in values.items() if newest.tags.get(tag) != v}
             for tag, value in changed.items():
                 self._client.set_model_version_tag(name, newest.version, tag, value)
             return RegistrationResult(
                 name, str(newest.version), "updated" if changed else "unchanged"
             )
-        logged = self._logged(entry) if entry.folder else None
-        source = f"models:/{logged}" if logged else entry.source
+        model_id = self._log_weights(entry, entry.folder) if entry.folder else None
+        source = f"models:/{model_id}" if model_id else entry.source
         if model is None:
-            self._create(name, {tags.NAMESPACE: self._namespace})
-        version = self._client.create_model_version(name, source, tags=told, model_id=logged)
+            self._create_model(name, {tags.NAMESPACE: self._namespace})
+        version = self._client.create_model_version(name, source, tags=values, model_id=model_id)
         return RegistrationResult(name, str(version.version), "created")
 
     def tag_clusters(
@@ -125,25 +132,26 @@ class MlflowRegistry:
         clustering: Clustering,
         run_id: str,
         metric: str,
-        provisional: Sequence[ColdStartEstimate] = (),
+        estimates: Sequence[ColdStartEstimate] = (),
     ) -> int:
         """See ``ports.Registry.tag_clusters``."""
-        tagged, new = 0, {each.model: each for each in provisional}
+        tagged, estimate_of = 0, {estimate.model: estimate for estimate in estimates}
         for cluster in clustering.clusters:
             for name in cluster.members:
-                model = self._model(name)
+                model = self._find_model(name)
                 if model is None:
-                    continue  # history of a model that was never registered, or is gone
-                told = {
+                    continue  # the model has a history, but is not registered
+                estimate = estimate_of.get(name)
+                values = {
                     tags.CLUSTER: cluster.id,
                     tags.REPRESENTATIVE: str(name == cluster.representative).lower(),
                     tags.CLUSTER_METRIC: metric,
-                    tags.ESTIMATED: str(name in new).lower(),
+                    tags.ESTIMATED: str(estimate is not None).lower(),
                     tags.CLUSTERED_BY: run_id,
-                } | (_expectation(new[name]) if name in new else {})
-                for tag, value in told.items():
+                } | (_estimate_tags(estimate) if estimate else {})
+                for tag, value in values.items():
                     self._client.set_registered_model_tag(name, tag, value)
-                for tag in {*_EXPECTATION} & set(model.tags) - set(told):
+                for tag in {*_ESTIMATE_TAGS} & set(model.tags) - set(values):
                     self._client.delete_registered_model_tag(name, tag)
                 tagged += 1
         return tagged
@@ -160,26 +168,28 @@ class MlflowRegistry:
         alias: str,
         budget_stop: str | None = None,
     ) -> ModelVersion:
-        """Log a servable folder, register it under ``name`` and alias it; once per selection.
+        """Log a servable folder, register it under ``name`` and give it an alias.
+
+        A second call for the same selection returns the version of the first one.
 
         Args:
-            name: of the registered model.
-            folder: as ``zoo.serving.save_servable`` wrote it.
-            member: the member that won.
-            run_id: the candidate's run.
-            parent_id: the selection's run, which is the key: a second call finds the first's.
-            experiment_id: of both runs.
-            alias: points to the version afterwards.
+            name: Name of the registered model.
+            folder: Folder that ``zoo.serving.save_servable`` wrote.
+            member: Member that won.
+            run_id: Run of the candidate.
+            parent_id: Run of the selection.
+            experiment_id: Experiment of both runs.
+            alias: Alias that points to the version afterwards.
             budget_stop: Why it was not trained to the last stage; None: it was.
         """
-        version = self._winner_of(name, parent_id)
+        version = self._find_winner(name, parent_id)
         if version is None:
-            logged = self._log_folder(experiment_id, name, folder, run_id)
-            if self._model(name) is None:
-                self._create(name, {})
+            model_id = self._log_folder(experiment_id, name, folder, run_id)
+            if self._find_model(name) is None:
+                self._create_model(name, {})
             version = self._client.create_model_version(
                 name,
-                f"models:/{logged}",
+                f"models:/{model_id}",
                 run_id=parent_id,
                 tags={
                     tags.SELECTION: parent_id,
@@ -189,21 +199,22 @@ class MlflowRegistry:
                     tags.MODALITY: member.modality,
                     tags.SOURCE_HEAD: "true",
                     tags.NAMESPACE: self._namespace,
-                    **{tag: member.tags[tag] for tag in _SIZE if tag in member.tags},
+                    **{tag: member.tags[tag] for tag in _SIZE_TAGS if tag in member.tags},
                     **({tags.BUDGET_STOP: budget_stop} if budget_stop else {}),
                 },
-                model_id=logged,
+                model_id=model_id,
             )
         self._client.set_registered_model_alias(name, alias, version.version)
         return version
 
-    def _winner_of(self, name: str, parent_id: str) -> ModelVersion | None:
-        if self._model(name) is None:
+    def _find_winner(self, name: str, parent_id: str) -> ModelVersion | None:
+        """Return the version that a selection registered before; None without one."""
+        if self._find_model(name) is None:
             return None
         versions = self._client.search_model_versions(f"name = '{name}'")
         return next((v for v in versions if v.tags.get(tags.SELECTION) == parent_id), None)
 
-    def _model(self, name: str) -> RegisteredModel | None:
+    def _find_model(self, name: str) -> RegisteredModel | None:
         try:
             return self._client.get_registered_model(name)
         except MlflowException as error:
@@ -211,54 +222,65 @@ class MlflowRegistry:
                 return None
             raise
 
-    def _create(self, name: str, told: Mapping[str, str]) -> None:
+    def _create_model(self, name: str, values: Mapping[str, str]) -> None:
         try:
-            self._client.create_registered_model(name, tags=dict(told))
+            self._client.create_registered_model(name, tags=dict(values))
         except MlflowException as error:  # another process was faster
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
 
-    def _newest(self) -> Iterator[tuple[RegisteredModel, ModelVersion]]:
-        """Every registered model with its highest version, in two paged searches."""
+    def _newest_versions(self) -> Iterator[tuple[RegisteredModel, ModelVersion]]:
+        """Yield every registered model with its newest version, from two paged searches."""
         models = {m.name: m for m in _pages(self._client.search_registered_models)}
         newest: dict[str, ModelVersion] = {}
         for version in _pages(self._client.search_model_versions):
-            known = newest.get(version.name)
-            if known is None or int(version.version) > int(known.version):
+            current = newest.get(version.name)
+            if current is None or int(version.version) > int(current.version):
                 newest[version.name] = version
         for name, version in newest.items():
             if name in models:
                 yield models[name], version
 
-    def _logged(self, entry: ZooEntry) -> str:
-        """Id of a local folder of weights, logged so that every machine can have them."""
+    def _log_weights(self, entry: ZooEntry, folder: Path) -> str:
+        """Log the local weights of an entry, so that every machine can download them.
+
+        Returns:
+            Id of the logged model.
+        """
         experiment = ensure_experiment(self._client, f"{self._namespace}/zoo")
-        folder = entry.folder or Path(entry.source)
         return self._log_folder(experiment, entry.title, folder, None)
 
     def _log_folder(self, experiment: str, name: str, folder: Path, run_id: str | None) -> str:
-        plain = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
-        logged = self._client.create_logged_model(experiment, name=plain, source_run_id=run_id)
+        """Log a folder as a model, and return the model's id.
+
+        Args:
+            experiment: Id of the experiment.
+            name: Name of the model; characters that MLflow refuses become dashes.
+            folder: Folder to log.
+            run_id: Run that the model comes from; None: none.
+        """
+        allowed = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
+        model = self._client.create_logged_model(experiment, name=allowed, source_run_id=run_id)
         try:
-            self._client.log_model_artifacts(logged.model_id, str(folder))
+            self._client.log_model_artifacts(model.model_id, str(folder))
         except BaseException:
-            self._client.finalize_logged_model(logged.model_id, "FAILED")
+            self._client.finalize_logged_model(model.model_id, "FAILED")
             raise
-        self._client.finalize_logged_model(logged.model_id, "READY")
-        return str(logged.model_id)
+        self._client.finalize_logged_model(model.model_id, "READY")
+        return str(model.model_id)
 
 
-def _expectation(new_model: ColdStartEstimate) -> dict[str, str]:
-    """What a provisional member carries until it has a history."""
+def _estimate_tags(estimate: ColdStartEstimate) -> dict[str, str]:
+    """Return the tags that a member has until it has a history."""
     return {
-        tags.ESTIMATED_FROM: new_model.basis,
-        tags.NEAREST_MODEL: new_model.nearest_model,
-        tags.ESTIMATED_Z_SCORE: f"{new_model.z_score:.6g}",
+        tags.ESTIMATED_FROM: estimate.basis,
+        tags.NEAREST_MODEL: estimate.nearest_model,
+        tags.ESTIMATED_Z_SCORE: f"{estimate.z_score:.6g}",
     }
 
 
-def _weights_in(folder: Path) -> Path:
-    """The folder of weights in what was downloaded: a winner is a served model around them."""
+def _weights_folder(folder: Path) -> Path:
+    """Return the folder of the weights in a downloaded model; a winner has them in a subfolder."""
     if not (folder / "MLmodel").exists():
         return folder
     artifacts = Model.load(folder).flavors.get("python_function", {}).get("artifacts") or {}
@@ -266,6 +288,7 @@ def _weights_in(folder: Path) -> Path:
 
 
 def _pages(search: Callable[..., Any]) -> Iterator[Any]:
+    """Yield all results of a search, page by page."""
     token: str | None = None
     while True:
         page = search(max_results=1000, page_token=token)

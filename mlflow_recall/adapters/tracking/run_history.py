@@ -26,11 +26,11 @@ from mlflow_recall.errors import HistoryError
 
 
 class TrackingHistory:
-    """Benchmark runs of one namespace, and runs adopted by it, as records; see ``ports.History``.
+    """Benchmark runs and adopted runs of one namespace as records; see ``ports.History``.
 
     Args:
-        client: of the tracking server.
-        namespace: its experiment is ``<namespace>/benchmark``.
+        client: Client of the tracking server.
+        namespace: Namespace whose experiment is ``<namespace>/benchmark``.
     """
 
     def __init__(self, client: MlflowClient, namespace: str) -> None:
@@ -38,9 +38,10 @@ class TrackingHistory:
         self._namespace = namespace
         self.experiment = f"{namespace}/benchmark"
         self._runs: dict[str, Run] = {}
-        self._latest = 0
-        #: run id -> run and where it keeps its metrics, as of the tag that says what was adopted
+        self._latest_end = 0
+        #: run id -> run, and metric -> where the run keeps it
         self._adopted: dict[str, tuple[Run, Mapping[str, MetricSource]]] = {}
+        #: value of the experiment's tag when the adopted runs were fetched
         self._adopted_from = ""
 
     def metrics(self) -> tuple[str, ...]:
@@ -52,18 +53,26 @@ class TrackingHistory:
             for name in METRICS
             if any({f"val/{name}", f"test/{name}"} <= logged.keys() for logged in runs)
         }
-        return tuple(sorted(own | self._foreign))
+        return tuple(sorted(own | self._adopted_metrics))
 
     def is_loss(self, metric: str) -> bool:
-        """See ``ports.History.is_loss``: what was said of adopted runs, or the name says it."""
+        """See ``ports.History.is_loss``; the tags of adopted runs count before the name."""
         self._update()
-        told = [s[metric].minimize for _, s in self._adopted.values() if metric in s]
-        return any(told) if told else to_maximize(metric, 1.0) < 0
+        directions = [
+            sources[metric].minimize for _, sources in self._adopted.values() if metric in sources
+        ]
+        return any(directions) if directions else to_maximize(metric, 1.0) < 0
 
     def records(self, metric: str) -> list[Record]:
-        """See ``ports.History.records``."""
+        """Return the records of a metric; see ``ports.History.records``.
+
+        Raises:
+            HistoryError: No run has this metric.
+            ConfigError: The metric is unknown.
+        """
         self._update()
-        if metric not in self._foreign:  # adopted runs may know metrics that we do not
+        # adopted runs may have metrics that this package does not know
+        if metric not in self._adopted_metrics:
             check_metric(metric)
         records = [record for run in self._runs.values() if (record := self._record(run, metric))]
         records += [
@@ -87,68 +96,75 @@ class TrackingHistory:
         return distinct_datasets(records)
 
     def _update(self) -> None:
-        """Fetch what ended since the last time."""
-        found = self._client.get_experiment_by_name(self.experiment)
-        if found is None:
+        """Fetch the runs that ended since the last call."""
+        experiment = self._client.get_experiment_by_name(self.experiment)
+        if experiment is None:
             return
         query = (
             f"tags.`{tags.KIND}` = 'benchmark' AND attributes.status != 'RUNNING' "
             "AND attributes.status != 'FAILED'"
-            + (f" AND attributes.end_time >= {self._latest}" if self._latest else "")
+            + (f" AND attributes.end_time >= {self._latest_end}" if self._latest_end else "")
         )
-        for run in search_runs(self._client, [str(found.experiment_id)], query):
+        for run in search_runs(self._client, [str(experiment.experiment_id)], query):
             self._runs[run.info.run_id] = run
-            self._latest = max(self._latest, run.info.end_time or 0)
-        self._update_adopted(found)
+            self._latest_end = max(self._latest_end, run.info.end_time or 0)
+        self._update_adopted(experiment)
 
-    def _update_adopted(self, found: Experiment) -> None:
-        """Fetch all runs that were adopted, if there is news; some may have been released."""
-        told = found.tags.get(tags.ADOPTED_FROM, "")
-        if told == self._adopted_from:
+    def _update_adopted(self, experiment: Experiment) -> None:
+        """Fetch all adopted runs if the tag has changed, since runs may have been released."""
+        adopted_from = experiment.tags.get(tags.ADOPTED_FROM, "")
+        if adopted_from == self._adopted_from:
             return
         query = f"tags.`{tags.ADOPTED}` = '{self._namespace}' AND attributes.status = 'FINISHED'"
         self._adopted = {
             run.info.run_id: (run, sources_from_json(run.data.tags.get(tags.SOURCES, "")))
-            for run in search_runs(self._client, adopted_experiments(found), query)
+            for run in search_runs(self._client, adopted_experiments(experiment), query)
             if tags.MODEL in run.data.tags
         }
-        self._adopted_from = told
+        self._adopted_from = adopted_from
 
     @property
-    def _foreign(self) -> set[str]:
-        """Metrics of adopted runs."""
+    def _adopted_metrics(self) -> set[str]:
         return {metric for _, sources in self._adopted.values() for metric in sources}
 
     def _record(self, run: Run, metric: str) -> Record | None:
-        """A run as a record; its status is never trusted alone, its curve is."""
-        told = run.data.tags
-        if f"val/{metric}" not in run.data.metrics or tags.MODEL not in told:
+        """Return a run as a record; None where it lacks the metric or the model.
+
+        The length of its curve decides whether it is complete, and not its status.
+        """
+        run_tags = run.data.tags
+        if f"val/{metric}" not in run.data.metrics or tags.MODEL not in run_tags:
             return None
-        test = run.data.metrics.get(f"test/{metric}", math.nan)
-        return benchmark_record(told, metric, *self._curves(run, metric), test, run.info.run_id)
+        final_score = run.data.metrics.get(f"test/{metric}", math.nan)
+        validation, test, seconds = self._curves(run, metric)
+        return benchmark_record(
+            run_tags, metric, validation, test, seconds, final_score, run.info.run_id
+        )
 
     def _curves(self, run: Run, metric: str) -> tuple[list[float], list[float], list[float]]:
-        """Validation, test as often as it was made, and seconds.
+        """Return validation scores, test scores and seconds of the stages.
 
-        From the tag where it agrees with metrics and stage, else from the metrics' history.
+        They come from the tag if it agrees with metrics and stage, else from the metric histories.
         """
-        key, test, logged = f"val/{metric}", f"test/{metric}", run.data.metrics
-        with suppress(ValueError, TypeError, LookupError):  # a tag that says nothing
+        validation_key, test_key, logged = f"val/{metric}", f"test/{metric}", run.data.metrics
+        with suppress(ValueError, TypeError, LookupError):  # the tag is damaged or absent
             curves = json.loads(run.data.tags[tags.CURVE])
-            told = [float(value) for value in curves[key]]
-            tested, seconds = (
-                [float(value) for value in curves.get(name, ())] for name in (test, "seconds")
+            validation = [float(value) for value in curves[validation_key]]
+            test, seconds = (
+                [float(value) for value in curves.get(key, ())] for key in (test_key, "seconds")
             )
-            stages = int(run.data.tags.get(tags.STAGE, len(told)))
-            agrees = ends_with(told, logged[key]) and (
-                not tested or ends_with(tested, logged[test])
+            stages = int(run.data.tags.get(tags.STAGE, len(validation)))
+            agrees = ends_with(validation, logged[validation_key]) and (
+                not test or ends_with(test, logged[test_key])
             )
-            if agrees and len(told) == stages:
-                return told, tested, seconds
-        told, tested = self._history(run, key), self._history(run, test)
-        return told, tested, self._history(run, "time/seconds")
+            if agrees and len(validation) == stages:
+                return validation, test, seconds
+        validation, test, seconds = (
+            self._metric_values(run, key) for key in (validation_key, test_key, "time/seconds")
+        )
+        return validation, test, seconds
 
-    def _history(self, run: Run, key: str) -> list[float]:
+    def _metric_values(self, run: Run, key: str) -> list[float]:
         if key not in run.data.metrics:
             return []
         return [value for _, value in metric_points(self._client, run.info.run_id, key)]

@@ -1,4 +1,4 @@
-"""Tags and curves of runs -> records, in a store or in an export."""
+"""Records from tags and curves of runs, which come from a store or from an export."""
 
 from __future__ import annotations
 
@@ -15,114 +15,126 @@ from mlflow_recall.core.history.records import Record
 
 
 def adopted_curves(
-    told: Mapping[str, str], metric: str
+    run_tags: Mapping[str, str], metric: str
 ) -> tuple[list[float], list[float], list[float]]:
-    """Validation, test and seconds by stage, from the tag of an adopted run; none without it."""
-    with suppress(ValueError, TypeError, AttributeError):  # a tag that says nothing
-        curves = json.loads(told.get(tags.CURVE, "{}"))
-        validation, tested, seconds = (
+    """Return validation scores, test scores and seconds by stage, from the tag of an adopted run.
+
+    All are empty where the tag is absent or damaged.
+    """
+    with suppress(ValueError, TypeError, AttributeError):
+        curves = json.loads(run_tags.get(tags.CURVE, "{}"))
+        validation, test, seconds = (
             [float(value) for value in curves.get(key, ())]
             for key in (f"val/{metric}", f"test/{metric}", f"seconds/{metric}")
         )
-        return validation, tested, seconds
+        return validation, test, seconds
     return [], [], []
 
 
 def adopted_record(
-    told: Mapping[str, str],
+    run_tags: Mapping[str, str],
     source: MetricSource,
     metric: str,
     logged: Mapping[str, float],
     points: Callable[[str], Sequence[tuple[int, float]]],
     run_id: str,
 ) -> Record:
-    """A run of somebody else's as a record: complete however long its curve is, for it FINISHED.
+    """Return an adopted run as a record.
+
+    The run is FINISHED, so its record is complete, whatever the length of its curve.
 
     Args:
-        told: its tags.
-        source: where it keeps the metric.
-        metric: what the history calls it.
-        logged: key -> last value.
-        points: key -> step and value, in order of steps.
-        run_id: its id.
+        run_tags: Tags of the run.
+        source: Where the run keeps the metric.
+        metric: Name of the metric in the history.
+        logged: Key -> last value.
+        points: Key -> steps and values, in the order of the steps.
+        run_id: Id of the run.
     """
-    validation, tested, seconds = adopted_curves(told, metric)
+    validation, test, seconds = adopted_curves(run_tags, metric)
     last = source.validation_scale * logged.get(source.validation, math.nan)
     if source.validation and not (validation and ends_with(validation, last)):
-        found = points(source.validation)
-        validation = source.stages(found, source.validation_scale)
-        tested, seconds = [], []
+        validation = source.stages(points(source.validation), source.validation_scale)
+        test, seconds = [], []
     sign = source.sign
     return Record(
-        model=told[tags.MODEL],
-        dataset=told.get(tags.DATASET, ""),
+        model=run_tags[tags.MODEL],
+        dataset=run_tags.get(tags.DATASET, ""),
         validation_scores=tuple(sign * value for value in validation),
         final_score=sign * source.final_score(logged),
-        test_scores=tuple(sign * value for value in tested),
+        test_scores=tuple(sign * value for value in test),
         epochs=len(validation),
         seconds=tuple(seconds),
-        modality=told.get(tags.MODALITY, ""),
+        modality=run_tags.get(tags.MODALITY, ""),
         run_id=run_id,
     )
 
 
 def ends_with(curve: list[float], value: float) -> bool:
-    """Whether the last point of a told curve is the metric that was logged last."""
+    """Return whether the last value of a curve is the given one, up to rounding."""
     return math.isclose(curve[-1], value, rel_tol=1e-9, abs_tol=1e-12)
 
 
 def benchmark_record(
-    told: Mapping[str, str],
+    run_tags: Mapping[str, str],
     metric: str,
     validation: Sequence[float],
-    tested: Sequence[float],
+    test: Sequence[float],
     seconds: Sequence[float],
-    test: float,
+    final_score: float,
     run_id: str,
 ) -> Record:
-    """A record from tags and curves of a benchmark run, each in the metric's own direction.
+    """Return a benchmark run as a record.
 
-    A test curve counts only where every stage was tested.
+    Args:
+        run_tags: Tags of the run.
+        metric: Name of the metric.
+        validation: Validation scores by stage, in the metric's own direction.
+        test: Test scores in the same direction, which count only if every stage has one.
+        seconds: Seconds of each stage.
+        final_score: Last test score in the same direction; NaN where there is none.
+        run_id: Id of the run.
     """
-    each, recipe = tested if len(tested) == len(validation) else (), told.get(tags.RECIPE, "")
+    test_scores = test if len(test) == len(validation) else ()
     return Record(
-        model=told[tags.MODEL],
-        dataset=told.get(tags.DATASET, ""),
+        model=run_tags[tags.MODEL],
+        dataset=run_tags.get(tags.DATASET, ""),
         validation_scores=tuple(to_maximize(metric, value) for value in validation),
-        final_score=to_maximize(metric, test),
-        test_scores=tuple(to_maximize(metric, value) for value in each),
-        epochs=int(told.get(tags.EPOCHS, len(validation))),
+        final_score=to_maximize(metric, final_score),
+        test_scores=tuple(to_maximize(metric, value) for value in test_scores),
+        epochs=int(run_tags.get(tags.EPOCHS, len(validation))),
         seconds=tuple(seconds),
-        modality=told.get(tags.MODALITY, ""),
-        dataset_digest=told.get(tags.DIGEST, ""),
-        model_version=told.get(tags.MODEL_VERSION, ""),
-        recipe=recipe,
-        class_names=_names(told.get(tags.CLASSES, "")),
-        dataset_spec=told.get(tags.SPEC, ""),
+        modality=run_tags.get(tags.MODALITY, ""),
+        dataset_digest=run_tags.get(tags.DIGEST, ""),
+        model_version=run_tags.get(tags.MODEL_VERSION, ""),
+        recipe=run_tags.get(tags.RECIPE, ""),
+        class_names=_read_names(run_tags.get(tags.CLASSES, "")),
+        dataset_spec=run_tags.get(tags.SPEC, ""),
         run_id=run_id,
     )
 
 
-def _names(told: str) -> tuple[str, ...]:
-    """A tag that lists names; none where it was damaged."""
+def _read_names(text: str) -> tuple[str, ...]:
+    """Return the names in a tag; none where it is damaged."""
     with suppress(ValueError, TypeError):
-        return tuple(str(name) for name in json.loads(told or "[]"))
+        return tuple(str(name) for name in json.loads(text or "[]"))
     return ()
 
 
 def distinct_datasets(records: list[Record]) -> list[Record]:
-    """Two contents under one name are two datasets: the rarer ones carry their digest.
+    """Return the records with different names for different contents of one dataset name.
 
-    Nobody knows the content of a dataset that adopted runs name; it is not ours of that name.
+    The most frequent content keeps the name, and the others get a part of their digest as a
+    suffix. The content of a dataset in adopted runs is unknown, so it counts as another one.
     """
     contents: dict[str, dict[str, int]] = {}
     for record in records:
         counts = contents.setdefault(record.dataset, {})
         counts[record.dataset_digest] = counts.get(record.dataset_digest, 0) + 1
-    main = {name: max(counts, key=lambda d: counts[d]) for name, counts in contents.items()}
+    main_digest = {name: max(counts, key=lambda d: counts[d]) for name, counts in contents.items()}
     return [
         record
-        if record.dataset_digest == main[record.dataset]
+        if record.dataset_digest == main_digest[record.dataset]
         else replace(record, dataset=f"{record.dataset}@{record.dataset_digest[:6] or 'adopted'}")
         for record in records
     ]

@@ -1,4 +1,4 @@
-"""Runs as we write them: with explicit ids, one batch a stage, an owner and a reason."""
+"""Runs that this package writes: one request for each stage, an owner, and a reason at the end."""
 
 from __future__ import annotations
 
@@ -92,14 +92,14 @@ class ActiveRun:
 
     def log_dataset_input(self, dataset: Dataset, context: str) -> None:
         """Log the dataset as an input of the run."""
-        described = Input(
+        entity = Input(
             name=dataset.name,
             digest=dataset.digest,
             source_type="code",
             source=json.dumps({"tags": {"source": dataset.source}}),
             profile=json.dumps({**dataset.sizes, "classes": len(dataset.classes)}),
         )
-        entry = DatasetInput(described, [InputTag(MLFLOW_DATASET_CONTEXT, context)])
+        entry = DatasetInput(entity, [InputTag(MLFLOW_DATASET_CONTEXT, context)])
         self._client.log_inputs(self.run_id, [entry])
 
     def log_table(self, rows: Sequence[Mapping[str, object]], path: str) -> None:
@@ -167,11 +167,11 @@ class RunWriter:
         experiment = (
             parent.experiment_id if parent else ensure_experiment(self.client, self._experiment)
         )
-        nested = {MLFLOW_PARENT_RUN_ID: parent.run_id} if parent else {}
+        parent_tag = {MLFLOW_PARENT_RUN_ID: parent.run_id} if parent else {}
         run = self.client.create_run(
             experiment,
             run_name=name,
-            tags={**_owner_tags(kind), **_source_tags(), **nested, **(own_tags or {})},
+            tags={**_owner_tags(kind), **_source_tags(), **parent_tag, **(own_tags or {})},
         )
         self.heartbeat.watch(run.info.run_id)
         return ActiveRun(self, run)
@@ -194,12 +194,11 @@ class RunWriter:
         run.finish()
 
     def _take_over(self, run_id: str, name: str, kind: str) -> ActiveRun:
-        run = self.client.get_run(run_id)
-        opened = ActiveRun(self, run)
-        opened.set_tags(_owner_tags(kind))
+        run = ActiveRun(self, self.client.get_run(run_id))
+        run.set_tags(_owner_tags(kind))
         self.client.update_run(run_id, name=name)
         self.heartbeat.watch(run_id)
-        return opened
+        return run
 
     def runs_by_cell(self) -> dict[str, list[Run]]:
         """Return the benchmark runs of the experiment by cell key, oldest first."""

@@ -1,4 +1,4 @@
-"""Names that this package writes into MLflow, each in one place."""
+"""Names of the tags that this package writes into MLflow."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ PREFIX = "recall."
 
 # of every run
 KIND = "recall.kind"  # benchmark | selection | candidate | final | cluster | recall | ...
-OWNER = "recall.owner"  # host, process and its start time of whoever writes to a RUNNING run
+OWNER = "recall.owner"  # host, process and start time of the process that writes a RUNNING run
 HEARTBEAT = "recall.heartbeat"  # unix seconds
 STAGE = "recall.stage"  # last finished stage
 REASON = "recall.reason"
@@ -28,7 +28,7 @@ POLICY = "recall.policy"
 HAS_PREDICTIONS = "recall.has_predictions"  # whether the policy predicted final scores
 
 # of a back-test
-APPLIES = "recall.applies"  # whether the history says anything about new datasets
+APPLIES = "recall.applies"  # whether the history transfers to new datasets
 
 # of a benchmark run
 CELL = "recall.cell"
@@ -36,53 +36,51 @@ MODEL = "recall.model"
 MODEL_VERSION = "recall.model_version"
 DATASET = "recall.dataset"
 DIGEST = "recall.dataset_digest"
-CLASSES = "recall.dataset_classes"  # their names as JSON, where they are not too many
+CLASSES = "recall.dataset_classes"  # names of the classes, as JSON; absent if it is too long
 SPEC = "recall.dataset_spec"  # how the dataset can be prepared again on this machine, as JSON
 MODALITY = "recall.modality"
 RECIPE = "recall.recipe"
 EPOCHS = "recall.epochs"
 CURVE = "recall.curve"
 
-# of an adopted run, beside model, dataset, modality and curve
-ADOPTED = "recall.adopted"  # namespace whose history it is
+# of an adopted run, with those of model, dataset, modality and curve
+ADOPTED = "recall.adopted"  # namespace whose history the run is part of
 SOURCES = "recall.adopted_metrics"  # metric -> where the run keeps it, as JSON
-ORIGIN = "recall.adopted_experiment"  # name of its experiment in the store it was exported from
+ORIGIN = "recall.adopted_experiment"  # name of its experiment in the exported store
 
 # of a run that was imported
-IMPORTED = "recall.imported"  # id of the run in the store it was exported from
-TABLE_ROWS = (
-    "recall.table"  # which fine-tuning of its cell, and metric -> digest of its rows, as JSON
-)
-STEPS = "recall.steps"  # the steps of its curves, as JSON, where they are not 1, 2, ...
+IMPORTED = "recall.imported"  # id of the run in the exported store
+TABLE_ROWS = "recall.table"  # its name among repeats, and metric -> digest of its rows, as JSON
+STEPS = "recall.steps"  # the steps of its curves, as JSON; absent if they are 1, 2, ...
 
 # of the experiment NAMESPACE/benchmark
-ADOPTED_FROM = "recall.adopted_from"  # ids of experiments, and when it last changed, as JSON
+ADOPTED_FROM = "recall.adopted_from"  # ids of experiments, and time of the last change, as JSON
 
 # of a registered model or its version
 ARCH = "recall.arch"
 FAMILY = "recall.family"
-UPSTREAM = "recall.upstream"  # dataset that it was pre-trained on
+UPSTREAM = "recall.upstream"  # dataset that the model was pre-trained on
 LICENSE = "recall.license"
 CONFIG = "recall.config"
 SOURCE = "recall.source"
 PARAMETERS = "recall.parameters"  # of the backbone
-GMACS = "recall.gmacs"  # 10⁹ multiply-adds of its forward pass over one sample
-INPUT_SIZE = "recall.input_size"  # of that sample: tokens, or pixels of a side
-SOURCE_HEAD = "recall.source_head"
+GMACS = "recall.gmacs"  # 10⁹ multiply-adds of a forward pass over one sample
+INPUT_SIZE = "recall.input_size"  # size of that sample: tokens, or pixels of a side
+SOURCE_HEAD = "recall.source_head"  # whether its head was trained on real source classes
 WEIGHTS = "recall.weights"  # absent: its history counts, but it cannot be trained here
 REBUILD = "recall.rebuild"  # the command that rebuilds absent weights
 WEIGHTS_DIGEST = "recall.weights_digest"
 NAMESPACE = "recall.namespace"
 CLUSTER = "recall.cluster"
-ESTIMATED = "recall.estimated"  # true: it has no history, its cluster is estimated
+ESTIMATED = "recall.estimated"  # true: it has no history, and its cluster is estimated
 ESTIMATED_FROM = "recall.estimated_from"  # features, or features and scores on N datasets
 NEAREST_MODEL = "recall.nearest_model"  # the measured model that an estimated one resembles most
-ESTIMATED_Z_SCORE = "recall.estimated_z_score"  # mean z-score that is expected of it
+ESTIMATED_Z_SCORE = "recall.estimated_z_score"  # estimated mean z-score
 REPRESENTATIVE = "recall.representative"
 CLUSTERED_BY = "recall.clustered_by"
 CLUSTER_METRIC = "recall.cluster_metric"
 BUDGET_STOP = "recall.budget_stop"  # why a winner was not trained to the last stage
-SELECTION = "recall.selection"  # the run whose winner a version is
+SELECTION = "recall.selection"  # run of the selection that a version won
 
-#: longest value of a run tag that a tracking server keeps whole
+#: maximum length of a run tag that a tracking server does not truncate
 MAX_LENGTH = 8000
