@@ -1,4 +1,4 @@
-"""What is used where nobody asks for something else: built in, or preferred by a back-test."""
+"""Defaults of recommenders and policies: built in, or preferred by a back-test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Do predicted gaps keep their promise? Nested: a target has no part in its own prediction."""
+"""Calibration of predicted gaps, nested: a target has no part in its own prediction."""
 
 from __future__ import annotations
 

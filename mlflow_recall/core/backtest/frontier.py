@@ -1,4 +1,4 @@
-"""Regret frontier: what a policy finds for what it costs, over all its settings, and its area."""
+"""Regret frontier: the regret of a policy by its cost, over all its settings, and its area."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from mlflow_recall.core.arrays import FloatArray, IntArray, read_only
 from mlflow_recall.errors import HistoryError
 
-#: settings that a policy may have: with more, the best of them would flatter it
+#: maximum number of settings of a policy: the best of more would be good by chance
 MAX_SETTINGS = 12
 #: costs at which the frontier is read, evenly spaced in the logarithm
 _COSTS = 41
@@ -59,7 +59,7 @@ class Frontier:
 
     @cached_property
     def costs(self) -> FloatArray:
-        """Epochs at which the frontier is read: from one model trained to the end to five."""
+        """(c,) epochs at which the frontier is read: from one model trained to the end to five."""
         costs: FloatArray = np.geomspace(self.stages, _MAX_COST * self.stages, _COSTS)
         return costs
 
@@ -71,7 +71,7 @@ class Frontier:
 
     @cached_property
     def nested(self) -> FloatArray:
-        """(d,) the same, with the setting of each cost chosen on the *other* datasets."""
+        """(d,) mean regret over the costs, each with the setting that is best on other datasets."""
         d = len(self.datasets)
         if d < 2:
             return np.full(d, np.nan)

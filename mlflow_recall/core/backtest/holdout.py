@@ -50,7 +50,7 @@ class HeldOutTarget:
 
     @property
     def candidates(self) -> tuple[str, ...]:
-        """Models that can be selected, the most recommended first; with a curve, if any have one."""
+        """Selectable models, the most recommended first; those with a curve, if any have one."""
         return tuple(self.curves or self.ground_truth.final_scores)
 
     @property

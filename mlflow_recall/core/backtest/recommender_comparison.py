@@ -1,4 +1,4 @@
-"""Which recommender would have picked best? Judged on datasets that it did not see."""
+"""Comparison of recommenders on datasets that are held out from their history."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ class RecommenderResult:
 class RecommenderComparison:
     """Recommenders on the same targets, chance first."""
 
-    #: by name, in the order asked for; a recommender may have some of the targets only
+    #: by name, in the requested order; a recommender may have results for some targets only
     results: Mapping[str, RecommenderResult]
     #: recommender -> why it can rank for no target
     left_out: Mapping[str, str]

@@ -32,13 +32,13 @@ def replay(
 
     Args:
         decide: Decision of a policy; it sees the validation scores so far and nothing else.
-        curves: Model -> validation score of every stage, in the order of recall.
-        history: What the policy may know of other datasets.
+        curves: Model -> validation score of every stage, the most recommended model first.
+        history: Recorded curves on other datasets; None: nothing is predicted.
         options: Options of the policy; their stages are those of the curves.
 
     Returns:
         The winner is the best on validation of the models that reach the last stage; of equal ones
-        the better recalled.
+        the more recommended.
 
     Raises:
         HistoryError: There is no candidate, or a curve ends before the last stage.

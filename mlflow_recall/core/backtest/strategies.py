@@ -114,20 +114,21 @@ def upper_bound(
     """
     chosen = [target.candidates[:models] for target in targets]
     counts = np.array(
-        [POLICIES[name].active_counts(len(some), stages) for some in chosen], dtype=np.float64
+        [POLICIES[name].active_counts(len(candidates), stages) for candidates in chosen],
+        dtype=np.float64,
     )
     active_share = np.zeros((max(map(len, chosen), default=0), stages))
-    for some, active in zip(chosen, counts, strict=True):
-        active_share[: len(some)] += active / len(some) / len(targets)
+    for candidates, active in zip(chosen, counts, strict=True):
+        active_share[: len(candidates)] += active / len(candidates) / len(targets)
     regrets = [
-        min(map(target.ground_truth.regret, some))
-        for target, some in zip(targets, chosen, strict=True)
+        min(map(target.ground_truth.regret, candidates))
+        for target, candidates in zip(targets, chosen, strict=True)
     ]
     return ReplayResult(
         datasets=tuple(target.dataset for target in targets),
         epochs=counts.sum(axis=1),
         regrets=np.array(regrets, dtype=np.float64),
-        candidates=np.array([len(some) for some in chosen], dtype=np.float64),
+        candidates=np.array([len(candidates) for candidates in chosen], dtype=np.float64),
         probes=np.array([len(target.probes) for target in targets], dtype=np.float64),
         active_share=active_share,
         from_curves=False,

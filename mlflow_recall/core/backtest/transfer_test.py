@@ -1,4 +1,4 @@
-"""Does the history say anything about datasets that are not in it?"""
+"""Test of whether a history says anything about datasets that are not in it."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from mlflow_recall.core.backtest.recommender_comparison import Estimate, best_of
 from mlflow_recall.core.history.matrix import PerformanceMatrix
 from mlflow_recall.core.standardize import z_scores
 
-#: probability that a history without any meaning is said to apply
+#: probability that an uninformative history passes the test
 _LEVEL = 0.01
 _SHUFFLES = 199
-#: numbers of first picks whose gains are averaged, where they are no more than a third of the
-#: models: the best of nearly all models is found by anybody
+#: numbers of first picks whose gains are averaged, as far as they are no more than a third of the
+#: models: any order finds the best of nearly all models
 _SIZES = (1, 3, 5)
 
 
@@ -43,13 +43,13 @@ def permutation_test(
 ) -> TransferTest:
     """Compare the prior with chance, and its agreement with that of shuffled names.
 
-    The history applies where two things hold. The mean Spearman correlation over datasets is one
-    that names shuffled within each dataset reach in at most a hundredth of all shuffles. That test
-    is exact whatever the number of datasets; a standard error over datasets would be too small,
-    since every pair of them is compared twice, once each way. And the mean gain in regret is above
-    0 by more than one paired standard error, since agreement alone finds nothing. The gain is the
-    mean of that of one, three and five picks, as far as they are no more than a third of the
-    models; that of five picks alone can be decided by one or two datasets.
+    The history applies where two conditions hold. First, names that are shuffled within each
+    dataset reach the mean Spearman correlation over datasets in at most a hundredth of all
+    shuffles. That test is exact for any number of datasets; a standard error over datasets would be
+    too small, since every pair of them is compared twice, once each way. Second, the mean gain in
+    regret is above 0 by more than one paired standard error, since agreement alone does not find a
+    good model. The gain is the mean of the gains of one, three and five picks, as far as they are
+    no more than a third of the models; one or two datasets can decide the gain of five picks alone.
 
     Args:
         matrix: (m, d) final scores, higher is better.
@@ -92,7 +92,7 @@ def permutation_test(
 
 
 def _shared_cells(matrix: PerformanceMatrix, min_models: int) -> PerformanceMatrix:
-    """Return datasets with enough models, and models with at least two of these datasets."""
+    """Keep the datasets with enough models, and the models with at least two of these datasets."""
     values = matrix.values
     rows, columns = np.ones(values.shape[0], dtype=bool), np.ones(values.shape[1], dtype=bool)
     while True:

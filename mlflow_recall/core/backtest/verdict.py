@@ -1,4 +1,4 @@
-"""What follows from a back-test, in a few sentences and as the defaults of every later ``auto``."""
+"""What follows from a back-test, in a few sentences and as the defaults behind ``auto``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mlflow_recall.core.policies import POLICIES
 
 #: with fewer candidates there is nothing to select
 _MIN_CANDIDATES = 3
-#: leads that four decimals do not show
+#: leads below this are zero in four decimals
 _NO_LEAD = 5e-5
 
 
@@ -99,9 +99,9 @@ def favorite(built_in: str, losses: Mapping[str, FloatArray]) -> Favorite:
 
 @dataclass(frozen=True)
 class Conclusion:
-    """What follows from a back-test, for people and for every later ``auto``."""
+    """What follows from a back-test, in sentences and as defaults."""
 
-    #: whether models that are strong on some datasets tend to be strong on others
+    #: whether models that are good on some datasets tend to be good on others
     applies: bool
     #: datasets where the history points the wrong way
     misleading_datasets: tuple[str, ...]
@@ -127,7 +127,7 @@ def conclude(
     enough: float = float("nan"),
     built_in: Defaults | None = None,
 ) -> Conclusion:
-    """Say what is preferred, and make it the defaults.
+    """Choose the preferred recommenders and policy, and say why.
 
     A built-in recommender, policy or number of candidates stays unless another is better by more
     than one paired standard error over datasets. Where the history does not apply, as many
@@ -196,7 +196,7 @@ def _choose_policy(
     policies: PolicyResults, standing: Defaults
 ) -> tuple[str, int | None, list[str]]:
     """Return the preferred policy, its number of candidates (None: its own choice), and why."""
-    areas = {name: each.nested for name, each in policies.frontiers.items() if name in POLICIES}
+    areas = {n: frontier.nested for n, frontier in policies.frontiers.items() if n in POLICIES}
     policy = favorite(standing.policy, areas)
     spec, frontier = POLICIES[policy.name], policies.frontiers[policy.name]
     sentences = ["To stop: " + policy.sentence("the area under the nested frontier")]

@@ -59,15 +59,15 @@ def replay_selections(
         whole.append(target)
         paper += _recall(target, "paper", "paper", PAPER_TOP_K)
         recalled += [
-            _with_expected_gaps(found, target, used.ranker)
-            for found in _recall(target, used.ranker, used.set_selector, top_k)
+            _with_expected_gaps(selection, target, used.ranker)
+            for selection in _recall(target, used.ranker, used.set_selector, top_k)
         ]
         on_done(target.dataset)
 
-    def run(name: str, setting: PolicySetting, some: Sequence[HeldOutTarget]) -> ReplayResult:
+    def run(name: str, setting: PolicySetting, own: Sequence[HeldOutTarget]) -> ReplayResult:
         if curve_targets:
-            return replay_strategy(some, policy_strategy(name, setting))
-        return upper_bound(name, setting.candidates or top_k, some, stages)
+            return replay_strategy(own, policy_strategy(name, setting))
+        return upper_bound(name, setting.candidates or top_k, own, stages)
 
     everyone = PolicySetting(max((len(target.candidates) for target in whole), default=1))
     results = {name: run(name, everyone, whole) for name in WHOLE_ZOO_POLICIES if whole}

@@ -12,7 +12,13 @@ def brute_force(
     history: PolicyHistory | None,  # noqa: ARG001 - the signature of every policy
     options: PolicyOptions,  # noqa: ARG001
 ) -> dict[str, Verdict]:
-    """Stop nobody."""
+    """Stop nobody.
+
+    Example:
+        >>> verdicts = brute_force({"a": [0.5], "b": [0.7]}, None, PolicyOptions(stages=3))
+        >>> [verdict.stop for verdict in verdicts.values()]
+        [False, False]
+    """
     reason = "every candidate is trained to the end"
     return {model: Verdict(stop=False, reason=reason) for model in cohort}
 

@@ -39,16 +39,16 @@ class Budget:
             waiting: Candidates that could go on.
             later_stages: Stages of each after the next one.
         """
-        left = self.epochs - spent_epochs
+        remaining = self.epochs - spent_epochs
         if not math.isnan(seconds_per_epoch) and seconds_per_epoch > 0:
-            left = min(left, (self.seconds - spent_seconds) / seconds_per_epoch)
+            remaining = min(remaining, (self.seconds - spent_seconds) / seconds_per_epoch)
         elif spent_seconds >= self.seconds:
-            left = 0
-        if left < 1:
+            remaining = 0
+        if remaining < 1:
             return 0 if spent_epochs else 1
-        if math.isinf(left):
+        if math.isinf(remaining):
             return waiting
-        return min(waiting, max(1, math.floor(left) - later_stages))
+        return min(waiting, max(1, math.floor(remaining) - later_stages))
 
     def __str__(self) -> str:
         """Return the limits for people."""

@@ -67,6 +67,15 @@ def cost_aware(
 
     Raises:
         StageIncomplete: A model has not reported at all.
+
+    Example:
+        >>> from mlflow_recall.core.history.curves import Curves
+        >>> scores = np.array([[[0.5, 0.6]] * 4, [[0.6, 0.9]] * 4])
+        >>> curves = Curves(("a", "b"), tuple("wxyz"), scores, scores[..., -1])
+        >>> options = CostAwareOptions(stages=2)
+        >>> verdicts = cost_aware({"a": [0.5], "b": [0.6]}, PolicyHistory(curves), options)
+        >>> [model for model, verdict in verdicts.items() if verdict.stop]
+        ['a']
     """
     stage = current_stage(cohort)
     if stage >= options.stages:

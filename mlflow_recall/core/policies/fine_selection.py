@@ -43,6 +43,18 @@ def fine_selection(
     floor(n / 2) go on, by validation score, so this never costs more epochs than successive
     halving. The best model on validation has no such rival and always goes on. Candidates without
     a trend are neither stopped by a prediction nor stop others by one.
+
+    Example:
+        >>> import numpy as np
+        >>> from mlflow_recall.core.history.curves import Curves
+        >>> scores = np.array([[[0.5, 0.6]], [[0.6, 0.9]], [[0.4, 0.8]]])
+        >>> curves = Curves(("a", "b", "c"), ("x",), scores, np.array([[0.6], [0.9], [0.8]]))
+        >>> cohort = {"a": [0.5], "b": [0.7], "c": [0.6]}
+        >>> verdicts = fine_selection(cohort, PolicyHistory(curves), FineSelectionOptions(stages=2))
+        >>> [model for model, verdict in verdicts.items() if verdict.stop]
+        ['a', 'c']
+        >>> verdicts["a"].reason
+        'validation 0.500, predicted final 0.600; b: validation 0.700, predicted final 0.900'
     """
     return decide_by_trends(cohort, history.trends if history else None, options)
 

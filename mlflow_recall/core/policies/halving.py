@@ -21,7 +21,13 @@ def halving(
     history: PolicyHistory | None,  # noqa: ARG001 - the signature of every policy
     options: PolicyOptions,
 ) -> dict[str, Verdict]:
-    """Keep the floor(n / 2) best of n models, at least one; stop nobody after the last stage."""
+    """Keep the floor(n / 2) best of n models, at least one; stop nobody after the last stage.
+
+    Example:
+        >>> verdicts = halving({"a": [0.5], "b": [0.7]}, None, PolicyOptions(stages=3))
+        >>> [model for model, verdict in verdicts.items() if verdict.stop]
+        ['a']
+    """
     if current_stage(cohort) >= options.stages:
         return {model: Verdict(stop=False, reason=FINISHED) for model in cohort}
     return keep_half(cohort, rank_by_score(cohort), {})

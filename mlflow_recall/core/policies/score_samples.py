@@ -1,4 +1,4 @@
-"""Joint samples of the candidates' final scores: what the same models did on recorded datasets."""
+"""Joint samples of the candidates' final scores, from what they reached on recorded datasets."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from scipy.special import ndtr
 from mlflow_recall.core.arrays import BoolArray, FloatArray
 from mlflow_recall.core.policies.policy_history import PolicyHistory
 
-#: recorded datasets that a full sample has: that many neighbors count, that many suffice where
-#: they have every candidate, and fewer cannot tell which models complement each other
+#: recorded datasets of a full sample: so many neighbors count, so many suffice where they have
+#: every candidate, and fewer do not show which models complement each other
 FULL_SAMPLE = 16
 #: share of the recorded datasets that count as neighbors where there are not many
 NEIGHBOR_FRACTION = 2 / 3
@@ -49,8 +49,8 @@ class ScoreSamples:
     def clipped(self) -> FloatArray:
         """(n, s) final scores whose surprises are at most ``clip``.
 
-        A surprise is what a sample of one candidate differs by from its mean, beyond what the
-        sample differs by for all candidates. One recorded collapse is no reason to hope.
+        A surprise is the difference of one candidate's sample from its mean, beyond the difference
+        that the sample has for all candidates. So one recorded collapse does not promise a gain.
         """
         known = self.weights > 0
         mean = np.where(known, self.expected[:, None], 0.0)
@@ -64,10 +64,10 @@ class ScoreSamples:
         """Return (n,) final scores that ``share`` of the samples do not exceed; NaN without any."""
         order = np.argsort(self.final_scores, axis=1, kind="stable")  # NaN last
         cumulative = np.take_along_axis(self.weights, order, axis=1).cumsum(axis=1)
-        place = np.take_along_axis(
+        index = np.take_along_axis(
             order, (cumulative >= share - 1e-12).argmax(axis=1)[:, None], axis=1
         )
-        quantile: FloatArray = np.take_along_axis(self.final_scores, place, axis=1)[:, 0]
+        quantile: FloatArray = np.take_along_axis(self.final_scores, index, axis=1)[:, 0]
         return quantile
 
     def expected_improvement(self, best: FloatArray) -> FloatArray:
@@ -120,19 +120,19 @@ def sample_final_scores(
 ) -> ScoreSamples | None:
     """Sample the final scores of ``models`` from their validation ``scores`` after ``stage``.
 
-    A sample is what the same models reached on one recorded dataset, moved to their present scores:
-    by the whole difference of the cohort's level, and by the share of the difference of a model's
-    gap to that level that has lasted to the end in the history (least squares, pooled over models,
-    in [0, 1]). Where a recommender has scores of the target, its predictions for the target and for
-    the recorded dataset differ; the share of such differences that came true in the history, found
-    in the same way, is added. Where repeats tell by how much one score may be off, the lasting
-    share of that is added to the standard deviation.
+    A sample has the final scores of the same models on one recorded dataset, moved to their present
+    scores: by the whole difference of the cohort's level, and by a share of the difference of a
+    model's gap to that level. This is the share that has lasted to the end in the history (least
+    squares, pooled over models, in [0, 1]). Where a recommender has scores of the target, its
+    predictions for the target and for the recorded dataset differ; the share of such differences
+    that came true in the history, fitted in the same way, is added. Where repeats show the noise of
+    one score, the lasting share of the noise is added to the standard deviation.
 
-    A dataset has the less weight the more the cohort's scores at this stage differ there
+    The weight of a dataset decreases with the difference of the cohort's scores at this stage
     (Epanechnikov's kernel up to the 16th nearest dataset, or over the nearer two thirds of fewer
     than 24). Datasets that have every candidate are used alone where there are enough. Candidates
-    with fewer than two records are assumed to converge like the cohort's average, give or take what
-    the others vary by.
+    with fewer than two records are assumed to converge like the cohort's average, with the standard
+    deviation of the others.
 
     Args:
         history: Recorded curves.
@@ -164,14 +164,14 @@ def sample_final_scores(
     shift = history.gap_shift(models)
     shift = np.zeros_like(gaps) if shift is None else np.where(measured, shift[:, used], 0.0)
     lasting, true = _fit_shares(gaps, shift, np.where(measured, moved, 0.0), measured)
-    # noise of one score beside the mean of its cohort
+    # noise of the difference between one score and the mean of its cohort
     noise = float(history.curves.noise[stage - 1]) * math.sqrt(1.0 - 1.0 / len(models))
     samples = moved - lasting * gaps + true * shift
     return _fill_unknown(samples, weights, scores, known_noise=lasting * noise, unknown_noise=noise)
 
 
 def _usable_datasets(measured: BoolArray) -> BoolArray:
-    """Return (d,) datasets with every candidate that has a history; with two, if these are few."""
+    """Return (d,) datasets with every candidate that has a history; if too few, those with two."""
     count = measured.sum(axis=0)
     known = int(measured.any(axis=1).sum())
     complete: BoolArray = (count == known) & (count > 0)
@@ -183,7 +183,7 @@ def _kernel(distance: FloatArray) -> FloatArray:
     """Return (s,) weights of datasets at these squared distances."""
     last = min(FULL_SAMPLE, math.ceil(NEIGHBOR_FRACTION * len(distance))) - 1
     bandwidth = np.partition(distance, last)[last] + 1e-18
-    # the floor lets a sample count that is the only one of its candidate
+    # with a weight above 0 a candidate's only sample counts
     kernel: FloatArray = np.maximum(0.0, 1.0 - distance / bandwidth) + 1e-9
     return kernel
 
@@ -205,7 +205,7 @@ def _fit_shares(
     final_gaps = np.where(measured, moved - mean, 0.0)
     predictors = np.column_stack([unusual(gaps), -unusual(shift)])
     varies = predictors.any(axis=0)
-    shares = np.array([1.0, 0.0])  # of gaps that never differed everything lasts
+    shares = np.array([1.0, 0.0])  # gaps that never differ last entirely
     if varies.any():
         shares[varies] = nnls(predictors[:, varies], unusual(final_gaps))[0]
     lasting, true = np.minimum(shares, 1.0).tolist()
@@ -220,10 +220,15 @@ def _fill_unknown(
     known_noise: float,
     unknown_noise: float,
 ) -> ScoreSamples:
-    """Give the cohort's average to candidates that have no sample of their own.
+    """Give the cohort's average to candidates without a sample of their own.
 
-    ``known_noise`` and ``unknown_noise`` are what noise in ``scores`` makes of a row's final score,
-    with records of its own and without.
+    Args:
+        samples: (n, s) samples; NaN where a candidate has no record.
+        weights: (n, s) weights; rows sum to 1, or to 0 without a record.
+        scores: (n,) present scores.
+        known_noise: Standard deviation of a final score, from the noise of its present score, of a
+            candidate with records of its own.
+        unknown_noise: The same of a candidate without records.
     """
     known = weights > 0
     has_history: BoolArray = known.sum(axis=1) > 0

@@ -58,6 +58,15 @@ def blend(evidence: Evidence) -> Ranking:
     ``recorded_scores`` has their scores. The default counts as much as sixteen such datasets, so a
     small history, or one without recorded scores, stays near 2 : 1. A model of which nothing is
     known comes last.
+
+    Example:
+        >>> from mlflow_recall.core.clusters.clustering import cluster_models
+        >>> from mlflow_recall.core.history.matrix import PerformanceMatrix
+        >>> values = np.array([[0.9, 0.8], [0.7, 0.9], [0.5, 0.4]])
+        >>> matrix = PerformanceMatrix(("a", "b", "c"), ("x", "y"), values)
+        >>> scores = {"logme": np.array([0.1, 0.9, 0.2])}
+        >>> blend(Evidence(matrix, cluster_models(matrix), scores=scores)).models
+        ('a', 'b', 'c')
     """
     return blend_with_fits(evidence, fit_datasets(evidence) if evidence.recorded_scores else [])
 

@@ -33,6 +33,14 @@ def factorization(evidence: Evidence, *, seed: int = 0) -> Ranking:
     Args:
         evidence: History, scores and features.
         seed: Seed of the start values of the factors.
+
+    Example:
+        >>> from mlflow_recall.core.clusters.clustering import cluster_models
+        >>> from mlflow_recall.core.history.matrix import PerformanceMatrix
+        >>> values = np.array([[0.9, 0.8], [0.7, 0.9], [0.5, 0.4]])
+        >>> matrix = PerformanceMatrix(("a", "b", "c"), ("x", "y"), values)
+        >>> factorization(Evidence(matrix, cluster_models(matrix))).models
+        ('b', 'a', 'c')
     """
     cells = regression_data(evidence)
     weights = ridge(cells)

@@ -211,10 +211,10 @@ def find_smallest_set(
     d = len(counts)
     if not d:
         return SmallestSet(tuple(ranked), float("nan"), is_promised=False)
-    wanted = int(np.ceil((d + 1) * confidence - _ROUNDING))
-    size = int(counts[min(wanted, d) - 1])
+    needed = int(np.ceil((d + 1) * confidence - _ROUNDING))
+    size = int(counts[min(needed, d) - 1])
     p_holds_best = float((counts <= size).sum() / (d + 1))
-    return SmallestSet(tuple(ranked[:size]), p_holds_best, is_promised=wanted <= d)
+    return SmallestSet(tuple(ranked[:size]), p_holds_best, is_promised=needed <= d)
 
 
 def _hit_rate(gaps: FloatArray, tolerance: float) -> FloatArray:
@@ -254,7 +254,7 @@ class _Points:
         )
 
     def curve(self, rank_shares: FloatArray, without: int = -1) -> tuple[FloatArray, FloatArray]:
-        """Return the mean gap and the mean absolute error at some ranks, both increasing.
+        """Return the mean gap and the mean absolute error at is_used ranks, both increasing.
 
         Args:
             rank_shares: Ranks as shares; NaN stays NaN.
@@ -265,14 +265,14 @@ class _Points:
         mean, spread = np.full((2, *rank_shares.shape), np.nan)
         if not len(level):
             return mean, spread
-        asked = ~np.isnan(rank_shares)
+        known = ~np.isnan(rank_shares)
         gap_at_level = self._fit_increasing(level, gaps, weight)
         error = np.abs(gaps - gap_at_level[level])
         error_at_level = self._fit_increasing(level, error, weight)
         floor = 0.1 * float(np.average(error, weights=weight)) + 1e-12
-        mean[asked] = np.interp(rank_shares[asked], self.levels, gap_at_level)
-        spread[asked] = np.maximum(
-            np.interp(rank_shares[asked], self.levels, error_at_level), floor
+        mean[known] = np.interp(rank_shares[known], self.levels, gap_at_level)
+        spread[known] = np.maximum(
+            np.interp(rank_shares[known], self.levels, error_at_level), floor
         )
         return mean, spread
 
@@ -282,9 +282,9 @@ class _Points:
         """Return (u,) isotonic regression; levels without a point lie between their neighbors."""
         total = np.bincount(level, weights=weight, minlength=len(self.levels))
         sums = np.bincount(level, weights=weight * values, minlength=len(self.levels))
-        some = total > 0
-        fit = isotonic_regression(sums[some] / total[some], weights=total[some]).x
-        fitted: FloatArray = np.interp(self.levels, self.levels[some], fit)
+        is_used = total > 0
+        fit = isotonic_regression(sums[is_used] / total[is_used], weights=total[is_used]).x
+        fitted: FloatArray = np.interp(self.levels, self.levels[is_used], fit)
         return fitted
 
 

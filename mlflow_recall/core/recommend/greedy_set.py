@@ -39,12 +39,12 @@ def choose_greedily(
     """
     chosen, gains = [first], np.zeros(len(outcomes))
     best = outcomes[first]
-    wanted = len(outcomes) if size is None else min(size, len(outcomes))
+    final_size = len(outcomes) if size is None else min(size, len(outcomes))
     while True:
         gain = expected_gain(best)
         gain[chosen] = -np.inf
         gains = np.where(np.isfinite(gain), gain, gains)
-        if len(chosen) >= wanted or gain.max() <= min_gain:
+        if len(chosen) >= final_size or gain.max() <= min_gain:
             return chosen, gains
         taken = int(gain.argmax()) if pick is None else pick(gain, chosen)
         chosen.append(taken)

@@ -17,6 +17,15 @@ def interleaved(evidence: Evidence) -> Ranking:
     that of either ranking alone, since the two are wrong about different models. Models of one
     cluster share a score and are ordered by the prior. The score of a rank is its reciprocal.
     Several scores count as the mean of their normal scores.
+
+    Example:
+        >>> from mlflow_recall.core.clusters.clustering import cluster_models
+        >>> from mlflow_recall.core.history.matrix import PerformanceMatrix
+        >>> values = np.array([[0.9, 0.8], [0.7, 0.9], [0.5, 0.4]])
+        >>> matrix = PerformanceMatrix(("a", "b", "c"), ("x", "y"), values)
+        >>> scores = {"logme": np.array([0.1, 0.9, 0.2])}
+        >>> interleaved(Evidence(matrix, cluster_models(matrix), scores=scores)).models
+        ('a', 'b', 'c')
     """
     history = prior(evidence)
     prior_of = dict(zip(history.models, history.scores, strict=True))

@@ -26,6 +26,14 @@ def linear(evidence: Evidence) -> Ranking:
     of a dataset are the same for all candidates, so they cannot change a linear ranking;
     ``factorization`` has their products. Models without any history have a prediction from their
     features and scores; a model of which nothing is known comes last.
+
+    Example:
+        >>> from mlflow_recall.core.clusters.clustering import cluster_models
+        >>> from mlflow_recall.core.history.matrix import PerformanceMatrix
+        >>> values = np.array([[0.9, 0.8], [0.7, 0.9], [0.5, 0.4]])
+        >>> matrix = PerformanceMatrix(("a", "b", "c"), ("x", "y"), values)
+        >>> linear(Evidence(matrix, cluster_models(matrix))).models
+        ('b', 'a', 'c')
     """
     cells = regression_data(evidence)
     weights = ridge(cells)

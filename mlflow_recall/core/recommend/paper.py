@@ -36,6 +36,15 @@ def paper(
     Raises:
         ConfigError: There are fewer than two proxies, which cannot be normalized, or a mean score
             is negative, which a higher proxy would make worse.
+
+    Example:
+        >>> from mlflow_recall.core.clusters.clustering import cluster_models
+        >>> from mlflow_recall.core.history.matrix import PerformanceMatrix
+        >>> values = np.array([[0.9, 0.8], [0.9, 0.7], [0.5, 0.4], [0.5, 0.5]])
+        >>> matrix = PerformanceMatrix(("a", "b", "c", "d"), ("x", "y"), values)
+        >>> clusters = cluster_models(matrix, count=2)
+        >>> paper(Evidence(matrix, clusters, representative_scores={"a": 0.1, "d": 0.8})).models
+        ('d', 'c', 'a', 'b')
     """
     known = evidence.usable_representative_scores
     if own_scores and not evidence.representative_scores and evidence.scores:
@@ -53,7 +62,7 @@ def paper(
     accuracy = evidence.matrix.mean_score
     if (accuracy < 0).any():
         raise ConfigError(
-            "recommender paper: expected a metric that is not negative, since eq. 2 multiplies by "
+            "recommender paper: expected a metric that is not negative, since Eq. 2 multiplies by "
             f"its mean, got {np.nanmin(accuracy):.3f}: use --recommender prior, blend or portfolio"
         )
     raw = np.array(list(known.values()))

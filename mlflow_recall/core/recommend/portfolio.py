@@ -39,6 +39,14 @@ def portfolio(evidence: Evidence, *, seed: int = 0) -> Ranking:
     the others, and independent noise, half of the variance each. The first pick is the blend's;
     the others are chosen greedily. The score of a rank is its reciprocal. The part ``raises`` is
     by how much the expected best grew, in standard deviations between models.
+
+    Example:
+        >>> from mlflow_recall.core.clusters.clustering import cluster_models
+        >>> from mlflow_recall.core.history.matrix import PerformanceMatrix
+        >>> values = np.array([[0.9, 0.8], [0.7, 0.9], [0.5, 0.4]])
+        >>> matrix = PerformanceMatrix(("a", "b", "c"), ("x", "y"), values)
+        >>> portfolio(Evidence(matrix, cluster_models(matrix))).models
+        ('a', 'b', 'c')
     """
     fits = fit_datasets(evidence)
     ranked = blend_with_fits(evidence, fits)

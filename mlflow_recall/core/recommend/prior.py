@@ -10,7 +10,16 @@ from mlflow_recall.core.standardize import mean_ranks
 
 
 def prior(evidence: Evidence) -> Ranking:
-    """Rank by mean z-score over the benchmark datasets; models without history come last."""
+    """Rank by mean z-score over the benchmark datasets; models without history come last.
+
+    Example:
+        >>> from mlflow_recall.core.clusters.clustering import cluster_models
+        >>> from mlflow_recall.core.history.matrix import PerformanceMatrix
+        >>> values = np.array([[0.9, 0.8], [0.7, 0.9], [0.5, 0.4]])
+        >>> matrix = PerformanceMatrix(("a", "b", "c"), ("x", "y"), values)
+        >>> prior(Evidence(matrix, cluster_models(matrix))).models
+        ('a', 'b', 'c')
+    """
     mean_z_score = evidence.mean_z_score
     return Ranking.from_scores(evidence.matrix.models, mean_z_score, {"prior": mean_z_score})
 
@@ -20,6 +29,14 @@ def prior_rank(evidence: Evidence) -> Ranking:
 
     The rank on a dataset is the share of its models that are worse, ties half, in (0, 1). Unlike in
     ``prior``, a single collapse has little weight, and so has a large lead.
+
+    Example:
+        >>> from mlflow_recall.core.clusters.clustering import cluster_models
+        >>> from mlflow_recall.core.history.matrix import PerformanceMatrix
+        >>> values = np.array([[0.9, 0.8], [0.7, 0.9], [0.5, 0.4]])
+        >>> matrix = PerformanceMatrix(("a", "b", "c"), ("x", "y"), values)
+        >>> prior_rank(Evidence(matrix, cluster_models(matrix))).models
+        ('a', 'b', 'c')
     """
     values = evidence.matrix.values
     mean = nan_mean(
