@@ -1,4 +1,4 @@
-"""What every engine keeps: events in order, tasks when wanted, errors told, processes let go."""
+"""The contract of every engine: order of events, lazy tasks, errors, and ended processes."""
 
 from __future__ import annotations
 
@@ -105,8 +105,8 @@ def by_task(stream: Iterator[Progress]) -> dict[int, list[object]]:
     """Events of every task in the order they came; ``DONE`` or the error last."""
     answers: dict[int, list[object]] = defaultdict(list)
     for progress in stream:
-        told = progress.error or ("DONE" if progress.done else progress.event)
-        answers[progress.index].append(told)
+        answer = progress.error or ("DONE" if progress.done else progress.event)
+        answers[progress.index].append(answer)
     return dict(answers)
 
 
@@ -146,17 +146,17 @@ def test_a_task_is_taken_only_when_a_worker_is_free(made: Engine) -> None:
 
 def test_a_task_that_is_taken_late_may_depend_on_what_came_before(made: Engine) -> None:
     """As the claim of a cell does, which looks at what others have finished meanwhile."""
-    seen: list[object] = []
+    events: list[object] = []
 
     def tasks() -> Iterator[int]:
         yield 1
         yield 1
         yield 1
-        yield len(seen)
+        yield len(events)
 
     for progress in made.stream(count, tasks()):
-        seen += [progress.event] * (progress.event is not None)
-    assert len(seen) >= 4
+        events += [progress.event] * (progress.event is not None)
+    assert len(events) >= 4
 
 
 @pytest.mark.parametrize(
@@ -236,7 +236,7 @@ def test_a_worker_that_dies_is_one_error_and_the_others_go_on(processes: Engine,
     error = answers[1][-1]
     assert isinstance(error, TaskError)
     assert "\n" not in str(error)
-    assert answers[1][:-1] in ([], ["started"])  # nothing is told twice
+    assert answers[1][:-1] in ([], ["started"])  # nothing is reported twice
     assert {i: answers[i] for i in (0, 2, 3)} == {i: ["started", "done", "DONE"] for i in (0, 2, 3)}
 
 
@@ -344,9 +344,9 @@ def test_close_lets_idle_workers_go_and_a_closed_engine_can_start_anew(local: Lo
 def test_workers_are_kept_for_the_next_stream(local: LocalEngine) -> None:
     """A fresh process pays seconds for importing torch."""
     first = {answers[0] for answers in by_task(local.stream(where, [0])).values()}
-    again = {answers[0] for answers in by_task(local.stream(where, [0])).values()}
+    second = {answers[0] for answers in by_task(local.stream(where, [0])).values()}
 
-    assert first == again
+    assert first == second
 
 
 def test_an_unknown_engine_lists_the_known_ones() -> None:

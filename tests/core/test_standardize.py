@@ -1,4 +1,4 @@
-"""Facts of the scales on which parts are added."""
+"""Facts of standardizations: the scales on which parts are added."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the example's history is made: in which order, and what happens when a part cannot be."""
+"""Facts of making the example's history: the order, and what happens when a part fails."""
 
 from __future__ import annotations
 
@@ -67,11 +67,11 @@ def test_what_a_selection_needs_is_made_first(kind: str, tmp_path: Path) -> None
 def test_a_target_is_trained_alike_with_every_seed(tmp_path: Path) -> None:
     """A selection is judged three times: only the seed may differ."""
     for kind in cells.INPUT_SIZES:
-        found = list(cells.steps(tmp_path, kind))
-        first = [step for step in found[:3] if step[0] != found[0][0]]
+        steps = list(cells.steps(tmp_path, kind))
+        first = [step for step in steps[:3] if step[0] != steps[0][0]]
         for seed in cells.MORE_SEEDS:
             assert [(file, (*options, "--seed", seed)) for file, options in first] == [
-                step for step in found[-2 * len(first) :] if step[1][-1] == seed
+                step for step in steps[-2 * len(first) :] if step[1][-1] == seed
             ]
 
 
@@ -129,16 +129,16 @@ def test_a_set_that_ships_frozen_is_the_one_that_was_fine_tuned_on(tmp_path: Pat
     """Its source has changed since: the file must be what the history speaks of."""
     runs = (FOLDER / "history" / "runs.jsonl").read_text(encoding="utf-8").splitlines()
     tags = [json.loads(line)["tags"] for line in runs]
-    recorded = {(each["recall.dataset"], each["recall.dataset_digest"]) for each in tags}
-    names = {name for name, each in build.DATASETS.items() if each.frozen}
+    recorded = {(run["recall.dataset"], run["recall.dataset_digest"]) for run in tags}
+    names = {name for name, dataset in build.DATASETS.items() if dataset.frozen}
 
     rows = {name: build.write(name, tmp_path, tmp_path) for name in names}
     build.describe(tmp_path)
 
     prepared = [prepare(spec) for spec in read_benchmarks(tmp_path / "benchmarks-text.yaml")]
     assert rows == dict.fromkeys(names, sum(build.SIZES.values()))
-    assert {each.name for each in prepared} == names
-    assert {(each.name, each.digest) for each in prepared} == {
+    assert {dataset.name for dataset in prepared} == names
+    assert {(dataset.name, dataset.digest) for dataset in prepared} == {
         cell for cell in recorded if cell[0] in names
     }
 
@@ -149,7 +149,7 @@ def test_frozen_sets_are_drawn_again_from_the_index_of_today(tmp_path: Path) -> 
     done = CliRunner().invoke(build.main, ["freeze", "--to", str(tmp_path / "frozen")])
 
     assert done.exit_code == 0, done.output
-    for name in (name for name, each in build.DATASETS.items() if each.frozen):
+    for name in (name for name, dataset in build.DATASETS.items() if dataset.frozen):
         drawn = (tmp_path / "frozen" / f"{name}.csv").read_text(encoding="utf-8")
         assert drawn.splitlines()[0] == "text,label,split"
         assert f"{name}: {sum(build.SIZES.values())} rows" in done.output

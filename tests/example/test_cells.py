@@ -1,4 +1,4 @@
-"""One cell of the history made again: what is said of it, and a real one."""
+"""Facts of a cell of the history that is made again, and a real one."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_other_data_are_named() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "dataset", "seed", "said"),
+    ("model", "dataset", "seed", "message"),
     [
         ("nobody", "spam", 0, "nobody is not in the history; expected bert-tiny-scratch, "),
         ("minilm-l1", "nothing", 0, "nothing is not in the history; expected animal_mnist, "),
@@ -54,12 +54,12 @@ def test_other_data_are_named() -> None:
     ],
 )
 def test_a_cell_that_is_not_on_record_is_named(
-    model: str, dataset: str, seed: int, said: str, tmp_path: Path
+    model: str, dataset: str, seed: int, message: str, tmp_path: Path
 ) -> None:
     done = make(model, dataset, "--seed", str(seed), "--cache", str(tmp_path))
 
     assert done.exit_code == 1
-    assert said in done.output
+    assert message in done.output
     assert "Traceback" not in done.output
 
 
@@ -91,8 +91,8 @@ def test_more_than_noise_is_a_failure(monkeypatch: pytest.MonkeyPatch, tmp_path:
 @pytest.mark.slow
 def test_a_real_cell_comes_out_as_it_is_on_record() -> None:
     """The README's command: a random network of two layers, on a set that ships."""
-    said = (FOLDER / "README.md").read_text(encoding="utf-8")
-    _, _, command = said.partition("python -m mlflow_recall_example.build cell ")
+    readme = (FOLDER / "README.md").read_text(encoding="utf-8")
+    _, _, command = readme.partition("python -m mlflow_recall_example.build cell ")
 
     done = make(*command.partition("\n")[0].split())
 

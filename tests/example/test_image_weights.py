@@ -158,8 +158,8 @@ def test_training_again_gives_the_same_weights(
 ) -> None:
     """What is trained here can be trained there."""
     first = image_weights.train(trained.name, tmp_path, tmp_path)
-    again = replace(trained, version="2")
-    monkeypatch.setitem(image_weights.CHECKPOINTS, trained.name, again)
+    second_version = replace(trained, version="2")
+    monkeypatch.setitem(image_weights.CHECKPOINTS, trained.name, second_version)
     second = image_weights.train(trained.name, tmp_path, tmp_path)
 
     weights = load_file(second / "model.safetensors")

@@ -23,8 +23,8 @@ def test_the_tables_of_the_readme_are_those_of_the_history(
 
     written = list(report.write(build.DATASETS))
 
-    again = (tmp_path / "README.md").read_text()
-    assert again == (FOLDER / "README.md").read_text(), "run the example's `build report`"
+    rebuilt = (tmp_path / "README.md").read_text()
+    assert rebuilt == (FOLDER / "README.md").read_text(), "run the example's `build report`"
     assert all(path.stat().st_size for path in written)
 
 
@@ -38,7 +38,7 @@ def test_both_zoos_have_sixteen_members_or_more_and_distinct_names() -> None:
 
 def test_there_are_twelve_benchmarks_and_four_targets_a_modality() -> None:
     shipped = read_benchmarks(FOLDER / "targets" / "targets.yaml")
-    targets = {name for name, each in build.DATASETS.items() if each.target}
+    targets = {name for name, dataset in build.DATASETS.items() if dataset.target}
 
     assert len(build.DATASETS) - len(targets) == 24
     assert {*targets, *(spec.title for spec in shipped)} == set(TARGETS)
@@ -58,7 +58,7 @@ def test_the_history_tests_every_stage_by_one_recipe_a_model() -> None:
 
     assert {record.epochs for record in records} == {5}
     assert all(len(record.test_scores) == len(record.validation_scores) == 5 for record in records)
-    text = next(each for each in summarize_history(records, "accuracy") if each.modality == "text")
+    text = next(o for o in summarize_history(records, "accuracy") if o.modality == "text")
     assert len(text.matrix.models) == 16
     assert "docstrings" in text.matrix.datasets
 

@@ -56,7 +56,7 @@ def strong(m: int = 12, d: int = 8, seed: int = 0, noise: float = 0.3) -> Perfor
 
 
 def test_measures_by_hand() -> None:
-    """Picks reach 0.8, 0.9, 0.5, 0.2: the first lacks 0.1, the mean of all is 0.6."""
+    """Final scores in order are 0.8, 0.9, 0.5, 0.2: the first regret is 0.1, the mean 0.6."""
     got = measure_ranking(
         Ranking(tuple("bacd"), np.array([4.0, 3.0, 2.0, 1.0]), {}),
         "abcd",
@@ -75,7 +75,7 @@ def test_measures_by_hand() -> None:
 
 def slow_weighted_tau(x: FloatArray, y: FloatArray) -> float:
     """Vigna 2015 with additive hyperbolic weights, ranked by x and by y in turn, no ties."""
-    found = []
+    values = []
     for by in (x, y):
         rank = {i: place for place, i in enumerate(np.argsort(-by))}
         total = agreed = 0.0
@@ -83,8 +83,8 @@ def slow_weighted_tau(x: FloatArray, y: FloatArray) -> float:
             weight = 1 / (rank[i] + 1) + 1 / (rank[j] + 1)
             total += weight
             agreed += weight * np.sign((x[i] - x[j]) * (y[i] - y[j]))
-        found.append(agreed / total)
-    return float(np.mean(found))
+        values.append(agreed / total)
+    return float(np.mean(values))
 
 
 def test_kendall_weighs_the_top_most() -> None:
@@ -100,12 +100,12 @@ def test_kendall_weighs_the_top_most() -> None:
 
 def test_models_that_are_not_judged_leave_no_trace() -> None:
     ranking = Ranking(tuple("abcde"), np.array([5.0, 4.0, 3.0, 2.0, NAN]), {})
-    some = measure_ranking(ranking, "abcde", np.array([0.1, NAN, 0.3, NAN, 0.2]))
+    partly_judged = measure_ranking(ranking, "abcde", np.array([0.1, NAN, 0.3, NAN, 0.2]))
     without = measure_ranking(
         Ranking(tuple("ace"), np.array([5.0, 3.0, 3.0]), {}), "ace", np.array([0.1, 0.3, 0.2])
     )
 
-    assert some == pytest.approx(without)
+    assert partly_judged == pytest.approx(without)
     assert measure_chance(np.array([0.1, NAN, 0.3])) == pytest.approx(
         measure_chance(np.array([0.3, 0.1])), nan_ok=True
     )
@@ -131,10 +131,10 @@ def test_chance_is_exact_where_sets_cannot_be_counted() -> None:
 
 
 def test_who_knows_the_truth_has_no_regret_and_the_prior_beats_chance() -> None:
-    found = compare_recommenders(hold_out_each(strong(noise=0.01)), ["prior", "blend"])
+    compared = compare_recommenders(hold_out_each(strong(noise=0.01)), ["prior", "blend"])
 
-    prior, chance = found.results["prior"], found.results["random"]
-    assert list(found.results) == ["random", "prior", "blend"]
+    prior, chance = compared.results["prior"], compared.results["random"]
+    assert list(compared.results) == ["random", "prior", "blend"]
     assert prior.summary["regret@3"].mean == 0
     assert prior.summary["spearman"].mean > 0.95
     mean, error = prior.paired_difference(chance, "regret@1")
@@ -143,10 +143,10 @@ def test_who_knows_the_truth_has_no_regret_and_the_prior_beats_chance() -> None:
 
 
 def test_who_cannot_rank_is_left_out_with_a_reason() -> None:
-    found = compare_recommenders(hold_out_each(strong()), ["paper", "prior"])
+    compared = compare_recommenders(hold_out_each(strong()), ["paper", "prior"])
 
-    assert set(found.results) == {"random", "prior"}
-    assert "expected scores of two clusters or more" in found.left_out["paper"]
+    assert set(compared.results) == {"random", "prior"}
+    assert "expected scores of two clusters or more" in compared.left_out["paper"]
     with pytest.raises(ConfigError, match="unknown recommender 'oracle'"):
         compare_recommenders([], ["oracle"])
 

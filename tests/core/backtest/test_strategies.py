@@ -43,7 +43,7 @@ def target(name: str = "x", models: str = "abcd", probes: str = "") -> HeldOutTa
 
 
 def test_halving_by_hand() -> None:
-    """Of a, b, c, d the latter two go on, and d alone ends: 4 + 2 + 1 epochs."""
+    """Of a, b, c, d the latter two go on, and then d alone: 4 + 2 + 1 epochs."""
     got = replay_strategy([target()], policy_strategy("halving", PolicySetting(4)))
 
     assert (got.epochs.tolist(), got.candidates.tolist()) == ([7.0], [4.0])

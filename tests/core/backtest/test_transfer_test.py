@@ -65,7 +65,7 @@ def slow_gain(strength: list[float], truth: list[float], size: int) -> float:
     known = [i for i, value in enumerate(truth) if not math.isnan(value)]
     best = max(truth[i] for i in known)
     first = sorted(known, key=lambda i: -strength[i])[:size]
-    chance = fmean(best - max(truth[i] for i in some) for some in combinations(known, size))
+    chance = fmean(best - max(truth[i] for i in chosen) for chosen in combinations(known, size))
     return chance - (best - max(truth[i] for i in first))
 
 
@@ -92,7 +92,7 @@ def test_agreement_and_gain_are_their_slow_definition(seed: int, models: int) ->
 
 
 def test_only_datasets_with_enough_models_count_and_models_on_two_of_them() -> None:
-    """Leaving out a dataset can leave a model with one, and the other way round."""
+    """Leaving out a dataset can leave a model with one, and leaving out a model a small dataset."""
     values = np.random.default_rng(0).random((8, 4))
     values[5:, 3] = NAN  # five models
     values[4, :3] = NAN  # who is known there alone, so that four are left

@@ -1,4 +1,4 @@
-"""Facts of ``core.clustering``: whom it puts together, and what the paper's own matrices give."""
+"""Facts of clustering: which models are together, and what the paper's own matrices give."""
 
 from __future__ import annotations
 
@@ -164,9 +164,11 @@ def test_another_seed_may_group_otherwise() -> None:
     """On noise there is no best grouping, so the seed is really passed on."""
     history = matrix(np.random.default_rng(2).random((60, 8)))
 
-    found = {cluster_models(history, method="kmeans", count=20, seed=s).clusters for s in range(4)}
+    distinct = {
+        cluster_models(history, method="kmeans", count=20, seed=s).clusters for s in range(4)
+    }
 
-    assert len(found) > 1
+    assert len(distinct) > 1
 
 
 def test_a_model_met_only_by_a_hard_dataset_can_still_represent() -> None:
@@ -302,10 +304,10 @@ def test_one_outlier_does_not_split_the_zoo_in_two() -> None:
     families = np.repeat(rng.random((4, 12)), 4, axis=0) + 0.3 * rng.random((16, 12))
     families[-1] = -5.0  # stands apart from all, and alone has the best silhouette
 
-    found = cluster_models(matrix(families))
+    automatic = cluster_models(matrix(families))
 
-    assert cluster_models(matrix(families), count=2).silhouette > found.silhouette
-    assert sorted(len(c.members) for c in found.clusters) == [1, 3, 4, 4, 4]
+    assert cluster_models(matrix(families), count=2).silhouette > automatic.silhouette
+    assert sorted(len(c.members) for c in automatic.clusters) == [1, 3, 4, 4, 4]
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 8])

@@ -179,7 +179,7 @@ def test_a_sentence_encoder_can_take_the_place_of_words() -> None:
 
 
 def test_the_same_seed_gives_the_same_rows() -> None:
-    """Only k-means draws, so another seed changes its rows, and no others."""
+    """Only k-means is random, so another seed changes its rows, and no others."""
     history = PerformanceMatrix(
         tuple(f"m{i:02}" for i in range(20)),
         tuple(f"d{i}" for i in range(6)),

@@ -1,4 +1,4 @@
-"""Facts of ``core.cards``: what the text of two model cards has in common."""
+"""Facts of model descriptions: what the texts of two models have in common."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ CARDS = (
 NOT_TOLD = {"on", "and", "more", "of"}
 
 
-def slow_distance(cards: Sequence[str]) -> FloatArray:
-    """One minus the cosine of (1 + ln count) (1 + ln((1 + cards) / (1 + cards with it)))."""
-    words = [[w for w in re.findall(r"[a-z]{2,}", c.lower()) if w not in NOT_TOLD] for c in cards]
+def slow_distance(texts: Sequence[str]) -> FloatArray:
+    """One minus the cosine of (1 + ln count) (1 + ln((1 + texts) / (1 + texts with it)))."""
+    words = [[w for w in re.findall(r"[a-z]{2,}", c.lower()) if w not in NOT_TOLD] for c in texts]
     weights: list[dict[str, float]] = []
-    for mine in words:
+    for own in words:
         weights.append({})
-        for word in set(mine):
+        for word in set(own):
             having = sum(word in others for others in words)
-            rarity = 1 + math.log((1 + len(cards)) / (1 + having))
-            weights[-1][word] = (1 + math.log(mine.count(word))) * rarity
-    distance = np.zeros((len(cards), len(cards)))
+            rarity = 1 + math.log((1 + len(texts)) / (1 + having))
+            weights[-1][word] = (1 + math.log(own.count(word))) * rarity
+    distance = np.zeros((len(texts), len(texts)))
     for i, one in enumerate(weights):
         for j, two in enumerate(weights):
             product = sum(weight * two.get(word, 0.0) for word, weight in one.items())
@@ -55,23 +55,23 @@ def test_equal_cards_are_exactly_together_and_strange_ones_apart() -> None:
     assert 0.0 < distance[0, 1] < 1.0
 
 
-@given(cards=st.lists(st.text("ab c_", max_size=12), max_size=8), seed=st.integers(0, 2**32 - 1))
+@given(texts=st.lists(st.text("ab c_", max_size=12), max_size=8), seed=st.integers(0, 2**32 - 1))
 @settings(max_examples=60)
-def test_distances_are_symmetric_in_bounds_and_know_no_order(cards: list[str], seed: int) -> None:
-    distance = description_distance(cards)
-    order = np.random.default_rng(seed).permutation(len(cards))
+def test_distances_are_symmetric_in_bounds_and_know_no_order(texts: list[str], seed: int) -> None:
+    distance = description_distance(texts)
+    order = np.random.default_rng(seed).permutation(len(texts))
 
     np.testing.assert_array_equal(distance, distance.T)
     np.testing.assert_array_equal(np.diag(distance), 0.0)
     assert ((distance >= 0.0) & (distance <= 1.0)).all()
     np.testing.assert_allclose(
-        description_distance([cards[i] for i in order]), distance[np.ix_(order, order)], atol=1e-12
+        description_distance([texts[i] for i in order]), distance[np.ix_(order, order)], atol=1e-12
     )
 
 
 @pytest.mark.parametrize("silent", ["", "  \n", "the", "--- #"])
 def test_a_card_that_says_nothing_is_like_no_other(silent: str) -> None:
-    """Not even like another such card: nobody knows what these two have in common."""
+    """Not even like another such text: nobody knows what these two have in common."""
     distance = description_distance([silent, "bert reviews", silent])
 
     np.testing.assert_array_equal(distance, 1.0 - np.eye(3))
@@ -87,7 +87,7 @@ def test_no_cards_have_no_distances() -> None:
 
 
 def test_a_name_is_several_words() -> None:
-    """Where there is no card, family and task are in the name."""
+    """Where there is no text, family and task are in the name."""
     names = ["acme/init_bert_ft_qqp-33", "acme/init_bert_ft_qqp-9", "other/resnet50"]
     distance = description_distance(names)
 

@@ -1,4 +1,4 @@
-"""Facts of ``core.history``: which records may stand in one matrix, and what is said of others."""
+"""Facts of comparable records: which ones may be in one matrix, and why others are not."""
 
 from __future__ import annotations
 

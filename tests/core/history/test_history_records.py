@@ -1,4 +1,4 @@
-"""Facts of ``core.records``: when a fine-tuning counts, and what a model is loaded by."""
+"""Facts of records: when a fine-tuning is complete, and which library loads a model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAN = math.nan
         (0, 0, 0.5, True),
     ],
 )
-def test_a_record_counts_that_ran_to_its_last_stage_and_was_tested(
+def test_a_record_is_complete_if_it_reached_its_last_stage_and_was_tested(
     stages: int, epochs: int, test: float, complete: bool
 ) -> None:
     """A status is never trusted: trackers that prune close runs as finished."""

@@ -40,30 +40,32 @@ def record(
 
 
 def test_coverage_is_the_share_of_cells_that_were_measured_and_the_others_are_named() -> None:
-    (found,) = summarize_history([record("a", "x"), record("a", "y"), record("b", "y")], "accuracy")
+    (overview,) = summarize_history(
+        [record("a", "x"), record("a", "y"), record("b", "y")], "accuracy"
+    )
 
-    assert (found.modality, found.metric, found.cells) == ("text", "accuracy", 3)
-    assert (found.matrix.models, found.matrix.datasets) == (("a", "b"), ("x", "y"))
-    assert found.matrix.coverage == 0.75
-    assert found.missing == [("b", "x")]
+    assert (overview.modality, overview.metric, overview.cells) == ("text", "accuracy", 3)
+    assert (overview.matrix.models, overview.matrix.datasets) == (("a", "b"), ("x", "y"))
+    assert overview.matrix.coverage == 0.75
+    assert overview.missing == [("b", "x")]
 
 
 def test_missing_cells_are_listed_model_by_model() -> None:
-    (found,) = summarize_history(
+    (overview,) = summarize_history(
         [record(model, name) for model, name in ("ax", "by", "cz")], "accuracy"
     )
 
-    assert found.missing == [
+    assert overview.missing == [
         ("a", "y"), ("a", "z"), ("b", "x"), ("b", "z"), ("c", "x"), ("c", "y"),
     ]  # fmt: skip
 
 
 def test_repeats_are_one_cell_with_their_mean() -> None:
-    (found,) = summarize_history([record(test=0.25), record(test=0.75, seed=1)], "accuracy")
+    (overview,) = summarize_history([record(test=0.25), record(test=0.75, seed=1)], "accuracy")
 
-    assert (found.cells, found.missing, found.matrix.coverage) == (1, [], 1.0)
-    assert found.matrix.values.tolist() == [[0.5]]
-    assert (found.noise.cells, found.noise.runs) == (1, 2)
+    assert (overview.cells, overview.missing, overview.matrix.coverage) == (1, [], 1.0)
+    assert overview.matrix.values.tolist() == [[0.5]]
+    assert (overview.noise.cells, overview.noise.runs) == (1, 2)
 
 
 def test_modalities_are_apart() -> None:
@@ -75,12 +77,12 @@ def test_modalities_are_apart() -> None:
         record("c", "z", modality=""),
     ]
 
-    found = summarize_history(records, "accuracy")
+    overviews = summarize_history(records, "accuracy")
 
-    assert [each.modality for each in found] == ["", "image", "text"]
-    assert [each.matrix.models for each in found] == [("c",), ("b",), ("a",)]
-    assert [each.matrix.coverage for each in found] == [1.0, 1.0, 1.0]
-    assert [each.noise.cells for each in found] == [0, 1, 0]
+    assert [overview.modality for overview in overviews] == ["", "image", "text"]
+    assert [overview.matrix.models for overview in overviews] == [("c",), ("b",), ("a",)]
+    assert [overview.matrix.coverage for overview in overviews] == [1.0, 1.0, 1.0]
+    assert [overview.noise.cells for overview in overviews] == [0, 1, 0]
 
 
 @pytest.mark.parametrize("partial", [{"final_score": math.nan}, {"epochs": 2}])
@@ -88,9 +90,9 @@ def test_partial_records_are_no_cells(partial: dict[str, float]) -> None:
     """Neither one that was never tested, nor one that ended before its last epoch."""
     half = replace(record("b", "y"), **partial)  # type: ignore[arg-type]
 
-    (found,) = summarize_history([record(), half], "accuracy")
+    (overview,) = summarize_history([record(), half], "accuracy")
 
-    assert (found.matrix.models, found.matrix.datasets) == (("a",), ("x",))
+    assert (overview.matrix.models, overview.matrix.datasets) == (("a",), ("x",))
     assert summarize_history([half], "accuracy") == []
 
 
@@ -159,7 +161,7 @@ def test_without_records_the_noise_is_unknown() -> None:
     assert math.isnan(noise_floor([]).std)
 
 
-# --- what is missing, and what cannot be learnt --------------------------------------------------
+# --- what is missing, and what cannot be learned --------------------------------------------------
 
 
 def matrix(measured: np.ndarray) -> PerformanceMatrix:
@@ -174,11 +176,11 @@ def matrix(measured: np.ndarray) -> PerformanceMatrix:
 
 def test_a_small_map_is_the_matrix_with_the_gaps_in_the_corner() -> None:
     """Rows and columns by how much is measured; models that lack nothing are one row."""
-    found = coverage_map(matrix(np.array([[0, 1, 0], [1, 1, 1], [0, 1, 1], [1, 1, 1]], bool)))
+    blocks = coverage_map(matrix(np.array([[0, 1, 0], [1, 1, 1], [0, 1, 1], [1, 1, 1]], bool)))
 
-    assert found.rows == (("m1", "m3"), ("m2",), ("m0",))
-    assert found.columns == (("d1",), ("d2",), ("d0",))
-    assert found.shares.tolist() == [[1, 1, 1], [1, 1, 0], [1, 0, 0]]
+    assert blocks.rows == (("m1", "m3"), ("m2",), ("m0",))
+    assert blocks.columns == (("d1",), ("d2",), ("d0",))
+    assert blocks.shares.tolist() == [[1, 1, 1], [1, 1, 0], [1, 0, 0]]
 
 
 def test_a_large_map_has_every_name_once_and_the_same_coverage() -> None:
@@ -186,49 +188,51 @@ def test_a_large_map_has_every_name_once_and_the_same_coverage() -> None:
     measured = np.random.default_rng(0).random((100, 37)) < 0.7
     measured[::5] = True
 
-    found = coverage_map(matrix(measured), rows=7, columns=10)
+    blocks = coverage_map(matrix(measured), rows=7, columns=10)
 
-    assert found.shares.shape == (7, 10)
-    assert sorted(name for row in found.rows for name in row) == sorted(f"m{i}" for i in range(100))
-    assert sorted(name for some in found.columns for name in some) == sorted(
+    assert blocks.shares.shape == (7, 10)
+    assert sorted(name for row in blocks.rows for name in row) == sorted(
+        f"m{i}" for i in range(100)
+    )
+    assert sorted(name for column in blocks.columns for name in column) == sorted(
         f"d{j}" for j in range(37)
     )
-    sizes = np.outer([len(row) for row in found.rows], [len(some) for some in found.columns])
-    assert (found.shares * sizes).sum() == pytest.approx(measured.sum())
-    assert (found.shares[0] == 1).all()
+    sizes = np.outer([len(row) for row in blocks.rows], [len(column) for column in blocks.columns])
+    assert (blocks.shares * sizes).sum() == pytest.approx(measured.sum())
+    assert (blocks.shares[0] == 1).all()
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_a_map_of_nothing_and_of_everything(share: float) -> None:
-    found = coverage_map(matrix(np.full((3, 2), bool(share))))
+    blocks = coverage_map(matrix(np.full((3, 2), bool(share))))
 
-    assert (found.shares == share).all()
+    assert (blocks.shares == share).all()
 
 
 def test_a_history_that_can_teach_has_no_weakness() -> None:
-    (found,) = summarize_history([record(m, d) for m in "ab" for d in "xy"], "accuracy")
+    (overview,) = summarize_history([record(m, d) for m in "ab" for d in "xy"], "accuracy")
 
-    assert found.weaknesses == []
+    assert overview.weaknesses == []
 
 
 def test_weaknesses_are_named() -> None:
-    def told(*cells: str) -> str:
-        (found,) = summarize_history([record(*cell) for cell in cells], "accuracy")
-        return "; ".join(found.weaknesses)
+    def weaknesses(*cells: str) -> str:
+        (overview,) = summarize_history([record(*cell) for cell in cells], "accuracy")
+        return "; ".join(overview.weaknesses)
 
-    assert "a is the only model" in told("ax", "ay")
-    assert "x is the only dataset" in told("ax", "bx")
-    assert told("ax", "bx", "by", "cz") == (
+    assert "a is the only model" in weaknesses("ax", "ay")
+    assert "x is the only dataset" in weaknesses("ax", "bx")
+    assert weaknesses("ax", "bx", "by", "cz") == (
         "c share no dataset with any other model: they cannot be compared"
     )
 
 
 def test_a_loss_is_known_by_its_name_unless_told() -> None:
-    told = [
+    is_weak = [
         summarize_history([record()], *argv)[0].is_loss for argv in (("log_loss",), ("f1_macro",))
     ]
 
-    assert told == [True, False]
+    assert is_weak == [True, False]
     assert summarize_history([record()], "rmse", True)[0].is_loss
 
 
@@ -236,9 +240,9 @@ def test_records_that_no_analysis_compares_are_named() -> None:
     """Two recipes of one model stand in the overview, and in no matrix."""
     rare = replace(record("a", "z"), recipe=Recipe(learning_rate=0.5).to_json())
 
-    (found,) = summarize_history(
+    (overview,) = summarize_history(
         [record("a", "x"), record("a", "y"), record("b", "x"), rare], "accuracy"
     )
 
-    assert found.notes[-1] == "1 records of rarer recipes are not used: a 1 of 3"
-    assert found.weaknesses == []
+    assert overview.notes[-1] == "1 records of rarer recipes are not used: a 1 of 3"
+    assert overview.weaknesses == []

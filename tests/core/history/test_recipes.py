@@ -37,9 +37,9 @@ def test_json_gives_the_same_recipe_back() -> None:
 
 
 def test_the_method_is_the_same_for_every_seed_and_for_nothing_else() -> None:
-    base, again = Recipe(epochs=3, seed=1), Recipe(epochs=3, seed=2)
+    base, repeat = Recipe(epochs=3, seed=1), Recipe(epochs=3, seed=2)
 
-    assert base.without_seed == again.without_seed == Recipe(epochs=3)
+    assert base.without_seed == repeat.without_seed == Recipe(epochs=3)
     for field in fields(Recipe):
         value: Any = getattr(base, field.name)
         changed: dict[type, Any] = {bool: not value, str: "backbone", float: 0.25, int: 7}
@@ -121,7 +121,7 @@ def test_every_family_makes_a_valid_recipe(family: str) -> None:
 
 def test_the_longest_beginning_of_the_first_known_name_decides() -> None:
     assert default_recipe("text", "RoBERTa-large", "bert").learning_rate == 2e-5
-    assert default_recipe("text", "mine", "bert").learning_rate == 3e-5
+    assert default_recipe("text", "own-family", "bert").learning_rate == 3e-5
     assert default_recipe("text", "distilbert").learning_rate == 5e-5
     assert default_recipe("image", "scratch") == replace(
         default_recipe("image"), learning_rate=3e-3, freeze_batchnorm=False
@@ -135,6 +135,6 @@ def test_an_architecture_is_found_behind_its_library() -> None:
 
 
 def test_an_unknown_name_gets_the_recipe_of_its_modality() -> None:
-    assert default_recipe("text", "mine") == default_recipe("text")
+    assert default_recipe("text", "own-family") == default_recipe("text")
     assert default_recipe("text").input_size == 128
     assert default_recipe("image").input_size == 224

@@ -24,16 +24,16 @@ class Curve:
 
 def both(model: str, steps: list[float], dataset: str = "d") -> list[Curve]:
     """Validation scores are the steps themselves, test scores ten times that."""
-    told = tuple(steps)
+    values = tuple(steps)
     return [
-        Curve(model, dataset, "val", told, told),
-        Curve(model, dataset, "test", told, tuple(10 * step for step in told)),
+        Curve(model, dataset, "val", values, values),
+        Curve(model, dataset, "test", values, tuple(10 * step for step in values)),
     ]
 
 
 def slow(curves: list[Curve], stages: int, min_models: int) -> dict[tuple[str, str], list[float]]:
     """Section 8 of the design, word by word: (model, dataset) -> stages and the end."""
-    found: dict[tuple[str, str], list[float]] = {}
+    resampled: dict[tuple[str, str], list[float]] = {}
     for dataset in sorted({c.dataset for c in curves}):
         own = [c for c in curves if c.dataset == dataset]
         steps = sorted({s for c in own if c.split == "val" for s in c.steps})
@@ -61,8 +61,8 @@ def slow(curves: list[Curve], stages: int, min_models: int) -> dict[tuple[str, s
                 end = tests[0].values[tests[0].steps.index(chosen[-1])]
                 complete[c.model, dataset] = [*curve, end]
         if len(complete) >= min_models:
-            found |= complete
-    return found
+            resampled |= complete
+    return resampled
 
 
 @given(

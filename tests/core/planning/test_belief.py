@@ -1,4 +1,4 @@
-"""What is believed of the models' strength."""
+"""Facts of beliefs: what is known of the models' strength."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which datasets suffice."""
+"""Facts of subsets of datasets: which ones suffice to rank the models."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from mlflow_recall.core.planning.dataset_subset import find_smallest_subset
 from mlflow_recall.errors import HistoryError
 
 
-def test_of_datasets_that_agree_one_is_enough() -> None:
+def test_one_of_the_datasets_that_agree_is_enough() -> None:
     values = np.arange(5.0)[:, None] * np.linspace(1.0, 2.0, 7) + np.arange(7.0)
 
-    found = find_smallest_subset(matrix(values))
+    subset = find_smallest_subset(matrix(values))
 
-    assert found.size == 1
-    assert found.agreement == pytest.approx(1.0)
-    assert found.loss == pytest.approx(0.0)
+    assert subset.size == 1
+    assert subset.agreement == pytest.approx(1.0)
+    assert subset.loss == pytest.approx(0.0)
 
 
 @settings(max_examples=20)
@@ -27,12 +27,12 @@ def test_of_datasets_that_agree_one_is_enough() -> None:
 def test_all_datasets_keep_everything_and_lose_nothing(seed: int) -> None:
     history = matrix(world(seed))
 
-    found = find_smallest_subset(history, tolerance=0.0)
+    subset = find_smallest_subset(history, tolerance=0.0)
 
-    assert sorted(found.order) == sorted(history.datasets)
-    assert found.datasets == found.order[: found.size]
-    assert (found.agreement[-1], found.loss[-1], found.standard_error[-1]) == (1.0, 0.0, 0.0)
-    assert not np.isnan(found.loss).any()
+    assert sorted(subset.order) == sorted(history.datasets)
+    assert subset.datasets == subset.order[: subset.size]
+    assert (subset.agreement[-1], subset.loss[-1], subset.standard_error[-1]) == (1.0, 0.0, 0.0)
+    assert not np.isnan(subset.loss).any()
 
 
 def test_a_larger_tolerance_never_needs_more_datasets() -> None:
@@ -45,10 +45,10 @@ def test_a_larger_tolerance_never_needs_more_datasets() -> None:
 
 
 def test_every_larger_subset_is_enough_too() -> None:
-    """One that got lucky is none."""
+    """A subset that is good by luck does not count."""
     for seed in range(10):
-        found = find_smallest_subset(matrix(world(seed, models=12, datasets=15)), 0.05)
-        loss, error = found.loss[found.size - 1 :], found.standard_error[found.size - 1 :]
+        subset = find_smallest_subset(matrix(world(seed, models=12, datasets=15)), 0.05)
+        loss, error = subset.loss[subset.size - 1 :], subset.standard_error[subset.size - 1 :]
         assert (loss <= np.maximum(0.05, error) + 1e-9).all()
 
 
@@ -61,7 +61,7 @@ def test_the_dataset_that_orders_models_as_all_do_is_taken_first() -> None:
     assert find_smallest_subset(matrix(values)).order[0] == "d30"
 
 
-def test_what_is_lost_is_counted_on_datasets_that_were_left_out() -> None:
+def test_the_loss_is_counted_on_held_out_datasets() -> None:
     """Each dataset favors a model of its own: its ranking serves nowhere else.
 
     Ranked by all, the good model that wins nowhere is first, at a gap of 1; by one dataset its own
@@ -69,10 +69,10 @@ def test_what_is_lost_is_counted_on_datasets_that_were_left_out() -> None:
     """
     values = np.vstack([np.full((1, 9), 4.0), 5.0 * np.eye(9)])
 
-    found = find_smallest_subset(matrix(values))
+    subset = find_smallest_subset(matrix(values))
 
-    assert found.loss[0] > 0.5
-    assert found.size > 1
+    assert subset.loss[0] > 0.5
+    assert subset.size > 1
 
 
 @pytest.mark.parametrize("shape", [(2, 6), (6, 2)])

@@ -1,4 +1,4 @@
-"""Seconds of an epoch: models' and datasets' effects, told apart."""
+"""Facts of epoch times: models' and datasets' effects are separated."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ def timed(recipe: Recipe | None = RECIPE) -> list[Record]:
         Record(
             model=model,
             dataset=dataset,
-            seconds=(pace * factor * work,) * 3,
+            seconds=(seconds * factor * work,) * 3,
             recipe=recipe.to_json() if recipe else "",
         )
-        for model, pace in MODELS.items()
+        for model, seconds in MODELS.items()
         for dataset, factor in DATASETS.items()
     ]
 
 
-def pace(
+def estimate(
     records: list[Record],
     *,
     sizes: Mapping[str, int] | None = None,
@@ -41,15 +41,15 @@ def pace(
     unknown: tuple[str, ...] = (),
     recipe: Recipe = RECIPE,
 ) -> EpochTimes:
-    found = estimate_epoch_times(
+    times = estimate_epoch_times(
         records,
         [*MODELS, *unknown],
         dict.fromkeys(MODELS, recipe),
         parameters=parameters or {},
         sizes=sizes,
     )
-    assert found is not None
-    return found
+    assert times is not None
+    return times
 
 
 def test_passes_of_an_epoch_by_hand() -> None:
@@ -63,20 +63,20 @@ def test_passes_of_an_epoch_by_hand() -> None:
 
 def test_seconds_of_a_world_of_products_are_found_exactly() -> None:
     """The target is like the median dataset; here that is the usual one."""
-    found = pace(timed())
+    times = estimate(timed())
 
-    assert found.seconds == pytest.approx({m: s * 1800 for m, s in MODELS.items()})
-    assert (found.estimated, found.is_scaled) == ((), False)
-    assert 0.5 <= found.spread[0] < 1 < found.spread[1] <= 3
+    assert times.seconds == pytest.approx({m: s * 1800 for m, s in MODELS.items()})
+    assert (times.estimated, times.is_scaled) == ((), False)
+    assert 0.5 <= times.spread[0] < 1 < times.spread[1] <= 3
 
 
 def test_seconds_grow_with_the_samples_of_the_target() -> None:
-    small = pace(timed(), sizes={"train": 100, "validation": 50})
-    large = pace(timed(), sizes={"train": 90_000, "validation": 50_000})
+    small = estimate(timed(), sizes={"train": 100, "validation": 50})
+    large = estimate(timed(), sizes={"train": 90_000, "validation": 50_000})
 
     assert small.is_scaled
     assert small.seconds == pytest.approx({m: s * 350 for m, s in MODELS.items()})
-    assert large.seconds == pytest.approx(pace(timed()).seconds)  # no more than the recipe uses
+    assert large.seconds == pytest.approx(estimate(timed()).seconds)  # no more than the recipe uses
 
 
 def test_a_day_on_which_the_machine_was_busy_does_not_count() -> None:
@@ -84,44 +84,44 @@ def test_a_day_on_which_the_machine_was_busy_does_not_count() -> None:
     records[4] = replace(records[4], seconds=(1e6, 1e6, 1e6))
     records[0] = replace(records[0], seconds=(1e6, *records[0].seconds[1:]))  # a cold start
 
-    assert pace(records).seconds == pytest.approx(pace(timed()).seconds)
+    assert estimate(records).seconds == pytest.approx(estimate(timed()).seconds)
 
 
-def test_missing_cells_do_not_bias_whom_they_miss() -> None:
+def test_missing_cells_do_not_bias_the_models_that_miss_them() -> None:
     """The large model ran on the long dataset alone, the small one everywhere."""
     records = [r for r in timed() if r.model != "large" or r.dataset == "long"]
 
-    assert pace(records).seconds == pytest.approx(pace(timed()).seconds)
+    assert estimate(records).seconds == pytest.approx(estimate(timed()).seconds)
 
 
-def test_a_model_without_seconds_is_foretold_from_its_parameters() -> None:
+def test_seconds_of_a_model_without_any_are_predicted_from_its_parameters() -> None:
     """Here seconds go with the root of the parameters, and the line in logarithms is exact."""
     parameters = {model: (1e4 * s) ** 2 for model, s in MODELS.items()}
 
-    found = pace(
+    times = estimate(
         timed(),
         parameters={**parameters, "new": (1e4 * 0.002) ** 2},
         unknown=("new", "nameless"),
     )
 
-    assert found.estimated == ("new", "nameless")
-    assert found.seconds["new"] == pytest.approx(0.002 * 1800)
-    assert found.seconds["nameless"] == pytest.approx(MODELS["middle"] * 1800)
+    assert times.estimated == ("new", "nameless")
+    assert times.seconds["new"] == pytest.approx(0.002 * 1800)
+    assert times.seconds["nameless"] == pytest.approx(MODELS["middle"] * 1800)
 
 
 def test_without_parameters_a_new_model_is_as_slow_as_the_median_one() -> None:
-    assert pace(timed(), unknown=("new",)).seconds["new"] == pytest.approx(0.004 * 1800)
+    assert estimate(timed(), unknown=("new",)).seconds["new"] == pytest.approx(0.004 * 1800)
 
 
 def test_without_a_recipe_seconds_are_those_of_a_recorded_dataset() -> None:
     """How many samples they were made with is unknown, so the target's cannot scale them."""
-    found = pace(timed(None), sizes={"train": 7, "validation": 7})
+    times = estimate(timed(None), sizes={"train": 7, "validation": 7})
 
-    assert not found.is_scaled
-    assert found.seconds == pytest.approx(MODELS)
+    assert not times.is_scaled
+    assert times.seconds == pytest.approx(MODELS)
 
 
-def test_nothing_is_said_of_seconds_that_nobody_recorded() -> None:
+def test_without_recorded_seconds_there_is_no_estimate() -> None:
     assert (
         estimate_epoch_times(
             [Record(model="a", dataset="x", final_score=1.0)], ["a"], {}, parameters={}

@@ -1,4 +1,4 @@
-"""Which cell to measure next."""
+"""Facts of the next cells: which measurement removes the most uncertainty."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ RECORDS = Path(os.environ.get("RECALL_RECORDS", Path(__file__).parents[4] / "sha
 
 def uncertainty_by_conditioning(belief: Belief, known: object) -> float:
     """All cells and strengths as one normal vector, conditioned on the measured cells."""
-    there = np.asarray(known, dtype=bool)
-    datasets = there.shape[1]
+    measured = np.asarray(known, dtype=bool)
+    datasets = measured.shape[1]
     # what the belief held before any cell: its covariance, with the measured ones taken out
     precision = np.linalg.inv(belief.covariance)
     level = 1e4 * float(np.mean(np.diag(belief.residual_covariance)))
@@ -33,7 +33,7 @@ def uncertainty_by_conditioning(belief: Belief, known: object) -> float:
         if len(rows) > 1:
             precision[np.ix_(rows, rows)] -= np.linalg.inv(total[np.ix_(rows, rows)])
     prior = np.linalg.inv(precision)
-    cells = [(i, j) for j in range(datasets) for i in np.flatnonzero(there[:, j])]
+    cells = [(i, j) for j in range(datasets) for i in np.flatnonzero(measured[:, j])]
     across = np.array([prior[:, i] for i, _ in cells]).T
     among = np.array(
         [[prior[i, k] + (total[i, k] if j == n else 0.0) for k, n in cells] for i, j in cells]
@@ -113,7 +113,7 @@ def test_neither_order_nor_the_metrics_scale_matter(seed: int) -> None:
 
 
 def test_a_new_model_comes_first_and_on_several_datasets() -> None:
-    """Of the others everything is known."""
+    """Everything is known of the others."""
     values = world(1, missing=0.0)
     values[5] = NAN
 
@@ -126,8 +126,8 @@ def test_a_new_model_comes_first_and_on_several_datasets() -> None:
     )
 
 
-def test_a_model_is_told_most_about_where_the_others_are_known() -> None:
-    """Alone on a dataset, a score cannot be told from how hard that dataset is."""
+def test_a_new_model_is_proposed_where_the_others_are_known() -> None:
+    """Alone on a dataset, a score cannot be separated from how hard that dataset is."""
     values = world(2, missing=0.0)
     values[5] = NAN
     values[:, 0] = NAN
@@ -164,27 +164,27 @@ def test_repeats_that_differ_make_cells_worth_less() -> None:
 @pytest.mark.skipif(not RECORDS.exists(), reason=f"no records at {RECORDS}")
 def test_on_real_records_the_named_cells_teach_more_than_cells_at_random() -> None:
     """Sixty masks of medmnist_transfer: correlation with the ranking by all cells."""
-    metric, count, found = "test_auc_paper", 10, []
+    metric, count, differences = "test_auc_paper", 10, []
     whole = PerformanceMatrix.from_records(
         FolderHistory(RECORDS / "medmnist_transfer").records(metric)
     )
     for seed in range(60):
         rng = np.random.default_rng(seed)
-        some = np.where(rng.random(whole.values.shape) < 0.3, whole.values, NAN)
-        hidden = np.argwhere(np.isnan(some) & ~np.isnan(whole.values))
+        masked = np.where(rng.random(whole.values.shape) < 0.3, whole.values, NAN)
+        hidden = np.argwhere(np.isnan(masked) & ~np.isnan(whole.values))
         known = np.where(np.isnan(whole.values), 0.0, 1.0)
-        ours = [
+        named = [
             (whole.models.index(c.model), whole.datasets.index(c.dataset))
-            for c in next_cells(PerformanceMatrix(whole.models, whole.datasets, some), count)
+            for c in next_cells(PerformanceMatrix(whole.models, whole.datasets, masked), count)
         ]
         random = [tuple(cell) for cell in rng.permutation(hidden)[:count]]
         pair = []
-        for cells in (ours, random):
-            more = some.copy()
+        for cells in (named, random):
+            more = masked.copy()
             for i, j in cells:
                 more[i, j] = whole.values[i, j] if known[i, j] else NAN
             strength = PerformanceMatrix(whole.models, whole.datasets, more).mean_z_score
             pair.append(spearmanr(np.nan_to_num(strength), whole.mean_z_score).statistic)
-        found.append(pair[0] - pair[1])
+        differences.append(pair[0] - pair[1])
 
-    assert np.mean(found) > 2 * np.std(found) / np.sqrt(len(found))
+    assert np.mean(differences) > 2 * np.std(differences) / np.sqrt(len(differences))

@@ -56,15 +56,15 @@ class SlowSamples:
     @cached_property
     def clipped(self) -> list[list[float]]:
         """The mean, plus what all deviate by on the dataset, plus the rest within the clip."""
-        found = [[NAN] * self.size for _ in self.weights]
+        scores = [[NAN] * self.size for _ in self.weights]
         for h in range(self.size):
             present = [i for i in range(len(self.weights)) if self.is_known(i, h)]
             deviation = {i: self.final_scores[i][h] - self.expected[i] for i in present}
             for i in present:
                 level = _mean(list(deviation.values()))
                 own = min(max(deviation[i] - level, -self.clip), self.clip)
-                found[i][h] = self.expected[i] + level + own
-        return found
+                scores[i][h] = self.expected[i] + level + own
+        return scores
 
     def expected_improvement(self, i: int, chosen: Sequence[int]) -> float:
         """Mean of max(0, lead + std x normal) over the datasets where both sides are known."""
@@ -259,12 +259,12 @@ def _lasting(
 
     y = unusual(less_mean(moved, 1))
     x = [unusual(gap), [-value for value in unusual(surplus)]]
-    told = [any(column) for column in x]
-    if not any(told):
+    varies = [any(column) for column in x]
+    if not any(varies):
         return 1.0, 0.0
     best, min_models = [0.0, 0.0], math.fsum(value**2 for value in y)
     for count in (1, 2):
-        for active in combinations([k for k in (0, 1) if told[k]], count):
+        for active in combinations([k for k in (0, 1) if varies[k]], count):
             solution = _solve([x[k] for k in active], y)
             if solution is None or min(solution) < 0:
                 continue
@@ -276,7 +276,7 @@ def _lasting(
             )
             if left < min_models:
                 best, min_models = full, left
-    if not told[0]:
+    if not varies[0]:
         best[0] = 1.0  # of gaps that never differed everything lasts
     return min(best[0], 1.0), min(best[1], 1.0)
 
@@ -304,9 +304,9 @@ def _surplus(
     there: Expected | None,
 ) -> dict[Cell, float]:
     """How much larger a gap was expected there than here, beside the mean over the candidates."""
-    found = {(i, d): 0.0 for i in range(len(models)) for d in datasets}
+    shift = {(i, d): 0.0 for i in range(len(models)) for d in datasets}
     if here is None or there is None:
-        return found
+        return shift
     for d in datasets:
         more = {
             i: there[model, d] - here[model]
@@ -314,8 +314,8 @@ def _surplus(
             if not math.isnan(there.get((model, d), NAN) - here.get(model, NAN))
         }
         for i, value in more.items():
-            found[i, d] = value - _mean(list(more.values()))
-    return found
+            shift[i, d] = value - _mean(list(more.values()))
+    return shift
 
 
 def _noise(curves: Curves, stage: int) -> float:

@@ -472,13 +472,15 @@ def test_without_expected_gaps_nothing_is_shifted() -> None:
     """Nothing is expected at all, or of some datasets and models only."""
     known = random_history(np.random.default_rng(18), models=3)
     nothing = expected_gaps(np.full(2, NAN), np.full((2, 5), NAN))
-    some = expected_gaps(np.array([0.0, 0.1]), np.array([[0.3, 0.0], [0.1, 0.0]]), ("m2", "m0"))
+    partial_gaps = expected_gaps(
+        np.array([0.0, 0.1]), np.array([[0.3, 0.0], [0.1, 0.0]]), ("m2", "m0")
+    )
 
     assert known.gap_shift(["m0"]) is None
     assert PolicyHistory(known.curves, nothing).gap_shift(["m0", "m1"]) == pytest.approx(
         np.zeros((2, 30))
     )
-    got = PolicyHistory(known.curves, some).gap_shift(["m0", "m1", "m2"])
+    got = PolicyHistory(known.curves, partial_gaps).gap_shift(["m0", "m1", "m2"])
     assert got is not None
     # m2 is farther by 0.3 on d0 and by 0 on d1; m0 by 0 and by -0.1
     assert got[:, :3] == pytest.approx(

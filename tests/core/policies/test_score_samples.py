@@ -110,7 +110,7 @@ def assert_same(got: ScoreSamples | None, expected: SlowSamples | None) -> None:
 @given(seed=SEEDS, holes=st.sampled_from([0.0, 0.2, 0.5]))
 @settings(max_examples=60, deadline=None)
 def test_the_samples_are_their_slow_definition(seed: int, holes: float) -> None:
-    """Few and many datasets, missing cells, newcomers, repeats, and a recommender's gaps."""
+    """Few and many datasets, missing cells, models without records, repeats, expected gaps."""
     rng = np.random.default_rng(seed)
     known = random_curves(rng, 5, int(rng.integers(3, 40)), holes)
     models = tuple(rng.permutation(["m0", "m1", "m2", "m3", "m4", "new"])[: rng.integers(1, 7)])
@@ -374,10 +374,10 @@ def test_four_datasets_are_the_least_that_tell_anything(datasets: int, enough: b
 
 def test_what_all_gain_on_a_dataset_is_no_surprise_of_one() -> None:
     """m0 deviates by 0.3 with all others, by 0.1 alone: the first stays, the second is clipped."""
-    ends = np.array([[0.9, 0.5], [0.8, 0.4], [0.7, 0.3]])
-    ends[0, 0] += 0.12
+    final_scores = np.array([[0.9, 0.5], [0.8, 0.4], [0.7, 0.3]])
+    final_scores[0, 0] += 0.12
     samples = ScoreSamples(
-        final_scores=ends,
+        final_scores=final_scores,
         weights=np.full((3, 2), 0.5),
         std=np.zeros(3),
         has_history=np.ones(3, dtype=bool),

@@ -1,4 +1,4 @@
-"""Facts of ``core.trends``: exact one-dimensional k-means, and what a trend foretells."""
+"""Facts of trends: exact one-dimensional k-means, and what a trend predicts."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ def best_partition(values: FloatArray, groups: int) -> list[FloatArray]:
 
 def curves(seed: int, models: int = 4, datasets: int = 9, stages: int = 3) -> Curves:
     rng = np.random.default_rng(seed)
-    scores, ends = rng.random((models, datasets, stages)), rng.random((models, datasets))
+    scores, final_scores = rng.random((models, datasets, stages)), rng.random((models, datasets))
     scores[rng.random(scores.shape) < 0.2] = NAN
-    ends[rng.random(ends.shape) < 0.1] = NAN
+    final_scores[rng.random(final_scores.shape) < 0.1] = NAN
     scores[-1] = NAN  # never measured
     rows, columns = (f"m{i}" for i in range(models)), (f"d{i}" for i in range(datasets))
-    return Curves(tuple(rows), tuple(columns), scores, ends)
+    return Curves(tuple(rows), tuple(columns), scores, final_scores)
 
 
 @given(seed=st.integers(0, 2**32 - 1), offset=st.sampled_from([0.0, 1e3, 1e7]))
@@ -78,7 +78,7 @@ def test_rows_do_not_see_each_other() -> None:
 @given(seed=st.integers(0, 2**32 - 1), most=st.integers(1, 5))
 @settings(max_examples=20)
 def test_trends_equal_their_slow_definition(seed: int, most: int) -> None:
-    """Section IV: group a model's datasets by validation score; a trend ends in their mean test."""
+    """Section IV: group a model's datasets by validation score; their mean test is predicted."""
     history = curves(seed)
     got = mine_trends(history, most)
 
@@ -93,31 +93,31 @@ def test_trends_equal_their_slow_definition(seed: int, most: int) -> None:
             if k:
                 at = 0
                 for g, part in enumerate(best_partition(np.array([s for s, _ in pairs]), k)):
-                    ends = [e for _, e in pairs[at : at + len(part)]]
-                    expected[:, g] = part.mean(), np.mean(ends), min(ends), max(ends)
+                    finals = [f for _, f in pairs[at : at + len(part)]]
+                    expected[:, g] = part.mean(), np.mean(finals), min(finals), max(finals)
                     at += len(part)
-            found = (
+            mined = (
                 got.centers[m, t],
                 got.final_scores[m, t],
                 got.low_scores[m, t],
                 got.high_scores[m, t],
             )
-            np.testing.assert_allclose(found, expected, atol=1e-12)
+            np.testing.assert_allclose(mined, expected, atol=1e-12)
 
 
 @given(seed=st.integers(0, 2**32 - 1))
 @settings(max_examples=25)
 @example(seed=128)
 def test_the_order_of_datasets_does_not_matter_even_with_ties(seed: int) -> None:
-    """Equal validation scores must not be told apart by which dataset came first."""
+    """Which dataset came first must not separate equal validation scores."""
     rng = np.random.default_rng(seed)
     scores = rng.choice([0.1, 0.3, 0.7], (1, 8, 1))
-    ends = rng.random((1, 8))
+    final_scores = rng.random((1, 8))
     order = rng.permutation(8)
     names = tuple("abcdefgh")
 
-    one = mine_trends(Curves(("m",), names, scores, ends))
-    two = mine_trends(Curves(("m",), names, scores[:, order], ends[:, order]))
+    one = mine_trends(Curves(("m",), names, scores, final_scores))
+    two = mine_trends(Curves(("m",), names, scores[:, order], final_scores[:, order]))
 
     for score in (0.0, 0.1, 0.3, 0.7):
         first, second = one.predict("m", 1, score), two.predict("m", 1, score)

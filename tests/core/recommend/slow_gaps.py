@@ -25,7 +25,7 @@ class Point:
 
 @dataclass(frozen=True)
 class SlowCurve:
-    """Mean gap, and usual error, by place: increasing, and linear between the places seen."""
+    """Mean gap, and usual error, by place: increasing, and linear between the measured places."""
 
     places: list[float]
     means: list[float]

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 #: history and scores are right about the target, or one of them alone
-SUPPOSED = ((0.7, 0.0), (0.5, 0.5), (0.0, 0.7))
+SCENARIOS = ((0.7, 0.0), (0.5, 0.5), (0.0, 0.7))
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,9 @@ class Taught:
 
 
 def chances(fits: Sequence[Taught], has_scores: bool) -> list[float]:
-    """Probability of each supposition: a vote each, and one shared by every recorded dataset.
+    """Probability of each scenario: one vote, and a share of one of every recorded dataset.
 
-    A dataset votes for the supposition whose direction is nearest to that of its own weights.
+    A dataset votes for the scenario whose direction is nearest to that of its own weights.
     """
     if not has_scores:
         return [1.0, 0.0, 0.0]
@@ -31,7 +31,7 @@ def chances(fits: Sequence[Taught], has_scores: bool) -> list[float]:
             angle = math.atan2(dataset.weights[1], dataset.weights[0])
             apart = [
                 abs(math.remainder(angle - math.atan2(scores, history), 2 * math.pi))
-                for history, scores in SUPPOSED
+                for history, scores in SCENARIOS
             ]
             votes[apart.index(min(apart))] += 1 / 3
     return [vote / sum(votes) for vote in votes]
@@ -53,8 +53,8 @@ def moments(
     n = range(len(columns))
     chance = chances(fits, any(scores for _, scores in columns))
     value = [
-        [history * h + scores * s for h, s in columns] for history, scores in SUPPOSED
-    ]  # of each supposition
+        [history * h + scores * s for h, s in columns] for history, scores in SCENARIOS
+    ]  # of each scenario
     mean = [math.fsum(p * v[i] for p, v in zip(chance, value, strict=True)) for i in n]
     errors = [[0.0 if math.isnan(e) else e for e in dataset.errors] for dataset in fits]
     squares = [e * e for row in errors for e in row]
@@ -64,7 +64,7 @@ def moments(
     for i in n:
         row = []
         for j in n:
-            supposed = math.fsum(
+            by_scenario = math.fsum(
                 p * (v[i] - mean[i]) * (v[j] - mean[j]) for p, v in zip(chance, value, strict=True)
             )
             shared = (
@@ -72,7 +72,7 @@ def moments(
                 if errors
                 else 0.0
             )
-            row.append(supposed + 0.5 * shared + (0.5 * own if i == j else 0.0))
+            row.append(by_scenario + 0.5 * shared + (0.5 * own if i == j else 0.0))
         covariance.append(row)
     shift = math.sqrt(0.5)
     return [mean[i] + shift * middle[i] for i in n], covariance

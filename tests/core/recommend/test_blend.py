@@ -145,7 +145,7 @@ def test_little_or_nothing_is_ranked_without_complaint(shape: tuple[int, int]) -
     assert sorted(blend(Evidence(matrix, cluster_models(matrix))).models) == sorted(matrix.models)
 
 
-def test_misshapen_scores_are_named() -> None:
+def test_scores_of_another_shape_are_named() -> None:
     first = evidence()
 
     with pytest.raises(ConfigError, match=r"scores: expected s with shape \(12,\), got \(3,\)"):
@@ -156,7 +156,7 @@ def test_misshapen_scores_are_named() -> None:
         Evidence(first.matrix, first.clustering, recorded_scores={"s": np.zeros((12, 5))})
 
 
-def test_leaving_a_dataset_makes_it_the_target() -> None:
+def test_a_held_out_dataset_is_the_target() -> None:
     first = evidence()
 
     before = first.hold_out(2)
@@ -169,12 +169,12 @@ def test_leaving_a_dataset_makes_it_the_target() -> None:
 
 
 @pytest.mark.parametrize("missing", [0.0, 0.4])
-def test_lessons_of_the_history_alone_are_the_same_all_at_once(missing: float) -> None:
-    """A past score that was never computed says nothing, but is asked for dataset by dataset."""
+def test_fits_by_the_history_alone_are_the_same_all_at_once(missing: float) -> None:
+    """With a recorded score that was never computed, datasets are fitted one by one."""
     rng = np.random.default_rng(3)
     given = evidence(seed=3)
     values = np.where(rng.random(given.matrix.values.shape) < missing, NAN, given.matrix.values)
-    values[0] = NAN  # a newcomer, of whom something is expected
+    values[0] = NAN  # a model without history, with an estimate
     values[1, 1:] = NAN  # known from the first dataset alone
     matrix = PerformanceMatrix(given.matrix.models, given.matrix.datasets, values)
     fast = replace(
@@ -200,8 +200,8 @@ def slow_normal_scores(values: list[float]) -> list[float]:
     ]
 
 
-def slow_lesson(
-    values: list[list[float]], past: list[list[list[float]]], j: int
+def slow_fit(
+    values: list[list[float]], recorded: list[list[list[float]]], j: int
 ) -> tuple[list[float] | None, list[float]] | None:
     """Least squares of one dataset's outcomes on the history by the others and its mean score."""
     models, datasets = range(len(values)), [d for d in range(len(values[0])) if d != j]
@@ -213,7 +213,7 @@ def slow_lesson(
         for i in known:
             z[i].append((values[i][d] - mean) / spread)
     history = slow_normal_scores([sum(row) / len(row) if row else NAN for row in z])
-    scores = [[table[i][j] for i in models] for table in past]
+    scores = [[table[i][j] for i in models] for table in recorded]
     scores = [c for c in scores if len({v for v in c if not math.isnan(v)}) > 1]  # else no order
     outcome = slow_normal_scores([values[i][j] for i in models])
     known = [
@@ -239,27 +239,27 @@ def slow_lesson(
 
 @drawn(seed=st.integers(0, 2**32 - 1), holes=st.sampled_from([0.0, 0.3]))
 @settings(max_examples=30, deadline=None)
-def test_lessons_of_two_scores_are_their_slow_definition(seed: int, holes: float) -> None:
+def test_fits_of_two_scores_are_their_slow_definition(seed: int, holes: float) -> None:
     """Several scores count as their mean, and five scored models teach weights."""
     rng = np.random.default_rng(seed)
     first = evidence(seed, models=8, datasets=5)
-    past = {name: rng.normal(size=(8, 5)) + first.recorded_scores["s"] for name in ("s", "t")}
+    recorded = {name: rng.normal(size=(8, 5)) + first.recorded_scores["s"] for name in ("s", "t")}
     values = first.matrix.values.copy()
-    for table in (values, *past.values()):
+    for table in (values, *recorded.values()):
         table[rng.random((8, 5)) < holes] = NAN
-    values[:2], past["s"][:2] = rng.random((2, 5)), rng.random((2, 5))  # known in any case
+    values[:2], recorded["s"][:2] = rng.random((2, 5)), rng.random((2, 5))  # known in any case
     world = Evidence(
         PerformanceMatrix(first.matrix.models, first.matrix.datasets, values),
         first.clustering,
-        scores={name: rng.normal(size=8) for name in past},
-        recorded_scores=past,
+        scores={name: rng.normal(size=8) for name in recorded},
+        recorded_scores=recorded,
     )
 
     got = fit_datasets(world)
 
-    tables = [past["s"].tolist(), past["t"].tolist()]
-    found = [slow_lesson(values.tolist(), tables, j) for j in range(5)]
-    expected = [fit for fit in found if fit is not None]
+    tables = [recorded["s"].tolist(), recorded["t"].tolist()]
+    fits = [slow_fit(values.tolist(), tables, j) for j in range(5)]
+    expected = [fit for fit in fits if fit is not None]
     assert len(got) == len(expected)
     for fit, (fitted, left) in zip(got, expected, strict=True):
         assert (fit.weights is None) == (fitted is None)
@@ -272,9 +272,9 @@ def test_lessons_of_two_scores_are_their_slow_definition(seed: int, holes: float
 def test_five_scored_models_are_the_least_that_teach_weights(scored: int, teaches: bool) -> None:
     """Two weights fitted to fewer would be those of the noise."""
     first = evidence()
-    past = first.recorded_scores["s"].copy()
-    past[scored:, 0] = NAN
-    world = replace(first, recorded_scores={"s": past})
+    recorded = first.recorded_scores["s"].copy()
+    recorded[scored:, 0] = NAN
+    world = replace(first, recorded_scores={"s": recorded})
 
     assert (fit_datasets(world)[0].weights is not None) == teaches
 

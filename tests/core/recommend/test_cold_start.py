@@ -20,7 +20,7 @@ from mlflow_recall.core.recommend.cold_start import (
 from mlflow_recall.core.recommend.evidence import FeatureColumn
 
 NAN = math.nan
-#: two families of two, and a newcomer of the second
+#: two families of two, and a new model of the second
 VALUES = [[0.9, 0.8, 0.7], [0.89, 0.81, 0.7], [0.5, 0.4, 0.2], [0.51, 0.41, 0.2], [NAN] * 3]
 FEATURES: dict[str, FeatureColumn] = {
     "family": ["e5", "e5", "minilm", "minilm", "minilm"],
@@ -52,17 +52,17 @@ def test_a_newcomer_joins_the_nearest_and_takes_its_strength_from_three() -> Non
     matrix = history()
     groups = cluster_models(matrix, count=2)
 
-    (found,) = estimate_from_features(matrix, groups, FEATURES)
+    (estimate,) = estimate_from_features(matrix, groups, FEATURES)
 
     near = np.array([(0 + 0.1) / 2, (0 + 0.3) / 2, (1 + 0.3) / 2])  # d, c, b
     similarity = 1 - near
     strength = matrix.mean_z_score[[3, 2, 1]]
     expected = similarity @ strength / similarity.sum() * similarity.mean()
-    assert (found.model, found.nearest_model) == ("new", "d")
-    assert found.distance == pytest.approx(near[0])
-    assert found.z_score == pytest.approx(expected)
+    assert (estimate.model, estimate.nearest_model) == ("new", "d")
+    assert estimate.distance == pytest.approx(near[0])
+    assert estimate.z_score == pytest.approx(expected)
     assert groups.cluster_of("d") is not None
-    assert "new" in add_to_clusters(groups, [found]).cluster_of("c").members  # type: ignore[union-attr]
+    assert "new" in add_to_clusters(groups, [estimate]).cluster_of("c").members  # type: ignore[union-attr]
 
 
 def test_without_new_models_measured_models_or_features_nothing_is_estimated() -> None:
@@ -82,11 +82,11 @@ def test_without_new_models_measured_models_or_features_nothing_is_estimated() -
 
 def test_a_model_without_history_joins_a_cluster_and_the_prior_ranks_it() -> None:
     matrix = history()
-    found = estimate_from_features(matrix, cluster_models(matrix, count=2), FEATURES)
+    estimates = estimate_from_features(matrix, cluster_models(matrix, count=2), FEATURES)
     evidence = Evidence(
         matrix,
-        add_to_clusters(cluster_models(matrix, count=2), found),
-        estimated_z_scores={each.model: each.z_score for each in found},
+        add_to_clusters(cluster_models(matrix, count=2), estimates),
+        estimated_z_scores={estimate.model: estimate.z_score for estimate in estimates},
     )
 
     ranking = RECOMMENDERS["prior"].rank(evidence)
@@ -96,7 +96,7 @@ def test_a_model_without_history_joins_a_cluster_and_the_prior_ranks_it() -> Non
     assert math.isnan(Evidence(matrix, cluster_models(matrix)).mean_z_score[-1])
 
 
-def test_the_winner_of_a_selection_is_like_the_model_that_won() -> None:
+def test_the_nearest_model_of_a_winner_is_the_one_it_was_made_of() -> None:
     zoo = [
         Member(name=name, version="1", modality="text", arch="transformers/bert", family="e5")
         for name in "abcd"
@@ -111,11 +111,11 @@ def test_the_winner_of_a_selection_is_like_the_model_that_won() -> None:
     )
     matrix = history()
 
-    (found,) = estimate_from_features(
+    (estimate,) = estimate_from_features(
         matrix, cluster_models(matrix, count=2), model_features([*zoo, winner])
     )
 
-    assert found.nearest_model == "c"
+    assert estimate.nearest_model == "c"
 
 
 def test_members_are_described_by_what_the_registry_knows() -> None:

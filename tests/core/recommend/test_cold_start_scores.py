@@ -1,4 +1,4 @@
-"""Facts of ``core.cold_scores``: what a few scores on recorded datasets add for a newcomer."""
+"""Facts of scores of a new model: what a few on recorded datasets add to its estimate."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from mlflow_recall.core.recommend.cold_start_scores import (
 from mlflow_recall.core.recommend.evidence import FeatureColumn
 
 NAN = math.nan
-#: six models, each a step above the one before on every dataset, and a newcomer
+#: six models, each a step above the one before on every dataset, and a new model
 MODELS = ("a", "b", "c", "d", "e", "f", "new")
 STEPS = np.arange(6.0)
-#: nothing that features say has to do with strength; the newcomer looks like the weakest
+#: features are unrelated to strength; the new model looks like the weakest
 FEATURES: dict[str, FeatureColumn] = {
     "family": ["x", "y", "x", "y", "x", "y", "x"],
     "layers": [1.0] * 7,
@@ -42,12 +42,12 @@ def scored(new_model: float, *, noise: FloatArray | None = None) -> dict[str, Fl
     return {"logme": np.column_stack([steps, 10 * steps, np.full(7, NAN)])}
 
 
-def met(past: dict[str, FloatArray]) -> tuple[ColdStartEstimate, ColdStartEstimate]:
+def estimates(recorded: dict[str, FloatArray]) -> tuple[ColdStartEstimate, ColdStartEstimate]:
     """By features alone, and by both."""
     matrix = history()
     groups = cluster_models(matrix.select_models(MODELS[:6]), count=2)
     alone = estimate_from_features(matrix, groups, FEATURES)
-    (both,) = score_cold_start(alone, matrix, groups, FEATURES, past)
+    (both,) = score_cold_start(alone, matrix, groups, FEATURES, recorded)
     return alone[0], both
 
 
@@ -56,9 +56,9 @@ def cut(deviations: float | np.floating[Any]) -> float:
 
 
 def slowly(values: list[tuple[list[float], float, list[float]]]) -> float:
-    """The definition word by word: (scores of references, of the newcomer, outcomes) a column."""
+    """The definition word by word: (scores of references, of the new model, outcomes) a column."""
     products = squares = 0.0
-    told = []
+    columns = []
     for scores, own, outcomes in values:
         center, spread = np.mean(scores), np.std(scores)
         level = float(np.mean(outcomes))
@@ -66,9 +66,9 @@ def slowly(values: list[tuple[list[float], float, list[float]]]) -> float:
             far = cut((score - center) / spread)
             products += far * (outcome - level)
             squares += far**2
-        told.append((level, cut((own - center) / spread)))
+        columns.append((level, cut((own - center) / spread)))
     slope = (products + 4 * len(values) * 0.5) / (squares + 4 * len(values))
-    return float(np.mean([level + slope * far for level, far in told]))
+    return float(np.mean([level + slope * far for level, far in columns]))
 
 
 def test_scores_say_what_the_transcription_says() -> None:
@@ -79,20 +79,20 @@ def test_scores_say_what_the_transcription_says() -> None:
     outcomes = ((STEPS - STEPS.mean()) / STEPS.std()).tolist()
     groups = cluster_models(matrix.select_models(MODELS[:6]), count=2)
 
-    (found,) = score_cold_start(
+    (estimate,) = score_cold_start(
         estimate_from_features(matrix, groups, FEATURES), matrix, groups, FEATURES,
         {"logme": first, "hscore": second},
     )  # fmt: skip
 
     columns = [first[:, 0], first[:, 1], second[:, 2]]
     expected = slowly([(c[:6].tolist(), float(c[6]), outcomes) for c in columns])
-    assert found.score_z_score == pytest.approx(expected)
-    assert found.scored_datasets == ("u", "v", "w")
+    assert estimate.score_z_score == pytest.approx(expected)
+    assert estimate.scored_datasets == ("u", "v", "w")
 
 
 def test_scores_that_order_the_known_models_decide_where_features_do_not() -> None:
-    """The newcomer scores as the strongest does, and looks like the weakest."""
-    alone, both = met(scored(5.0))
+    """The new model scores as the strongest does, and looks like the weakest."""
+    alone, both = estimates(scored(5.0))
 
     assert both.score_weight > 0.8
     assert both.z_score > 0.8 > alone.z_score
@@ -106,9 +106,9 @@ def test_scores_that_order_the_known_models_decide_where_features_do_not() -> No
 
 
 def test_strength_grows_with_the_score_and_ends_where_the_outlier_is_cut() -> None:
-    told = [met(scored(value))[1].z_score for value in (0.0, 2.0, 4.0, 100.0, 1e6)]
+    z_scores = [estimates(scored(value))[1].z_score for value in (0.0, 2.0, 4.0, 100.0, 1e6)]
 
-    assert told[0] < told[1] < told[2] < told[3] == pytest.approx(told[4])
+    assert z_scores[0] < z_scores[1] < z_scores[2] < z_scores[3] == pytest.approx(z_scores[4])
 
 
 def test_scores_that_mislead_about_the_known_models_have_no_weight() -> None:
@@ -128,10 +128,10 @@ def test_scores_that_mislead_about_the_known_models_have_no_weight() -> None:
 
 def test_unit_and_offset_of_a_score_do_not_matter() -> None:
     noise = np.array([0.3, 0.9, 2.4, 2.8, 4.1, 4.7])
-    _, plain = met(scored(3.0, noise=noise))
+    _, plain = estimates(scored(3.0, noise=noise))
     other = {name: -7 + 100 * values for name, values in scored(3.0, noise=noise).items()}
 
-    _, scaled = met(other)
+    _, scaled = estimates(other)
 
     assert scaled.z_score == pytest.approx(plain.z_score)
     assert scaled.score_weight == pytest.approx(plain.score_weight)
@@ -144,20 +144,20 @@ def test_features_alone_speak_where_too_few_models_or_no_newcomer_have_scores() 
     missing = scored(NAN)
     constant = {"logme": np.ones((7, 3))}
 
-    for past in ({"logme": few}, missing, constant, {}):
-        alone, both = met(past)
+    for recorded in ({"logme": few}, missing, constant, {}):
+        alone, both = estimates(recorded)
         assert both == alone
 
 
 def test_references_are_the_nearest_of_each_newcomer_and_others_from_weak_to_strong() -> None:
-    """Three of the newcomer's family, then two of the others: the weakest and the strongest."""
+    """Three of the new model's family, then two of the others: the weakest and the strongest."""
     matrix = history()
 
-    found = reference_models(matrix, FEATURES, MODELS, most=5)
+    references = reference_models(matrix, FEATURES, MODELS, most=5)
 
-    assert set(found[:3]) == {"a", "c", "e"}
-    assert found[3:] == ("b", "f")
-    assert "new" not in found
+    assert set(references[:3]) == {"a", "c", "e"}
+    assert references[3:] == ("b", "f")
+    assert "new" not in references
     assert "a" not in reference_models(matrix, FEATURES, set(MODELS) - {"a"}, most=5)
     assert len(reference_models(matrix, FEATURES, MODELS, most=2)) == 3
     assert len(reference_models(matrix, FEATURES, MODELS)) == 6

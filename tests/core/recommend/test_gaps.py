@@ -143,29 +143,29 @@ def test_predicted_gaps_are_their_slow_definition(seed: int, datasets: int) -> N
     """Every dataset is judged by a curve through all the others, at every level of coverage."""
     rng = np.random.default_rng(seed)
     models = int(rng.integers(2, 9))
-    past = random_held(rng, models, datasets, float(rng.choice([0.0, 0.9])))
-    order = rng.permutation(past.models).tolist()
+    held_out = random_held(rng, models, datasets, float(rng.choice([0.0, 0.9])))
+    order = rng.permutation(held_out.models).tolist()
     ranked = int(rng.integers(1, models + 1))
     places = {model: (i + 0.5) / ranked for i, model in enumerate(order[:ranked])}
     coverage = Fraction(str(rng.choice(["0.5", "0.6", "0.75", "0.8", "0.9"])))
     values = rng.random((models, datasets))
-    matrix = PerformanceMatrix(past.models, past.datasets, values)
+    matrix = PerformanceMatrix(held_out.models, held_out.datasets, values)
 
     got = predict_gaps(
-        ranking_of(order, ranked), matrix, past, tolerance=0.2, coverage=float(coverage)
+        ranking_of(order, ranked), matrix, held_out, tolerance=0.2, coverage=float(coverage)
     )
 
     expected = slow_gaps(
-        [places.get(model, NAN) for model in past.models],
-        past.rank_shares.tolist(),
-        past.gaps.tolist(),
+        [places.get(model, NAN) for model in held_out.models],
+        held_out.rank_shares.tolist(),
+        held_out.gaps.tolist(),
         0.2,
         coverage,
     )
-    assert got.models == past.models
-    assert got.datasets == past.datasets
+    assert got.models == held_out.models
+    assert got.datasets == held_out.datasets
     assert got.held_out_expected is not None
-    for found, slow in (
+    for array, slow in (
         (got.mean, expected.mean),
         (got.low, expected.low),
         (got.high, expected.high),
@@ -174,7 +174,7 @@ def test_predicted_gaps_are_their_slow_definition(seed: int, datasets: int) -> N
         (got.held_out_expected, expected.before),
         (got.predicted, values.max(axis=0).mean() - np.array(expected.mean)),
     ):
-        np.testing.assert_allclose(found, np.array(slow), rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(array, np.array(slow), rtol=1e-6, atol=1e-9)
 
 
 @given(seed=st.integers(0, 2**32 - 1), chosen=st.integers(0, 5))
@@ -186,14 +186,14 @@ def test_a_dataset_has_no_part_in_what_was_expected_of_it(seed: int, chosen: int
     be too small for a new one.
     """
     rng = np.random.default_rng(seed)
-    past = random_held(rng, 6, 6, 0.5)
-    gaps = past.gaps.copy()
+    held_out = random_held(rng, 6, 6, 0.5)
+    gaps = held_out.gaps.copy()
     gaps[:, chosen] = np.where(np.isnan(gaps[:, chosen]), NAN, 9.0 * rng.random(6))
-    changed = replace(past, gaps=gaps)
-    matrix = PerformanceMatrix(past.models, past.datasets, rng.random((6, 6)))
-    ranking = ranking_of(list(past.models), 6)
+    changed = replace(held_out, gaps=gaps)
+    matrix = PerformanceMatrix(held_out.models, held_out.datasets, rng.random((6, 6)))
+    ranking = ranking_of(list(held_out.models), 6)
 
-    first = predict_gaps(ranking, matrix, past).held_out_expected
+    first = predict_gaps(ranking, matrix, held_out).held_out_expected
     second = predict_gaps(ranking, matrix, changed).held_out_expected
 
     assert first is not None
@@ -213,10 +213,10 @@ def test_intervals_have_the_width_of_errors_on_datasets_that_were_left_out() -> 
     places, gaps = np.full((2, 10, 9), NAN)
     places[0], gaps[0] = 0.05, 0.0
     places[d + 1, d], gaps[d + 1, d] = 0.1 + 0.1 * d, 1.0 + d**2
-    past = HeldOutRankings(names(10), names(9, "d"), places, gaps)
-    matrix = PerformanceMatrix(past.models, past.datasets, np.zeros((10, 9)))
+    held_out = HeldOutRankings(names(10), names(9, "d"), places, gaps)
+    matrix = PerformanceMatrix(held_out.models, held_out.datasets, np.zeros((10, 9)))
 
-    got = predict_gaps(ranking_of(list(past.models), 10), matrix, past, coverage=0.8)
+    got = predict_gaps(ranking_of(list(held_out.models), 10), matrix, held_out, coverage=0.8)
 
     assert got.high - got.mean == pytest.approx(np.ones(10), rel=0.01)
 
@@ -227,10 +227,10 @@ def test_an_interval_is_as_wide_as_errors_at_its_place_usually_are() -> None:
     size = np.array([0.0, 0.01, 0.01, 0.01, 1.0, 1.0])[:, None]
     places = np.repeat((np.arange(6) + 0.5)[:, None] / 6, 40, axis=1)
     gaps = np.array([0.0, 1, 1, 1, 5, 5])[:, None] + size * rng.choice([-1.0, 1.0], (6, 40))
-    past = HeldOutRankings(names(6), names(40, "d"), places, gaps)
-    matrix = PerformanceMatrix(past.models, past.datasets, -gaps)
+    held_out = HeldOutRankings(names(6), names(40, "d"), places, gaps)
+    matrix = PerformanceMatrix(held_out.models, held_out.datasets, -gaps)
 
-    got = predict_gaps(ranking_of(list(past.models), 6), matrix, past, coverage=0.8)
+    got = predict_gaps(ranking_of(list(held_out.models), 6), matrix, held_out, coverage=0.8)
 
     width = got.high - got.mean
     assert (width[1:4] < 0.06).all()
@@ -241,17 +241,17 @@ def test_an_interval_is_as_wide_as_errors_at_its_place_usually_are() -> None:
 def test_joint_outcomes_grow_with_what_is_expected_now(
     gap: float, second: float, third: float
 ) -> None:
-    """On record b lacks 1 and c ``gap``; today they change places, and so what is expected of them.
+    """Recorded gaps are 1 for b and ``gap`` for c; now they change places, and so do their gaps.
 
     So b is expected to lack ``gap`` times as much as it did, and c so much less, both within a
     factor of five.
     """
     places = np.repeat(np.array([[1.0], [3.0], [5.0]]) / 6, 4, axis=1)
     gaps = np.repeat(np.array([[0.0], [1.0], [gap]]), 4, axis=1)
-    past = HeldOutRankings(("a", "b", "c"), names(4, "d"), places, gaps)
-    matrix = PerformanceMatrix(past.models, past.datasets, -gaps)
+    held_out = HeldOutRankings(("a", "b", "c"), names(4, "d"), places, gaps)
+    matrix = PerformanceMatrix(held_out.models, held_out.datasets, -gaps)
 
-    got = predict_gaps(ranking_of(["a", "c", "b"], 3), matrix, past)
+    got = predict_gaps(ranking_of(["a", "c", "b"], 3), matrix, held_out)
 
     assert got.mean == pytest.approx([0.0, gap, 1.0])
     assert got.joint_gaps[1] == pytest.approx(np.full(4, second), rel=0.02)
@@ -263,11 +263,13 @@ def test_joint_outcomes_grow_with_what_is_expected_now(
 def test_as_many_models_as_the_exact_quantile_asks_for(datasets: int, share: str) -> None:
     """Of d counts the ⌈(d + 1) share⌉-th, in fractions: 25 x 0.56 is 14, not 14.000000000000002."""
     places = np.repeat((np.arange(datasets) + 0.5)[:, None] / datasets, datasets, axis=1)
-    past = HeldOutRankings(names(datasets), names(datasets, "d"), places, 1.0 - np.eye(datasets))
-    ranking = ranking_of(list(past.models), datasets)
+    held_out = HeldOutRankings(
+        names(datasets), names(datasets, "d"), places, 1.0 - np.eye(datasets)
+    )
+    ranking = ranking_of(list(held_out.models), datasets)
     wanted = math.ceil((datasets + 1) * Fraction(share))  # the k-th dataset needs k models
 
-    got = find_smallest_set(ranking, past, confidence=float(share))
+    got = find_smallest_set(ranking, held_out, confidence=float(share))
 
     assert len(got.models) == min(wanted, datasets)
     assert got.is_promised == (wanted <= datasets)

@@ -56,11 +56,11 @@ def test_a_dataset_has_no_part_in_its_own_prediction() -> None:
 
 
 def test_datasets_that_cannot_be_ranked_for_are_left_out() -> None:
-    """The paper's product needs scores, and there are none of the past."""
+    """The paper's product needs scores, and recorded datasets have none."""
     assert rank_held_out(plain(np.random.default_rng(0).random((4, 3))), paper).datasets == ()
 
 
-def past(counts: list[int], models: int = 6) -> HeldOutRankings:
+def held_out_of(counts: list[int], models: int = 6) -> HeldOutRankings:
     """On each dataset exactly the model at that place is best, all others 1 below."""
     places = np.tile((np.arange(models) + 0.5) / models, (len(counts), 1)).T
     gaps = np.ones((models, len(counts)))
@@ -76,8 +76,8 @@ def test_the_smallest_set_is_a_conformal_quantile() -> None:
     """Of 9 datasets the ninth smallest count promises 0.9, the fifth 0.5."""
     counts = [1, 1, 1, 2, 2, 3, 4, 4, 5]
 
-    got = find_smallest_set(RANKED, past(counts), confidence=0.9)
-    half = find_smallest_set(RANKED, past(counts), confidence=0.5)
+    got = find_smallest_set(RANKED, held_out_of(counts), confidence=0.9)
+    half = find_smallest_set(RANKED, held_out_of(counts), confidence=0.5)
 
     assert (got.models, got.is_promised) == (tuple("abcde"), True)
     assert got.p_holds_best == pytest.approx(0.9)
@@ -86,14 +86,14 @@ def test_the_smallest_set_is_a_conformal_quantile() -> None:
 
 
 def test_too_few_datasets_cannot_promise_it() -> None:
-    got = find_smallest_set(RANKED, past([1, 3, 2]), confidence=0.9)
+    got = find_smallest_set(RANKED, held_out_of([1, 3, 2]), confidence=0.9)
 
     assert (got.models, got.is_promised) == (tuple("abc"), False)
     assert got.p_holds_best == pytest.approx(3 / 4)
 
 
 def test_without_any_history_everybody_is_taken() -> None:
-    got = find_smallest_set(RANKED, past([]))
+    got = find_smallest_set(RANKED, held_out_of([]))
 
     assert got.models == RANKED.models
     assert math.isnan(got.p_holds_best)
@@ -102,9 +102,9 @@ def test_without_any_history_everybody_is_taken() -> None:
 @pytest.mark.parametrize("share", [0.0, 1.0, 1.5])
 def test_impossible_shares_are_refused(share: float) -> None:
     with pytest.raises(ConfigError, match="confidence: expected a share between 0 and 1, got"):
-        find_smallest_set(RANKED, past([1]), confidence=share)
+        find_smallest_set(RANKED, held_out_of([1]), confidence=share)
     with pytest.raises(ConfigError, match="coverage: expected a share between 0 and 1, got"):
-        predict_gaps(RANKED, plain(np.ones((6, 1))).matrix, past([1]), coverage=share)
+        predict_gaps(RANKED, plain(np.ones((6, 1))).matrix, held_out_of([1]), coverage=share)
 
 
 def test_gaps_grow_with_the_place_and_lie_in_their_interval() -> None:
@@ -156,7 +156,7 @@ def test_without_history_nothing_is_said() -> None:
 
 
 def test_intervals_hold_what_they_promise_on_new_datasets() -> None:
-    """80 % of the gaps, and 90 % of the smallest sets, over fresh draws of whole worlds."""
+    """80 % of the gaps, and 90 % of the smallest sets, over newly sampled worlds."""
     covered, held = [], []
     for seed in range(60):
         rng = np.random.default_rng(seed)
@@ -167,9 +167,9 @@ def test_intervals_hold_what_they_promise_on_new_datasets() -> None:
         given = Evidence(matrix, cluster_models(matrix, count=3))
         gap = dict(zip(names, values[:, 12].max() - values[:, 12], strict=True))
         ranking, known = prior(given), rank_held_out(given, prior)
-        said = predict_gaps(ranking, matrix, known, tolerance=0.5)
-        true = np.array([gap[model] for model in said.models])
-        covered.append(np.mean((true >= said.low) & (true <= said.high)))
+        predicted = predict_gaps(ranking, matrix, known, tolerance=0.5)
+        true = np.array([gap[model] for model in predicted.models])
+        covered.append(np.mean((true >= predicted.low) & (true <= predicted.high)))
         chosen = find_smallest_set(ranking, known, tolerance=0.5).models
         held.append(min(gap[model] for model in chosen) <= 0.5)
 

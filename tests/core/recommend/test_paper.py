@@ -114,17 +114,19 @@ def test_the_order_of_candidates_is_not_that_of_the_clustering() -> None:
     """Candidates are filtered and sorted after clustering; distances must follow the names."""
     first = random_evidence(7)
     names = sorted(first.matrix.models, reverse=True)
-    some = [name for name in names if name in first.representative_scores or name in "aceg"]
+    measured = [name for name in names if name in first.representative_scores or name in "aceg"]
     expected = dict(zip(paper(first).models, paper(first).scores, strict=True))
 
-    for wanted in (names, some):
+    for candidates in (names, measured):
         got = paper(
             Evidence(
-                first.matrix.select_models(wanted), first.clustering, first.representative_scores
+                first.matrix.select_models(candidates),
+                first.clustering,
+                first.representative_scores,
             )
         )
 
-        assert sorted(got.models) == sorted(wanted)
+        assert sorted(got.models) == sorted(candidates)
         np.testing.assert_allclose(got.scores, [expected[m] for m in got.models])
 
 

@@ -1,4 +1,4 @@
-"""Facts of probing: who looks at a target before the ranking, and what that costs."""
+"""Facts of probes: which models are probed before the ranking, and what that costs."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ CLUSTERS = Clustering(
 )
 
 
-def test_one_for_each_cluster_of_several_looks() -> None:
-    """A model alone in its cluster would speak for nobody else."""
+def test_the_representative_of_each_cluster_is_probed() -> None:
+    """A model alone in its cluster represents no other."""
     assert models_to_probe(CLUSTERS, "blend", "portfolio") == ("a", "d")
     assert models_to_probe(no_clusters(), "blend") == ()
 
@@ -27,7 +27,7 @@ def test_one_for_each_cluster_of_several_looks() -> None:
     ("recommenders", "count"),
     [(("prior",), 0), (("prior", "prior_rank"), 0), (("prior", "portfolio"), 2), (("paper",), 2)],
 )
-def test_who_ranks_by_the_history_alone_needs_nobody_to_look(
+def test_a_ranking_by_the_history_alone_needs_no_probes_of_models(
     recommenders: tuple[str, ...], count: int
 ) -> None:
     """One recommender that reads scores is enough to need them."""
@@ -35,9 +35,9 @@ def test_who_ranks_by_the_history_alone_needs_nobody_to_look(
 
 
 def test_the_cost_is_that_of_each_forward_pass_beside_the_papers_half_epoch() -> None:
-    """Both are said, since the paper's charge is above what is measured."""
-    probing = ProbeCost(("a", "b", "c"), epochs_per_model=0.1)
+    """Both are reported, since the paper's charge is above what is measured."""
+    cost = ProbeCost(("a", "b", "c"), epochs_per_model=0.1)
 
-    assert probing.epochs == pytest.approx(0.3)
-    assert probing.paper_epochs == pytest.approx(1.5)
+    assert cost.epochs == pytest.approx(0.3)
+    assert cost.paper_epochs == pytest.approx(1.5)
     assert (ProbeCost().epochs, ProbeCost(("a",)).epochs) == (0.0, 0.5)

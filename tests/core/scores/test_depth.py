@@ -32,9 +32,9 @@ def test_it_is_the_transcription(values: list[tuple[float, int]], weight: float)
     if np.std(scores) < 1e-3:
         return
 
-    found = with_depth(scores, layers, weight=weight)
+    got = with_depth(scores, layers, weight=weight)
 
-    np.testing.assert_allclose(found, slowly(scores, layers, weight), rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(got, slowly(scores, layers, weight), rtol=1e-9, atol=1e-9)
 
 
 def test_models_of_one_depth_keep_their_order_and_equal_scores_go_by_depth() -> None:

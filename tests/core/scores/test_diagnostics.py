@@ -1,4 +1,4 @@
-"""Which scores say nothing about the models at hand."""
+"""Facts of diagnostics: which scores are uninformative about the models at hand."""
 
 from __future__ import annotations
 
@@ -25,35 +25,35 @@ def zoo(qualities: list[float], n: int = 150, d: int = 20, seed: int = 0) -> dic
 
 
 @pytest.mark.parametrize("d", [20, 300])
-def test_models_of_unlike_quality_are_told_apart(d: int) -> None:
+def test_a_score_of_models_of_different_quality_is_informative(d: int) -> None:
     assert uninformative(NAMES, zoo([0.1, 0.3, 0.6, 1.0], d=d)) == {}
 
 
 @pytest.mark.parametrize("d", [20, 300])
-def test_models_that_know_nothing_are_found_out(d: int) -> None:
+def test_a_score_of_models_without_any_quality_is_uninformative(d: int) -> None:
     """By either test: spread within the noise, or no better than permuted labels."""
-    found = uninformative(NAMES, zoo([0.0] * 5, d=d))
+    reasons = uninformative(NAMES, zoo([0.0] * 5, d=d))
 
-    assert set(found) == set(NAMES)
-    assert all("noise" in why or "permuted labels" in why for why in found.values())
+    assert set(reasons) == set(NAMES)
+    assert all("noise" in reason or "permuted labels" in reason for reason in reasons.values())
 
 
-def test_differences_that_are_all_noise_are_found_out() -> None:
+def test_differences_that_are_noise_are_uninformative() -> None:
     """Good models, all alike: each beats permuted labels, and still none is better."""
     flagged = [uninformative(("logme",), zoo([0.4] * 8, seed=seed)) for seed in range(6)]
 
-    assert sum("below its noise" in found.get("logme", "") for found in flagged) >= 2
+    assert sum("below its noise" in reasons.get("logme", "") for reasons in flagged) >= 2
 
 
-def test_one_model_that_knows_something_saves_the_score() -> None:
-    found = diagnose(("linear_probe",), zoo([0.0, 0.0, 0.0, 1.0]))["linear_probe"]
+def test_one_better_model_makes_a_score_informative() -> None:
+    diagnostics = diagnose(("linear_probe",), zoo([0.0, 0.0, 0.0, 1.0]))["linear_probe"]
 
-    assert found.reason == ""
-    assert found.spread > found.noise > 0
-    assert found.chance_scores["m3"] == pytest.approx(1 / 3, abs=0.1)
+    assert diagnostics.reason == ""
+    assert diagnostics.spread > diagnostics.noise > 0
+    assert diagnostics.chance_scores["m3"] == pytest.approx(1 / 3, abs=0.1)
 
 
-def test_a_score_that_is_the_same_for_all_says_so() -> None:
+def test_a_score_that_is_the_same_for_all_models_is_uninformative() -> None:
     rng = np.random.default_rng(0)
     head = rng.dirichlet(np.ones(4), 60)
     passes = {m: ForwardPass(np.arange(60) % 3, probabilities=head) for m in "ab"}
@@ -61,7 +61,7 @@ def test_a_score_that_is_the_same_for_all_says_so() -> None:
     assert uninformative(("leep",), passes) == {"leep": "it is the same for every model"}
 
 
-def test_a_random_source_head_is_found_out() -> None:
+def test_scores_of_a_random_source_head_are_uninformative() -> None:
     """Base encoders were given a random head: their LEEP is the labels' entropy."""
     rng = np.random.default_rng(0)
     labels = np.arange(300) % 3
@@ -94,9 +94,9 @@ def test_the_noise_is_the_standard_error_of_a_mean() -> None:
     labels = np.arange(100) % 2
     passes = {m: ForwardPass(labels, rng.normal(size=(100, 1))) for m in "abcdefgh"}
 
-    found = diagnose(("mean",), passes, halves=60, table=table)["mean"]
+    diagnostics = diagnose(("mean",), passes, halves=60, table=table)["mean"]
 
-    assert found.noise == pytest.approx(0.1, rel=0.2)
+    assert diagnostics.noise == pytest.approx(0.1, rel=0.2)
 
 
 def test_one_model_alone_is_only_held_against_permuted_labels() -> None:
@@ -104,7 +104,7 @@ def test_one_model_alone_is_only_held_against_permuted_labels() -> None:
     assert "permuted labels" in uninformative(("logme",), zoo([0.0]))["logme"]
 
 
-def test_scores_that_nobody_has_and_no_models_at_all_are_reasons() -> None:
+def test_undefined_scores_and_missing_models_are_reasons() -> None:
     assert uninformative(("leep",), zoo([0.5, 1.0])) == {"leep": "it is defined for no model"}
     assert uninformative(("leep",), {}) == {"leep": "no model was probed"}
 
@@ -121,9 +121,9 @@ def test_rare_classes_stay_in_every_half() -> None:
 def test_it_is_drawn_by_seed() -> None:
     """The spread over the models is not drawn; the noise of halves and the permutations are."""
     passes = zoo([0.2, 0.6])
-    one, again, other = (diagnose(NAMES, passes, seed=seed) for seed in (3, 3, 4))
+    one, same, other = (diagnose(NAMES, passes, seed=seed) for seed in (3, 3, 4))
 
-    assert one == again
+    assert one == same
     for name in NAMES:
         assert one[name].spread == other[name].spread
         assert one[name].noise != other[name].noise

@@ -87,7 +87,7 @@ def test_rounding_of_single_precision_is_no_reason_to_refuse() -> None:
 
 
 def test_some_class_must_occur_twice() -> None:
-    """Of classes with one sample each nothing can be told."""
+    """Nothing can be learned from classes of one sample."""
     check_repeated(np.array([0, 1, 1]))
     with pytest.raises(ScoreInputError, match="got 3 samples of as many classes: pass more"):
         check_repeated(np.array([2, 0, 1]))

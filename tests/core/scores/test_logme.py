@@ -70,11 +70,11 @@ def highest(features: FloatArray, y: FloatArray) -> tuple[float, float, float]:
 
     grid = math.log(np.trace(gram) / n) + np.linspace(-16.0, 16.0, 33)
     peak = grid[int(np.argmax([at(x)[0] for x in grid]))]
-    found = minimize_scalar(
+    optimum = minimize_scalar(
         lambda x: -at(x)[0], bounds=(peak - 1, peak + 1), method="bounded", options={"xatol": 1e-9}
     )
-    value, beta = at(found.x)
-    return value, math.exp(found.x) * beta, beta
+    value, beta = at(optimum.x)
+    return value, math.exp(optimum.x) * beta, beta
 
 
 def contrasts(n: int) -> FloatArray:

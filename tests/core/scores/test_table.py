@@ -42,9 +42,9 @@ def test_length_one_is_what_the_score_asks_for_unless_the_pass_says_otherwise() 
     lengths = [np.linalg.norm(features, axis=1), np.ones(20)]
 
     def is_unit(normalize: bool | None, *, unit: bool) -> bool:
-        seen = ForwardPass(labels, features, normalize=normalize).features(unit=unit)
+        used = ForwardPass(labels, features, normalize=normalize).features(unit=unit)
         plain = ForwardPass(labels, features).plain
-        return not np.allclose(seen.space.rows, plain.space.rows)
+        return not np.allclose(used.space.rows, plain.space.rows)
 
     assert lengths[0].std() > 0
     assert [is_unit(None, unit=u) for u in (False, True)] == [False, True]
