@@ -18,8 +18,8 @@ import yaml
 from fakes import InlineEngine
 from prepared import Zoo, text_zoo
 
-from mlflow_recall.cli import session
-from mlflow_recall.cli.session import Work
+from mlflow_recall.cli.groups import StoreOptions
+from mlflow_recall.cli.session import Session, open_session
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "benchmarks"
@@ -35,7 +35,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     """What a script prints; modules that it imports from its own folder are forgotten again."""
     before = set(sys.modules)
     monkeypatch.syspath_prepend(SCRIPTS)
-    monkeypatch.setattr("mlflow_recall.engines.engine", lambda *_: InlineEngine())
+    monkeypatch.setattr("mlflow_recall.engines.get_engine", lambda *_: InlineEngine())
 
     def run(name: str, *argv: object) -> str:
         monkeypatch.setattr(sys, "argv", [f"{name}.py", *map(str, argv)])
@@ -122,7 +122,7 @@ def test_recall(run: Run, tables: Path, tmp_path: Path) -> None:
 
 
 def test_cold_start(run: Run, tables: Path) -> None:
-    """Every model is a newcomer once, by features that are parts of its name."""
+    """Every model is new once, by features that are parts of its name."""
     told = run("cold_start", tables.parent, "--references", 4)
 
     ((record, models, scores, *_),) = table_of(told, "| record |")
@@ -133,7 +133,7 @@ def test_sub_zoos(run: Run, tables: Path) -> None:
     told = run("sub_zoos", tables, "--models", 6, "--draws", 2)
 
     policies = [row[0] for row in table_of(told, "policy")]
-    assert {"halving", "fine_selection", "price"} <= set(policies)
+    assert {"halving", "fine_selection", "cost_aware"} <= set(policies)
 
 
 def test_scores(run: Run, tmp_path: Path) -> None:
@@ -164,18 +164,18 @@ def test_example(run: Run, zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyP
     """A benchmark dataset as the target: its own runs are the brute force on record."""
 
     @contextmanager
-    def tiny(*_: object) -> Iterator[Work]:
-        with session.bench("", zoo.namespace) as found:
-            yield found
+    def open_tiny(*_: object, **__: object) -> Iterator[Session]:
+        with open_session(StoreOptions(tracking_uri=zoo.uri, namespace=zoo.namespace)) as session:
+            yield session
 
-    monkeypatch.setattr("mlflow_recall.cli.work.bench_for", tiny)
+    monkeypatch.setattr("mlflow_recall.cli.session.open_session", open_tiny)
     monkeypatch.setenv("MLFLOW_RECALL_CACHE", str(tmp_path))  # the script sets one of its own
     listed = {"datasets": [{"path": str(zoo.folder / "set-0.csv"), "name": "one"}]}
     (tmp_path / "targets-tiny.yaml").write_text(yaml.safe_dump(listed))
-    page = Path(shutil.copy(ROOT / "docs" / "example.md", tmp_path / "page.md"))
+    page = Path(shutil.copy(ROOT / "docs" / "results" / "example.md", tmp_path / "page.md"))
 
     told = run("example", "--datasets", tmp_path, "--only", "one", "--to", page)
 
-    ways = {row[0]: row[1] for row in table_of(told, "| way |")}
-    assert ways["brute force, whole zoo"] == ways["recall, five, fine-selection"] == "1"
+    strategies = {row[0]: row[1] for row in table_of(told, "| strategy |")}
+    assert strategies["brute force, whole zoo"] == strategies["recall, five, fine-selection"] == "1"
     assert all(row[0] in ("one", "all") for row in table_of(page.read_text(), "| target |"))

@@ -1,4 +1,4 @@
-"""Runs of the dead are closed, those of the living and of others are left alone."""
+"""Runs of ended processes are closed; those of live ones, and of others, are not changed."""
 
 from __future__ import annotations
 
@@ -119,9 +119,9 @@ def test_a_heartbeat_that_cannot_be_read_is_none() -> None:
 
 OPENS = """
 import sys
-from mlflow_recall.adapters.ledger import Ledger
-from mlflow_recall.adapters.tracking import connect
-run = Ledger(connect(sys.argv[1]), sys.argv[2]).open("cell", "benchmark")
+from mlflow_recall.adapters.tracking.client import connect
+from mlflow_recall.adapters.tracking.runs import RunWriter
+run = RunWriter(connect(sys.argv[1]), sys.argv[2]).open_run("cell", "benchmark")
 print(run.run_id, flush=True)
 sys.stdin.read()
 """
@@ -202,7 +202,7 @@ def test_the_heartbeat_beats_until_the_run_is_finished(
     client: MlflowClient, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A second run of the same process tells when beats have come and gone."""
-    monkeypatch.setattr(ownership, "BEAT", 0.02)
+    monkeypatch.setattr(ownership, "HEARTBEAT_INTERVAL", 0.02)
     writer = RunWriter(client, namespace)
     before = time.time()
     run, other = (writer.open_run(name, "benchmark") for name in ("cell", "other"))
@@ -243,10 +243,10 @@ class Moody:
         self.beats.append(run_id)
 
 
-def test_the_heartbeat_outlives_a_server_that_is_away_and_ends_when_told(
+def test_the_heartbeat_goes_on_after_a_server_was_away_until_it_is_stopped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(ownership, "BEAT", 0.01)
+    monkeypatch.setattr(ownership, "HEARTBEAT_INTERVAL", 0.01)
     moody = Moody()
     heartbeat = Heartbeat(cast("MlflowClient", moody))
     heartbeat.watch("a")

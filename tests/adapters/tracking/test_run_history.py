@@ -328,7 +328,7 @@ def test_an_unknown_metric_lists_the_known_ones(client: MlflowClient, namespace:
 def test_a_search_goes_on_over_pages(
     client: MlflowClient, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mlflow_recall.adapters.tracking._PAGE", 2)
+    monkeypatch.setattr("mlflow_recall.adapters.tracking.client._PAGE", 2)
     ids = {record_run(client, namespace, ()) for _ in range(5)}
     experiment = ensure_experiment(client, f"{namespace}/benchmark")
 
@@ -352,14 +352,14 @@ def test_a_server_that_does_not_answer_is_one_line_at_once() -> None:
         taken.bind(("127.0.0.1", 0))  # not listening: nobody answers, nobody else can take it
         uri = f"http://127.0.0.1:{taken.getsockname()[1]}"
 
-        with pytest.raises(TrackingError, match=f"{uri}: expected a tracking server, nobody") as e:
+        with pytest.raises(TrackingError, match=f"{uri}: expected a tracking server, got no") as e:
             connect(uri)
     assert "\n" not in str(e.value)
     assert "MLFLOW_TRACKING_URI" in str(e.value)
 
 
 def test_a_host_that_does_not_exist_is_one_line() -> None:
-    with pytest.raises(TrackingError, match="expected a tracking server, nobody answers"):
+    with pytest.raises(TrackingError, match="expected a tracking server, got no answer"):
         connect("https://nowhere.invalid")
 
 

@@ -147,8 +147,8 @@ def test_a_run_that_is_tested_at_its_end_alone_has_no_curve_of_tests(
 def test_a_curve_too_long_for_a_tag_is_left_to_the_metrics(
     client: MlflowClient, ledger: RunWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A tag that a server cuts off would be no JSON any more."""
-    monkeypatch.setattr(tags, "LONGEST", 60)
+    """A tag that a server truncates would not be JSON."""
+    monkeypatch.setattr(tags, "MAX_LENGTH", 60)
     run = ledger.open_run("m on d", "benchmark")
     run.log_stage(StageResult(1, {"accuracy": 0.25}, 1.0))
     run.log_stage(StageResult(2, {"accuracy": 0.123456789012345}, 1.0))
@@ -254,7 +254,7 @@ def test_of_two_claims_the_older_stands_and_the_other_is_withdrawn(
         oldest.run_id,
     ]
     oldest.finish()
-    assert ledger.oldest_claim("c1") == ""
+    assert ledger.oldest_claim("c1") is None
 
 
 def _started(client: MlflowClient, run_id: str) -> int:

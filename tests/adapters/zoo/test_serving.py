@@ -60,7 +60,7 @@ def _served(
     network.module.eval()
     rows = load_split(dataset, "test")
     with torch.inference_mode():
-        logits = network.logits(network.batch(network.encode(rows)))
+        logits = network.logits(network.collate(network.preprocess(rows)))
     inputs = [_png(row) if member.modality == "image" else row for row in rows[member.modality]]
     probabilities = logits.double().softmax(dim=1).numpy()
     return Served(place / "model", member, dataset, inputs, probabilities)

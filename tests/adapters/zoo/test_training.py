@@ -400,13 +400,13 @@ def test_texts_are_embedded_alone_as_in_a_batch(text: Case) -> None:
         text.member, str(text.weights), text.dataset, RECIPE, False
     )
     network.module.eval()
-    encoded = network.encode(load_split(text.dataset, "train"))
+    encoded = network.preprocess(load_split(text.dataset, "train"))
     assert len({len(row["input_ids"]) for row in encoded}) > 1
     with torch.inference_mode():
-        together = network.embeddings(network.batch(encoded))
-        alone = torch.cat([network.embeddings(network.batch([row])) for row in encoded])
-        logits = network.logits(network.batch(encoded))
-        single = torch.cat([network.logits(network.batch([row])) for row in encoded])
+        together = network.embeddings(network.collate(encoded))
+        alone = torch.cat([network.embeddings(network.collate([row])) for row in encoded])
+        logits = network.logits(network.collate(encoded))
+        single = torch.cat([network.logits(network.collate([row])) for row in encoded])
 
     assert torch.allclose(together, alone, atol=1e-5)
     assert torch.allclose(logits, single, atol=1e-5)
