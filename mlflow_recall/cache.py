@@ -1,4 +1,4 @@
-"""The folder on this machine for what can be made again: datasets, checkpoints, weights."""
+"""The cache folder on this machine, for datasets, checkpoints and weights."""
 
 from __future__ import annotations
 
@@ -10,27 +10,31 @@ from pathlib import Path
 
 
 def cache_folder(*parts: str) -> Path:
-    """``$MLFLOW_RECALL_CACHE``, by default ``~/.cache/mlflow-recall``, and a folder below it."""
+    """Return a folder in ``$MLFLOW_RECALL_CACHE``, which defaults to ``~/.cache/mlflow-recall``."""
     root = os.environ.get("MLFLOW_RECALL_CACHE") or "~/.cache/mlflow-recall"
     return Path(root).expanduser().resolve().joinpath(*parts)
 
 
 def build_once(folder: Path, make: Callable[[Path], None]) -> Path:
-    """``folder``, made by ``make`` if it is not there yet.
+    """Return a folder, which is created if it does not exist.
 
-    It appears whole or not at all, also when two processes make it at once.
+    It is never visible before it is complete, also when two processes create it at the same time.
+
+    Args:
+        folder: Folder to return.
+        make: Writes the content into an empty folder.
     """
     if folder.exists():
         return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    rough = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        make(rough)
+        make(partial)
         try:
-            rough.rename(folder)
+            partial.rename(folder)
         except OSError:
-            if not folder.exists():  # another process was faster: its copy is as good
+            if not folder.exists():  # another process was faster, and its copy is the same
                 raise
     finally:
-        shutil.rmtree(rough, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
     return folder

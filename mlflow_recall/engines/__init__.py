@@ -10,15 +10,15 @@ from mlflow_recall.errors import ConfigError, unknown_name
 from mlflow_recall.ports import Engine
 
 
-def _ray(workers: int, threads: int) -> Engine:
+def _ray_engine(workers: int | None, threads: int | None) -> Engine:
     from mlflow_recall.engines.ray import RayEngine
 
     return RayEngine(workers, threads)
 
 
-#: name -> constructor from a number of workers (0: as many as there are cores) and threads of each
-ENGINES: Mapping[str, Callable[[int, int], Engine]] = MappingProxyType(
-    {"local": LocalEngine, "ray": _ray}
+#: name -> constructor from the number of workers and the threads of each; None: by the cores
+ENGINES: Mapping[str, Callable[[int | None, int | None], Engine]] = MappingProxyType(
+    {"local": LocalEngine, "ray": _ray_engine}
 )
 
 
@@ -37,4 +37,4 @@ def get_engine(
     """
     if name not in ENGINES:
         raise ConfigError(unknown_name("engine", name, ENGINES))
-    return ENGINES[name](workers or 0, threads or 0)
+    return ENGINES[name](workers, threads)

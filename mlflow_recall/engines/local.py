@@ -19,21 +19,21 @@ from mlflow_recall.ports import Progress
 T = TypeVar("T")
 
 _SPAWN = multiprocessing.get_context("spawn")  # forked torch threads and database handles hang
-_MOST_WORKERS = 8
-_PATIENCE = 5.0  # seconds for an idle worker to leave
+_MAX_DEFAULT_WORKERS = 8
+_EXIT_TIMEOUT = 5.0  # seconds in which an idle worker exits
 
 
 class LocalEngine:
-    """Worker processes that stream what their tasks yield through pipes.
+    """Worker processes that send what their tasks yield through pipes.
 
     Args:
-        workers: processes; 0: one a core, at most 8.
-        threads: numeric threads of each; 0: the cores shared out evenly.
+        workers: Number of processes; None or 0: one for each core, at most 8.
+        threads: Numeric threads of each process; None or 0: the cores are shared evenly.
     """
 
-    def __init__(self, workers: int = 0, threads: int = 0) -> None:
+    def __init__(self, workers: int | None = None, threads: int | None = None) -> None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-        self._workers = workers or min(cores or 1, _MOST_WORKERS)
+        self._workers = workers or min(cores or 1, _MAX_DEFAULT_WORKERS)
         self._threads = threads or max(1, (cores or 1) // self._workers)
         self._idle: list[_Worker] = []
         self._busy: dict[Connection, _Job] = {}
@@ -43,21 +43,21 @@ class LocalEngine:
     ) -> Iterator[Progress]:
         """See ``ports.Engine.stream``."""
         waiting = enumerate(tasks)
-        more = True
+        has_more = True
         try:
             while True:
-                while more and len(self._busy) < self._workers:
+                while has_more and len(self._busy) < self._workers:
                     if (pair := next(waiting, None)) is None:
-                        more = False
+                        has_more = False
                     else:
-                        self._start(function, *pair, self._free())
+                        self._start(function, *pair, self._free_worker())
                 if not self._busy:
                     return
                 for connection in wait(list(self._busy)):
                     progress = self._receive(connection)  # type: ignore[arg-type]
                     if progress is not None:
                         yield progress
-        finally:  # the consumer may stop early: whatever still runs is abandoned
+        finally:  # the consumer may stop early, and then the running tasks are killed
             for job in self._busy.values():
                 job.worker.kill()
             self._busy.clear()
@@ -71,30 +71,31 @@ class LocalEngine:
     def _start(
         self, function: Callable[[T], Iterator[object]], index: int, task: T, worker: _Worker
     ) -> None:
-        self._busy[worker.connection] = _Job(worker, index, function, task)
-        with suppress(BrokenPipeError, ConnectionResetError):  # its end is read like any other
+        job = _Job(worker=worker, index=index, function=function, task=task)
+        self._busy[worker.connection] = job
+        with suppress(BrokenPipeError, ConnectionResetError):  # ``_receive`` handles a dead worker
             worker.connection.send((function, task))
 
-    def _free(self) -> _Worker:
-        return self._idle.pop() if self._idle else self._new()
+    def _free_worker(self) -> _Worker:
+        return self._idle.pop() if self._idle else self._new_worker()
 
-    def _new(self) -> _Worker:
+    def _new_worker(self) -> _Worker:
         return _Worker(len(self._busy), self._threads)
 
     def _receive(self, connection: Connection) -> Progress | None:
-        """The next message of a worker; None if it is of no news to the consumer."""
+        """Return the next message of a worker; None if the consumer needs not know it."""
         job = self._busy[connection]
         try:
             kind, payload = connection.recv()
         except (EOFError, ConnectionResetError):
             del self._busy[connection]
             connection.close()
-            if job.worker.has_worked and not job.begun:  # it had died while it was idle
-                self._start(job.function, job.index, job.task, self._new())
+            if job.worker.has_worked and not job.has_begun:  # it died while it was idle
+                self._start(job.function, job.index, job.task, self._new_worker())
                 return None
             return Progress(job.index, error=TaskError(job.worker.exit_reason()))
         if kind == "begun":
-            job.begun = job.worker.has_worked = True
+            job.has_begun = job.worker.has_worked = True
             return None
         if kind == "event":
             return Progress(job.index, event=payload)
@@ -105,75 +106,82 @@ class LocalEngine:
         return Progress(job.index, done=True)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class _Job:
-    """A task on its way, and who has it."""
+    """A task and the worker that runs it."""
 
     worker: _Worker
     index: int
     function: Callable[[Any], Iterator[object]]
     task: Any
-    #: the worker has said that it received the task
-    begun: bool = False
+    #: whether the worker has received the task
+    has_begun: bool = False
 
 
 class _Worker:
-    """One process and the parent's end of its pipe."""
+    """One process and the parent's end of its pipe.
 
-    def __init__(self, place: int, threads: int) -> None:
-        self.connection, other = _SPAWN.Pipe()
+    Args:
+        index: Index of the worker, which decides its GPU.
+        threads: Numeric threads of the process.
+    """
+
+    def __init__(self, index: int, threads: int) -> None:
+        self.connection, child_connection = _SPAWN.Pipe()
         self._process: SpawnProcess = _SPAWN.Process(
-            target=_serve, args=(other, place, threads), daemon=True
+            target=_serve, args=(child_connection, index, threads), daemon=True
         )
         with _numeric_threads(threads):
             self._process.start()
-        other.close()
-        #: it has begun a task before
+        child_connection.close()
+        #: whether it has received a task before
         self.has_worked = False
 
     def close(self) -> None:
-        """Hang up; an idle worker then leaves by itself."""
+        """Close the pipe, so that an idle worker exits by itself."""
         self.connection.close()
-        self._process.join(_PATIENCE)
+        self._process.join(_EXIT_TIMEOUT)
         self._process.kill()
         self._process.join()
 
     def kill(self) -> None:
+        """End the process at once."""
         self.connection.close()
         self._process.kill()
         self._process.join()
 
     def exit_reason(self) -> str:
+        """Return why the process ended."""
         self._process.join()
         code = self._process.exitcode or 0
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        cause = signal.Signals(-code).name if code < 0 else f"exit code {code}"
         hint = ": probably out of memory, try fewer workers" if code == -signal.SIGKILL else ""
-        return f"the worker process died ({how}){hint}"
+        return f"the worker process died ({cause}){hint}"
 
 
 class _numeric_threads:  # noqa: N801 - reads as a statement
-    """The environment that numeric libraries of a child read while they are loaded."""
+    """The environment variables that the numeric libraries of a child read when they are loaded."""
 
     def __init__(self, threads: int) -> None:
-        self._wanted = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
+        self._values = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
 
     def __enter__(self) -> None:
-        self._before = {name: os.environ.get(name) for name in self._wanted}
-        os.environ.update(self._wanted)
+        self._previous = {name: os.environ.get(name) for name in self._values}
+        os.environ.update(self._values)
 
     def __exit__(self, *_: object) -> None:
-        for name, value in self._before.items():
+        for name, value in self._previous.items():
             if value is None:
                 del os.environ[name]
             else:
                 os.environ[name] = value
 
 
-def _serve(connection: Connection, place: int, threads: int) -> None:
-    """Body of a worker: one task after another until the parent hangs up."""
+def _serve(connection: Connection, index: int, threads: int) -> None:
+    """Run one task after another in a worker, until the parent closes the pipe."""
     for interrupt in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(interrupt, signal.SIG_IGN)  # the parent decides what it means
-    _share_gpus(place)
+        signal.signal(interrupt, signal.SIG_IGN)  # the parent handles interrupts
+    _select_gpu(index)
     os.environ["TOKENIZERS_PARALLELISM"] = "false" if threads == 1 else "true"
     with suppress(EOFError, BrokenPipeError):
         while True:
@@ -194,11 +202,11 @@ def _run(connection: Connection, function: Callable[[Any], Iterator[object]], ta
     return "done", None
 
 
-def _share_gpus(place: int) -> None:
-    """Worker i takes GPU i modulo their number; nothing where there is none."""
+def _select_gpu(index: int) -> None:
+    """Make one GPU visible, the worker's index modulo their number; no change without a GPU."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     with suppress(OSError):
-        found = [name for name in os.listdir("/proc/driver/nvidia/gpus")]  # noqa: C416, PTH208
-        names = visible.split(",") if visible else [str(i) for i in range(len(found))]
+        count = len(os.listdir("/proc/driver/nvidia/gpus"))  # noqa: PTH208
+        names = visible.split(",") if visible else [str(i) for i in range(count)]
         if names and names != [""]:
-            os.environ["CUDA_VISIBLE_DEVICES"] = names[place % len(names)]
+            os.environ["CUDA_VISIBLE_DEVICES"] = names[index % len(names)]

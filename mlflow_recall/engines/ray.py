@@ -1,4 +1,4 @@
-"""A Ray cluster, or the machine's own cores under Ray."""
+"""Tasks in a Ray cluster, or on the cores of this machine under Ray."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ T = TypeVar("T")
 
 
 class RayEngine:
-    """Streaming Ray tasks. The cache folder must be one that all nodes share.
+    """Streaming Ray tasks, for nodes that share the cache folder.
 
     Args:
-        workers: tasks at once; 0: as many as the cluster has cores.
-        threads: cores of each task; 0: one.
+        workers: Parallel tasks; None or 0: as many as the cores of the cluster allow.
+        threads: Cores of each task; None or 0: one.
     """
 
-    def __init__(self, workers: int = 0, threads: int = 0) -> None:
+    def __init__(self, workers: int | None = None, threads: int | None = None) -> None:
         try:
-            ray: Any = import_module("ray")  # typed in part only
+            ray: Any = import_module("ray")  # it is only partly typed
         except ImportError:
             raise ConfigError(
                 "engine ray: expected the package ray, which is not installed: "
@@ -41,8 +41,8 @@ class RayEngine:
             num_cpus=self._threads,
             num_gpus=min(1, gpus),
             num_returns="streaming",
-            # once more if a worker is lost: a task canceled by force may take the next one along.
-            # Ray passes on only what was not told before, and a run of one seed is the same again
+            # One retry, because canceling a task by force may kill the next one in its worker.
+            # Ray yields only events that were not yielded before, and one seed gives the same ones.
             max_retries=1,
         )(_guarded)
 
@@ -52,19 +52,19 @@ class RayEngine:
         """See ``ports.Engine.stream``."""
         waiting = enumerate(tasks)
         running: dict[Any, int] = {}
-        more = True
+        has_more = True
         try:
             while True:
-                while more and len(running) < self._workers:
+                while has_more and len(running) < self._workers:
                     if (pair := next(waiting, None)) is None:
-                        more = False
+                        has_more = False
                     else:
                         running[self._remote.remote(function, pair[1])] = pair[0]
                 if not running:
                     return
                 ready, _ = self._ray.wait(list(running), num_returns=1)
                 for generator in ready:
-                    progress = self._next(generator, running[generator])
+                    progress = self._receive(generator, running[generator])
                     if progress.event is None:
                         del running[generator]
                     yield progress
@@ -77,27 +77,30 @@ class RayEngine:
         if self._started:
             self._ray.shutdown()
 
-    def _next(self, generator: Any, index: int) -> Progress:
+    def _receive(self, generator: Any, index: int) -> Progress:
         try:
             kind, payload = self._ray.get(next(generator))
         except StopIteration:
             return Progress(index, done=True)
         except self._ray.exceptions.RayError as error:
-            return Progress(index, error=TaskError(_loss(error), str(error)))
+            return Progress(index, error=TaskError(_error_line(error), str(error)))
         if kind == "error":
             return Progress(index, error=TaskError(*payload))
         return Progress(index, event=payload)
 
 
-def _loss(error: Exception) -> str:
-    """One line of what Ray tells in many: of an exception the last, else the first."""
+def _error_line(error: Exception) -> str:
+    """Return one line of an error of Ray: the last one of a traceback, else the first one."""
     lines = str(error).strip().splitlines() or [""]
     line = lines[-1 if "Traceback" in str(error) else 0]
     return f"the Ray task was lost ({type(error).__name__}): {line}"
 
 
 def _guarded(function: Callable[[Any], Iterator[object]], task: Any) -> Iterator[tuple[str, Any]]:
-    """Errors travel as data, so that a worker needs none of the driver's exception classes."""
+    """Yield the events of a task, and its error as data.
+
+    The driver then needs none of the exception classes of a worker.
+    """
     try:
         for event in function(task):
             yield "event", event
