@@ -19,7 +19,7 @@ def log_run(
     params: Mapping[str, object],
     points: Sequence[tuple[str, int, float]],
     *,
-    told: Mapping[str, str] | None = None,
+    run_tags: Mapping[str, str] | None = None,
     status: str = "FINISHED",
     name: str = "run",
 ) -> str:
@@ -34,7 +34,7 @@ def log_run(
         run_id,
         metrics=[Metric(key, value, i, step) for i, (key, step, value) in enumerate(points)],
         params=[Param(key, str(value)) for key, value in params.items()],
-        tags=[RunTag(key, value) for key, value in (told or {}).items()],
+        tags=[RunTag(key, value) for key, value in (run_tags or {}).items()],
     )
     if status != "RUNNING":
         client.set_terminated(run_id, status)

@@ -229,7 +229,7 @@ def test_notes_say_what_a_person_should_know(bench: Services) -> None:
 
 
 def test_our_own_runs_are_not_adopted(bench: Services) -> None:
-    log_run(bench.client, theirs(bench), {}, [], told={tags.KIND: "benchmark"})
+    log_run(bench.client, theirs(bench), {}, [], run_tags={tags.KIND: "benchmark"})
 
     with pytest.raises(HistoryError, match="expected finished runs of others, got 1 FINISHED"):
         run(bench)
@@ -245,7 +245,7 @@ def test_a_filter_that_matches_nothing_is_one_line(bench: Services) -> None:
 def test_a_metric_is_not_adopted_in_both_directions(bench: Services) -> None:
     log_run(
         bench.client, theirs(bench), {"model": "a", "dataset": "d"}, [("val_drift", 1, 0.5)],
-        told={"team": "x"},
+        run_tags={"team": "x"},
     )  # fmt: skip
     run(bench, metric="drift", minimize=True, modality="text")
 

@@ -22,7 +22,7 @@ from mlflow_recall.core.history.records import Record
 from mlflow_recall.errors import ConfigError, HistoryError
 
 CURVE = (0.5, 0.6, 0.7)
-SOURCE = MetricSource("eval_accuracy", "test_accuracy", epochs=3)
+SOURCE = MetricSource(validation="eval_accuracy", test="test_accuracy", epochs=3)
 
 
 class Counting(MlflowClient):
@@ -61,7 +61,18 @@ def adopt_run(
     store = AdoptedRuns(client, namespace)
     (run,) = (run for run in read(client, namespace) if run.run_id == run_id)
     store.record_experiments(store.experiments([f"{namespace}-theirs"]))
-    store.write(InterpretedRun(run, "m", "d", "text", source, "m", False), metric or "accuracy")
+    store.write(
+        InterpretedRun(
+            run=run,
+            model="m",
+            dataset="d",
+            modality="text",
+            source=source,
+            raw_model="m",
+            is_registered=False,
+        ),
+        metric or "accuracy",
+    )
     store.record_experiments([])
 
 
@@ -74,7 +85,7 @@ def records(client: MlflowClient, namespace: str, metric: str = "accuracy") -> S
 
 def test_a_run_is_read_as_it_was_logged(client: MlflowClient, namespace: str) -> None:
     theirs = f"{namespace}-theirs"
-    run_id = log_run(client, theirs, {"a": 1}, [("x", 1, 0.5), ("x", 2, 0.7)], told={"t": "u"})
+    run_id = log_run(client, theirs, {"a": 1}, [("x", 1, 0.5), ("x", 2, 0.7)], run_tags={"t": "u"})
     client.log_inputs(
         run_id, [DatasetInput(Dataset("imdb", "d1", source_type="code", source="{}"), [])]
     )
@@ -89,7 +100,7 @@ def test_a_run_is_read_as_it_was_logged(client: MlflowClient, namespace: str) ->
 
 def test_a_filter_is_mlflows_own(client: MlflowClient, namespace: str) -> None:
     for team in ("x", "y"):
-        log_run(client, f"{namespace}-theirs", {}, [], told={"team": team})
+        log_run(client, f"{namespace}-theirs", {}, [], run_tags={"team": team})
 
     assert [r.tags["team"] for r in read(client, namespace, "tags.team = 'x'")] == ["x"]
     with pytest.raises(ConfigError, match=r"filter: expected one such as .*got 'team is x': "):
@@ -165,7 +176,7 @@ def test_a_second_metric_joins_the_first_and_leaves_alone(
     client: MlflowClient, namespace: str
 ) -> None:
     run_id = log_hf(client, f"{namespace}-theirs", "m", "d", CURVE, test=0.65)
-    loss = MetricSource("eval_loss", "test_loss", minimize=True)
+    loss = MetricSource(validation="eval_loss", test="test_loss", minimize=True)
     adopt_run(client, namespace, run_id)
     adopt_run(client, namespace, run_id, loss, "log_loss")
 
@@ -187,7 +198,7 @@ def test_a_metric_that_we_do_not_know_has_the_direction_that_was_told(
     client: MlflowClient, namespace: str
 ) -> None:
     run_id = log_run(client, f"{namespace}-theirs", {}, [("drift", 1, 0.4), ("drift", 2, 0.3)])
-    adopt_run(client, namespace, run_id, MetricSource("drift", minimize=True), "drift")
+    adopt_run(client, namespace, run_id, MetricSource(validation="drift", minimize=True), "drift")
 
     (record,) = records(client, namespace, "drift")
 
@@ -201,7 +212,12 @@ def test_a_curve_is_scaled_and_thinned_the_same_from_tag_and_metric(
 ) -> None:
     points = [("eval_top1", step, 10.0 * step) for step in (1, 2, 3, 4)]
     run_id = log_run(counting, f"{namespace}-theirs", {}, points)
-    adopt_run(counting, namespace, run_id, MetricSource("eval_top1", "", 0.01, epochs=2))
+    adopt_run(
+        counting,
+        namespace,
+        run_id,
+        MetricSource(validation="eval_top1", test="", validation_scale=0.01, epochs=2),
+    )
     counting.histories = 0
 
     (told,) = records(counting, namespace)
@@ -218,7 +234,7 @@ def test_a_curve_too_long_for_a_tag_is_read_from_its_metric(
 ) -> None:
     points = [("eval_accuracy", step, step / 1234567) for step in range(900)]
     run_id = log_run(client, f"{namespace}-theirs", {}, points)
-    adopt_run(client, namespace, run_id, MetricSource("eval_accuracy"))
+    adopt_run(client, namespace, run_id, MetricSource(validation="eval_accuracy"))
 
     assert client.get_run(run_id).data.tags[tags.CURVE] == "{}"
     assert len(records(client, namespace)[0].validation_scores) == 900
@@ -231,7 +247,9 @@ def test_a_test_of_every_stage_is_a_curve_of_tests(client: MlflowClient, namespa
         for split, scale in (("eval", 10), ("test", 20))
     ]
     run_id = log_run(client, f"{namespace}-theirs", {}, points)
-    adopt_run(client, namespace, run_id, MetricSource("eval_accuracy", "test_accuracy"))
+    adopt_run(
+        client, namespace, run_id, MetricSource(validation="eval_accuracy", test="test_accuracy")
+    )
 
     assert records(client, namespace)[0].test_scores == (0.05, 0.1)
 
@@ -242,7 +260,7 @@ def test_the_end_of_training_evaluated_twice_is_one_stage(
     """With ``load_best_model_at_end`` the best model is evaluated at the last step once more."""
     run_id = log_hf(client, f"{namespace}-theirs", "m", "d", (0.5, 0.7, 0.6))
     client.log_metric(run_id, "eval_accuracy", 0.7, step=3 * STEPS)
-    adopt_run(client, namespace, run_id, MetricSource("eval_accuracy"))
+    adopt_run(client, namespace, run_id, MetricSource(validation="eval_accuracy"))
 
     (record,) = records(client, namespace)
 
@@ -251,13 +269,24 @@ def test_the_end_of_training_evaluated_twice_is_one_stage(
 
 def test_a_run_that_went_on_is_seen_to_have_changed(client: MlflowClient, namespace: str) -> None:
     run_id = log_hf(client, f"{namespace}-theirs", "m", "d", CURVE)
-    source = MetricSource("eval_accuracy", epochs=3)
+    source = MetricSource(validation="eval_accuracy", epochs=3)
     adopt_run(client, namespace, run_id, source)
     store = AdoptedRuns(client, namespace)
 
     def state() -> str:
         run = read(client, namespace)[0]
-        return store.state(InterpretedRun(run, "m", "d", "text", source, "m", False), "accuracy")
+        return store.state(
+            InterpretedRun(
+                run=run,
+                model="m",
+                dataset="d",
+                modality="text",
+                source=source,
+                raw_model="m",
+                is_registered=False,
+            ),
+            "accuracy",
+        )
 
     assert state() == "known"
     client.log_metric(run_id, "eval_accuracy", 0.9, step=4 * STEPS)
@@ -287,7 +316,7 @@ def test_a_dataset_of_theirs_is_not_ours_of_that_name(client: MlflowClient, name
     told = {tags.KIND: "benchmark", tags.MODEL: "m", tags.DATASET: "d", tags.DIGEST: "d1"}
     points = [(f"{split}/accuracy", 1, 0.5) for split in ("val", "test")]
     for model in ("m", "n"):
-        log_run(client, home, {}, points, told={**told, tags.MODEL: model})
+        log_run(client, home, {}, points, run_tags={**told, tags.MODEL: model})
     run_id = log_hf(client, f"{namespace}-theirs", "m", "d", CURVE)
     adopt_run(client, namespace, run_id)
 
