@@ -57,7 +57,7 @@ def read_zoo(namespace: str) -> Records:
     features = model_features([members[name] for name in models])
     scores = {
         (dataset.dataset, model): compute_all(
-            DEFAULT_SCORES, ForwardPass(probe.labels, probe.embeddings)
+            DEFAULT_SCORES, ForwardPass(labels=probe.labels, embeddings=probe.embeddings)
         ).values
         for dataset in datasets
         for model, probe in dataset.probes.items()

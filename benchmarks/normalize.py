@@ -30,7 +30,9 @@ def compute_both(dataset: DatasetProbes) -> dict[tuple[str, bool], dict[str, flo
     scores: dict[tuple[str, bool], dict[str, float]] = defaultdict(dict)
     for model, probe in dataset.probes.items():
         for unit in (False, True):
-            forward_pass = ForwardPass(probe.labels, probe.embeddings, normalize=unit)
+            forward_pass = ForwardPass(
+                labels=probe.labels, embeddings=probe.embeddings, normalize=unit
+            )
             for name, value in compute_all(FEATURE_SCORES, forward_pass).values.items():
                 scores[name, unit][model] = value
     return scores

@@ -192,7 +192,9 @@ def hold_out_elsewhere(history: Records, other: Records) -> list[HeldOutTarget]:
         targets.append(
             HeldOutTarget(
                 dataset=dataset,
-                evidence=Evidence(matrix, cluster_for_backtest(matrix), scores=scores),
+                evidence=Evidence(
+                    matrix=matrix, clustering=cluster_for_backtest(matrix), scores=scores
+                ),
                 ground_truth=GroundTruth(dict(zip(kept, final_scores[keep].tolist(), strict=True))),
             )
         )

@@ -39,7 +39,9 @@ def make_target(n: int, d: int, classes: int, seed: int = 0) -> ForwardPass:
     scale = 1.0 / np.sqrt(1.0 + np.arange(d) / 20.0)
     embeddings = scale * (rng.normal(size=(n, d)) + 0.3 * rng.normal(size=(classes, d))[labels])
     head = rng.gamma(0.05, size=(n, 1000)) + 1e-9
-    return ForwardPass(labels, embeddings, head / head.sum(axis=1, keepdims=True))
+    return ForwardPass(
+        labels=labels, embeddings=embeddings, probabilities=head / head.sum(axis=1, keepdims=True)
+    )
 
 
 def gram(rows: FloatArray) -> FloatArray:
@@ -122,7 +124,12 @@ def seconds(call: Callable[[], object], repeats: int) -> float:
 
 def compute_from_scratch(names: list[str], known: ForwardPass) -> object:
     """Compute scores of a model whose embeddings are not decomposed yet."""
-    return compute_all(names, ForwardPass(known.labels, known.embeddings, known.probabilities))
+    return compute_all(
+        names,
+        ForwardPass(
+            labels=known.labels, embeddings=known.embeddings, probabilities=known.probabilities
+        ),
+    )
 
 
 def measure(n: int, d: int, classes: int, only: list[str]) -> list[dict[str, object]]:
@@ -155,7 +162,10 @@ def measure(n: int, d: int, classes: int, only: list[str]) -> list[dict[str, obj
         add(known[key][0], base[key])
     if not only:
         models = {str(i): make_target(n, d, classes, i) for i in range(3)}
-        models = {m: ForwardPass(forward_pass.labels, p.embeddings) for m, p in models.items()}
+        models = {
+            m: ForwardPass(labels=forward_pass.labels, embeddings=p.embeddings)
+            for m, p in models.items()
+        }
         for checked in (("logme", "hscore", "lfc"), ("logme",)):
             if n <= 2000:
                 took = seconds(partial(diagnose, checked, models), 1)

@@ -39,7 +39,7 @@ class TrainTask:
     test: Literal["never", "last", "each"] = "never"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class StageResult:
     """Scores and duration of one stage."""
 

@@ -477,7 +477,7 @@ def _fine_tune(checkpoint: Trained, start: Path, shown: Path, workspace: Path) -
             name=checkpoint.name, version=checkpoint.version, modality="image", arch=f"timm/{arch}"
         ),
         weights=str(start),
-        dataset=prepare(DatasetSpec(str(shown), name=checkpoint.name)),
+        dataset=prepare(DatasetSpec(path=str(shown), name=checkpoint.name)),
         recipe=checkpoint.recipe,
         last=checkpoint.recipe.epochs,
         workspace=str(workspace),

@@ -28,8 +28,8 @@ def log_run(
     Returns:
         Its id.
     """
-    found = ensure_experiment(client, experiment)
-    run_id = str(client.create_run(found, run_name=name).info.run_id)
+    experiment_id = ensure_experiment(client, experiment)
+    run_id = str(client.create_run(experiment_id, run_name=name).info.run_id)
     client.log_batch(
         run_id,
         metrics=[Metric(key, value, i, step) for i, (key, step, value) in enumerate(points)],

@@ -161,7 +161,7 @@ def build_zoo(uri: str, namespace: str, zoo_file: Path, benchmarks: Path, target
     result = run_benchmark(BenchmarkConfig(datasets=tuple(read_benchmarks(benchmarks))), services)
     assert not result.failed
     models = tuple(model.name for model in done)
-    return Zoo(uri, namespace, zoo_file.parent, DatasetSpec(str(target)), models)
+    return Zoo(uri, namespace, zoo_file.parent, DatasetSpec(path=str(target)), models)
 
 
 @cache

@@ -70,9 +70,9 @@ class Answer:
     @property
     def data(self) -> dict[str, Any]:
         """Its only output, as JSON."""
-        told = json.loads(self.out)
-        assert isinstance(told, dict)
-        return told
+        values = json.loads(self.out)
+        assert isinstance(values, dict)
+        return values
 
 
 Cli = Callable[..., Answer]
@@ -458,7 +458,10 @@ def test_a_wrong_benchmark_file_is_one_line(
         (["cluster", "--metric", "beauty"], ["unknown metric 'beauty'"]),
         (["cluster", "--cut", "-1"], ["cut: expected 0 or more", "got -1"]),
         (["cluster", "--clusters", "99"], ["clusters: expected between 1 and", "got 99"]),
-        (["cluster", "--method", "astrology"], ["unknown value of method 'astrology'", "hierarchical, kmeans"]),
+        (
+            ["cluster", "--method", "astrology"],
+            ["unknown value of method 'astrology'", "hierarchical, kmeans"],
+        ),
         (["cluster", "--modality", "smell"], ["modality 'smell'", "text"]),
         (["cluster", "--drop-dataset", "set-9"], ["expected one of set-0", "'set-9'"]),
         (["cluster", "--history", "/nowhere"], ["/nowhere: expected matrix.csv"]),
@@ -502,7 +505,10 @@ def test_a_wrong_benchmark_file_is_one_line(
         (["explain", "unicorn", "--dataset", "absent.csv"], ["absent.csv"]),
         (["explain", "fox", "--history", "/nowhere"], ["/nowhere: expected matrix.csv"]),
         (["cluster", "--compare", "--history", "/nowhere"], ["/nowhere: expected matrix.csv"]),
-        (["cluster", "--similarity", "smell"], ["unknown value of similarity 'smell'", "description"]),
+        (
+            ["cluster", "--similarity", "smell"],
+            ["unknown value of similarity 'smell'", "description"],
+        ),
         (["history", "show", "--history", "/nowhere"], ["/nowhere: expected matrix.csv"]),
         (
             ["benchmark", "--datasets", "BENCHMARKS", "--test", "never"],
@@ -570,7 +576,9 @@ def test_a_job_that_a_batch_system_ends_is_marked_as_interrupted(
     )  # fmt: skip
 
     assert answer.code == 130
-    assert answer.err.endswith("mlflow-recall: interrupted; runs that were active are marked KILLED\n")
+    assert answer.err.endswith(
+        "mlflow-recall: interrupted; runs that were active are marked KILLED\n"
+    )
     (experiment,) = zoo.client.search_experiments(filter_string=f"name = '{zoo.namespace}/select'")
     states = [run.info.status for run in zoo.client.search_runs([experiment.experiment_id])]
     assert states
@@ -587,18 +595,18 @@ def test_select_prints_one_object_with_the_keys_that_machines_rely_on(cli: Cli, 
         *argv, *unset, "--json", "-",
     )  # fmt: skip
 
-    told = answer.data
+    data = answer.data
     assert answer.code == 0
     keys = "winner registered run_id epochs seconds test candidates cost final"
-    assert set(keys.split()) <= told.keys()
-    assert told["registered"] == {"name": "cli-winner", "version": "1", "alias": "winner"}
-    assert len(told["candidates"]) == 3
-    for candidate in told["candidates"]:
+    assert set(keys.split()) <= data.keys()
+    assert data["registered"] == {"name": "cli-winner", "version": "1", "alias": "winner"}
+    assert len(data["candidates"]) == 3
+    for candidate in data["candidates"]:
         assert {"model", "status", "stage", "reason", "rival"} <= candidate.keys()
-    assert {"brute_force", "halving"} <= told["cost"].keys()
-    assert {"epochs", "test"} <= told["final"].keys()
-    assert 0 <= told["test"]["accuracy"] <= 1
-    parent = zoo.client.get_run(told["run_id"])
+    assert {"brute_force", "halving"} <= data["cost"].keys()
+    assert {"epochs", "test"} <= data["final"].keys()
+    assert 0 <= data["test"]["accuracy"] <= 1
+    parent = zoo.client.get_run(data["run_id"])
     assert parent.info.status == "FINISHED"
 
 
@@ -608,16 +616,16 @@ def test_recall_prints_one_object_with_the_keys_that_machines_rely_on(cli: Cli, 
         "--models", zoo.everyone, "--json", "-",
     )  # fmt: skip
 
-    told = answer.data
-    assert {"ranking", "set", "probes", "scores", "left_out", "notes", "cost"} <= told.keys()
-    assert (told["recommender"], told["set_selector"]) == ("blend", "portfolio")
-    assert {*told["scores"], *told["left_out"]} == {"logme", "hscore"}
-    assert len(told["ranking"]) == 5
-    for row in told["ranking"]:
+    data = answer.data
+    assert {"ranking", "set", "probes", "scores", "left_out", "notes", "cost"} <= data.keys()
+    assert (data["recommender"], data["set_selector"]) == ("blend", "portfolio")
+    assert {*data["scores"], *data["left_out"]} == {"logme", "hscore"}
+    assert len(data["ranking"]) == 5
+    for row in data["ranking"]:
         assert {"model", "score", "gap", "predicted", "p_within_tolerance", "parts"} <= row.keys()
         assert 0 <= row["gap"]["low"] <= row["gap"]["mean"]
         assert row["gap"]["high"] is None  # three datasets are too few to promise one
-    assert 0 <= told["set"]["p_holds_best_within_tolerance"] <= 1
+    assert 0 <= data["set"]["p_holds_best_within_tolerance"] <= 1
 
 
 @pytest.fixture
@@ -632,11 +640,11 @@ def tables(tmp_path: Path) -> Path:
     scores = [(model, "set-5", "knn", 1 - value) for model, value in rows.items()]
     folder = tmp_path / "tables"
     folder.mkdir()
-    for name, columns, found in (
+    for name, columns, result in (
         ("matrix", ["model", "dataset", "metric", "value"], cells),
         ("proxy", ["model", "dataset", "score_name", "value"], scores),
     ):
-        pd.DataFrame(found, columns=columns).to_csv(folder / f"{name}.csv", index=False)
+        pd.DataFrame(result, columns=columns).to_csv(folder / f"{name}.csv", index=False)
     return folder
 
 
@@ -645,21 +653,21 @@ def test_recommend_prints_one_object_with_the_keys_that_machines_rely_on(
 ) -> None:
     answer = cli("recommend", "--history", tables, "--top-k", 2, "--json", "-")
 
-    told = answer.data
+    data = answer.data
     assert (answer.code, answer.err) == (0, "")
-    assert {"ranking", "set", "left_out", "run_id"} <= told.keys()
-    assert [row["model"] for row in told["ranking"]] == ["fox", "owl", "trout", "worm"]
-    for row in told["ranking"]:
+    assert {"ranking", "set", "left_out", "run_id"} <= data.keys()
+    assert [row["model"] for row in data["ranking"]] == ["fox", "owl", "trout", "worm"]
+    for row in data["ranking"]:
         assert row.keys() == {"model", "score", "gap", "predicted", "p_within_tolerance", "parts"}
         assert row["gap"].keys() == {"mean", "low", "high"}
         assert 0 <= row["gap"]["low"] <= row["gap"]["mean"] <= row["gap"]["high"]
         assert 0 <= row["p_within_tolerance"] <= 1
         assert row["parts"] == {"prior": row["score"]}
-    gaps = [row["gap"]["mean"] for row in told["ranking"]]
+    gaps = [row["gap"]["mean"] for row in data["ranking"]]
     assert gaps == sorted(gaps)
-    assert len(told["set"]["models"]) == 2
-    assert 0 < told["set"]["p_holds_best_within_tolerance"] < 1
-    assert (told["left_out"], told["run_id"]) == ({}, None)
+    assert len(data["set"]["models"]) == 2
+    assert 0 < data["set"]["p_holds_best_within_tolerance"] < 1
+    assert (data["left_out"], data["run_id"]) == ({}, None)
 
 
 def test_recommend_for_a_dataset_of_the_folder_uses_its_scores(cli: Cli, tables: Path) -> None:
@@ -694,20 +702,20 @@ def test_recommend_from_the_zoo_logs_a_run(cli: Cli, zoo: Zoo) -> None:
 def test_explain_says_what_each_part_adds_and_what_is_recorded(cli: Cli, tables: Path) -> None:
     argv = ["explain", "owl", "--history", tables, "--dataset", "set-5"]
 
-    told = cli(*argv, "--json", "-").data
+    data = cli(*argv, "--json", "-").data
     printed = cli(*argv)
     ranked = cli("recommend", "--history", tables, "--dataset", "set-5", "--json", "-").data
 
     place = [row["model"] for row in ranked["ranking"]].index("owl")
-    assert (told["model"], told["rank"], told["out_of"]) == ("owl", place + 1, 4)
-    added = {row["part"]: row["adds"] for row in told["parts"]}
+    assert (data["model"], data["rank"], data["out_of"]) == ("owl", place + 1, 4)
+    added = {row["part"]: row["adds"] for row in data["parts"]}
     assert added == ranked["ranking"][place]["parts"]
     assert sum(added.values()) == pytest.approx(ranked["ranking"][place]["score"], abs=1e-5)
-    assert [row["dataset"] for row in told["recorded"]] == [f"set-{i}" for i in range(5)]
+    assert [row["dataset"] for row in data["recorded"]] == [f"set-{i}" for i in range(5)]
     # of set-0 the fox has 0.9 and the owl 0.8 - 0.03
-    assert told["recorded"][0]["gap"] == pytest.approx(0.13)
-    assert told["recorded"][0]["rank"] == 2
-    assert "owl" in told["cluster"]
+    assert data["recorded"][0]["gap"] == pytest.approx(0.13)
+    assert data["recorded"][0]["rank"] == 2
+    assert "owl" in data["cluster"]
     last = printed.out.splitlines()[-1]
     assert last == f"owl ranks {place + 1} of 4 and is in the set to train"
 
@@ -722,9 +730,9 @@ def test_explain_finds_a_model_of_the_zoo_by_its_short_name(cli: Cli, zoo: Zoo) 
     )  # fmt: skip
 
     assert answer.code == 0, answer.err
-    told = answer.data
-    assert (told["model"], told["out_of"]) == ("text--tiny-3", 5)
-    assert [row["dataset"] for row in told["recorded"]] == ["set-0", "set-1", "set-2"]
+    data = answer.data
+    assert (data["model"], data["out_of"]) == ("text--tiny-3", 5)
+    assert [row["dataset"] for row in data["recorded"]] == ["set-0", "set-1", "set-2"]
     assert holdings(zoo.uri) == before
 
 
@@ -742,27 +750,34 @@ def test_explain_of_a_model_that_is_unknown_names_the_known(cli: Cli, zoo: Zoo) 
 
 
 def test_cluster_compare_is_a_row_each_and_a_verdict(cli: Cli, tables: Path) -> None:
-    told = cli("cluster", "--compare", "--history", tables, "--json", "-").data["comparison"]
+    data = cli("cluster", "--compare", "--history", tables, "--json", "-").data["comparison"]
     printed = cli("cluster", "--compare", "--history", tables)
 
-    assert len(told) == 2 * 2 * (1 + 2)  # similarities, algorithms; auto, 2 and 3 clusters
-    for row in told:
+    assert len(data) == 2 * 2 * (1 + 2)  # similarities, algorithms; auto, 2 and 3 clusters
+    for row in data:
         assert row["modality"] == "any"
-        assert {"similarity", "method", "choice", "requested", "clusters", "singletons"} <= row.keys()
+        assert {
+            "similarity",
+            "method",
+            "choice",
+            "requested",
+            "clusters",
+            "singletons",
+        } <= row.keys()
         assert {"silhouette", "silhouette_paper", "own_silhouette"} <= row.keys()
-    best = max(row["silhouette"] for row in told if row["silhouette"] is not None)
-    assert len(cells_of(printed.out)) == len(told)
+    best = max(row["silhouette"] for row in data if row["silhouette"] is not None)
+    assert len(cells_of(printed.out)) == len(data)
     assert printed.out.splitlines()[-1].startswith("models: separated best by ")
     assert f"silhouette {best:.3f} in the distance of Eq. 1" in printed.out.splitlines()[-1]
 
 
 def test_history_show_of_tables_has_the_keys_that_machines_rely_on(cli: Cli, tables: Path) -> None:
     """Tables tell no modality: it is ``any``."""
-    told = cli("history", "show", "--history", tables, "--json", "-").data
+    data = cli("history", "show", "--history", tables, "--json", "-").data
 
-    assert {kind: list(found) for kind, found in told.items()} == {"any": ["accuracy"]}
-    found = told["any"]["accuracy"]
-    assert {key: found[key] for key in ("models", "datasets", "cells", "coverage", "noise")} == {
+    assert {kind: list(result) for kind, result in data.items()} == {"any": ["accuracy"]}
+    result = data["any"]["accuracy"]
+    assert {key: result[key] for key in ("models", "datasets", "cells", "coverage", "noise")} == {
         "models": 4,
         "datasets": 6,
         "cells": 24,
@@ -777,10 +792,10 @@ def test_json_goes_to_a_file_beside_what_people_read(cli: Cli, zoo: Zoo, tmp_pat
         "--models", zoo.everyone, "--top-k", 2, "--json", tmp_path / "recall.json",
     )  # fmt: skip
 
-    told = json.loads((tmp_path / "recall.json").read_text())
+    data = json.loads((tmp_path / "recall.json").read_text())
     last = answer.out.splitlines()[-1]
-    assert last.startswith(f"train these 2: {', '.join(told['set']['models'])} (")
-    assert told["run_id"] in last
+    assert last.startswith(f"train these 2: {', '.join(data['set']['models'])} (")
+    assert data["run_id"] in last
 
 
 def test_register_benchmark_and_export_tell_what_they_did(
@@ -795,22 +810,22 @@ def test_register_benchmark_and_export_tell_what_they_did(
     work = ["benchmark", "--datasets", tmp_path / "benchmarks.yaml", "--epochs", 1, *here]
 
     registered = cli("register", "--zoo", zoo_file, "--json", "-", *here)
-    some = cli(*work, "--limit", 1)
+    limited = cli(*work, "--limit", 1)
     done = cli(*work, "--json", "-")
-    again = cli(*work)
+    repeated = cli(*work)
     moved = cli("history", "export", "--to", tmp_path / "export", "--json", "-", *here)
     back = cli("history", "import", "--from", tmp_path / "export", "--namespace", f"{namespace}-b")
 
     assert [model["action"] for model in registered.data["models"]] == ["created"] * 2
-    last = some.out.splitlines()[-1]
+    last = limited.out.splitlines()[-1]
     assert last == "2 cells: 1 completed, 0 skipped, 0 running elsewhere, 0 failed, 1 remaining"
     assert (done.data["cells"], len(done.data["completed"]), done.data["failed"]) == (2, 1, {})
     assert (done.data["skipped"], done.data["remaining"]) == (1, 0)
-    last = again.out.splitlines()[-1]
+    last = repeated.out.splitlines()[-1]
     assert last == "2 cells: 0 completed, 2 skipped, 0 running elsewhere, 0 failed"
     assert (moved.data["runs"], moved.data["models"]) == (2, 2)
     assert back.out.splitlines()[-1] == "2 runs imported, 0 skipped, 2 models"
-    assert {answer.code for answer in (registered, some, done, again, moved, back)} == {0}
+    assert {answer.code for answer in (registered, limited, done, repeated, moved, back)} == {0}
 
 
 @pytest.fixture
@@ -824,16 +839,16 @@ def known(client: MlflowClient, namespace: str) -> str:
         ("b", "x", "text", 0, 0.875),
         ("p", "z", "image", 0, 0.125),
     ):
-        told = {
+        run_tags = {
             tags.MODEL: f"{namespace}--{model}",
             tags.DATASET: dataset,
             tags.MODALITY: modality,
             tags.EPOCHS: "1",
             tags.RECIPE: Recipe(epochs=1, seed=seed).to_json(),
         }
-        run = writer.open_run(f"{model} on {dataset}", "benchmark", told)
+        run = writer.open_run(f"{model} on {dataset}", "benchmark", run_tags)
         scores = {"accuracy": score, "log_loss": 1 - score}
-        run.log_stage(StageResult(1, scores, 1.0, test=scores))
+        run.log_stage(StageResult(stage=1, validation=scores, seconds=1.0, test=scores))
         run.finish()
     writer.close()
     return namespace
@@ -842,19 +857,19 @@ def known(client: MlflowClient, namespace: str) -> str:
 def test_history_show_prints_what_there_is_by_modality_and_metric(cli: Cli, known: str) -> None:
     answer = cli("history", "show", "--namespace", known, "--json", "-")
 
-    told = answer.data
+    data = answer.data
     assert answer.code == 0, answer.err
-    assert {kind: sorted(found) for kind, found in told.items()} == {
+    assert {kind: sorted(result) for kind, result in data.items()} == {
         "image": ["accuracy", "log_loss"],
         "text": ["accuracy", "log_loss"],
     }
-    text = told["text"]["accuracy"]
+    text = data["text"]["accuracy"]
     assert (text["models"], text["datasets"], text["cells"], text["coverage"]) == (2, 2, 3, 0.75)
     assert text["missing"] == [{"model": f"{known}--b", "dataset": "y"}]
     assert text["noise"] == pytest.approx(0.25 / 2**0.5)  # of 0.5 and 0.75
     assert text["repeated"] == {"cells": 1, "runs": 2}
-    assert told["text"]["log_loss"]["noise"] == pytest.approx(text["noise"])
-    image = told["image"]["accuracy"]
+    assert data["text"]["log_loss"]["noise"] == pytest.approx(text["noise"])
+    image = data["image"]["accuracy"]
     assert (image["coverage"], image["noise"], image["missing"]) == (1.0, None, [])
 
 
@@ -938,17 +953,21 @@ def test_history_show_without_a_history_says_how_to_get_one(cli: Cli, namespace:
 def test_winners_travel_with_their_zoo(cli: Cli, zoo: Zoo, namespace: str, tmp_path: Path) -> None:
     """They come from no zoo file, so nothing but their architecture tells what they are."""
     winner = f"{namespace}-winner"
-    told = {tags.ARCH: "transformers/bert", tags.MODALITY: "text", tags.NAMESPACE: zoo.namespace}
+    run_tags = {
+        tags.ARCH: "transformers/bert",
+        tags.MODALITY: "text",
+        tags.NAMESPACE: zoo.namespace,
+    }
     zoo.client.create_registered_model(winner)
-    zoo.client.create_model_version(winner, str(tmp_path), tags=told)
+    zoo.client.create_model_version(winner, str(tmp_path), tags=run_tags)
 
     out = cli("history", "export", "--to", tmp_path, "--namespace", zoo.namespace)
     back = cli("history", "import", "--from", tmp_path, "--namespace", namespace)
 
     zoo.client.delete_registered_model(winner)
     assert (out.code, back.code) == (0, 0), back.err
-    (there,) = zoo.client.search_model_versions(f"name = '{namespace}--{winner}'")
-    assert there.tags[tags.WEIGHTS] == "absent"
+    (version,) = zoo.client.search_model_versions(f"name = '{namespace}--{winner}'")
+    assert version.tags[tags.WEIGHTS] == "absent"
 
 
 def test_a_torn_import_is_completed_by_the_next(
@@ -997,8 +1016,8 @@ def test_a_name_with_an_apostrophe_is_a_name(cli: Cli, zoo: Zoo, tmp_path: Path)
 def test_mlflow_run_s_own_run_is_the_parent(
     cli: Cli, zoo: Zoo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    mine = zoo.client.create_run("0").info.run_id
-    monkeypatch.setenv("MLFLOW_RUN_ID", mine)
+    own_run = zoo.client.create_run("0").info.run_id
+    monkeypatch.setenv("MLFLOW_RUN_ID", own_run)
 
     answer = cli(
         "select", "--dataset", zoo.target.path, "--namespace", zoo.namespace, "--top-k", 2,
@@ -1006,8 +1025,8 @@ def test_mlflow_run_s_own_run_is_the_parent(
         "--register-as", "cli-adopted", "--json", "-",
     )  # fmt: skip
 
-    assert answer.data["run_id"] == mine
-    children = zoo.client.search_runs(["0"], f"tags.`mlflow.parentRunId` = '{mine}'")
+    assert answer.data["run_id"] == own_run
+    children = zoo.client.search_runs(["0"], f"tags.`mlflow.parentRunId` = '{own_run}'")
     assert len(children) == 2
 
 
@@ -1021,7 +1040,8 @@ import sys
 from mlflow_recall.cli import main
 heavy = {{"torch", "mlflow", "optuna", "transformers", "datasets"}}
 light_commands = {[c for c in COMMANDS if c not in TABLE_COMMANDS]!r}
-for commands, absent in ((light_commands, heavy | {{"pandas", "sklearn"}}), ({TABLE_COMMANDS!r}, heavy)):
+light = (light_commands, heavy | {{"pandas", "sklearn"}})
+for commands, absent in (light, ({TABLE_COMMANDS!r}, heavy)):
     for command in commands:
         try:
             main([*command, "--help"])

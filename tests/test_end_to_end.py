@@ -144,9 +144,9 @@ def test_the_client_resolves_sources_and_no_weights_pass_through_the_server(
         version = client.create_model_version(name, source=source)
         client.set_registered_model_alias(name, "prod", version.version)
 
-    found = [
+    result = [
         mlflow.artifacts.download_artifacts(f"models:/{name}@prod")
         for name in ("org--tiny", "test_resnet")
     ]
 
-    assert found == [str(text), str(image)]
+    assert result == [str(text), str(image)]

@@ -122,7 +122,7 @@ def check_that_the_killed_is_closed(
     _, orphans = psutil.wait_procs(workers, timeout=HANG_LIMIT)
     with pytest.raises(SystemExit):
         main(["cluster", "--namespace", "nobody"])  # any command; this one has nothing to do
-    said = capfd.readouterr().err
+    message = capfd.readouterr().err
 
     assert orphans == []  # a worker leaves when nobody listens any more
     assert running(client, process.pid) == []
@@ -130,7 +130,7 @@ def check_that_the_killed_is_closed(
         closed = client.get_run(run.info.run_id)
         assert closed.info.status == "FAILED"
         assert f"its process {process.pid} on " in closed.data.tags[tags.REASON]
-        assert run.info.run_id in said
+        assert run.info.run_id in message
     assert client.get_run(alive).info.status == "RUNNING"
     client.set_terminated(alive)
     winners = client.search_model_versions(f"name = '{name}'")
@@ -168,9 +168,9 @@ def test_a_benchmark_goes_on_where_it_was_killed(
         main([*command, "--json", "-"])
 
     assert leaving.value.code == 0
-    told = json.loads(capfd.readouterr().out)
-    assert told["skipped"] >= 1
-    assert told["skipped"] + len(told["completed"]) == told["cells"] == 5
+    data = json.loads(capfd.readouterr().out)
+    assert data["skipped"] >= 1
+    assert data["skipped"] + len(data["completed"]) == data["cells"] == 5
     by_cell: dict[str, list[str]] = {}
     for run in cells(zoo):
         by_cell.setdefault(run.data.tags[tags.CELL], []).append(run.info.status)
@@ -183,7 +183,7 @@ def test_a_benchmark_goes_on_where_it_was_killed(
 
 def cells(zoo: Zoo) -> list[Run]:
     """Runs on the set of this test."""
-    found = zoo.client.get_experiment_by_name(f"{zoo.namespace}/benchmark")
-    assert found is not None
+    experiment = zoo.client.get_experiment_by_name(f"{zoo.namespace}/benchmark")
+    assert experiment is not None
     query = f"tags.`{tags.DATASET}` = 'set-7'"
-    return list(search_runs(zoo.client, [str(found.experiment_id)], query))
+    return list(search_runs(zoo.client, [str(experiment.experiment_id)], query))

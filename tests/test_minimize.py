@@ -42,7 +42,7 @@ def run(capfd: pytest.CaptureFixture[str], *argv: object) -> tuple[int, str, str
     return (int(leaving.value.code or 0), *capfd.readouterr())
 
 
-def told(capfd: pytest.CaptureFixture[str], folder: Path, *argv: str) -> Any:
+def read_json(capfd: pytest.CaptureFixture[str], folder: Path, *argv: str) -> Any:
     code, out, err = run(capfd, *argv, "--history", folder, "--json", "-")
     assert code == 0, err
     return json.loads(out)
@@ -70,8 +70,8 @@ def test_a_loss_turned_around_is_the_score(
 ) -> None:
     argv = command.split()
 
-    score = told(capfd, tables, *argv, "--metric", "score")
-    loss = told(capfd, tables, *argv, "--metric", "rmse", *minimize)
+    score = read_json(capfd, tables, *argv, "--metric", "score")
+    loss = read_json(capfd, tables, *argv, "--metric", "rmse", *minimize)
 
     assert models(loss) == models(score)
 
@@ -79,9 +79,9 @@ def test_a_loss_turned_around_is_the_score(
 def test_another_metrics_loss_changes_nothing(
     capfd: pytest.CaptureFixture[str], tables: Path
 ) -> None:
-    alone = told(capfd, tables, "recommend", "--metric", "score")
+    alone = read_json(capfd, tables, "recommend", "--metric", "score")
 
-    assert told(capfd, tables, "recommend", "--metric", "score", "--minimize", "rmse") == alone
+    assert read_json(capfd, tables, "recommend", "--metric", "score", "--minimize", "rmse") == alone
 
 
 def test_a_model_right_behind_it_is_still_the_model(
@@ -130,11 +130,11 @@ def test_a_metric_that_says_error_is_used_as_it_stands_with_a_note(
     capfd: pytest.CaptureFixture[str], tables: Path
 ) -> None:
     _, _, unsaid = run(capfd, "recommend", "--history", tables, "--metric", "rmse")
-    _, _, said = run(capfd, "recommend", "--history", tables, "--metric", "rmse", "--minimize")
+    _, _, named = run(capfd, "recommend", "--history", tables, "--metric", "rmse", "--minimize")
 
     note = "warning: rmse is taken as better when higher; --minimize if it is a loss"
     assert note in unsaid
-    assert note not in said
+    assert note not in named
 
 
 @pytest.mark.parametrize(

@@ -25,12 +25,12 @@ LEFT_OUT = {
 
 def command_of(words: list[str]) -> click.Command:
     """The click command that the words after ``python -m mlflow_recall`` name."""
-    found: click.Command = commands
+    command: click.Command = commands
     for word in words:
-        if not isinstance(found, click.Group) or word.startswith("-"):
+        if not isinstance(command, click.Group) or word.startswith("-"):
             break
-        found = found.commands[word]
-    return found
+        command = command.commands[word]
+    return command
 
 
 def parts(name: str) -> tuple[str, list[str], list[str], click.Command]:
@@ -75,7 +75,7 @@ def test_an_entry_point_has_every_option_of_its_command(name: str) -> None:
     assert arguments == [p.name for p in command.params if isinstance(p, click.Argument)]
     assert options == [named(p) for p in given if named(p) not in LEFT_OUT]
     declared = list(PROJECT["entry_points"][name]["parameters"])
-    assert sorted(declared) == sorted([*arguments, *(each.replace("-", "_") for each in options)])
+    assert sorted(declared) == sorted([*arguments, *(entry.replace("-", "_") for entry in options)])
 
 
 @pytest.mark.parametrize("name", PROJECT["entry_points"])
@@ -88,12 +88,12 @@ def test_an_entry_point_has_the_defaults_of_its_command(name: str) -> None:
     for option in command.params:
         if named(option) in LEFT_OUT:
             continue
-        there = declared[named(option).replace("-", "_")]
+        parameter = declared[named(option).replace("-", "_")]
         needed = option.required or isinstance(option, click.Argument)
         default = option.get_default(context)
         shown = str(default) if isinstance(default, int | float | str) else ""
-        assert ("default" in there) != needed, option
-        assert needed or str(there["default"]) == (
+        assert ("default" in parameter) != needed, option
+        assert needed or str(parameter["default"]) == (
             shown.lower() if isinstance(default, bool) else shown
         ), option
 
@@ -102,7 +102,7 @@ def test_every_command_is_an_entry_point() -> None:
     flat = set()
     for name, command in commands.commands.items():
         inner = command.commands if isinstance(command, click.Group) else {}
-        flat |= {f"{name}_{each}" for each in inner} or {name}
+        flat |= {f"{name}_{entry}" for entry in inner} or {name}
 
     assert set(PROJECT["entry_points"]) == flat | {"main"}
 
@@ -111,9 +111,9 @@ def test_every_command_is_an_entry_point() -> None:
 def test_a_command_is_called_with_its_own_defaults_when_nothing_is_set(name: str) -> None:
     """As if a person had typed nothing but what it cannot do without."""
     declared = PROJECT["entry_points"][name]["parameters"]
-    needed = {key: "there" for key, each in declared.items() if "default" not in each}
+    needed = {key: "there" for key, entry in declared.items() if "default" not in entry}
     _, _, arguments, _ = parts(name)
-    typed = [needed[each] for each in arguments]
+    typed = [needed[entry] for entry in arguments]
     for key in needed.keys() - set(arguments):
         typed += [f"--{key}", needed[key]]
     words = name.replace("main", "select").split("_")

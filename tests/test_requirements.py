@@ -22,16 +22,16 @@ def pins() -> dict[str, Version]:
     return {canonicalize_name(name): Version(version) for name, version in pairs}
 
 
-def asked(wanted: list[Requirement]) -> Iterator[tuple[str, Requirement]]:
+def walk_requirements(wanted: list[Requirement]) -> Iterator[tuple[str, Requirement]]:
     """Who asks for what, as deep as it can be seen."""
     waiting = [("pyproject.toml", requirement) for requirement in wanted]
-    seen: set[str] = set()
+    visited: set[str] = set()
     while waiting:
         who, requirement = waiting.pop()
         yield who, requirement
-        if requirement.name in seen:
+        if requirement.name in visited:
             continue
-        seen.add(requirement.name)
+        visited.add(requirement.name)
         waiting += [(requirement.name, deeper) for deeper in needs(requirement)]
 
 
@@ -55,7 +55,7 @@ def test_every_extra_can_be_had_beside_the_pinned_versions() -> None:
 
     refused = [
         f"{who} wants {requirement}, constraints.txt has {pinned[name]}"
-        for who, requirement in asked([Requirement(line) for line in lines])
+        for who, requirement in walk_requirements([Requirement(line) for line in lines])
         if (name := canonicalize_name(requirement.name)) in pinned
         and pinned[name] not in requirement.specifier
     ]

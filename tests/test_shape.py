@@ -93,7 +93,7 @@ def test_every_module_of_the_core_has_its_tests_in_the_mirrored_folder(module: s
 
 
 def test_test_modules_have_names_of_their_own() -> None:
-    """pytest imports them by their last name alone, where folders are no packages."""
+    """Pytest imports them by their last name alone, where folders are no packages."""
     files = [*(ROOT / "tests").rglob("*.py")]
     names = [file.name for file in files]
 

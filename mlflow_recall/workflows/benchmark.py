@@ -17,7 +17,7 @@ from mlflow_recall.ports import Bar, StageResult, TrainTask
 from mlflow_recall.workflows.services import Services, match_names
 
 
-@dataclass
+@dataclass(kw_only=True)
 class BenchmarkResult:
     """How the cells of a benchmark ended."""
 

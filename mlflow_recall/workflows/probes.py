@@ -89,7 +89,9 @@ def score_probes(
     """
     base_names = tuple(dict.fromkeys(base_of(name) for name in names))
     passes = {
-        model: ForwardPass(probe.labels, probe.embeddings, probe.probabilities)
+        model: ForwardPass(
+            labels=probe.labels, embeddings=probe.embeddings, probabilities=probe.probabilities
+        )
         for model, probe in probes.items()
     }
     scores: dict[str, dict[str, float]] = {name: {} for name in base_names}

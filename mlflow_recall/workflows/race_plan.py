@@ -44,9 +44,7 @@ class RacePlan:
         return POLICIES[self.policy]
 
 
-def check_auto_policy(
-    config: SelectConfig, context: SelectionContext, services: Services
-) -> None:
+def check_auto_policy(config: SelectConfig, context: SelectionContext, services: Services) -> None:
     """Check that the policy behind ``auto`` has the requested options, before any run is written.
 
     Raises:

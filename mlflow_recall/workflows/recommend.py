@@ -101,8 +101,8 @@ def recommend_from_tables(
     }
     can_cluster = int((~np.isnan(history.mean_score)).sum()) >= 2
     evidence = Evidence(
-        history,
-        cluster_models(history) if can_cluster else no_clusters(),
+        matrix=history,
+        clustering=cluster_models(history) if can_cluster else no_clusters(),
         scores=_drop_unknown(scores),
         recorded_scores=_drop_unknown(recorded),
         model_features=feature_columns(folder.model_features(), models),

@@ -63,9 +63,12 @@ def test_the_heat_map_shows_every_score_in_the_order_of_the_clusters() -> None:
 
 
 def test_the_coverage_has_the_best_measured_first_and_a_panel_a_modality() -> None:
-    found = [Overview(m, "acc", MATRIX, NoiseFloor(math.nan, 0, 0)) for m in ("image", "text")]
+    result = [
+        Overview(modality=m, metric="acc", matrix=MATRIX, noise=NoiseFloor(math.nan, 0, 0))
+        for m in ("image", "text")
+    ]
 
-    axes = drawn(figure := coverage_figure(found, "a"))
+    axes = drawn(figure := coverage_figure(result, "a"))
 
     assert len(figure.axes) == 2
     assert ticks(axes.xaxis) == ["x", "y"]
@@ -84,10 +87,10 @@ def test_the_coverage_of_a_large_zoo_can_be_drawn() -> None:
         coverage_figure(
             [
                 Overview(
-                    "",
-                    "acc",
-                    PerformanceMatrix(names, names, read_only(values)),
-                    NoiseFloor(0, 0, 0),
+                    modality="",
+                    metric="acc",
+                    matrix=PerformanceMatrix(names, names, read_only(values)),
+                    noise=NoiseFloor(0, 0, 0),
                 )
             ]
         )
@@ -106,8 +109,8 @@ def test_the_tree_names_every_model_and_k_means_has_none() -> None:
 def test_the_race_shows_curves_and_what_was_foretold() -> None:
     axes = drawn(race_figure({"a": [0.1, 0.2], "b": [0.3]}, {"a": [(1, 0.5)], "b": []}, "accuracy"))
 
-    told = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
-    assert told == {"a": [[1, 0.1], [2, 0.2]], "b": [[1, 0.3]]}
+    values = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
+    assert values == {"a": [[1, 0.1], [2, 0.2]], "b": [[1, 0.3]]}
     (points,) = axes.collections
     assert points.get_offsets().tolist() == [[1, 0.5]]
     assert axes.get_ylabel() == "validation accuracy"

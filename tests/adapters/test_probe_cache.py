@@ -43,13 +43,13 @@ def test_a_kept_probe_is_read_again_and_costs_nothing(
     kept = probe(0.25, head=head, layers=layers)
     ProbeCache(tmp_path).put(TASK, kept)
 
-    found = ProbeCache(tmp_path).get(TASK)
+    result = ProbeCache(tmp_path).get(TASK)
 
-    assert found is not None
-    assert (found.seconds, found.layers) == (0.0, layers)
-    np.testing.assert_array_equal(found.embeddings, kept.embeddings)
-    np.testing.assert_array_equal(found.labels, kept.labels)
-    assert (found.probabilities is not None) == head
+    assert result is not None
+    assert (result.seconds, result.layers) == (0.0, layers)
+    np.testing.assert_array_equal(result.embeddings, kept.embeddings)
+    np.testing.assert_array_equal(result.labels, kept.labels)
+    assert (result.probabilities is not None) == head
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,9 @@ def test_a_kept_probe_is_read_again_and_costs_nothing(
         replace(TASK, member=replace(MEMBER, config={"num_hidden_layers": 1})),
     ],
 )
-def test_a_probe_of_another_sample_dataset_or_model_is_another_one(tmp_path: Path, other: ProbeTask) -> None:
+def test_a_probe_of_another_sample_dataset_or_model_is_another_one(
+    tmp_path: Path, other: ProbeTask
+) -> None:
     cache = ProbeCache(tmp_path)
     cache.put(TASK, probe())
 
@@ -107,10 +109,10 @@ def test_many_writers_leave_whole_files(tmp_path: Path) -> None:
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda i: cache.put(TASK, probe(i, rows=500)), range(32)))
 
-    found = cache.get(TASK)
+    result = cache.get(TASK)
 
-    assert found is not None
-    assert len(np.unique(found.embeddings)) == 1
+    assert result is not None
+    assert len(np.unique(result.embeddings)) == 1
     assert [file.suffix for file in tmp_path.iterdir()] == [".safetensors"]
 
 

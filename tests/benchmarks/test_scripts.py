@@ -101,9 +101,9 @@ def test_every_script_has_a_test() -> None:
 def test_backtest(run: Run, tables: Path, tmp_path: Path) -> None:
     page, numbers = tmp_path / "page.md", tmp_path / "numbers.json"
 
-    told = run("backtest", tables, "--to", page, "--json", numbers)
+    printed = run("backtest", tables, "--to", page, "--json", numbers)
 
-    assert "12 models x 5 datasets" in told
+    assert "12 models x 5 datasets" in printed
     assert "### tables, accuracy" in page.read_text()
     assert list(json.loads(numbers.read_text())) == ["tables//accuracy"]
 
@@ -111,9 +111,9 @@ def test_backtest(run: Run, tables: Path, tmp_path: Path) -> None:
 def test_recall(run: Run, tables: Path, tmp_path: Path) -> None:
     page, numbers = tmp_path / "page.md", tmp_path / "numbers.json"
 
-    told = run("recall", tables, "--to", page, "--json", numbers)
+    printed = run("recall", tables, "--to", page, "--json", numbers)
 
-    names = [row[0] for row in table_of(told, "| recommender |")]
+    names = [row[0] for row in table_of(printed, "| recommender |")]
     assert {"prior", "blend", "portfolio", "random"} <= set(names)
     assert "12 models x 5 datasets" in page.read_text()
     assert {"tables/accuracy", "tables/accuracy/probes", "tables/accuracy/poster"} <= (
@@ -123,16 +123,16 @@ def test_recall(run: Run, tables: Path, tmp_path: Path) -> None:
 
 def test_cold_start(run: Run, tables: Path) -> None:
     """Every model is new once, by features that are parts of its name."""
-    told = run("cold_start", tables.parent, "--references", 4)
+    printed = run("cold_start", tables.parent, "--references", 4)
 
-    ((record, models, scores, *_),) = table_of(told, "| record |")
+    ((record, models, scores, *_),) = table_of(printed, "| record |")
     assert (record, models, scores) == ("tables, accuracy", "12", "LogME")
 
 
 def test_sub_zoos(run: Run, tables: Path) -> None:
-    told = run("sub_zoos", tables, "--models", 6, "--draws", 2)
+    printed = run("sub_zoos", tables, "--models", 6, "--draws", 2)
 
-    policies = [row[0] for row in table_of(told, "policy")]
+    policies = [row[0] for row in table_of(printed, "policy")]
     assert {"halving", "fine_selection", "cost_aware"} <= set(policies)
 
 
@@ -147,16 +147,16 @@ def test_scores(run: Run, tmp_path: Path) -> None:
 
 
 def test_normalize(run: Run, zoo: Zoo) -> None:
-    told = run("normalize", "--namespace", zoo.namespace, "--most", 2)
+    printed = run("normalize", "--namespace", zoo.namespace, "--most", 2)
 
-    rows = {row[0]: row[1] for row in table_of(told, "| score |")}
+    rows = {row[0]: row[1] for row in table_of(printed, "| score |")}
     assert rows["`logme`"] == "2"
 
 
 def test_optional_features(run: Run, zoo: Zoo) -> None:
-    told = run("optional_features", "--namespace", zoo.namespace, "--encoder", "tiny-0")
+    printed = run("optional_features", "--namespace", zoo.namespace, "--encoder", "tiny-0")
 
-    rows = table_of(told, "| recommender |")
+    rows = table_of(printed, "| recommender |")
     assert [row[0] for row in rows] == ["linear"] * 4 + ["factorization"] * 4
 
 
@@ -174,8 +174,8 @@ def test_example(run: Run, zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyP
     (tmp_path / "targets-tiny.yaml").write_text(yaml.safe_dump(listed))
     page = Path(shutil.copy(ROOT / "docs" / "results" / "example.md", tmp_path / "page.md"))
 
-    told = run("example", "--datasets", tmp_path, "--only", "one", "--to", page)
+    printed = run("example", "--datasets", tmp_path, "--only", "one", "--to", page)
 
-    strategies = {row[0]: row[1] for row in table_of(told, "| strategy |")}
+    strategies = {row[0]: row[1] for row in table_of(printed, "| strategy |")}
     assert strategies["brute force, whole zoo"] == strategies["recall, five, fine-selection"] == "1"
     assert all(row[0] in ("one", "all") for row in table_of(page.read_text(), "| target |"))

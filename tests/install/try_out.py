@@ -92,18 +92,18 @@ def plugins() -> None:
     import mlflow
     from mlflow.exceptions import MlflowException
 
-    points = {each.name: each for each in entry_points(group="mlflow.artifact_repository")}
+    points = {entry.name: entry for entry in entry_points(group="mlflow.artifact_repository")}
     for scheme in SCHEMES:
         assert points[scheme].load().__module__.startswith("mlflow_recall_plugins."), scheme
     download: Any = mlflow.artifacts  # untyped
     assert Path(download.download_artifacts("hf:/org/tiny")) == Path("hub/org/tiny").resolve()
     assert Path(download.download_artifacts("timm:/test_resnet")).name == "test_resnet"
-    told = ""
+    values = ""
     try:
-        told = download.download_artifacts("example:/all-minilm-l6-v2")
+        values = download.download_artifacts("example:/all-minilm-l6-v2")
     except MlflowException as error:  # the extra `example` is not installed
-        told = str(error)
-    assert "pip install" in told or Path(told).is_dir(), told
+        values = str(error)
+    assert "pip install" in values or Path(values).is_dir(), values
     say("MLflow fetches hf:/, timm:/ and example:/")
 
 
@@ -117,15 +117,15 @@ def selection() -> None:
     assert not done["failed"], done
     recall("cluster", "--modality", "text")
     recall("history", "show")
-    told = recall(
+    data = recall(
         "select", "--dataset", "target.csv", "--top-k", "2", "--workers", "1",
         "--register-as", "tried",
     )  # fmt: skip
-    assert told["registered"] == {"name": "tried", "version": "1", "alias": "winner"}, told
+    assert data["registered"] == {"name": "tried", "version": "1", "alias": "winner"}, data
     assert Path("mlflow.db").is_file(), "MLflow's default store is elsewhere"
     model: Any = mlflow.pyfunc.load_model("models:/tried@winner")
     answer = model.predict(pd.DataFrame({"text": ["w00 w03 w06"]}))
-    say(f"models:/tried@winner, which is {told['winner']}, answers {answer.to_dict('records')}")
+    say(f"models:/tried@winner, which is {data['winner']}, answers {answer.to_dict('records')}")
 
 
 def main() -> None:

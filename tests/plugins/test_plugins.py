@@ -187,10 +187,10 @@ def test_nothing_outside_of_the_source_is_served(path: str) -> None:
 
 def test_offline_says_what_to_do() -> None:
     """The mirror lacks it, the cache lacks it, and the hub must not be asked."""
-    with pytest.raises(MlflowException) as told:
+    with pytest.raises(MlflowException) as values:
         _repository("hf:/org/absent@v1").download_artifacts("")
 
-    message = str(told.value)
+    message = str(values.value)
     assert "hf:/org/absent@v1: expected org/absent on the Hugging Face hub" in message
     assert "HF_HUB_OFFLINE" in message
     assert "org/absent@v1 and set MLFLOW_RECALL_HUB" in message
@@ -212,7 +212,7 @@ def test_a_repository_of_pickles_is_refused_with_the_way_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "values"),
     [
         ("HFValidationError", "as the hub writes it"),
         ("RevisionNotFoundError", "no revision 'v1': name a branch"),
@@ -221,7 +221,7 @@ def test_a_repository_of_pickles_is_refused_with_the_way_out() -> None:
     ],
 )
 def test_what_the_hub_answers_becomes_one_line(
-    name: str, told: str, monkeypatch: pytest.MonkeyPatch
+    name: str, values: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The hub's own errors are paragraphs, and none of them names the model version."""
     import huggingface_hub
@@ -236,7 +236,7 @@ def test_what_the_hub_answers_becomes_one_line(
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
 
-    with pytest.raises(MlflowException, match=told) as got:
+    with pytest.raises(MlflowException, match=values) as got:
         _repository("hf:/org/absent@v1").download_artifacts("")
     assert "\n" not in str(got.value)
 
@@ -246,10 +246,10 @@ def test_pickles_are_never_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyP
     import huggingface_hub
     from huggingface_hub.utils._paths import filter_repo_objects
 
-    asked: dict[str, Any] = {}
+    requested: dict[str, Any] = {}
 
     def download(repository: str, **options: Any) -> str:
-        asked.update(options, repository=repository)
+        requested.update(options, repository=repository)
         return str(tiny_bert(tmp_path / "got"))
 
     monkeypatch.setattr(huggingface_hub, "snapshot_download", download)
@@ -257,9 +257,9 @@ def test_pickles_are_never_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     unsafe = [f"model.{kind}" for kind in ("bin", "pt", "pkl", "h5", "onnx", "msgpack", "ckpt")]
     safe = ["model-00001-of-2.safetensors", "tokenizer.json", "vocab.txt", "spiece.model"]
-    kept = filter_repo_objects(unsafe + safe, allow_patterns=asked["allow_patterns"])
+    kept = filter_repo_objects(unsafe + safe, allow_patterns=requested["allow_patterns"])
     assert list(kept) == safe
-    assert (asked["repository"], asked["revision"]) == ("org/absent", "refs/pr/1")
+    assert (requested["repository"], requested["revision"]) == ("org/absent", "refs/pr/1")
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
@@ -281,10 +281,10 @@ def test_an_example_is_fetched_into_the_cache(
     """The repository only passes on: what is in the package is the package's business."""
     from mlflow_recall_example import weights
 
-    asked: list[tuple[str, Path]] = []
+    requested: list[tuple[str, Path]] = []
 
     def fetch(name: str, cache: Path) -> Path:
-        asked.append((name, cache))
+        requested.append((name, cache))
         return tiny_bert(tmp_path / name)
 
     monkeypatch.setattr(weights, "fetch", fetch)
@@ -292,7 +292,7 @@ def test_an_example_is_fetched_into_the_cache(
     folder = mlflow.artifacts.download_artifacts("example:/all-minilm-l6-v2")
 
     assert folder == str(tmp_path / "all-minilm-l6-v2")
-    assert asked == [("all-minilm-l6-v2", Path(os.environ["MLFLOW_RECALL_CACHE"]) / "example")]
+    assert requested == [("all-minilm-l6-v2", Path(os.environ["MLFLOW_RECALL_CACHE"]) / "example")]
 
 
 def test_an_unknown_example_is_answered_with_those_that_are_known() -> None:

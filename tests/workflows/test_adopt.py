@@ -38,19 +38,19 @@ DATASETS = {"sst2": 0.0, "cola": -0.2}
 
 
 @pytest.fixture
-def bench(store: str, namespace: str) -> Services:
+def services(store: str, namespace: str) -> Services:
     return services_for(store, namespace)[0]
 
 
-def theirs(bench: Services) -> str:
-    return f"{bench.namespace}-theirs"
+def theirs(services: Services) -> str:
+    return f"{services.namespace}-theirs"
 
 
-def log_all(bench: Services) -> list[str]:
+def log_all(services: Services) -> list[str]:
     """Three models on two datasets, each fine-tuned over three epochs and tested."""
     return [
         log_hf(
-            bench.client, theirs(bench), model, dataset,
+            services.client, theirs(services), model, dataset,
             [score + shift - 0.1, score + shift - 0.05, score + shift], test=score + shift,
         )
         for model, score in MODELS.items()
@@ -58,92 +58,100 @@ def log_all(bench: Services) -> list[str]:
     ]  # fmt: skip
 
 
-def run(bench: Services, *, query: str = "", dry_run: bool = False, **rules: Any) -> AdoptionResult:
+def run(
+    services: Services, *, query: str = "", dry_run: bool = False, **rules: Any
+) -> AdoptionResult:
     config = AdoptConfig(
-        experiments=(theirs(bench),), rules=ImportRules(**rules), filter=query, dry_run=dry_run
+        experiments=(theirs(services),), rules=ImportRules(**rules), filter=query, dry_run=dry_run
     )
-    return adopt_runs(config, bench, registry_for(bench))
+    return adopt_runs(config, services, registry_for(services))
 
 
-def put(bench: Services, title: str, source: str, modality: str = "text") -> str:
+def put(services: Services, title: str, source: str, modality: str = "text") -> str:
     """A registered model that needs no weights."""
-    name = registry_for(bench).name_of(title)
-    bench.client.create_registered_model(name, tags={tags.NAMESPACE: bench.namespace})
-    told = {
+    name = registry_for(services).name_of(title)
+    services.client.create_registered_model(name, tags={tags.NAMESPACE: services.namespace})
+    run_tags = {
         tags.ARCH: "transformers/bert", tags.MODALITY: modality, tags.SOURCE: source,
-        tags.NAMESPACE: bench.namespace,
+        tags.NAMESPACE: services.namespace,
     }  # fmt: skip
-    bench.client.create_model_version(name, source, tags=told)
+    services.client.create_model_version(name, source, tags=run_tags)
     return name
 
 
-def tags_of(bench: Services) -> dict[str, dict[str, str]]:
-    found = bench.client.get_experiment_by_name(theirs(bench))
-    assert found is not None
-    runs = bench.client.search_runs([found.experiment_id])
+def tags_of(services: Services) -> dict[str, dict[str, str]]:
+    experiment = services.client.get_experiment_by_name(theirs(services))
+    assert experiment is not None
+    runs = services.client.search_runs([experiment.experiment_id])
     return {r.info.run_id: dict(r.data.tags) for r in runs}
 
 
 # --- the main story ------------------------------------------------------------------------------
 
 
-def test_adopted_runs_are_history_for_all_that_reads_it(bench: Services) -> None:
+def test_adopted_runs_are_history_for_all_that_reads_it(services: Services) -> None:
     """Registered models are ranked; the one that is not teaches the clustering alone."""
-    log_all(bench)
-    names = [put(bench, title, f"hf:/{title.replace('--', '/')}") for title in ("org--a", "org--b")]
+    log_all(services)
+    names = [
+        put(services, title, f"hf:/{title.replace('--', '/')}") for title in ("org--a", "org--b")
+    ]
 
-    found = run(bench)
+    result = run(services)
 
-    assert (found.written.adopted, found.selection.cells, found.selection.coverage) == (6, 6, 1.0)
-    records = bench.history.records("accuracy")
+    assert (result.written.adopted, result.selection.cells, result.selection.coverage) == (
+        6,
+        6,
+        1.0,
+    )
+    records = services.history.records("accuracy")
     assert len(select_comparable(records, "text").records) == 6
     assert {len(record.validation_scores) for record in records} == {3}
-    (clustered,) = cluster_zoo(ClusterConfig(), bench)
+    (clustered,) = cluster_zoo(ClusterConfig(), services)
     assert len(clustered.matrix.models) == 3
     assert clustered.tagged == 2
-    recommendation = recommend_zoo(RecommendConfig(), bench).recommendation
+    recommendation = recommend_zoo(RecommendConfig(), services).recommendation
     assert recommendation.ranking.models == tuple(names)
 
 
-def test_a_second_time_only_new_runs_are_adopted(bench: Services) -> None:
-    log_all(bench)
-    run(bench)
-    before = tags_of(bench)
+def test_a_second_time_only_new_runs_are_adopted(services: Services) -> None:
+    log_all(services)
+    run(services)
+    before = tags_of(services)
 
-    again = run(bench)
-    assert (again.written.adopted, again.written.known, again.written.updated) == (0, 6, 0)
-    assert tags_of(bench) == before
-    log_hf(bench.client, theirs(bench), "org/d", "sst2", [0.4], test=0.4)
-    more = run(bench)
+    second = run(services)
+    assert (second.written.adopted, second.written.known, second.written.updated) == (0, 6, 0)
+    assert tags_of(services) == before
+    log_hf(services.client, theirs(services), "org/d", "sst2", [0.4], test=0.4)
+    more = run(services)
 
     assert (more.written.adopted, more.written.known) == (1, 6)
-    assert len(bench.history.records("accuracy")) == 7
+    assert len(services.history.records("accuracy")) == 7
 
 
-def test_a_dry_run_understands_the_same_and_changes_nothing(bench: Services) -> None:
-    log_all(bench)
-    before = tags_of(bench)
+def test_a_dry_run_understands_the_same_and_changes_nothing(services: Services) -> None:
+    log_all(services)
+    before = tags_of(services)
 
-    dry = run(bench, dry_run=True)
+    dry = run(services, dry_run=True)
 
-    assert tags_of(bench) == before
-    assert bench.client.get_experiment_by_name(f"{bench.namespace}/benchmark") is None
-    real = run(bench)
+    assert tags_of(services) == before
+    assert services.client.get_experiment_by_name(f"{services.namespace}/benchmark") is None
+    real = run(services)
     assert (dry.written, dry.selection, dry.states) == (real.written, real.selection, real.states)
 
 
-def test_three_conventions_are_one_history(bench: Services) -> None:
+def test_three_conventions_are_one_history(services: Services) -> None:
     """Curves of HF Trainer, Lightning and timm have one stage an epoch, all in [0, 1]."""
-    log_hf(bench.client, theirs(bench), "org/a", "sst2", [0.5, 0.6, 0.7], test=0.65)
-    log_lightning(bench.client, theirs(bench), "org/b", "sst2", [0.4, 0.5, 0.6], test=0.55)
+    log_hf(services.client, theirs(services), "org/a", "sst2", [0.5, 0.6, 0.7], test=0.65)
+    log_lightning(services.client, theirs(services), "org/b", "sst2", [0.4, 0.5, 0.6], test=0.55)
     log_lightning(
-        bench.client, theirs(bench), "org/c", "sst2", [0.3, 0.4], test=0.45, key="val/acc"
+        services.client, theirs(services), "org/c", "sst2", [0.3, 0.4], test=0.45, key="val/acc"
     )
-    log_timm(bench.client, theirs(bench), "resnet18", "/data/pets", [50.0, 75.0, 81.5])
+    log_timm(services.client, theirs(services), "resnet18", "/data/pets", [50.0, 75.0, 81.5])
 
-    run(bench, modality="any")
+    run(services, modality="any")
 
-    records = {r.model.rpartition("--")[2]: r for r in bench.history.records("accuracy")}
+    records = {r.model.rpartition("--")[2]: r for r in services.history.records("accuracy")}
     assert {
         name: (r.dataset, r.validation_scores, r.final_score) for name, r in records.items()
     } == {
@@ -154,66 +162,68 @@ def test_three_conventions_are_one_history(bench: Services) -> None:
     }
 
 
-def test_repeats_are_kept_and_a_better_configuration_takes_their_place(bench: Services) -> None:
+def test_repeats_are_kept_and_a_better_configuration_takes_their_place(services: Services) -> None:
     for seed, score in enumerate((0.6, 0.7)):
-        log_hf(bench.client, theirs(bench), "org/b", "sst2", [score], test=score, seed=seed)
-    assert run(bench).written.adopted == 2
+        log_hf(services.client, theirs(services), "org/b", "sst2", [score], test=score, seed=seed)
+    assert run(services).written.adopted == 2
     better = log_hf(
-        bench.client, theirs(bench), "org/b", "sst2", [0.9], test=0.8, learning_rate=1e-3
+        services.client, theirs(services), "org/b", "sst2", [0.9], test=0.8, learning_rate=1e-3
     )
 
-    found = run(bench)
+    result = run(services)
 
-    assert (found.written.adopted, found.written.released) == (1, 2)
-    assert [record.run_id for record in bench.history.records("accuracy")] == [better]
-    assert run(bench).written.known == 1
-    assert run(bench, keep="all").written.adopted == 2
+    assert (result.written.adopted, result.written.released) == (1, 2)
+    assert [record.run_id for record in services.history.records("accuracy")] == [better]
+    assert run(services).written.known == 1
+    assert run(services, keep="all").written.adopted == 2
 
 
-def test_a_namespace_gives_back_what_it_took(bench: Services, store: str) -> None:
-    log_all(bench)
-    before = tags_of(bench)
-    run(bench)
-    other, _ = services_for(store, f"{bench.namespace}-other")
-    with pytest.raises(HistoryError, match=f"history of namespace '{bench.namespace}': `mlflow-re"):
-        adopt_runs(AdoptConfig(experiments=(theirs(bench),)), other, registry_for(other))
+def test_a_namespace_gives_back_what_it_took(services: Services, store: str) -> None:
+    log_all(services)
+    before = tags_of(services)
+    run(services)
+    other, _ = services_for(store, f"{services.namespace}-other")
+    with pytest.raises(
+        HistoryError, match=f"history of namespace '{services.namespace}': `mlflow-re"
+    ):
+        adopt_runs(AdoptConfig(experiments=(theirs(services),)), other, registry_for(other))
 
-    assert release_runs(AdoptConfig(experiments=(theirs(bench),)), bench) == 6
+    assert release_runs(AdoptConfig(experiments=(theirs(services),)), services) == 6
 
-    assert tags_of(bench) == before
+    assert tags_of(services) == before
     with pytest.raises(HistoryError, match="adopt --release: expected runs with the tag"):
-        release_runs(AdoptConfig(experiments=(theirs(bench),)), bench)
+        release_runs(AdoptConfig(experiments=(theirs(services),)), services)
     assert (
         adopt_runs(
-            AdoptConfig(experiments=(theirs(bench),)), other, registry_for(other)
+            AdoptConfig(experiments=(theirs(services),)), other, registry_for(other)
         ).written.adopted
         == 6
     )
 
 
-def test_a_model_registered_later_is_named_as_in_the_registry(bench: Services) -> None:
-    log_hf(bench.client, theirs(bench), "org/a", "sst2", [0.5])
-    missing = run(bench).selection.unregistered
-    prefix = registry_for(bench).name_of("")
+def test_a_model_registered_later_is_named_as_in_the_registry(services: Services) -> None:
+    log_hf(services.client, theirs(services), "org/a", "sst2", [0.5])
+    missing = run(services).selection.unregistered
+    prefix = registry_for(services).name_of("")
     assert [zoo_entry(c, prefix) for c in missing] == [
         {"source": "hf:/org/a", "modality": "text", "name": "org--a"}
     ]
-    name = put(bench, "my-own-name", "hf:/org/a@main")
+    name = put(services, "my-own-name", "hf:/org/a@main")
 
-    found = run(bench)
+    result = run(services)
 
-    assert (found.written.updated, found.selection.models, found.selection.unregistered) == (
+    assert (result.written.updated, result.selection.models, result.selection.unregistered) == (
         1,
         (name,),
         (),
     )
 
 
-def test_notes_say_what_a_person_should_know(bench: Services) -> None:
-    log_hf(bench.client, theirs(bench), "org/a", "sst2", [0.5], test=0.4)
-    log_hf(bench.client, theirs(bench), "org/b", "sst2", [50.0])
+def test_notes_say_what_a_person_should_know(services: Services) -> None:
+    log_hf(services.client, theirs(services), "org/a", "sst2", [0.5], test=0.4)
+    log_hf(services.client, theirs(services), "org/b", "sst2", [50.0])
 
-    lines = adoption_notes(run(bench))
+    lines = adoption_notes(run(services))
 
     assert [line.partition(":")[0] for line in lines] == [
         "1 of 2 runs without a test score, such as org/b sst2 "
@@ -228,29 +238,29 @@ def test_notes_say_what_a_person_should_know(bench: Services) -> None:
 # --- bad input -----------------------------------------------------------------------------------
 
 
-def test_our_own_runs_are_not_adopted(bench: Services) -> None:
-    log_run(bench.client, theirs(bench), {}, [], run_tags={tags.KIND: "benchmark"})
+def test_our_own_runs_are_not_adopted(services: Services) -> None:
+    log_run(services.client, theirs(services), {}, [], run_tags={tags.KIND: "benchmark"})
 
     with pytest.raises(HistoryError, match="expected finished runs of others, got 1 FINISHED"):
-        run(bench)
+        run(services)
 
 
-def test_a_filter_that_matches_nothing_is_one_line(bench: Services) -> None:
-    log_all(bench)
+def test_a_filter_that_matches_nothing_is_one_line(services: Services) -> None:
+    log_all(services)
 
     with pytest.raises(HistoryError, match="got none: look for them with another --experiment"):
-        run(bench, query="tags.team = 'nobody'")
+        run(services, query="tags.team = 'nobody'")
 
 
-def test_a_metric_is_not_adopted_in_both_directions(bench: Services) -> None:
+def test_a_metric_is_not_adopted_in_both_directions(services: Services) -> None:
     log_run(
-        bench.client, theirs(bench), {"model": "a", "dataset": "d"}, [("val_drift", 1, 0.5)],
+        services.client, theirs(services), {"model": "a", "dataset": "d"}, [("val_drift", 1, 0.5)],
         run_tags={"team": "x"},
     )  # fmt: skip
-    run(bench, metric="drift", minimize=True, modality="text")
+    run(services, metric="drift", minimize=True, modality="text")
 
     with pytest.raises(ConfigError, match="mixed directions: drift was adopted as lower-is-bett"):
-        run(bench, metric="drift", minimize=False, modality="text")
+        run(services, metric="drift", minimize=False, modality="text")
 
 
 def test_no_experiment_is_one_line() -> None:
@@ -261,99 +271,99 @@ def test_no_experiment_is_one_line() -> None:
 # --- the command ---------------------------------------------------------------------------------
 
 
-def command(bench: Services, *argv: str) -> Any:
-    return CliRunner().invoke(commands, ["adopt", "--namespace", bench.namespace, *argv])
+def command(services: Services, *argv: str) -> Any:
+    return CliRunner().invoke(commands, ["adopt", "--namespace", services.namespace, *argv])
 
 
-def test_the_command_prints_one_object_for_machines(bench: Services, tmp_path: Path) -> None:
-    ids = log_all(bench)
-    failed = log_run(bench.client, theirs(bench), {}, [], status="FAILED")
+def test_the_command_prints_one_object_for_machines(services: Services, tmp_path: Path) -> None:
+    ids = log_all(services)
+    failed = log_run(services.client, theirs(services), {}, [], status="FAILED")
     zoo = tmp_path / "zoo.yaml"
-    argv = ("--experiment", theirs(bench), "--json", "-", "--zoo-to", str(zoo))
+    argv = ("--experiment", theirs(services), "--json", "-", "--zoo-to", str(zoo))
 
-    dry = json.loads(command(bench, *argv, "--dry-run").stdout)
-    data = json.loads(command(bench, *argv).stdout)
+    dry = json.loads(command(services, *argv, "--dry-run").stdout)
+    data = json.loads(command(services, *argv).stdout)
 
     assert (dry["adopted"], dry["dry_run"], dry["runs"]) == (6, True, data["runs"])
     assert (data["cells"], data["models"], data["datasets"], data["coverage"]) == (6, 3, 2, 1.0)
     assert (data["adopted"], data["known"]) == (6, 0)
     assert data["left_out"] == {"FAILED, not FINISHED": [failed]}
-    assert {each["run_id"] for each in data["runs"]} == set(ids)
+    assert {entry["run_id"] for entry in data["runs"]} == set(ids)
     assert data["rules"]["model"] == ["params._name_or_path"]
     assert data["rules"]["validation"] == ["eval_accuracy"]
-    assert [each["source"] for each in yaml.safe_load(zoo.read_text())["models"]] == [
+    assert [entry["source"] for entry in yaml.safe_load(zoo.read_text())["models"]] == [
         "hf:/org/a", "hf:/org/b", "hf:/org/c",
     ]  # fmt: skip
 
 
-def test_the_command_prints_what_it_understands_for_people(bench: Services) -> None:
-    log_all(bench)
+def test_the_command_prints_what_it_understands_for_people(services: Services) -> None:
+    log_all(services)
 
-    said = command(bench, "--experiment", theirs(bench), "--dry-run")
+    answer = command(services, "--experiment", theirs(services), "--dry-run")
 
-    assert said.exit_code == 0
+    assert answer.exit_code == 0
     for part in ("params._name_or_path", "eval_accuracy", "HF Trainer", "datasets by accuracy"):
-        assert part in said.stdout
-    assert said.stdout.splitlines()[-1].startswith("6 runs would be adopted, 0 known, 0 left out")
+        assert part in answer.stdout
+    assert answer.stdout.splitlines()[-1].startswith("6 runs would be adopted, 0 known, 0 left out")
 
 
-def test_options_come_before_the_file_of_rules(bench: Services, tmp_path: Path) -> None:
-    log_all(bench)
+def test_options_come_before_the_file_of_rules(services: Services, tmp_path: Path) -> None:
+    log_all(services)
     rules = {
-        "experiment": theirs(bench), "metric": "log_loss", "validation": "eval_loss",
+        "experiment": theirs(services), "metric": "log_loss", "validation": "eval_loss",
         "test": "test_loss", "dataset": "params.model_type", "models": {"org/a": "mine"},
     }  # fmt: skip
     path = tmp_path / "adopt.yaml"
     path.write_text(yaml.safe_dump(rules))
 
-    said = command(
-        bench, "--rules", str(path), "--dataset", "params.finetuning_task", "--json", "-"
+    answer = command(
+        services, "--rules", str(path), "--dataset", "params.finetuning_task", "--json", "-"
     )
-    data = json.loads(said.stdout)
+    data = json.loads(answer.stdout)
 
     assert (data["rules"]["metric"], data["rules"]["minimize"]) == ("log_loss", True)
-    assert {each["dataset"] for each in data["runs"]} == set(DATASETS)
-    assert registry_for(bench).name_of("mine") in {each["model"] for each in data["runs"]}
+    assert {entry["dataset"] for entry in data["runs"]} == set(DATASETS)
+    assert registry_for(services).name_of("mine") in {entry["model"] for entry in data["runs"]}
 
 
-def test_the_command_releases_runs(bench: Services) -> None:
-    log_all(bench)
-    command(bench, "--experiment", theirs(bench))
+def test_the_command_releases_runs(services: Services) -> None:
+    log_all(services)
+    command(services, "--experiment", theirs(services))
 
-    said = command(bench, "--experiment", theirs(bench), "--release")
+    answer = command(services, "--experiment", theirs(services), "--release")
 
-    assert said.stdout.splitlines()[-1] == "6 runs released"
-    assert not any(set(TAGS) & set(told) for told in tags_of(bench).values())
+    assert answer.stdout.splitlines()[-1] == "6 runs released"
+    assert not any(set(TAGS) & set(values) for values in tags_of(services).values())
 
 
-def test_an_error_is_one_line(bench: Services) -> None:
-    said = command(bench, "--experiment", f"{bench.namespace}-nowhere")
+def test_an_error_is_one_line(services: Services) -> None:
+    answer = command(services, "--experiment", f"{services.namespace}-nowhere")
 
-    assert isinstance(said.exception, RecallError)
-    assert "\n" not in str(said.exception)
+    assert isinstance(answer.exception, RecallError)
+    assert "\n" not in str(answer.exception)
 
 
 # --- the real callback ---------------------------------------------------------------------------
 
 
 @pytest.mark.slow
-def test_a_run_of_the_real_trainer_is_adopted(bench: Services, tmp_path: Path) -> None:
+def test_a_run_of_the_real_trainer_is_adopted(services: Services, tmp_path: Path) -> None:
     """Two epochs of a tiny BERT by transformers.Trainer with MLflowCallback, and its own test."""
-    run_id = train(bench.client, theirs(bench), tiny_bert(tmp_path / "tiny"))
+    run_id = train(services.client, theirs(services), tiny_bert(tmp_path / "tiny"))
 
-    found = run(bench)
+    result = run(services)
 
-    assert found.selection.left_out == {}
-    assert set(found.rules.validation) == {"eval_accuracy"}
-    (record,) = bench.history.records("accuracy")
+    assert result.selection.left_out == {}
+    assert set(result.rules.validation) == {"eval_accuracy"}
+    (record,) = services.history.records("accuracy")
     assert record.run_id == run_id
     assert (record.model, record.dataset, record.modality) == (
-        registry_for(bench).name_of("tiny"), "words", "text",
+        registry_for(services).name_of("tiny"), "words", "text",
     )  # fmt: skip
-    logged = bench.client.get_metric_history(run_id, "eval_accuracy")
+    logged = services.client.get_metric_history(run_id, "eval_accuracy")
     assert record.validation_scores == tuple(point.value for point in logged)
     assert len(record.validation_scores) == len(record.seconds) == 2
-    assert record.final_score == bench.client.get_run(run_id).data.metrics["test_accuracy"]
+    assert record.final_score == services.client.get_run(run_id).data.metrics["test_accuracy"]
 
 
 def train(client: MlflowClient, experiment: str, folder: Path) -> str:
@@ -380,8 +390,8 @@ def train(client: MlflowClient, experiment: str, folder: Path) -> str:
         model, arguments, train_dataset=rows, eval_dataset=rows, compute_metrics=accuracy,
         callbacks=[MLflowCallback()],  # type: ignore[no-untyped-call]
     )  # fmt: skip
-    found = ensure_experiment(client, experiment)
-    with mlflow.start_run(experiment_id=found, tags={"dataset_name": "words"}) as active:
+    experiment_id = ensure_experiment(client, experiment)
+    with mlflow.start_run(experiment_id=experiment_id, tags={"dataset_name": "words"}) as active:
         trainer.train()
         trainer.evaluate(rows[:8], metric_key_prefix="test")  # type: ignore[arg-type]
         mlflow.flush_async_logging()

@@ -45,9 +45,9 @@ def tables(folder: Path, *, shuffled: bool = False, steps: int = STEPS) -> Folde
     for i, j in np.ndindex(ends.shape):
         cells.append((f"m{i}", f"d{j}", "acc", ends[i, j]))
         for step in range(1, steps + 1):
-            seen = ends[i, j] * (0.5 + 0.5 * step / steps)
-            points.append((f"m{i}", f"d{j}", step, "val", "acc", seen + 0.01 * rng.normal()))
-            points.append((f"m{i}", f"d{j}", step, "test", "acc", seen))
+            score = ends[i, j] * (0.5 + 0.5 * step / steps)
+            points.append((f"m{i}", f"d{j}", step, "val", "acc", score + 0.01 * rng.normal()))
+            points.append((f"m{i}", f"d{j}", step, "test", "acc", score))
     folder.mkdir(exist_ok=True)
     columns = ["model", "dataset", "metric", "value"]
     pd.DataFrame(cells, columns=columns).to_csv(folder / "matrix.csv", index=False)
@@ -57,43 +57,43 @@ def tables(folder: Path, *, shuffled: bool = False, steps: int = STEPS) -> Folde
 
 
 def backtested(folder: FolderHistory, **settings: Any) -> BacktestResult:
-    (found,) = backtest_history(BacktestConfig(**settings), folder, RecordingReporter())
-    return found
+    (result,) = backtest_history(BacktestConfig(**settings), folder, RecordingReporter())
+    return result
 
 
 # --- plain tables --------------------------------------------------------------------------------
 
 
 def test_every_recommender_and_policy_is_replayed(tmp_path: Path) -> None:
-    found = backtested(tables(tmp_path), top_k=4)
+    result = backtested(tables(tmp_path), top_k=4)
 
-    assert {*found.comparison.results, *found.comparison.left_out} == {"random", *RECOMMENDERS}
-    assert "paper" in found.comparison.left_out  # without scores there is nothing to multiply
-    assert found.policies is not None
-    assert found.policies.stages == STEPS
-    assert set(found.policies.table["brute_force of all"].epochs) == {MODELS * STEPS}
-    assert set(found.policies.table["halving"].candidates) == {4}
-    assert {"halving", "cost_aware", "optuna_hyperband"} <= set(found.policies.frontiers)
+    assert {*result.comparison.results, *result.comparison.left_out} == {"random", *RECOMMENDERS}
+    assert "paper" in result.comparison.left_out  # without scores there is nothing to multiply
+    assert result.policies is not None
+    assert result.policies.stages == STEPS
+    assert set(result.policies.table["brute_force of all"].epochs) == {MODELS * STEPS}
+    assert set(result.policies.table["halving"].candidates) == {4}
+    assert {"halving", "cost_aware", "optuna_hyperband"} <= set(result.policies.frontiers)
 
 
 def test_a_history_of_strong_and_weak_models_applies(tmp_path: Path) -> None:
-    found = backtested(tables(tmp_path))
+    result = backtested(tables(tmp_path))
 
-    assert found.conclusion.applies
-    assert not found.conclusion.misleading_datasets
-    assert found.conclusion.sentences[0].startswith("The history applies: ")
+    assert result.conclusion.applies
+    assert not result.conclusion.misleading_datasets
+    assert result.conclusion.sentences[0].startswith("The history applies: ")
 
 
 def test_a_policy_that_goes_by_few_datasets_says_so(tmp_path: Path) -> None:
-    found = backtested(tables(tmp_path))
+    result = backtested(tables(tmp_path))
 
-    judged = permutation_test(found.matrix)
+    judged = permutation_test(result.matrix)
     standing = Defaults(policy="cost_aware")
-    said = conclude(judged, found.comparison, found.policies, built_in=standing).sentences
+    sentences = conclude(judged, result.comparison, result.policies, built_in=standing).sentences
 
     thin = f"With the curves of only {DATASETS - 1} datasets, cost_aware takes from them how many"
-    assert any(sentence.startswith(thin) for sentence in said)
-    assert not any("curves of only" in sentence for sentence in found.conclusion.sentences)
+    assert any(sentence.startswith(thin) for sentence in sentences)
+    assert not any("curves of only" in sentence for sentence in result.conclusion.sentences)
 
 
 def test_a_shuffled_history_does_not_apply_and_more_are_trained(tmp_path: Path) -> None:
@@ -126,37 +126,39 @@ def test_the_same_records_give_the_same_answer(tmp_path: Path) -> None:
 
 def test_finer_curves_are_read_at_so_many_stages(tmp_path: Path) -> None:
     folder = tables(tmp_path, steps=14)
-    asked, usual = backtested(folder, stages=4), backtested(folder)
+    finer, usual = backtested(folder, stages=4), backtested(folder)
 
-    assert asked.policies is not None
+    assert finer.policies is not None
     assert usual.policies is not None
-    assert (asked.policies.stages, usual.policies.stages) == (4, 5)
+    assert (finer.policies.stages, usual.policies.stages) == (4, 5)
 
 
 def test_whole_selections_stand_beside_the_whole_zoo(tmp_path: Path) -> None:
     """Nine models, six stages: 54 epochs for all; five by halving 5 + 2 + 1 + 1 + 1 + 1."""
-    found = backtested(tables(tmp_path))
-    told = backtest_json(found)["end_to_end"]
+    result = backtested(tables(tmp_path))
+    data = backtest_json(result)["end_to_end"]
 
-    assert told["brute_force"]["epochs"] == 54
-    assert told["brute_force"]["probe_epochs_paper"] == 0
-    recall_result = told["recall + halving"]
+    assert data["brute_force"]["epochs"] == 54
+    assert data["brute_force"]["probe_epochs_paper"] == 0
+    recall_result = data["recall + halving"]
     assert (recall_result["candidates"], recall_result["epochs"]) == (5, 11)
     assert recall_result["probe_epochs_paper"] == pytest.approx(recall_result["probes"] / 2)
     assert recall_result["probe_epochs_measured"] is None
-    spent = found.whole_selections["recall + halving"].total_epochs()
+    spent = result.whole_selections["recall + halving"].total_epochs()
     assert recall_result["speedup_brute_force"] == pytest.approx((54 / spent).mean())
-    rows = {row["strategy"]: row for row in backtest_tables(found)["End to end"]}
-    assert set(rows) == set(told)
+    rows = {row["strategy"]: row for row in backtest_tables(result)["End to end"]}
+    assert set(rows) == set(data)
     assert rows["recall + halving"]["probe epochs (measured)"] == "-"
 
 
 def test_probes_cost_what_recalls_measured_where_there_were_any(tmp_path: Path) -> None:
-    (found,) = backtest_history(BacktestConfig(), tables(tmp_path), RecordingReporter(), probe_epochs=0.2)
+    (result,) = backtest_history(
+        BacktestConfig(), tables(tmp_path), RecordingReporter(), probe_epochs=0.2
+    )
 
-    told = backtest_json(found)["end_to_end"]["recall + halving"]
+    data = backtest_json(result)["end_to_end"]["recall + halving"]
 
-    assert told["probe_epochs_measured"] == pytest.approx(0.2 * told["probes"])
+    assert data["probe_epochs_measured"] == pytest.approx(0.2 * data["probes"])
 
 
 def test_without_curves_recommenders_alone_are_tested(tmp_path: Path) -> None:
@@ -164,28 +166,31 @@ def test_without_curves_recommenders_alone_are_tested(tmp_path: Path) -> None:
     (tmp_path / "curves.csv").unlink()
     reporter = RecordingReporter()
 
-    (found,) = backtest_history(BacktestConfig(), folder, reporter)
+    (result,) = backtest_history(BacktestConfig(), folder, reporter)
 
-    assert found.policies is None
-    assert not found.whole_selections["recall + halving"].from_curves
-    assert "max epochs" in backtest_tables(found)["End to end"][0]
+    assert result.policies is None
+    assert not result.whole_selections["recall + halving"].from_curves
+    assert "max epochs" in backtest_tables(result)["End to end"][0]
     assert "no curves are recorded: policies cannot be replayed" in reporter.warnings
-    assert found.conclusion.defaults.policy == Defaults().policy
+    assert result.conclusion.defaults.policy == Defaults().policy
 
 
 def test_a_dataset_can_be_left_out(tmp_path: Path) -> None:
-    found = backtested(tables(tmp_path), drop_datasets=("d0", "d3"))
+    result = backtested(tables(tmp_path), drop_datasets=("d0", "d3"))
 
-    assert len(found.matrix.datasets) == DATASETS - 2
-    assert found.policies is not None
-    assert "d3" not in found.policies.table["halving"].datasets
+    assert len(result.matrix.datasets) == DATASETS - 2
+    assert result.policies is not None
+    assert "d3" not in result.policies.table["halving"].datasets
 
 
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
         ({"drop_datasets": ("moon",)}, "drop-dataset: expected one of d0, .*, got 'moon'"),
-        ({"drop_datasets": tuple(f"d{j}" for j in range(1, DATASETS))}, "expected at least 2 datasets"),
+        (
+            {"drop_datasets": tuple(f"d{j}" for j in range(1, DATASETS))},
+            "expected at least 2 datasets",
+        ),
         ({"stages": 40}, "expected datasets with 4 models on at least 41 common steps"),
         ({"metric": "auc"}, "metric 'auc': expected one of acc"),
     ],
@@ -207,16 +212,16 @@ def text(store: str) -> Iterator[Zoo]:
 
 def test_a_run_shows_it_and_auto_stands_for_what_is_favored(text: Zoo) -> None:
     services, _ = services_for(text.uri, text.namespace)
-    (found,) = backtest_zoo(BacktestConfig(), services)
+    (result,) = backtest_zoo(BacktestConfig(), services)
 
-    assert found.run_id is not None
-    run = text.client.get_run(found.run_id)
+    assert result.run_id is not None
+    run = text.client.get_run(result.run_id)
     kept = read_defaults(text.client, text.namespace, "text", "accuracy")
-    artifacts = {each.path for each in text.client.list_artifacts(found.run_id)}
-    assert kept.run_id == found.run_id
+    artifacts = {entry.path for entry in text.client.list_artifacts(result.run_id)}
+    assert kept.run_id == result.run_id
     assert (kept.ranker, kept.policy) == (
-        found.conclusion.defaults.ranker,
-        found.conclusion.defaults.policy,
+        result.conclusion.defaults.ranker,
+        result.conclusion.defaults.policy,
     )
     assert {
         "recommenders.json",
@@ -226,17 +231,17 @@ def test_a_run_shows_it_and_auto_stands_for_what_is_favored(text: Zoo) -> None:
         "frontiers.png",
         "lifts.png",
     } <= artifacts
-    whole = found.whole_selections["recall + fine_selection"]
+    whole = result.whole_selections["recall + fine_selection"]
     assert run.data.metrics["end_to_end/recall_fine_selection_epochs"] == pytest.approx(
         whole.total_epochs().mean()
     )
     assert run.data.metrics["backtest/prior/regret_at_1"] == pytest.approx(
-        found.comparison.results["prior"].summary["regret@1"].mean
+        result.comparison.results["prior"].summary["regret@1"].mean
     )
     note = run.data.tags["mlflow.note.content"]
-    assert all(sentence in note for sentence in found.conclusion.sentences)
-    assert found.policies is not None
-    assert found.policies.stages == EPOCHS
+    assert all(sentence in note for sentence in result.conclusion.sentences)
+    assert result.policies is not None
+    assert result.policies.stages == EPOCHS
 
 
 def test_the_command_prints_what_machines_rely_on(text: Zoo) -> None:
@@ -246,11 +251,11 @@ def test_the_command_prints_what_machines_rely_on(text: Zoo) -> None:
 
     done = CliRunner().invoke(commands, given, env=environment, catch_exceptions=False)
 
-    told = json.loads(done.stdout)
+    data = json.loads(done.stdout)
     regrets = {f"regret@{k}" for k in (1, 3, 5, 10)}
-    assert {*regrets, "spearman", "pearson", "targets"} <= set(told["recommenders"]["blend"])
-    assert set(told["policies"]["halving"]) >= {"epochs", "regret", "within_tolerance", "targets"}
-    assert set(told["frontier"]["cost_aware"]) == {"points", "area", "area_nested", "se"}
-    assert {"brute_force", "halving", "recall + cost_aware"} <= set(told["end_to_end"])
-    assert told["verdict"]["defaults"]["run_id"] is None
-    assert told["run_id"]
+    assert {*regrets, "spearman", "pearson", "targets"} <= set(data["recommenders"]["blend"])
+    assert set(data["policies"]["halving"]) >= {"epochs", "regret", "within_tolerance", "targets"}
+    assert set(data["frontier"]["cost_aware"]) == {"points", "area", "area_nested", "se"}
+    assert {"brute_force", "halving", "recall + cost_aware"} <= set(data["end_to_end"])
+    assert data["verdict"]["defaults"]["run_id"] is None
+    assert data["run_id"]

@@ -82,19 +82,19 @@ def leave_running(services: Services, owner: str) -> str:
     """As if another process had begun the first cell: its finished run, copied as a RUNNING one."""
     done = cells(services)[0]
     experiment = done.info.experiment_id
-    told = {tags.KIND: "benchmark", tags.CELL: done.data.tags[tags.CELL], tags.OWNER: owner}
+    run_tags = {tags.KIND: "benchmark", tags.CELL: done.data.tags[tags.CELL], tags.OWNER: owner}
     services.client.delete_run(done.info.run_id)
     beat = {tags.HEARTBEAT: f"{time.time():.0f}"}
-    return str(services.client.create_run(experiment, tags={**told, **beat}).info.run_id)
+    return str(services.client.create_run(experiment, tags={**run_tags, **beat}).info.run_id)
 
 
 def test_every_cell_is_one_finished_run(zoo: Zoo) -> None:
     runs = find_runs(zoo.uri, zoo.namespace, "benchmark")
 
     assert {run.info.status for run in runs} == {"FINISHED"}
-    found = {(run.data.tags[tags.MODEL], run.data.tags[tags.DATASET]) for run in runs}
-    assert found == {(model, f"set-{i}") for model in zoo.models for i in range(3)}
-    assert len(runs) == len(found)
+    result = {(run.data.tags[tags.MODEL], run.data.tags[tags.DATASET]) for run in runs}
+    assert result == {(model, f"set-{i}") for model in zoo.models for i in range(3)}
+    assert len(runs) == len(result)
     assert len({run.data.tags[tags.CELL] for run in runs}) == len(runs)
 
 
@@ -132,8 +132,10 @@ def test_a_record_tells_both_curves_and_ends_with_its_test_score(zoo: Zoo, metri
 
     record = record_of(services, run, metric)
 
-    told = [to_maximize(metric, value) for value in curve(services, run, f"test/{metric}").values()]
-    assert record.test_scores == tuple(told)
+    values = [
+        to_maximize(metric, value) for value in curve(services, run, f"test/{metric}").values()
+    ]
+    assert record.test_scores == tuple(values)
     assert record.test_scores[-1] == record.final_score
     assert len(record.validation_scores) == len(record.seconds) == len(record.test_scores) == EPOCHS
 
@@ -141,7 +143,7 @@ def test_a_record_tells_both_curves_and_ends_with_its_test_score(zoo: Zoo, metri
 def test_without_the_tag_the_metrics_tell_the_same(zoo: Zoo, client: MlflowClient) -> None:
     services, _ = services_for(zoo.uri, zoo.namespace)
     run = cells(services)[0]
-    told = record_of(services, run, "accuracy")
+    values = record_of(services, run, "accuracy")
 
     client.set_tag(run.info.run_id, tags.CURVE, '{"val/accuracy": [1], "test/accuracy": [1]}')
     fresh, _ = services_for(zoo.uri, zoo.namespace)
@@ -149,10 +151,10 @@ def test_without_the_tag_the_metrics_tell_the_same(zoo: Zoo, client: MlflowClien
     client.set_tag(run.info.run_id, tags.CURVE, run.data.tags[tags.CURVE])
 
     assert (logged.validation_scores, logged.test_scores) == (
-        told.validation_scores,
-        told.test_scores,
+        values.validation_scores,
+        values.test_scores,
     )
-    assert logged.final_score == told.final_score
+    assert logged.final_score == values.final_score
 
 
 def test_a_benchmark_that_tests_the_last_epoch_has_no_curve_of_tests(
@@ -169,9 +171,9 @@ def test_a_benchmark_that_tests_the_last_epoch_has_no_curve_of_tests(
     assert (record.test_scores, record.is_complete) == ((), True)
     small.client.delete_run(run.info.run_id)
     run_benchmark(config, small)
-    (each,) = cells(small)
-    assert record_of(small, each, "accuracy").final_score == record.final_score
-    assert len(record_of(small, each, "accuracy").test_scores) == 2
+    (entry,) = cells(small)
+    assert record_of(small, entry, "accuracy").final_score == record.final_score
+    assert len(record_of(small, entry, "accuracy").test_scores) == 2
 
 
 def test_another_time_to_test_is_refused(config: BenchmarkConfig) -> None:
@@ -199,46 +201,49 @@ def test_the_time_of_a_test_is_not_part_of_a_run_s_seconds(
 
 def test_a_run_says_what_was_trained_on_what_and_how(zoo: Zoo) -> None:
     run = find_runs(zoo.uri, zoo.namespace, "benchmark")[0]
-    told = run.data.tags
-    recipe = Recipe.from_json(told[tags.RECIPE])
+    run_tags = run.data.tags
+    recipe = Recipe.from_json(run_tags[tags.RECIPE])
 
-    assert recipe.learning_rate == RATES[told[tags.MODEL].removeprefix("text--")]
-    assert run.data.params["model"] == told[tags.MODEL]
-    assert run.data.params["dataset"] == told[tags.DATASET]
+    assert recipe.learning_rate == RATES[run_tags[tags.MODEL].removeprefix("text--")]
+    assert run.data.params["model"] == run_tags[tags.MODEL]
+    assert run.data.params["dataset"] == run_tags[tags.DATASET]
     assert {k: v for k, v in run.data.params.items() if k.startswith("recipe.")} == {
         f"recipe.{key}": str(value) for key, value in recipe.__dict__.items()
     }
     assert run.inputs is not None
     (entry,) = run.inputs.dataset_inputs
-    assert (entry.dataset.name, entry.dataset.digest) == (told[tags.DATASET], told[tags.DIGEST])
+    assert (entry.dataset.name, entry.dataset.digest) == (
+        run_tags[tags.DATASET],
+        run_tags[tags.DIGEST],
+    )
     assert [(tag.key, tag.value) for tag in entry.tags] == [("mlflow.data.context", "benchmark")]
-    assert json.loads(told[tags.CLASSES]) == ["cold", "mild", "warm"]
-    assert Path(json.loads(told[tags.SPEC])["path"]).stem == told[tags.DATASET]
-    assert told[tags.MODEL_VERSION] == "1"
-    assert told[tags.MODALITY] == "text"
-    assert told[tags.FAMILY] == "tiny"
-    assert told[tags.EPOCHS] == told[tags.STAGE] == str(EPOCHS)
-    assert json.loads(told[tags.OWNER])["process"] == os.getpid()
-    assert float(told[tags.HEARTBEAT]) == pytest.approx(run.info.start_time / 1000, abs=60)
+    assert json.loads(run_tags[tags.CLASSES]) == ["cold", "mild", "warm"]
+    assert Path(json.loads(run_tags[tags.SPEC])["path"]).stem == run_tags[tags.DATASET]
+    assert run_tags[tags.MODEL_VERSION] == "1"
+    assert run_tags[tags.MODALITY] == "text"
+    assert run_tags[tags.FAMILY] == "tiny"
+    assert run_tags[tags.EPOCHS] == run_tags[tags.STAGE] == str(EPOCHS)
+    assert json.loads(run_tags[tags.OWNER])["process"] == os.getpid()
+    assert float(run_tags[tags.HEARTBEAT]) == pytest.approx(run.info.start_time / 1000, abs=60)
 
 
 def test_the_curve_tag_is_the_metric_history(zoo: Zoo) -> None:
     run = find_runs(zoo.uri, zoo.namespace, "benchmark")[0]
 
-    told = json.loads(run.data.tags[tags.CURVE])
+    values = json.loads(run.data.tags[tags.CURVE])
 
     history = zoo.client.get_metric_history(run.info.run_id, "val/accuracy")
-    assert told["val/accuracy"] == [point.value for point in history]
+    assert values["val/accuracy"] == [point.value for point in history]
 
 
 def test_run_again_it_does_nothing(small: Services, config: BenchmarkConfig) -> None:
     first = run_benchmark(config, small)
     before = cells(small)
 
-    again = run_benchmark(config, small)
+    repeated = run_benchmark(config, small)
 
     assert (first.cells, len(first.completed), first.skipped) == (4, 4, 0)
-    assert (again.cells, again.completed, again.skipped) == (4, [], 4)
+    assert (repeated.cells, repeated.completed, repeated.skipped) == (4, [], 4)
     assert [run.info.run_id for run in cells(small)] == [run.info.run_id for run in before]
 
 
@@ -246,9 +251,9 @@ def test_a_limit_trains_so_many_and_the_next_call_goes_on(
     small: Services, config: BenchmarkConfig
 ) -> None:
     """A long benchmark in portions, each cell once."""
-    some = replace(config, limit=3)
+    limited = replace(config, limit=3)
 
-    first, second, third = (run_benchmark(some, small) for _ in range(3))
+    first, second, third = (run_benchmark(limited, small) for _ in range(3))
 
     assert [len(r.completed) for r in (first, second, third)] == [3, 1, 0]
     assert [r.remaining for r in (first, second, third)] == [1, 0, 0]
@@ -301,7 +306,7 @@ def test_an_unreadable_dataset_is_one_failed_run_and_the_rest_is_done(
     small: Services, config: BenchmarkConfig, tmp_path: Path
 ) -> None:
     (tmp_path / "torn.parquet").write_bytes(b"PAR1 and then nothing")
-    torn = DatasetSpec(str(tmp_path / "torn.parquet"))
+    torn = DatasetSpec(path=str(tmp_path / "torn.parquet"))
 
     result = run_benchmark(replace(config, datasets=(torn, *config.datasets)), small)
 
@@ -313,7 +318,7 @@ def test_an_unreadable_dataset_is_one_failed_run_and_the_rest_is_done(
 
 
 def test_an_only_dataset_that_is_unreadable_writes_nothing(small: Services, tmp_path: Path) -> None:
-    torn = DatasetSpec(str(tmp_path / "torn.csv"))
+    torn = DatasetSpec(path=str(tmp_path / "torn.csv"))
 
     with pytest.raises(DatasetError, match=r"torn\.csv: expected a file, a folder or a hub id"):
         run_benchmark(BenchmarkConfig(datasets=(torn,)), small)
@@ -326,10 +331,10 @@ def test_failed_cells_are_tried_again(small: Services, config: BenchmarkConfig) 
         raise ZooError(f"{task.member.name}: not today")
 
     first = run_benchmark(config, replace(small, train=refuse))
-    again = run_benchmark(config, small)
+    repeated = run_benchmark(config, small)
 
     assert len(first.failed) == 4
-    assert (len(again.completed), again.failed) == (4, {})
+    assert (len(repeated.completed), repeated.failed) == (4, {})
     assert states(small) == ["FAILED"] * 4 + ["FINISHED"] * 4
 
 
@@ -404,7 +409,9 @@ def test_a_diverged_cell_fails_with_the_reason_and_is_no_history(
         broken = task.member.name.endswith("tiny-0")
         for stage in range(1, task.last + 1):
             value = math.nan if broken and stage == 2 else 0.5
-            yield StageResult(stage, {"accuracy": value}, 0.1, test={"accuracy": 0.5})
+            yield StageResult(
+                stage=stage, validation={"accuracy": value}, seconds=0.1, test={"accuracy": 0.5}
+            )
 
     services = replace(small, train=train)
 

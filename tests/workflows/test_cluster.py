@@ -87,8 +87,8 @@ def printed(argv: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, An
         main([*argv, "--json", "-"])
     out, err = capsys.readouterr()
     assert (leaving.value.code, err) == (0, "")
-    told: dict[str, Any] = json.loads(out)
-    return told
+    data: dict[str, Any] = json.loads(out)
+    return data
 
 
 def groups(clusters: list[dict[str, Any]]) -> set[frozenset[str]]:
@@ -98,18 +98,18 @@ def groups(clusters: list[dict[str, Any]]) -> set[frozenset[str]]:
 def test_plain_tables_are_clustered_without_a_server(
     tables: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told = printed(["cluster", "--history", str(tables), "--metric", "acc", "--cut", "0.1"], capsys)
+    data = printed(["cluster", "--history", str(tables), "--metric", "acc", "--cut", "0.1"], capsys)
 
-    assert groups(told["clusters"]) == {
+    assert groups(data["clusters"]) == {
         frozenset({"fox", "wolf"}),
         frozenset({"trout", "salmon"}),
         frozenset({"owl"}),
     }
-    for cluster in told["clusters"]:
+    for cluster in data["clusters"]:
         assert cluster["representative"] == cluster["members"][0]
-    assert {c["representative"] for c in told["clusters"]} == {"fox", "salmon", "owl"}
-    assert 0 < told["silhouette"] < 1
-    assert told["run_id"] is None
+    assert {c["representative"] for c in data["clusters"]} == {"fox", "salmon", "owl"}
+    assert 0 < data["silhouette"] < 1
+    assert data["run_id"] is None
 
 
 def test_a_loss_is_turned(tables: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -127,9 +127,9 @@ def test_a_dropped_dataset_does_not_count(tables: Path, capsys: pytest.CaptureFi
     dropped = ["--drop-dataset", "set-0", "--drop_dataset", "set-2"]
     argv = ["cluster", "--history", str(tables), "--metric", "acc", "--cut", "0.2", *dropped]
 
-    told = printed(argv, capsys)
+    data = printed(argv, capsys)
 
-    assert frozenset({"fox", "wolf", "trout", "salmon"}) in groups(told["clusters"])
+    assert frozenset({"fox", "wolf", "trout", "salmon"}) in groups(data["clusters"])
 
 
 @pytest.mark.parametrize("metric", ["acc_NLP", "acc_CV"])
@@ -144,13 +144,13 @@ def test_the_paper_has_as_many_clusters_and_the_same_silhouette(
         "acc_CV": ("0.03", 5, 29, 1, 0.778),
     }[metric]
 
-    told = printed(["cluster", "--history", str(PAPER), "--metric", metric, "--cut", cut], capsys)
+    data = printed(["cluster", "--history", str(PAPER), "--metric", metric, "--cut", cut], capsys)
 
-    sizes = [len(cluster["members"]) for cluster in told["clusters"]]
+    sizes = [len(cluster["members"]) for cluster in data["clusters"]]
     assert sum(size > 1 for size in sizes) == clusters
     assert sum(size for size in sizes if size > 1) == holding
     assert sizes.count(1) == singletons
-    assert round(told["silhouette_paper"], 3) == silhouette
+    assert round(data["silhouette_paper"], 3) == silhouette
 
 
 def test_a_folder_is_read_and_left_as_it_was(tables: Path) -> None:
@@ -174,18 +174,18 @@ def test_cut_and_number_exclude_each_other() -> None:
 
 
 def test_the_zoo_carries_its_clusters(copied: Services) -> None:
-    (found,) = cluster_zoo(ClusterConfig(clusters=2), copied)
+    (result,) = cluster_zoo(ClusterConfig(clusters=2), copied)
 
     members = members_of(copied)
     assert len(members) == 5
     # winners of other tests have no history: they are tagged too, provisionally
-    assert found.tagged == sum(m.modality == "text" for m in copied.registry.members())
+    assert result.tagged == sum(m.modality == "text" for m in copied.registry.members())
     for member in members:
-        cluster = found.clustering.cluster_of(member.name)
+        cluster = result.clustering.cluster_of(member.name)
         assert cluster is not None
         assert member.cluster == cluster.id
         assert member.is_representative == (member.name == cluster.representative)
-        assert member.tags[tags.CLUSTERED_BY] == found.run_id
+        assert member.tags[tags.CLUSTERED_BY] == result.run_id
         assert member.tags[tags.CLUSTER_METRIC] == "accuracy"
     assert {member.cluster for member in members} == {"text-1", "text-2"}
 
@@ -200,15 +200,15 @@ def test_clustering_again_overwrites_the_tags(copied: Services) -> None:
 
 
 def test_a_clustering_is_a_run_that_shows_why(copied: Services) -> None:
-    (found,) = cluster_zoo(ClusterConfig(clusters=2), copied)
+    (result,) = cluster_zoo(ClusterConfig(clusters=2), copied)
 
     run = find_runs(copied.client.tracking_uri, copied.namespace, "cluster")[-1]
-    assert (run.info.run_id, run.info.status) == (found.run_id, "FINISHED")
+    assert (run.info.run_id, run.info.status) == (result.run_id, "FINISHED")
     paths = {artifact.path for artifact in copied.client.list_artifacts(run.info.run_id)}
     assert paths == {"clusters.json", "matrix.json", "matrix.png", "dendrogram.png"}
     assert run.data.metrics["cluster/clusters"] == 2
     assert run.data.metrics["cluster/coverage"] == 1
-    assert run.data.metrics["cluster/silhouette"] == pytest.approx(found.clustering.silhouette)
+    assert run.data.metrics["cluster/silhouette"] == pytest.approx(result.clustering.silhouette)
     assert run.data.params["resolved.clusters"] == "2"
     assert "5 models in 2 clusters by accuracy" in run.data.tags["mlflow.note.content"]
 
@@ -216,12 +216,12 @@ def test_a_clustering_is_a_run_that_shows_why(copied: Services) -> None:
 def test_an_adopted_run_is_the_run(copied: Services) -> None:
     """`mlflow run` opens a run before the command starts: it must be the one that is filled."""
     experiment = copied.client.create_experiment(f"{copied.namespace}/elsewhere")
-    mine = copied.client.create_run(experiment).info.run_id
+    own_run = copied.client.create_run(experiment).info.run_id
 
-    (found,) = cluster_zoo(ClusterConfig(), replace(copied, run_id=mine))
+    (result,) = cluster_zoo(ClusterConfig(), replace(copied, run_id=own_run))
 
-    assert found.run_id == mine
-    assert copied.client.get_run(mine).data.tags[tags.KIND] == "cluster"
+    assert result.run_id == own_run
+    assert copied.client.get_run(own_run).data.tags[tags.KIND] == "cluster"
 
 
 def test_an_empty_zoo_has_nothing_to_cluster(store: str, namespace: str) -> None:
@@ -258,14 +258,14 @@ def both(store: str, copied: Services) -> Both:
 
 def test_text_and_image_are_clustered_apart(both: Both) -> None:
     """Clusters are per modality: no dataset is common to both."""
-    found = cluster_history(ClusterConfig(), both)
+    result = cluster_history(ClusterConfig(), both)
 
-    assert [(each.modality, len(each.clustering.models)) for each in found] == [
+    assert [(entry.modality, len(entry.clustering.models)) for entry in result] == [
         ("image", 4),
         ("text", 5),
     ]
-    for each in found:
-        assert all(c.id.startswith(f"{each.modality}-") for c in each.clustering.clusters)
+    for entry in result:
+        assert all(c.id.startswith(f"{entry.modality}-") for c in entry.clustering.clusters)
 
 
 @pytest.mark.parametrize(
@@ -278,9 +278,9 @@ def test_text_and_image_are_clustered_apart(both: Both) -> None:
 def test_a_dataset_that_only_the_other_modality_has_may_be_dropped(
     both: Both, dropped: str, left: dict[str, tuple[str, ...]]
 ) -> None:
-    found = cluster_history(ClusterConfig(drop_datasets=(dropped,)), both)
+    result = cluster_history(ClusterConfig(drop_datasets=(dropped,)), both)
 
-    assert {each.modality: each.matrix.datasets for each in found} == left
+    assert {entry.modality: entry.matrix.datasets for entry in result} == left
 
 
 # --- other similarities --------------------------------------------------------------------------
@@ -301,11 +301,11 @@ class Older:
         self._history, self._older = history, older
 
     def records(self, metric: str) -> list[Record]:
-        found = self._history.records(metric)
+        result = self._history.records(metric)
         older = [
-            replace(r, model_version="0", final_score=0.0) for r in found if r.model in self._older
+            replace(r, model_version="0", final_score=0.0) for r in result if r.model in self._older
         ]
-        return [*found, *older]
+        return [*result, *older]
 
     def metrics(self) -> tuple[str, ...]:
         return self._history.metrics()
@@ -321,13 +321,13 @@ def test_records_of_an_older_version_are_left_out_and_named(copied: Services) ->
     older = Older(copied.history, [name])
     reporter = RecordingReporter()
 
-    (found,) = cluster_history(ClusterConfig(), older, members=members)
+    (result,) = cluster_history(ClusterConfig(), older, members=members)
     cluster_zoo(ClusterConfig(), replace(copied, history=older, reporter=reporter))
     (straight,) = cluster_history(ClusterConfig(), copied.history)
 
-    np.testing.assert_array_equal(found.matrix.values, straight.matrix.values)
+    np.testing.assert_array_equal(result.matrix.values, straight.matrix.values)
     assert straight.notes == ()
-    (note,) = found.notes
+    (note,) = result.notes
     count = recorded.count(name)
     assert note == f"{count} records of other model versions are not used: {name} {count}"
     assert note in reporter.warnings
@@ -337,14 +337,14 @@ def test_description_similarity_groups_models_whose_text_is_alike(tables: Path) 
     """Whatever they score: fox and wolf agree on every dataset."""
     config = ClusterConfig(metric="acc", clusters=2, similarity="description")
 
-    (found,) = cluster_history(config, FolderHistory(tables), descriptions=DESCRIPTIONS)
+    (result,) = cluster_history(config, FolderHistory(tables), descriptions=DESCRIPTIONS)
     (scored,) = cluster_history(
         replace(config, similarity="performance"),
         FolderHistory(tables),
         descriptions=DESCRIPTIONS,
     )
 
-    assert {frozenset(c.members) for c in found.clustering.clusters} == {
+    assert {frozenset(c.members) for c in result.clustering.clusters} == {
         frozenset({"fox", "owl"}),
         frozenset({"wolf", "trout", "salmon"}),
     }
@@ -362,9 +362,9 @@ def test_a_model_that_nobody_described_is_known_by_its_name(tmp_path: Path) -> N
     table.to_csv(tmp_path / "matrix.csv", index=False)
     config = ClusterConfig(metric="acc", clusters=2, similarity="description")
 
-    (found,) = cluster_history(config, FolderHistory(tmp_path))
+    (result,) = cluster_history(config, FolderHistory(tmp_path))
 
-    assert {frozenset(c.members) for c in found.clustering.clusters} == {
+    assert {frozenset(c.members) for c in result.clustering.clusters} == {
         frozenset({"bert-a", "bert-b"}),
         frozenset({"vit-a", "vit-b"}),
     }
@@ -377,13 +377,13 @@ def test_the_zoo_is_clustered_by_what_its_registry_says(copied: Services) -> Non
         text = "reads poems about the sea at night" if i < 2 else "counts bricks"
         copied.client.update_registered_model(name, description=text)
 
-    (found,) = cluster_zoo(ClusterConfig(clusters=2, similarity="description"), copied)
+    (result,) = cluster_zoo(ClusterConfig(clusters=2, similarity="description"), copied)
 
-    assert {frozenset(c.members) for c in found.clustering.clusters} == {
+    assert {frozenset(c.members) for c in result.clustering.clusters} == {
         frozenset(names[:2]),
         frozenset(names[2:]),
     }
-    run = copied.client.get_run(found.run_id)
+    run = copied.client.get_run(result.run_id)
     assert run.data.params["resolved.similarity"] == "description"
 
 
@@ -404,7 +404,7 @@ def test_descriptions_are_compared_by_a_model_of_the_zoo(
     folder = str(text_zoo(store).folder / "bert-1")
     config = ClusterConfig(clusters=2, similarity="description")
 
-    found = [
+    result = [
         cluster_history(config, copied.history, descriptions=texts, encode=encode)[0].clustering
         for encode in (
             load_encoder("tiny-1", services), load_encoder("text--tiny-1", services),
@@ -413,15 +413,15 @@ def test_descriptions_are_compared_by_a_model_of_the_zoo(
     ]  # fmt: skip
     plain = cluster_history(config, copied.history, descriptions=texts)[0].clustering
 
-    for clustering in found:
-        np.testing.assert_allclose(clustering.distance, found[0].distance, atol=1e-9)
+    for clustering in result:
+        np.testing.assert_allclose(clustering.distance, result[0].distance, atol=1e-9)
     vectors = load_encoder_folder(folder)(list(texts.values()))
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-    order = [list(texts).index(name) for name in found[0].models]
+    order = [list(texts).index(name) for name in result[0].models]
     np.testing.assert_allclose(
-        found[0].distance, 1 - (unit @ unit.T)[np.ix_(order, order)], atol=1e-6
+        result[0].distance, 1 - (unit @ unit.T)[np.ix_(order, order)], atol=1e-6
     )
-    assert not np.allclose(plain.distance, found[0].distance, atol=1e-3)
+    assert not np.allclose(plain.distance, result[0].distance, atol=1e-3)
 
 
 def test_clusterings_by_an_encoder_are_compared(
@@ -452,7 +452,9 @@ def test_an_encoder_that_is_none_is_answered_with_those_there_are(store: str) ->
 
 
 def test_an_unknown_similarity_is_answered_with_the_known() -> None:
-    with pytest.raises(ConfigError, match=r"unknown value of similarity 'smell': .* description, performance"):
+    with pytest.raises(
+        ConfigError, match=r"unknown value of similarity 'smell': .* description, performance"
+    ):
         ClusterConfig(similarity="smell")
 
 
@@ -465,10 +467,10 @@ def test_clusterings_are_compared_by_modality(both: Both) -> None:
         rows = compared[modality]
         for similarity in ("performance", "description"):
             for method in ("hierarchical", "kmeans"):
-                asked = [
+                requested = [
                     r.requested for r in rows if (r.similarity, r.method) == (similarity, method)
                 ]
-                assert asked == [None, *counts]
+                assert requested == [None, *counts]
 
 
 def test_a_comparison_counts_and_cuts_what_is_asked_for(both: Both) -> None:
@@ -490,10 +492,10 @@ def test_a_comparison_tags_nothing_and_logs_no_run(
 
     before = state()
 
-    told = printed(["cluster", "--compare", "--namespace", copied.namespace], capsys)
+    data = printed(["cluster", "--compare", "--namespace", copied.namespace], capsys)
 
-    assert {row["modality"] for row in told["comparison"]} == {"text"}
-    assert {row["similarity"] for row in told["comparison"]} == {"performance", "description"}
+    assert {row["modality"] for row in data["comparison"]} == {"text"}
+    assert {row["similarity"] for row in data["comparison"]} == {"performance", "description"}
     assert state() == before
 
 
@@ -531,11 +533,17 @@ def joined_by_one(store: str, namespace: str, folder: Path) -> tuple[Services, s
     theirs, reporter = services_for(store, zoo.namespace)
     HistoryTransfer(zoo.client, zoo.namespace, registry_for(theirs)).export(folder, reporter)
     models = folder / "models.jsonl"  # without the winners of other tests
-    told = [line for line in models.read_text().splitlines() if "tiny" in json.loads(line)["title"]]
-    models.write_text("".join(f"{line}\n" for line in told))
+    data = [line for line in models.read_text().splitlines() if "tiny" in json.loads(line)["title"]]
+    models.write_text("".join(f"{line}\n" for line in data))
     services, reporter = services_for(store, namespace)
     HistoryTransfer(zoo.client, namespace, registry_for(services)).import_history(folder, reporter)
-    entry = ZooEntry("hf:/org/new", "text", "tiny-new", arch="transformers/bert", family="tiny")
+    entry = ZooEntry(
+        source="hf:/org/new",
+        modality="text",
+        name="tiny-new",
+        arch="transformers/bert",
+        family="tiny",
+    )
     name = registry_for(services).register(entry).name
     return replace(services, registry=Anywhere(services.client, namespace)), name
 
@@ -544,8 +552,8 @@ def clarity(services: Services, new_model: str) -> dict[str, float]:
     """As clear as strong, and the newcomer like the strongest."""
     matrix = cluster_history(ClusterConfig(), services.history)[0].matrix
     places = np.argsort(np.argsort(matrix.mean_z_score))
-    told = {name: 0.5 + float(p) for name, p in zip(matrix.models, places, strict=True)}
-    return {new_model: max(told.values()), **told}
+    values = {name: 0.5 + float(p) for name, p in zip(matrix.models, places, strict=True)}
+    return {new_model: max(values.values()), **values}
 
 
 def test_a_newcomer_is_scored_beside_measured_models_and_a_second_time_nothing_is_computed(
@@ -564,10 +572,10 @@ def test_a_newcomer_is_scored_beside_measured_models_and_a_second_time_nothing_i
     assert sorted({model for model, _ in first}) == sorted({*clear})
     assert {dataset for _, dataset in first} == {"set-0", "set-1"}
     assert len(first) == 2 * len(clear)
-    told = services.client.get_registered_model(name).tags
-    assert told[tags.ESTIMATED] == "true"
-    assert told[tags.ESTIMATED_FROM] == "features and scores on 2 datasets"
-    assert float(told[tags.ESTIMATED_Z_SCORE]) > 0.5
+    run_tags = services.client.get_registered_model(name).tags
+    assert run_tags[tags.ESTIMATED] == "true"
+    assert run_tags[tags.ESTIMATED_FROM] == "features and scores on 2 datasets"
+    assert float(run_tags[tags.ESTIMATED_Z_SCORE]) > 0.5
     lines = getattr(services.reporter, "lines", [])
     assert lines[-1].endswith("by features and scores on 2 datasets")
 
@@ -579,17 +587,17 @@ def test_what_scores_said_of_a_newcomer_holds_for_later_commands(
     services, name = joined_by_one(store, namespace, tmp_path)
     looking = Looking(clarity(services, name))
     cluster_zoo(ClusterConfig(clusters=2, probe_new=2), replace(services, probe=looking))
-    told = services.client.get_registered_model(name).tags
+    run_tags = services.client.get_registered_model(name).tags
 
     cluster_zoo(ClusterConfig(clusters=2), services)
-    found = recommend_zoo(RecommendConfig(), services)
+    result = recommend_zoo(RecommendConfig(), services)
 
     after = services.client.get_registered_model(name).tags
     assert {
         tag: after[tag] for tag in (tags.NEAREST_MODEL, tags.ESTIMATED_Z_SCORE, tags.CLUSTER)
-    } == {tag: told[tag] for tag in (tags.NEAREST_MODEL, tags.ESTIMATED_Z_SCORE, tags.CLUSTER)}
-    assert found.evidence.estimated_z_scores == {
-        name: pytest.approx(float(told[tags.ESTIMATED_Z_SCORE]))
+    } == {tag: run_tags[tag] for tag in (tags.NEAREST_MODEL, tags.ESTIMATED_Z_SCORE, tags.CLUSTER)}
+    assert result.evidence.estimated_z_scores == {
+        name: pytest.approx(float(run_tags[tags.ESTIMATED_Z_SCORE]))
     }
 
 
@@ -604,8 +612,8 @@ def test_where_no_dataset_can_be_had_features_alone_speak(
     cluster_zoo(ClusterConfig(clusters=2, probe_new=2), replace(services, probe=looking))
 
     assert looking.tasks == []
-    told = services.client.get_registered_model(name).tags
-    assert told[tags.ESTIMATED_FROM] == "features"
+    run_tags = services.client.get_registered_model(name).tags
+    assert run_tags[tags.ESTIMATED_FROM] == "features"
     (line,) = [
         line for line in getattr(services.reporter, "lines", []) if "can be prepared again" in line
     ]
@@ -618,11 +626,11 @@ def test_a_model_without_a_history_gets_a_provisional_cluster(store: str, tmp_pa
 
     cluster_zoo(ClusterConfig(clusters=2), services)
 
-    told = {member.name: member for member in members_of(services)}
-    assert told[name].tags[tags.ESTIMATED] == "true"
-    assert told[name].cluster in {m.cluster for m in told.values() if m.name != name}
-    assert not told[name].is_representative
-    assert {m.tags[tags.ESTIMATED] for m in told.values() if m.name != name} == {"false"}
+    values = {member.name: member for member in members_of(services)}
+    assert values[name].tags[tags.ESTIMATED] == "true"
+    assert values[name].cluster in {m.cluster for m in values.values() if m.name != name}
+    assert not values[name].is_representative
+    assert {m.tags[tags.ESTIMATED] for m in values.values() if m.name != name} == {"false"}
     (line,) = [line for line in getattr(services.reporter, "lines", []) if name in line]
     assert "has no history: assigned to the cluster of" in line
     assert line.endswith("by features")

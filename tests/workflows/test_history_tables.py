@@ -83,7 +83,9 @@ def plain(records: list[Record], namespace: str = "") -> list[Record]:
     return sorted(
         (
             Record(
-                model=r.model.removeprefix(prefix), dataset=r.dataset, validation_scores=r.validation_scores, final_score=r.final_score, test_scores=r.test_scores,
+                model=r.model.removeprefix(prefix), dataset=r.dataset,
+                validation_scores=r.validation_scores, final_score=r.final_score,
+                test_scores=r.test_scores,
                 epochs=len(r.validation_scores), modality=r.modality,
             )
             for r in records
@@ -101,7 +103,9 @@ def zoo(client: MlflowClient, namespace: str) -> str:
     registry = MlflowRegistry(client, namespace)
     for name, modality in (("a", "text"), ("b", "text"), ("p", "image")):
         registry.register(
-            ZooEntry(f"hf:/{name}", modality, family="bert", license="MIT", parameters=7)
+            ZooEntry(
+                source=f"hf:/{name}", modality=modality, family="bert", license="MIT", parameters=7
+            )
         )
     writer = RunWriter(client, f"{namespace}/benchmark")
     for model, name, modality, seed, score in (
@@ -111,7 +115,7 @@ def zoo(client: MlflowClient, namespace: str) -> str:
         ("b", "x", "text", 0, 0.875),
         ("p", "z", "image", 0, 0.125),
     ):
-        told = {
+        run_tags = {
             tags.MODEL: f"{namespace}--{model}",
             tags.MODEL_VERSION: "1",
             tags.DATASET: name,
@@ -120,7 +124,7 @@ def zoo(client: MlflowClient, namespace: str) -> str:
             tags.EPOCHS: "2",
             tags.RECIPE: Recipe(epochs=2, seed=seed).to_json(),
         }
-        run = writer.open_run(f"{model} on {name}", "benchmark", told)
+        run = writer.open_run(f"{model} on {name}", "benchmark", run_tags)
         run.log_dataset_input(
             Dataset(
                 name=name,
@@ -137,7 +141,7 @@ def zoo(client: MlflowClient, namespace: str) -> str:
             scores = {"accuracy": score / (3 - stage), "log_loss": 1 / stage}
             # a test of every stage for text, of the last for pictures
             test = scores if modality == "text" or stage == 2 else {}
-            run.log_stage(StageResult(stage, scores, 0.5, test=test))
+            run.log_stage(StageResult(stage=stage, validation=scores, seconds=0.5, test=test))
         run.finish()
     writer.open_run("torn", "benchmark", {tags.MODEL: f"{namespace}--b"}).finish("FAILED", "why")
     writer.close()
@@ -152,10 +156,10 @@ def test_exported_tables_are_the_history(
     answer = cli("history", "export", "--to", tmp_path, "--format", kind, "--namespace", zoo)
 
     assert answer.code == 0, answer.err
-    there, here = TrackingHistory(client, zoo), FolderHistory(tmp_path)
-    assert here.metrics() == there.metrics() == ("accuracy", "log_loss")
+    target, here = TrackingHistory(client, zoo), FolderHistory(tmp_path)
+    assert here.metrics() == target.metrics() == ("accuracy", "log_loss")
     for metric in here.metrics():
-        assert plain(here.records(metric)) == plain(there.records(metric), zoo)
+        assert plain(here.records(metric)) == plain(target.records(metric), zoo)
     assert answer.out.splitlines()[-1] == (
         f"5 fine-tunings of 3 models on 3 datasets by accuracy, log_loss are in {tmp_path}; "
         "losses: log_loss"
@@ -187,9 +191,9 @@ def test_an_export_beside_tables_of_another_format_is_refused(
     export = ["history", "export", "--to", tmp_path, "--namespace", zoo, "--format"]
     cli(*export, "tables")
 
-    again, other = cli(*export, "tables"), cli(*export, "parquet")
+    second, other = cli(*export, "tables"), cli(*export, "parquet")
 
-    assert (again.code, other.code) == (0, 1)
+    assert (second.code, other.code) == (0, 1)
     assert "matrix.csv: expected no table in another format than .parquet" in other.err
 
 
@@ -198,12 +202,14 @@ def test_recipes_that_tables_cannot_tell_apart_are_left_out(
 ) -> None:
     """They would be read as repeats, and their difference as noise."""
     writer = RunWriter(client, f"{zoo}/benchmark")
-    told = {
+    run_tags = {
         tags.MODEL: f"{zoo}--a", tags.DATASET: "x", tags.MODALITY: "text", tags.DIGEST: "x1",
         tags.RECIPE: Recipe(learning_rate=1.0).to_json(),
     }  # fmt: skip
-    run = writer.open_run("a on x", "benchmark", told)
-    run.log_stage(StageResult(1, {"accuracy": 0.9}, 1.0, test={"accuracy": 0.9}))
+    run = writer.open_run("a on x", "benchmark", run_tags)
+    run.log_stage(
+        StageResult(stage=1, validation={"accuracy": 0.9}, seconds=1.0, test={"accuracy": 0.9})
+    )
     run.finish()
     writer.close()
 
@@ -220,16 +226,27 @@ def test_imported_tables_are_the_history_of_the_tables(
     cli: Cli, client: MlflowClient, zoo: str, tmp_path: Path
 ) -> None:
     """Known metrics in their direction, curves and repeats, and once more out of there."""
-    there = f"{zoo}-2"
+    other_namespace = f"{zoo}-2"
     cli("history", "export", "--to", tmp_path / "1", "--format", "tables", "--namespace", zoo)
 
-    answer = cli("history", "import", "--from", tmp_path / "1", "--namespace", there)
-    cli("history", "export", "--to", tmp_path / "2", "--format", "tables", "--namespace", there)
+    answer = cli("history", "import", "--from", tmp_path / "1", "--namespace", other_namespace)
+    cli(
+        "history",
+        "export",
+        "--to",
+        tmp_path / "2",
+        "--format",
+        "tables",
+        "--namespace",
+        other_namespace,
+    )
 
     assert (answer.code, answer.out) == (0, "5 runs imported, 0 skipped, 3 models\n"), answer.err
     for metric in ("accuracy", "log_loss"):
-        arrived = TrackingHistory(client, there).records(metric)
-        assert plain(arrived, there) == plain(FolderHistory(tmp_path / "1").records(metric))
+        arrived = TrackingHistory(client, other_namespace).records(metric)
+        assert plain(arrived, other_namespace) == plain(
+            FolderHistory(tmp_path / "1").records(metric)
+        )
         assert all(record.is_complete for record in arrived)
     for name in ("matrix", "curves", "datasets", "models"):
         one, two = (sorted((tmp_path / i / f"{name}.csv").read_text().splitlines()) for i in "12")
@@ -265,17 +282,17 @@ def test_an_imported_namespace_clusters_recommends_and_shows_as_its_tables(
     cli: Cli, tables: Path, namespace: str
 ) -> None:
     here = ["--namespace", namespace, "--metric", "rmse", "--json", "-"]
-    there = ["--history", tables, "--metric", "rmse", "--minimize", "--json", "-"]
+    target = ["--history", tables, "--metric", "rmse", "--minimize", "--json", "-"]
     cli(
         "history", "import", "--from", tables, "--namespace", namespace, "--modality", "text",
         "--minimize", "rmse",
     )  # fmt: skip
 
-    def titles(told: Any) -> Any:
-        text = json.dumps(told).replace(f"{namespace}--", "").replace("org--", "org/")
+    def titles(values: Any) -> Any:
+        text = json.dumps(values).replace(f"{namespace}--", "").replace("org--", "org/")
         return json.loads(text)
 
-    clusters = [cli("cluster", *argv) for argv in (here, there)]
+    clusters = [cli("cluster", *argv) for argv in (here, target)]
     assert [answer.code for answer in clusters] == [0, 0], clusters[0].err
     first, second = (
         {frozenset(c["members"]) for c in titles(answer.data)["clusters"]} for answer in clusters
@@ -287,10 +304,10 @@ def test_an_imported_namespace_clusters_recommends_and_shows_as_its_tables(
             row["model"]
             for row in titles(cli("recommend", *argv, "--tolerance", 0.01).data)["ranking"]
         ]
-        for argv in (here, there)
+        for argv in (here, target)
     ]
     assert ranked[0] == ranked[1]
-    shown = [cli("history", "show", *argv).data for argv in (here, there)]
+    shown = [cli("history", "show", *argv).data for argv in (here, target)]
     one, two = titles(shown[0]["text"]["rmse"]), titles(shown[1]["any"]["rmse"])
     assert {**one, "missing": 0} == {**two, "missing": 0}
     assert one["missing"] == two["missing"] == [{"model": "owl", "dataset": "set-5"}]
@@ -304,13 +321,13 @@ def test_importing_again_adds_nothing_and_more_adds_what_is_new(
         "--minimize", "rmse",
     ]  # fmt: skip
     one = cli(*take_in, "--metric", "auc", "--json", "-").data
-    again = cli(*take_in, "--metric", "auc", "--json", "-").data
+    second = cli(*take_in, "--metric", "auc", "--json", "-").data
     both = cli(*take_in, "--json", "-").data
     with (tables / "matrix.csv").open("a") as file:
         file.write("owl,set-5,auc,0.25\n")
     more = cli(*take_in, "--json", "-").data
 
-    assert (one, again) == (
+    assert (one, second) == (
         {"runs": 29, "models": 5, "known": 0},
         {"runs": 0, "models": 5, "known": 29},
     )
@@ -357,11 +374,11 @@ def test_a_torn_import_is_completed_by_the_next(
     with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, "log_batch", fail_late)
         torn = cli(*take_in)
-    seen = len(TrackingHistory(client, namespace).records("auc"))
+    known = len(TrackingHistory(client, namespace).records("auc"))
     done = cli(*take_in, "--json", "-")
 
     assert torn.code == 130
-    assert seen == 3
+    assert known == 3
     assert (done.data["runs"], done.data["known"]) == (26, 3)
     assert len(TrackingHistory(client, namespace).records("auc")) == 29
 
@@ -371,7 +388,7 @@ def test_models_become_members_that_only_teach(
 ) -> None:
     """Those that are registered stay as they are."""
     registry = MlflowRegistry(client, namespace)
-    registry.register(ZooEntry("hf:/fox", "text", family="real"))
+    registry.register(ZooEntry(source="hf:/fox", modality="text", family="real"))
     (tables / "models.csv").write_text(
         "model,model_type,number_of_parameters,license,pretrain_dataset\n"
         'org/wolf,bert,"110,000,000",MIT,wolves\n'
@@ -483,9 +500,9 @@ def test_an_import_that_would_not_be_right_is_one_line(
     options: list[str],
     words: list[str],
 ) -> None:
-    asked = options if "--modality" in options else [*options, "--modality", "text"]
+    requested = options if "--modality" in options else [*options, "--modality", "text"]
 
-    answer = cli("history", "import", "--from", tables, "--namespace", namespace, *asked)
+    answer = cli("history", "import", "--from", tables, "--namespace", namespace, *requested)
 
     (line,) = answer.err.splitlines()
     assert answer.code == 1
@@ -576,20 +593,20 @@ def test_show_counts_repeats_of_tables_as_noise(cli: Cli, tmp_path: Path) -> Non
     write(tmp_path, "matrix", cells, "model dataset metric value")
     write(tmp_path, "curves", points, "model dataset step split metric value run")
 
-    told = cli("history", "show", "--history", tmp_path, "--json", "-").data["any"]["acc"]
+    data = cli("history", "show", "--history", tmp_path, "--json", "-").data["any"]["acc"]
 
-    assert told["repeated"] == {"cells": 2, "runs": 4}
-    assert told["noise"] == pytest.approx(math.sqrt((0.125 + 0.125) / 2))
+    assert data["repeated"] == {"cells": 2, "runs": 4}
+    assert data["noise"] == pytest.approx(math.sqrt((0.125 + 0.125) / 2))
 
 
 def test_a_single_dataset_is_shown_with_what_it_cannot_teach(cli: Cli, tmp_path: Path) -> None:
     write(tmp_path, "matrix", [(m, "x", "acc", 0.5) for m in "ab"], "model dataset metric value")
 
     answer = cli("history", "show", "--history", tmp_path)
-    told = cli("history", "show", "--history", tmp_path, "--json", "-").data["any"]["acc"]
+    data = cli("history", "show", "--history", tmp_path, "--json", "-").data["any"]["acc"]
 
     assert "warning: x is the only dataset: none can be held out" in answer.err
-    assert told["notes"][0].startswith("x is the only dataset")
+    assert data["notes"][0].startswith("x is the only dataset")
 
 
 @pytest.mark.parametrize("command", ["cluster", "recommend", "history show"])

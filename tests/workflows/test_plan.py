@@ -46,12 +46,12 @@ def zoo(uri: str, namespace: str, *, but: Mapping[str, str] | None = None) -> Se
     services, _ = services_for(uri, namespace)
     writer = RunWriter(services.client, f"{namespace}/benchmark")
     for model, values in SCORES.items():
-        entry = ZooEntry(f"hf:/org/{model}", "text", model)
+        entry = ZooEntry(source=f"hf:/org/{model}", modality="text", name=model)
         name = registry_for(services).register(entry).name
         for dataset, value in zip("xyz", values, strict=True):
             if (but or {}).get(model) == dataset:
                 continue
-            told = {
+            values = {
                 tags.MODEL: name,
                 tags.MODEL_VERSION: "1",
                 tags.DATASET: dataset,
@@ -59,10 +59,14 @@ def zoo(uri: str, namespace: str, *, but: Mapping[str, str] | None = None) -> Se
                 tags.EPOCHS: "2",
                 tags.RECIPE: RECIPE.to_json(),
             }
-            run = writer.open_run(f"{model} on {dataset}", "benchmark", told)
+            run = writer.open_run(f"{model} on {dataset}", "benchmark", values)
             for stage, share in ((1, 0.8), (2, 1.0)):
                 reached = {"accuracy": share * value}
-                run.log_stage(StageResult(stage, reached, SECONDS[model], test=reached))
+                run.log_stage(
+                    StageResult(
+                        stage=stage, validation=reached, seconds=SECONDS[model], test=reached
+                    )
+                )
             run.finish()
     writer.close()
     return services
@@ -102,7 +106,7 @@ def configure(metric: str = "accuracy", **settings: Any) -> PlanConfig:
 
 def epochs(planned: SelectionPlan) -> dict[str, float]:
     """Of every strategy, without the probes."""
-    return {each.name: each.epochs - each.probe_cost.epochs for each in planned.strategies}
+    return {entry.name: entry.epochs - entry.probe_cost.epochs for entry in planned.strategies}
 
 
 # --- from a zoo ----------------------------------------------------------------------------------
@@ -169,7 +173,7 @@ def test_the_samples_of_the_target_scale_the_hours(store: str) -> None:
     assert typical.epoch_times is not None
     assert known.epoch_times.is_scaled
     assert not typical.epoch_times.is_scaled
-    assert [each.epochs for each in known.strategies[:2]] == [15, 5 + 2 + 1]
+    assert [entry.epochs for entry in known.strategies[:2]] == [15, 5 + 2 + 1]
     assert any("retraining the winner on all" in note for note in known.notes)
 
 
@@ -181,10 +185,10 @@ def test_probes_cost_what_earlier_recalls_measured(store: str, namespace: str) -
         run.log_metrics({"recall/epochs": 0.6, "recall/probes": 3})
     writer.close()
 
-    found = plan_zoo(configure(), services).strategies[-1].probe_cost
+    result = plan_zoo(configure(), services).strategies[-1].probe_cost
 
-    assert found.epochs_per_model == pytest.approx(0.2)
-    assert found.basis == "as measured in earlier recalls"
+    assert result.epochs_per_model == pytest.approx(0.2)
+    assert result.basis == "as measured in earlier recalls"
 
 
 def test_before_any_recall_probes_cost_their_forward_passes(planned: SelectionPlan) -> None:
@@ -193,24 +197,28 @@ def test_before_any_recall_probes_cost_their_forward_passes(planned: SelectionPl
 
 
 def test_the_missing_cell_is_the_one_to_measure(store: str, namespace: str) -> None:
-    found = plan_zoo(configure(next_cells=5), zoo(store, namespace, but={"owl": "y"}))
+    result = plan_zoo(configure(next_cells=5), zoo(store, namespace, but={"owl": "y"}))
 
-    assert [(cell.model, cell.dataset) for cell in found.cells] == [(f"{namespace}--owl", "y")]
-    assert found.subset is not None
-    assert sorted(found.subset.order) == ["x", "y", "z"]
+    assert [(cell.model, cell.dataset) for cell in result.cells] == [(f"{namespace}--owl", "y")]
+    assert result.subset is not None
+    assert sorted(result.subset.order) == ["x", "y", "z"]
 
 
 def test_a_registered_model_that_was_never_trained_is_measured_first(
     store: str, namespace: str
 ) -> None:
     services = zoo(store, namespace, but={"worm": "z"})
-    name = registry_for(services).register(ZooEntry("hf:/org/new", "text", "new")).name
+    name = (
+        registry_for(services)
+        .register(ZooEntry(source="hf:/org/new", modality="text", name="new"))
+        .name
+    )
 
-    found = plan_zoo(configure(next_cells=2), services)
+    result = plan_zoo(configure(next_cells=2), services)
 
-    assert found.cells[0].model == name
-    assert found.epoch_times is not None
-    assert name in found.epoch_times.estimated
+    assert result.cells[0].model == name
+    assert result.epoch_times is not None
+    assert name in result.epoch_times.estimated
 
 
 def test_constraints_that_no_model_satisfies_leave_no_run(
@@ -218,7 +226,9 @@ def test_constraints_that_no_model_satisfies_leave_no_run(
 ) -> None:
     services = zoo(store, namespace)
 
-    with pytest.raises(ConfigError, match="constraints: expected at least one model that satisfies"):
+    with pytest.raises(
+        ConfigError, match="constraints: expected at least one model that satisfies"
+    ):
         plan_zoo(configure(constraints=Constraints(where=("family=none",))), services)
     assert client.get_experiment_by_name(f"{namespace}/plan") is None
 
@@ -227,25 +237,25 @@ def test_constraints_that_no_model_satisfies_leave_no_run(
 
 
 def test_tables_without_curves_say_that_costs_are_bounds(tmp_path: Path) -> None:
-    found = plan_from_tables(configure("acc", top_k=2), FolderHistory(tables(tmp_path)))
+    result = plan_from_tables(configure("acc", top_k=2), FolderHistory(tables(tmp_path)))
 
-    assert found.run_id is None
-    assert found.epoch_times is None
-    assert not any(each.is_replayed for each in found.strategies)
-    assert "no seconds are recorded: epochs only" in found.notes
-    assert any(note.startswith("no curves are recorded") for note in found.notes)
-    assert epochs(found)["brute_force"] == 4 * 5
+    assert result.run_id is None
+    assert result.epoch_times is None
+    assert not any(entry.is_replayed for entry in result.strategies)
+    assert "no seconds are recorded: epochs only" in result.notes
+    assert any(note.startswith("no curves are recorded") for note in result.notes)
+    assert epochs(result)["brute_force"] == 4 * 5
 
 
 def test_tables_with_curves_in_steps_are_replayed(tmp_path: Path) -> None:
     folder = with_curves(tables(tmp_path))
 
-    found = plan_from_tables(configure("acc", stages=3), FolderHistory(folder))
+    result = plan_from_tables(configure("acc", stages=3), FolderHistory(folder))
 
-    assert found.stages == 3
-    assert all(each.is_replayed for each in found.strategies)
-    assert epochs(found)["brute_force"] == 4 * 3
-    assert any(note.startswith("with the curves of only") for note in found.notes)
+    assert result.stages == 3
+    assert all(entry.is_replayed for entry in result.strategies)
+    assert epochs(result)["brute_force"] == 4 * 3
+    assert any(note.startswith("with the curves of only") for note in result.notes)
 
 
 def test_an_export_tells_what_its_store_told(store: str, namespace: str, tmp_path: Path) -> None:
@@ -254,10 +264,10 @@ def test_an_export_tells_what_its_store_told(store: str, namespace: str, tmp_pat
     _, reporter = services_for(store, namespace)
     HistoryTransfer(services.client, namespace, registry_for(services)).export(tmp_path, reporter)
 
-    found = plan_from_tables(configure(top_k=2), ExportHistory(tmp_path))
+    result = plan_from_tables(configure(top_k=2), ExportHistory(tmp_path))
 
-    assert epochs(found) == epochs(own)
-    assert [e.hours for e in found.strategies[:2]] == pytest.approx(
+    assert epochs(result) == epochs(own)
+    assert [e.hours for e in result.strategies[:2]] == pytest.approx(
         [e.hours for e in own.strategies[:2]]
     )
 
@@ -318,34 +328,36 @@ def test_an_unknown_dataset_is_answered_with_the_known_ones(tmp_path: Path) -> N
 def test_what_fits_stays_within_the_budget(tmp_path: Path, budget: float) -> None:
     folder = FolderHistory(with_curves(tables(tmp_path)))
 
-    found = plan_from_tables(configure("acc", budget_epochs=budget, stages=3), folder)
+    result = plan_from_tables(configure("acc", budget_epochs=budget, stages=3), folder)
 
-    assert found.best_in_budget is not None
-    assert found.best_in_budget.epochs <= budget
-    assert found.best_in_budget.models >= 1
+    assert result.best_in_budget is not None
+    assert result.best_in_budget.epochs <= budget
+    assert result.best_in_budget.models >= 1
 
 
 def test_a_budget_that_probes_would_use_up_is_spent_on_training(tmp_path: Path) -> None:
     """One model to the end fits; a look at the representatives beside it does not."""
     folder = FolderHistory(with_curves(tables(tmp_path)))
 
-    found = plan_from_tables(configure("acc", budget_epochs=3, stages=3), folder)
+    result = plan_from_tables(configure("acc", budget_epochs=3, stages=3), folder)
 
-    assert found.best_in_budget is not None
-    assert (found.best_in_budget.epochs, found.best_in_budget.models) == (3, 1)
-    assert not found.best_in_budget.probe_cost.models
+    assert result.best_in_budget is not None
+    assert (result.best_in_budget.epochs, result.best_in_budget.models) == (3, 1)
+    assert not result.best_in_budget.probe_cost.models
 
 
 def test_where_nothing_fits_the_cheapest_is_named(tmp_path: Path) -> None:
-    found = plan_from_tables(configure("acc", budget_epochs=1), FolderHistory(tables(tmp_path)))
+    result = plan_from_tables(configure("acc", budget_epochs=1), FolderHistory(tables(tmp_path)))
 
-    assert found.best_in_budget is None
-    assert found.cheapest is not None
-    assert found.cheapest.epochs == 5
+    assert result.best_in_budget is None
+    assert result.cheapest is not None
+    assert result.cheapest.epochs == 5
 
 
 def test_hours_cannot_be_kept_where_none_are_known(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="budget_hours: expected a history with the seconds of its epochs"):
+    with pytest.raises(
+        ConfigError, match="budget_hours: expected a history with the seconds of its epochs"
+    ):
         plan_from_tables(configure("acc", budget_hours=2.0), FolderHistory(tables(tmp_path)))
 
 
@@ -366,7 +378,7 @@ def test_settings_that_mean_nothing_are_refused(settings: dict[str, Any], named:
 # --- the command ---------------------------------------------------------------------------------
 
 
-def told(capfd: pytest.CaptureFixture[str], *argv: object) -> tuple[int, str, str]:
+def values(capfd: pytest.CaptureFixture[str], *argv: object) -> tuple[int, str, str]:
     capfd.readouterr()
     with pytest.raises(SystemExit) as leaving:
         main([str(token) for token in argv])
@@ -379,7 +391,7 @@ def test_machines_get_one_object_with_the_keys_they_rely_on(
 ) -> None:
     folder = with_curves(tables(tmp_path, but=("owl", "x")))
 
-    code, out, _ = told(
+    code, out, _ = values(
         capfd, "plan", "--history", folder, "--metric", "acc", "--next", 3, "--json", "-",
         "--budget_epochs", 12, "--top_k", 2,
     )  # fmt: skip
@@ -389,7 +401,7 @@ def test_machines_get_one_object_with_the_keys_they_rely_on(
     assert {"name", "epochs", "hours", "expected_regret", "p_holds_best"} <= set(
         data["strategies"][0]
     )
-    assert [each["name"] for each in data["strategies"]][:2] == ["brute_force", "halving"]
+    assert [entry["name"] for entry in data["strategies"]][:2] == ["brute_force", "halving"]
     assert data["strategies"][0]["hours"] is None
     assert data["budget"]["epochs"] == 12
     assert data["budget"]["fits"]["epochs"] <= 12
@@ -402,9 +414,11 @@ def test_machines_get_one_object_with_the_keys_they_rely_on(
 def test_people_read_the_outcome_last(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     folder = tables(tmp_path)
 
-    _, plain, _ = told(capfd, "plan", "--history", folder, "--metric", "acc")
-    _, little, _ = told(capfd, "plan", "--history", folder, "--metric", "acc", "--budget-epochs", 2)
-    _, full, _ = told(capfd, "plan", "--history", folder, "--metric", "acc", "--next", 2)
+    _, plain, _ = values(capfd, "plan", "--history", folder, "--metric", "acc")
+    _, little, _ = values(
+        capfd, "plan", "--history", folder, "--metric", "acc", "--budget-epochs", 2
+    )
+    _, full, _ = values(capfd, "plan", "--history", folder, "--metric", "acc", "--next", 2)
 
     assert plain.splitlines()[-1].endswith("where brute force takes 20 epochs")
     assert little.splitlines()[-1].startswith("nothing fits 2 epochs: the cheapest is history + ")
@@ -412,7 +426,7 @@ def test_people_read_the_outcome_last(tmp_path: Path, capfd: pytest.CaptureFixtu
 
 
 def test_tables_alone_have_datasets_to_drop(store: str, capfd: pytest.CaptureFixture[str]) -> None:
-    code, _, err = told(capfd, "plan", "--drop-dataset", "x", "--tracking-uri", store)
+    code, _, err = values(capfd, "plan", "--drop-dataset", "x", "--tracking-uri", store)
 
     assert code == 1
     assert "drop_dataset: expected only beside --history" in err

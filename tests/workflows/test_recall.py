@@ -110,14 +110,14 @@ def unlike(zoo: Zoo) -> Prober:
 def test_leep_logme_and_hscore_score_representatives_with_real_source_heads(image: Zoo) -> None:
     services, _ = services_for(image.uri, image.namespace)
 
-    found = recalled_by(services, configure(image))
+    result = recalled_by(services, configure(image))
 
-    assert {*found.scores, *found.left_out} == {"leep", "logme", "hscore"}
-    representatives = set(found.context.clustering.representatives)
-    assert all(set(values) == representatives for values in found.scores.values())
-    assert set(found.probes) == representatives
+    assert {*result.scores, *result.left_out} == {"leep", "logme", "hscore"}
+    representatives = set(result.context.clustering.representatives)
+    assert all(set(values) == representatives for values in result.scores.values())
+    assert set(result.probes) == representatives
     assert len(representatives) == 2
-    assert all(score <= 0 for score in found.scores.get("leep", {}).values())
+    assert all(score <= 0 for score in result.scores.get("leep", {}).values())
 
 
 def test_leep_scores_nobody_where_one_has_no_source_head(image: Zoo) -> None:
@@ -128,12 +128,12 @@ def test_leep_scores_nobody_where_one_has_no_source_head(image: Zoo) -> None:
     def headless(member: Member) -> Member:
         return replace(member, has_source_head=member.has_source_head and member.name != first)
 
-    found = recalled_by(
+    result = recalled_by(
         replace(services, registry=AlteredRegistry(services, headless)), configure(image)
     )
 
-    assert {*found.scores, *found.left_out} == {"logme", "hscore"}
-    assert len(found.probes) == 2
+    assert {*result.scores, *result.left_out} == {"logme", "hscore"}
+    assert len(result.probes) == 2
 
 
 def test_logme_and_hscore_score_encoders_and_only_the_representatives_are_probed(text: Zoo) -> None:
@@ -144,30 +144,30 @@ def test_logme_and_hscore_score_encoders_and_only_the_representatives_are_probed
         probed.append(task.member.name)
         return unlike(text)(task)
 
-    found = recalled_by(replace(services, probe=probe), configure(text))
+    result = recalled_by(replace(services, probe=probe), configure(text))
 
-    assert tuple(found.scores) == ("logme", "hscore")
-    assert found.ranked_by == "blend and portfolio with logme, hscore"
+    assert tuple(result.scores) == ("logme", "hscore")
+    assert result.ranked_by == "blend and portfolio with logme, hscore"
     assert (
-        sorted(probed) == sorted(found.probes) == sorted(found.context.clustering.representatives)
+        sorted(probed) == sorted(result.probes) == sorted(result.context.clustering.representatives)
     )
-    for values in found.scores.values():
+    for values in result.scores.values():
         assert sorted(values) == sorted(probed)
     assert len(probed) == 2
-    assert (found.notes, found.left_out) == ((), {})
+    assert (result.notes, result.left_out) == ((), {})
 
 
 def test_the_default_picks_first_whom_it_ranks_first(text: Zoo) -> None:
     services, _ = services_for(text.uri, text.namespace)
 
-    found = recalled_by(services, configure(text, top_k=2))
+    result = recalled_by(services, configure(text, top_k=2))
 
-    assert (found.recommendation.ranker, found.recommendation.set_selector) == (
+    assert (result.recommendation.ranker, result.recommendation.set_selector) == (
         "blend",
         "portfolio",
     )
-    assert found.selected[0] == found.recommendation.ranking.models[0]
-    assert len(set(found.selected)) == 2
+    assert result.selected[0] == result.recommendation.ranking.models[0]
+    assert len(set(result.selected)) == 2
 
 
 def test_the_first_pick_of_interleaved_is_the_history_s(text: Zoo) -> None:
@@ -184,10 +184,10 @@ def test_the_first_pick_of_interleaved_is_the_history_s(text: Zoo) -> None:
 def test_the_history_alone_needs_no_probe(text: Zoo, recommender: str) -> None:
     services, reporter = services_for(text.uri, text.namespace)
 
-    found = recalled_by(services, configure(text, recommender=recommender))
+    result = recalled_by(services, configure(text, recommender=recommender))
 
-    assert (found.ranked_by, found.probes, found.scores) == (recommender, (), {})
-    assert found.notes == ()
+    assert (result.ranked_by, result.probes, result.scores) == (recommender, (), {})
+    assert result.notes == ()
     assert not [line for line in reporter.lines if "no score" in line]
 
 
@@ -195,25 +195,25 @@ def test_the_paper_multiplies_mean_and_proxy(text: Zoo) -> None:
     """Eq. 2-4: every rank is explained by its two parts."""
     services = replace(services_for(text.uri, text.namespace)[0], probe=unlike(text))
 
-    found = recalled_by(services, configure(text, recommender="paper"))
+    result = recalled_by(services, configure(text, recommender="paper"))
 
-    parts = found.recommendation.ranking.parts
-    assert found.recommendation.ranking.scores == pytest.approx(parts["mean"] * parts["proxy"])
+    parts = result.recommendation.ranking.parts
+    assert result.recommendation.ranking.scores == pytest.approx(parts["mean"] * parts["proxy"])
     assert sorted(parts["proxy"])[-1] == 1
 
 
 def test_leep_is_refused_without_source_heads(text: Zoo) -> None:
     services, reporter = services_for(text.uri, text.namespace)
 
-    found = recalled_by(services, configure(text, scores=("leep",)))
+    result = recalled_by(services, configure(text, scores=("leep",)))
 
-    assert found.scores == {}
+    assert result.scores == {}
     why = "not every representative has a real source head"
-    assert found.left_out == {"leep": why}
+    assert result.left_out == {"leep": why}
     note = f"no score is usable: ranked by the history alone; leep: {why}"
-    assert found.notes == (note,)
+    assert result.notes == (note,)
     assert note in reporter.warnings
-    assert set(found.recommendation.ranking.parts) == {"prior"}
+    assert set(result.recommendation.ranking.parts) == {"prior"}
 
 
 @pytest.mark.parametrize(
@@ -226,11 +226,11 @@ def test_leep_is_a_score_where_every_head_is_real(
     first, second = context_of(services, configure(text)).clustering.representatives
     probe = seeing({first: 4.0, second: 1.0}, (first,)[:headless])
 
-    found = recalled_by(replace(services, probe=probe), configure(text))
+    result = recalled_by(replace(services, probe=probe), configure(text))
 
-    assert tuple(found.scores) == names
-    assert found.left_out == {}
-    for values in found.scores.values():
+    assert tuple(result.scores) == names
+    assert result.left_out == {}
+    for values in result.scores.values():
         assert values[first] > values[second]
 
 
@@ -238,12 +238,13 @@ def test_scores_are_those_that_were_named(text: Zoo) -> None:
     services, _ = services_for(text.uri, text.namespace)
     first, second = context_of(services, configure(text)).clustering.representatives
 
-    found = recalled_by(
-        replace(services, probe=seeing({first: 4.0, second: 1.0})), configure(text, scores=("knn", "hscore"))
+    result = recalled_by(
+        replace(services, probe=seeing({first: 4.0, second: 1.0})),
+        configure(text, scores=("knn", "hscore")),
     )
 
-    assert tuple(found.scores) == ("knn", "hscore")
-    assert set(found.recommendation.ranking.parts) == {"prior", "knn", "hscore"}
+    assert tuple(result.scores) == ("knn", "hscore")
+    assert set(result.recommendation.ranking.parts) == {"prior", "knn", "hscore"}
 
 
 def test_a_score_may_have_the_depth_term(text: Zoo) -> None:
@@ -253,15 +254,17 @@ def test_a_score_may_have_the_depth_term(text: Zoo) -> None:
     layers = {first: 37, second: 73}
 
     def probe(task: ProbeTask) -> Iterator[Probe]:
-        for seen in seeing({first: 4.0, second: 1.0})(task):
-            yield replace(seen, layers=layers[task.member.name])
+        for known in seeing({first: 4.0, second: 1.0})(task):
+            yield replace(known, layers=layers[task.member.name])
 
-    found = recalled_by(replace(services, probe=probe), configure(text, scores=("hscore", "hscore+depth")))
+    result = recalled_by(
+        replace(services, probe=probe), configure(text, scores=("hscore", "hscore+depth"))
+    )
 
-    deep, plain = found.scores["hscore+depth"], found.scores["hscore"]
+    deep, plain = result.scores["hscore+depth"], result.scores["hscore"]
     expected = with_depth([*plain.values()], [layers[model] for model in plain])
     assert [*deep.values()] == pytest.approx(expected.tolist())
-    assert set(found.recommendation.ranking.parts) == {"prior", "hscore", "hscore+depth"}
+    assert set(result.recommendation.ranking.parts) == {"prior", "hscore", "hscore+depth"}
 
 
 def test_a_depth_that_nobody_knows_leaves_its_score_out(text: Zoo) -> None:
@@ -269,10 +272,12 @@ def test_a_depth_that_nobody_knows_leaves_its_score_out(text: Zoo) -> None:
     first, second = context_of(services, configure(text)).clustering.representatives
     probe = seeing({first: 4.0, second: 1.0})
 
-    found = recalled_by(replace(services, probe=probe), configure(text, scores=("hscore", "parc+depth")))
+    result = recalled_by(
+        replace(services, probe=probe), configure(text, scores=("hscore", "parc+depth"))
+    )
 
-    assert tuple(found.scores) == ("hscore",)
-    assert found.left_out == {"parc+depth": f"the number of layers of {first} is unknown"}
+    assert tuple(result.scores) == ("hscore",)
+    assert result.left_out == {"parc+depth": f"the number of layers of {first} is unknown"}
 
 
 def test_class_names_are_compared_by_an_encoder_where_one_is_named(text: Zoo) -> None:
@@ -281,12 +286,12 @@ def test_class_names_are_compared_by_an_encoder_where_one_is_named(text: Zoo) ->
     settings: dict[str, Any] = {"recommender": "linear", "scores": ("logme",)}
 
     plain = recalled_by(services, configure(text, **settings))
-    found = recalled_by(services, configure(text, **settings, label_encoder="tiny-0"))
+    result = recalled_by(services, configure(text, **settings, label_encoder="tiny-0"))
 
     assert plain.evidence.label_distance is None
-    apart = found.evidence.label_distance
+    apart = result.evidence.label_distance
     assert apart is not None
-    assert apart.shape[0] == len(found.evidence.matrix.datasets) + 1
+    assert apart.shape[0] == len(result.evidence.matrix.datasets) + 1
     np.testing.assert_allclose(apart, 0.0, atol=1e-9)
 
 
@@ -305,11 +310,11 @@ def test_scores_that_say_nothing_are_left_out_with_the_reason(text: Zoo) -> None
     first, second = context_of(services, configure(text)).clustering.representatives
     clear = seeing({first: 40.0, second: 12.0})
 
-    found = recalled_by(replace(services, probe=clear), configure(text, scores=("knn", "logme")))
+    result = recalled_by(replace(services, probe=clear), configure(text, scores=("knn", "logme")))
 
-    assert tuple(found.scores) == ("logme",)
-    assert found.left_out == {"knn": "it is the same for every model"}
-    assert found.notes == ()
+    assert tuple(result.scores) == ("logme",)
+    assert result.left_out == {"knn": "it is the same for every model"}
+    assert result.notes == ()
 
     blind = recalled_by(replace(services, probe=seeing({})), configure(text))
 
@@ -331,12 +336,14 @@ def test_fewer_than_two_scores_leave_the_history_alone_and_it_is_said(
     def alter(member: Member) -> Member | None:
         return None if member.name in lost else member
 
-    found = recalled_by(replace(services, registry=AlteredRegistry(services, alter)), configure(text))
+    result = recalled_by(
+        replace(services, registry=AlteredRegistry(services, alter)), configure(text)
+    )
 
-    assert found.ranked_by == "blend and portfolio"
-    assert (found.scores, len(found.probes)) == ({}, usable)
-    assert set(found.left_out) == set(lost)
-    (note,) = found.notes
+    assert result.ranked_by == "blend and portfolio"
+    assert (result.scores, len(result.probes)) == ({}, usable)
+    assert set(result.left_out) == set(lost)
+    (note,) = result.notes
     assert note.startswith("no score is usable: ranked by the history alone; ")
     assert f"{lost[0]}: {lost[0]} version 1: no weights: they are lost" in note
     assert note in reporter.warnings
@@ -345,26 +352,26 @@ def test_fewer_than_two_scores_leave_the_history_alone_and_it_is_said(
 def test_who_cannot_rank_without_scores_leaves_it_to_the_history(text: Zoo) -> None:
     services, _ = services_for(text.uri, text.namespace)
 
-    found = recalled_by(replace(services, probe=seeing({})), configure(text, recommender="paper"))
+    result = recalled_by(replace(services, probe=seeing({})), configure(text, recommender="paper"))
 
-    assert found.ranked_by == "prior"
+    assert result.ranked_by == "prior"
 
 
 def test_too_large_a_top_k_takes_all_models_with_a_warning(text: Zoo) -> None:
     services, reporter = services_for(text.uri, text.namespace)
 
-    found = recalled_by(services, configure(text, top_k=50))
+    result = recalled_by(services, configure(text, top_k=50))
 
-    assert set(found.selected) == set(text.models)
+    assert set(result.selected) == set(text.models)
     assert "top_k: 50 requested, 5 models eligible" in reporter.warnings
 
 
 def test_k_keeps_the_best_of_a_ranking_that_was_named(text: Zoo) -> None:
     services, _ = services_for(text.uri, text.namespace)
 
-    found = recalled_by(services, configure(text, top_k=2, recommender="blend"))
+    result = recalled_by(services, configure(text, top_k=2, recommender="blend"))
 
-    assert found.selected == found.recommendation.ranking.models[:2]
+    assert result.selected == result.recommendation.ranking.models[:2]
 
 
 def test_models_that_violate_a_constraint_are_left_out_with_a_warning(text: Zoo) -> None:
@@ -375,10 +382,10 @@ def test_models_that_violate_a_constraint_are_left_out_with_a_warning(text: Zoo)
         registry=AlteredRegistry(services, lambda m: replace(m, parameters=sizes.get(m.name))),
     )
 
-    found = recalled_by(services, configure(text, constraints=Constraints(max_parameters=30)))
+    result = recalled_by(services, configure(text, constraints=Constraints(max_parameters=30)))
 
-    assert set(found.recommendation.ranking.models) == set(text.models[:3]) >= set(found.selected)
-    assert set(found.probes) <= set(text.models[:3])
+    assert set(result.recommendation.ranking.models) == set(text.models[:3]) >= set(result.selected)
+    assert set(result.probes) <= set(text.models[:3])
     fourth, fifth = text.models[3:]
     assert f"{fourth} is left out: 40 parameters, 30 are allowed" in reporter.warnings
     assert any(line.startswith(f"{fifth} is left out: its size is") for line in reporter.warnings)
@@ -462,32 +469,35 @@ def test_models_without_a_cluster_by_the_metric_are_clustered_anew(text: Zoo) ->
 def test_a_recall_is_a_run_with_all_parts(text: Zoo) -> None:
     services = replace(services_for(text.uri, text.namespace)[0], probe=unlike(text))
 
-    found, opened = run_recall(configure(text), services)
+    result, opened = run_recall(configure(text), services)
 
     run = text.client.get_run(opened.run_id)
     assert run.info.status == "FINISHED"
     table = load_dict(f"{run.info.artifact_uri}/recall/ranking.json")
     rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
-    ranking = found.recommendation.ranking
+    ranking = result.recommendation.ranking
     assert [row["model"] for row in rows] == list(ranking.models)
     assert [row["model"] for row in rows if row["recalled"]] == sorted(
-        found.selected, key=ranking.models.index
+        result.selected, key=ranking.models.index
     )
     assert set(ranking.parts) == {"prior", "logme", "hscore"}
     for part, values in ranking.parts.items():
         assert [row[part] for row in rows] == pytest.approx(values.tolist(), abs=1e-5)
-    told = run.data.tags
-    assert (told["recall.recommender"], told["recall.set_selector"]) == ("blend", "portfolio")
-    assert told["recall.score"] == "logme, hscore"
-    assert run.data.metrics["recall/p_holds_best"] == pytest.approx(
-        found.recommendation.p_holds_best
+    run_tags = run.data.tags
+    assert (run_tags["recall.recommender"], run_tags["recall.set_selector"]) == (
+        "blend",
+        "portfolio",
     )
-    assert run.data.tags["recall.recalled"] == ", ".join(found.selected)
+    assert run_tags["recall.score"] == "logme, hscore"
+    assert run.data.metrics["recall/p_holds_best"] == pytest.approx(
+        result.recommendation.p_holds_best
+    )
+    assert run.data.tags["recall.recalled"] == ", ".join(result.selected)
     assert run.data.metrics["recall/probes"] == 2
-    assert run.data.metrics["recall/epochs"] == pytest.approx(found.epochs)
+    assert run.data.metrics["recall/epochs"] == pytest.approx(result.epochs)
     assert run.inputs is not None
     (entry,) = run.inputs.dataset_inputs
-    assert entry.dataset.digest == run.data.tags[tags.DIGEST] == found.dataset.digest
+    assert entry.dataset.digest == run.data.tags[tags.DIGEST] == result.dataset.digest
 
 
 def test_a_recall_that_fails_says_why_and_is_closed(text: Zoo) -> None:
@@ -525,8 +535,10 @@ def test_how_weights_that_are_missing_are_made_again_is_said(text: Zoo) -> None:
     lost = dict(zip(text.models[1:4], ("make b", "make a", ""), strict=True))
 
     def alter(member: Member) -> Member:
-        told = {tags.REBUILD: lost[member.name]} if lost.get(member.name) else {}
-        return replace(member, is_available=member.name not in lost, tags={**member.tags, **told})
+        run_tags = {tags.REBUILD: lost[member.name]} if lost.get(member.name) else {}
+        return replace(
+            member, is_available=member.name not in lost, tags={**member.tags, **run_tags}
+        )
 
     altered = replace(services, registry=AlteredRegistry(services, alter))
     context_of(altered, configure(text))

@@ -48,10 +48,12 @@ def zoo(
     services, _ = services_for(uri, namespace)
     writer = RunWriter(services.client, f"{namespace}/benchmark")
     for model, values in scores.items():
-        entry = ZooEntry(f"hf:/org/{model}", modality, model, parameters=SIZES.get(model, 0))
+        entry = ZooEntry(
+            source=f"hf:/org/{model}", modality=modality, name=model, parameters=SIZES.get(model, 0)
+        )
         name = registry_for(services).register(entry).name
         for dataset, value in zip("xyz", values, strict=False):
-            told = {
+            run_tags = {
                 tags.MODEL: name,
                 tags.MODEL_VERSION: "1",
                 tags.DATASET: dataset,
@@ -59,8 +61,12 @@ def zoo(
                 tags.EPOCHS: "1",
                 tags.RECIPE: Recipe(epochs=1).to_json(),
             }
-            run = writer.open_run(f"{model} on {dataset}", "benchmark", told)
-            run.log_stage(StageResult(1, {"accuracy": value}, 1.0, test={"accuracy": value}))
+            run = writer.open_run(f"{model} on {dataset}", "benchmark", run_tags)
+            run.log_stage(
+                StageResult(
+                    stage=1, validation={"accuracy": value}, seconds=1.0, test={"accuracy": value}
+                )
+            )
             run.finish()
     writer.close()
     return services
@@ -94,30 +100,35 @@ def configure(**settings: Any) -> RecommendConfig:
 def test_a_recommendation_is_a_run_with_table_picture_and_tags(
     store: str, namespace: str, client: MlflowClient
 ) -> None:
-    found = recommend_zoo(RecommendConfig(top_k=2), zoo(store, namespace, "text", SCORES))
+    result = recommend_zoo(RecommendConfig(top_k=2), zoo(store, namespace, "text", SCORES))
 
-    assert found.run_id is not None
-    run = client.get_run(found.run_id)
+    assert result.run_id is not None
+    run = client.get_run(result.run_id)
     experiment = client.get_experiment_by_name(f"{namespace}/recommend")
     assert experiment is not None
     assert (run.info.experiment_id, run.info.status) == (experiment.experiment_id, "FINISHED")
-    assert {artifact.path for artifact in client.list_artifacts(found.run_id, "recommend")} == {
+    assert {artifact.path for artifact in client.list_artifacts(result.run_id, "recommend")} == {
         "recommend/ranking.json",
         "recommend/ranking.png",
     }
     table = load_dict(f"{run.info.artifact_uri}/recommend/ranking.json")
     rows = [dict(zip(table["columns"], row, strict=True)) for row in table["data"]]
-    ranking = found.recommendation.ranking
+    ranking = result.recommendation.ranking
     names = [f"{namespace}--{model}" for model in ("fox", "owl", "trout", "worm")]
     assert [row["model"] for row in rows] == list(ranking.models) == names
     assert [row["prior"] for row in rows] == pytest.approx(ranking.scores.tolist(), abs=1e-5)
     assert [row["recalled"] for row in rows].count("yes") == 2
-    told = run.data.tags
-    assert (told[tags.KIND], told[tags.MODALITY]) == ("recommend", "text")
-    assert (told["recall.recommender"], told["recall.set_selector"]) == ("blend", "portfolio")
-    assert told["recall.recalled"] == ", ".join(found.recommendation.selected)
-    assert told["mlflow.note.content"].startswith(f"**{names[0]}** is recommended first for an unknown text dataset")
-    assert (found.dataset, found.modality, found.left_out) == (None, "text", {})
+    run_tags = run.data.tags
+    assert (run_tags[tags.KIND], run_tags[tags.MODALITY]) == ("recommend", "text")
+    assert (run_tags["recall.recommender"], run_tags["recall.set_selector"]) == (
+        "blend",
+        "portfolio",
+    )
+    assert run_tags["recall.recalled"] == ", ".join(result.recommendation.selected)
+    assert run_tags["mlflow.note.content"].startswith(
+        f"**{names[0]}** is recommended first for an unknown text dataset"
+    )
+    assert (result.dataset, result.modality, result.left_out) == (None, "text", {})
 
 
 def test_models_that_break_a_constraint_are_left_out_with_the_reason(
@@ -125,14 +136,14 @@ def test_models_that_break_a_constraint_are_left_out_with_the_reason(
 ) -> None:
     services = zoo(store, namespace, "text", SCORES)
 
-    found = recommend_zoo(
+    result = recommend_zoo(
         RecommendConfig(constraints=Constraints(max_parameters=20_000_000)), services
     )
 
     fox = f"{namespace}--fox"
-    assert found.left_out == {fox: "90,000,000 parameters, 20,000,000 are allowed"}
-    assert fox not in found.recommendation.ranking.models
-    assert len(found.recommendation.ranking.models) == 3
+    assert result.left_out == {fox: "90,000,000 parameters, 20,000,000 are allowed"}
+    assert fox not in result.recommendation.ranking.models
+    assert len(result.recommendation.ranking.models) == 3
 
 
 def test_constraints_that_no_model_satisfies_leave_no_run(
@@ -150,13 +161,15 @@ def test_of_two_modalities_one_must_be_named(store: str, namespace: str) -> None
     services = zoo(store, namespace, "text", SCORES)
     zoo(store, namespace, "image", {"eye": (0.5, 0.6), "lens": (0.4, 0.7)})
 
-    with pytest.raises(ConfigError, match="modality: expected one of image, text, got none: name it with"):
+    with pytest.raises(
+        ConfigError, match="modality: expected one of image, text, got none: name it with"
+    ):
         recommend_zoo(RecommendConfig(), services)
-    found = recommend_zoo(RecommendConfig(modality="image"), services)
+    result = recommend_zoo(RecommendConfig(modality="image"), services)
 
-    assert found.modality == "image"
-    assert set(found.recommendation.ranking.models) == {f"{namespace}--eye", f"{namespace}--lens"}
-    assert found.evidence.matrix.datasets == ("x", "y")
+    assert result.modality == "image"
+    assert set(result.recommendation.ranking.models) == {f"{namespace}--eye", f"{namespace}--lens"}
+    assert result.evidence.matrix.datasets == ("x", "y")
 
 
 def test_an_export_is_read_by_modality_too(store: str, namespace: str, tmp_path: Path) -> None:
@@ -167,42 +180,44 @@ def test_an_export_is_read_by_modality_too(store: str, namespace: str, tmp_path:
     )
     export = ExportHistory(tmp_path)
 
-    with pytest.raises(ConfigError, match="modality: expected one of image, text, got none: name it with"):
+    with pytest.raises(
+        ConfigError, match="modality: expected one of image, text, got none: name it with"
+    ):
         recommend_from_tables(RecommendConfig(), export)
-    found = recommend_from_tables(RecommendConfig(modality="text"), export)
+    result = recommend_from_tables(RecommendConfig(modality="text"), export)
 
-    assert found.recommendation.ranking.models == ("fox", "owl", "trout", "worm")
+    assert result.recommendation.ranking.models == ("fox", "owl", "trout", "worm")
 
 
 # --- from plain tables ---------------------------------------------------------------------------
 
 
-def ranked(found: RecommendResult) -> tuple[str, ...]:
-    return found.recommendation.ranking.models
+def ranked(result: RecommendResult) -> tuple[str, ...]:
+    return result.recommendation.ranking.models
 
 
 def test_without_a_dataset_the_history_speaks_alone(tmp_path: Path) -> None:
     folder = tables(tmp_path)
     with_scores(tmp_path, {("worm", "x"): 1.0, ("fox", "x"): 0.0})
 
-    found = recommend_from_tables(configure(), folder)
+    result = recommend_from_tables(configure(), folder)
 
-    assert ranked(found) == ("fox", "owl", "trout", "worm")
-    assert found.evidence.matrix.datasets == ("x", "y", "z")
-    assert found.evidence.scores == {}
-    assert set(found.recommendation.ranking.parts) == {"prior"}
-    assert found.run_id is None
+    assert ranked(result) == ("fox", "owl", "trout", "worm")
+    assert result.evidence.matrix.datasets == ("x", "y", "z")
+    assert result.evidence.scores == {}
+    assert set(result.recommendation.ranking.parts) == {"prior"}
+    assert result.run_id is None
 
 
 def test_a_dataset_is_predicted_as_if_it_were_new(tmp_path: Path) -> None:
     """On z alone the worm is the best; its record there would tell the answer."""
     rows = {**SCORES, "worm": (0.30, 0.20, 1.0)}
 
-    found = recommend_from_tables(configure(), tables(tmp_path, rows), "z")
+    result = recommend_from_tables(configure(), tables(tmp_path, rows), "z")
 
-    assert found.evidence.matrix.datasets == ("x", "y")
-    assert ranked(found)[-1] == "worm"
-    assert found.dataset == "z"
+    assert result.evidence.matrix.datasets == ("x", "y")
+    assert ranked(result)[-1] == "worm"
+    assert result.dataset == "z"
 
 
 def test_scores_on_the_dataset_change_the_ranking(tmp_path: Path) -> None:
@@ -225,10 +240,10 @@ def test_a_dataset_of_which_only_scores_are_known_will_do(tmp_path: Path) -> Non
     folder = tables(tmp_path)
     with_scores(tmp_path, {(model, "new"): i for i, model in enumerate(SCORES)})
 
-    found = recommend_from_tables(configure(), folder, "new")
+    result = recommend_from_tables(configure(), folder, "new")
 
-    assert found.evidence.matrix.datasets == ("x", "y", "z")
-    assert found.evidence.scores["knn"].tolist() == [0, 1, 2, 3]
+    assert result.evidence.matrix.datasets == ("x", "y", "z")
+    assert result.evidence.scores["knn"].tolist() == [0, 1, 2, 3]
 
 
 def test_scores_of_the_past_teach_and_those_of_the_target_do_not(tmp_path: Path) -> None:
@@ -236,12 +251,12 @@ def test_scores_of_the_past_teach_and_those_of_the_target_do_not(tmp_path: Path)
     cells = {(model, dataset): ord(dataset) for model in SCORES for dataset in "xz"}
     with_scores(tmp_path, cells)
 
-    found = recommend_from_tables(configure(), folder, "z")
+    result = recommend_from_tables(configure(), folder, "z")
 
-    past = found.evidence.recorded_scores["knn"]  # on x and y
-    assert past[:, 0].tolist() == [ord("x")] * 4
-    assert pd.isna(past[:, 1]).all()
-    assert found.evidence.scores["knn"].tolist() == [ord("z")] * 4
+    recorded = result.evidence.recorded_scores["knn"]  # on x and y
+    assert recorded[:, 0].tolist() == [ord("x")] * 4
+    assert pd.isna(recorded[:, 1]).all()
+    assert result.evidence.scores["knn"].tolist() == [ord("z")] * 4
 
 
 def test_features_of_the_tables_are_evidence(tmp_path: Path) -> None:
@@ -263,9 +278,9 @@ def test_features_of_the_tables_are_evidence(tmp_path: Path) -> None:
 
 def test_a_dropped_dataset_does_not_count(tmp_path: Path) -> None:
     """Without y the owl leads nowhere."""
-    found = recommend_from_tables(configure(drop_datasets=("y",)), tables(tmp_path))
+    result = recommend_from_tables(configure(drop_datasets=("y",)), tables(tmp_path))
 
-    assert found.evidence.matrix.datasets == ("x", "z")
+    assert result.evidence.matrix.datasets == ("x", "z")
 
 
 @pytest.mark.parametrize(
@@ -290,64 +305,71 @@ def test_an_unknown_dataset_is_answered_with_the_known_ones(
 
 
 @pytest.fixture
-def found(tmp_path: Path) -> RecommendResult:
+def result(tmp_path: Path) -> RecommendResult:
     folder = tables(tmp_path)
     with_scores(tmp_path, {(model, "z"): i for i, model in enumerate(SCORES)})
     return recommend_from_tables(configure(top_k=1), folder, "z")
 
 
 @pytest.mark.parametrize("model", SCORES)
-def test_what_the_parts_add_is_the_score(found: RecommendResult, model: str) -> None:
-    told = explain_model(found.recommendation, found.evidence, model)
+def test_what_the_parts_add_is_the_score(result: RecommendResult, model: str) -> None:
+    explanation = explain_model(result.recommendation, result.evidence, model)
 
-    ranking = found.recommendation.ranking
-    assert [row["part"] for row in told.parts] == ["prior", "knn"]
-    added = [row["adds"] for row in told.parts]
+    ranking = result.recommendation.ranking
+    assert [row["part"] for row in explanation.parts] == ["prior", "knn"]
+    added = [row["adds"] for row in explanation.parts]
     assert all(isinstance(value, float) for value in added)
     assert sum(map(float, map(str, added))) == pytest.approx(
         ranking.scores[ranking.models.index(model)], abs=1e-5
     )
-    assert (told.model, told.rank, told.out_of) == (model, ranking.models.index(model) + 1, 4)
-    assert told.is_selected == (model in found.recommendation.selected)
+    assert (explanation.model, explanation.rank, explanation.out_of) == (
+        model,
+        ranking.models.index(model) + 1,
+        4,
+    )
+    assert explanation.is_selected == (model in result.recommendation.selected)
 
 
-def test_ranks_by_each_part_are_those_of_the_tables(found: RecommendResult) -> None:
+def test_ranks_by_each_part_are_those_of_the_tables(result: RecommendResult) -> None:
     """The fox leads by its history and comes last by the score; the worm the other way round."""
-    fox = explain_model(found.recommendation, found.evidence, "fox")
-    worm = explain_model(found.recommendation, found.evidence, "worm")
+    fox = explain_model(result.recommendation, result.evidence, "fox")
+    worm = explain_model(result.recommendation, result.evidence, "worm")
 
     assert [row["rank"] for row in fox.parts] == [1, 4]
     assert [row["rank"] for row in worm.parts] == [4, 1]
 
 
-def test_gaps_and_ranks_of_the_record_by_hand(found: RecommendResult) -> None:
+def test_gaps_and_ranks_of_the_record_by_hand(result: RecommendResult) -> None:
     """On x 0.70 where 0.90 is the best, on y 0.85, the best; z is the target."""
-    told = explain_model(found.recommendation, found.evidence, "owl")
+    explanation = explain_model(result.recommendation, result.evidence, "owl")
 
-    assert told.recorded == [
+    assert explanation.recorded == [
         {"dataset": "x", "score": 0.70, "gap": 0.20, "rank": 2},
         {"dataset": "y", "score": 0.85, "gap": 0.0, "rank": 1},
     ]
 
 
-def test_a_model_is_explained_with_its_cluster(found: RecommendResult) -> None:
-    told = explain_model(found.recommendation, found.evidence, "owl")
+def test_a_model_is_explained_with_its_cluster(result: RecommendResult) -> None:
+    explanation = explain_model(result.recommendation, result.evidence, "owl")
 
-    group = found.evidence.clustering.cluster_of("owl")
+    group = result.evidence.clustering.cluster_of("owl")
     assert group is not None
-    assert (told.representative, told.cluster) == (group.representative, group.members)
-    assert "owl" in told.cluster
+    assert (explanation.representative, explanation.cluster) == (
+        group.representative,
+        group.members,
+    )
+    assert "owl" in explanation.cluster
 
 
 def test_datasets_without_a_record_of_the_model_are_not_told(tmp_path: Path) -> None:
     rows = {**SCORES, "owl": (0.70, float("nan"), 0.80)}
-    found = recommend_from_tables(configure(), tables(tmp_path, rows))
+    result = recommend_from_tables(configure(), tables(tmp_path, rows))
 
-    told = explain_model(found.recommendation, found.evidence, "owl")
+    explanation = explain_model(result.recommendation, result.evidence, "owl")
 
-    assert [row["dataset"] for row in told.recorded] == ["x", "z"]
+    assert [row["dataset"] for row in explanation.recorded] == ["x", "z"]
 
 
-def test_an_unknown_model_is_answered_with_the_known_ones(found: RecommendResult) -> None:
+def test_an_unknown_model_is_answered_with_the_known_ones(result: RecommendResult) -> None:
     with pytest.raises(ConfigError, match=r"explain: expected one of .*owl.*, got 'unicorn'"):
-        explain_model(found.recommendation, found.evidence, "unicorn")
+        explain_model(result.recommendation, result.evidence, "unicorn")

@@ -79,11 +79,11 @@ def test_members_are_measured_where_nobody_wrote_their_size_down(
 def test_registering_again_changes_nothing(zoo_file: Path, registry: MlflowRegistry) -> None:
     first = registered(zoo_file, registry)
 
-    again = registered(zoo_file, registry)
+    second = registered(zoo_file, registry)
 
     assert [model.action for model in first] == ["created", "created"]
-    assert [model.action for model in again] == ["unchanged", "unchanged"]
-    assert [model.version for model in again] == ["1", "1"]
+    assert [model.action for model in second] == ["unchanged", "unchanged"]
+    assert [model.version for model in second] == ["1", "1"]
 
 
 def test_other_facts_update_tags_and_other_weights_make_a_version(
@@ -94,9 +94,9 @@ def test_other_facts_update_tags_and_other_weights_make_a_version(
     zoo_file.write_text(zoo_file.read_text().replace("MIT", "Apache-2.0"))
     tiny_timm(zoo_file.parent / "resnet", classes=("cold", "warm"), seed=1)
 
-    told = registered(zoo_file, registry)
+    results = registered(zoo_file, registry)
 
-    assert [(m.action, m.version) for m in told] == [("updated", "1"), ("created", "2")]
+    assert [(m.action, m.version) for m in results] == [("updated", "1"), ("created", "2")]
     assert client.get_model_version(bert.name, "1").tags["recall.license"] == "Apache-2.0"
 
 

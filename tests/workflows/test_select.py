@@ -120,10 +120,10 @@ def page_of(zoo: Zoo, run_id: str) -> Page:
 
 def latest(zoo: Zoo) -> Page:
     """The selection that was begun last."""
-    found = zoo.client.get_experiment_by_name(f"{zoo.namespace}/select")
-    assert found is not None
+    experiment = zoo.client.get_experiment_by_name(f"{zoo.namespace}/select")
+    assert experiment is not None
     query = f"tags.`{tags.KIND}` = 'selection'"
-    runs = search_runs(zoo.client, [str(found.experiment_id)], query)
+    runs = search_runs(zoo.client, [str(experiment.experiment_id)], query)
     return page_of(zoo, max(runs, key=lambda run: run.info.start_time).info.run_id)
 
 
@@ -151,46 +151,50 @@ def failing(
 def test_a_selection_is_one_parent_and_a_child_for_each_recalled_model(
     page: tuple[SelectionResult, Page],
 ) -> None:
-    selected, seen = page
+    selected, run_page = page
 
-    assert seen.parent.info.status == "FINISHED"
-    assert seen.parent.data.tags[tags.KIND] == "selection"
-    assert [run.data.tags[tags.MODEL] for run in seen.children] == list(selected.recall.selected)
-    assert len(seen.children) == 5
-    assert {run.info.experiment_id for run in seen.children} == {seen.parent.info.experiment_id}
+    assert run_page.parent.info.status == "FINISHED"
+    assert run_page.parent.data.tags[tags.KIND] == "selection"
+    assert [run.data.tags[tags.MODEL] for run in run_page.children] == list(
+        selected.recall.selected
+    )
+    assert len(run_page.children) == 5
+    assert {run.info.experiment_id for run in run_page.children} == {
+        run_page.parent.info.experiment_id
+    }
 
 
 def test_statuses_reasons_and_rivals_are_those_that_were_decided(
     page: tuple[SelectionResult, Page],
 ) -> None:
     """FINISHED for who was trained to the end, KILLED for who was stopped, and why."""
-    selected, seen = page
+    selected, run_page = page
 
     assert Counter(c.status for c in selected.candidates)["winner"] == 1
     assert Counter(c.status for c in selected.candidates)["stopped"] >= 3
     for candidate in selected.candidates:
-        run = seen.child(candidate.name)
-        told = run.data.tags
+        run = run_page.child(candidate.name)
+        run_tags = run.data.tags
         stopped = candidate.status == "stopped"
         assert run.info.status == ("KILLED" if stopped else "FINISHED")
-        assert told[tags.STATUS] == candidate.status
-        assert told[tags.STAGE] == str(candidate.stage)
+        assert run_tags[tags.STATUS] == candidate.status
+        assert run_tags[tags.STAGE] == str(candidate.stage)
         assert candidate.stage == EPOCHS or stopped
-        assert told[tags.REASON] == candidate.reason != ""
-        assert told.get(tags.RIVAL) == candidate.rival
+        assert run_tags[tags.REASON] == candidate.reason != ""
+        assert run_tags.get(tags.RIVAL) == candidate.rival
         if stopped:
-            assert told[tags.REASON].startswith(f"after stage {candidate.stage}: ")
+            assert run_tags[tags.REASON].startswith(f"after stage {candidate.stage}: ")
             assert candidate.rival in selected.recall.selected
-            assert "Stopped after stage" in told["mlflow.note.content"]
+            assert "Stopped after stage" in run_tags["mlflow.note.content"]
 
 
 def test_nobody_is_trained_after_the_stage_that_stopped_it(
     page: tuple[SelectionResult, Page],
 ) -> None:
-    selected, seen = page
+    selected, run_page = page
 
     for candidate in selected.candidates:
-        run = seen.child(candidate.name)
+        run = run_page.child(candidate.name)
         client = services_for(mlflow.get_tracking_uri(), "text")[0].client
         points = client.get_metric_history(run.info.run_id, "val/accuracy")
         assert [point.step for point in points] == list(range(1, candidate.stage + 1))
@@ -200,13 +204,13 @@ def test_nobody_is_trained_after_the_stage_that_stopped_it(
 def test_stopping_reads_validation_and_the_test_split_is_touched_once(
     page: tuple[SelectionResult, Page],
 ) -> None:
-    selected, seen = page
+    selected, run_page = page
 
-    tested = [run for run in seen.children if "test/accuracy" in run.data.metrics]
+    tested = [run for run in run_page.children if "test/accuracy" in run.data.metrics]
 
     assert [run.data.tags[tags.MODEL] for run in tested] == [selected.winner.name]
     assert tested[0].data.metrics["test/accuracy"] == selected.test["accuracy"]
-    assert seen.parent.data.metrics["test/accuracy"] == selected.test["accuracy"]
+    assert run_page.parent.data.metrics["test/accuracy"] == selected.test["accuracy"]
 
 
 def test_the_winner_is_the_best_finalist_on_validation(page: tuple[SelectionResult, Page]) -> None:
@@ -218,8 +222,8 @@ def test_the_winner_is_the_best_finalist_on_validation(page: tuple[SelectionResu
 
 
 def test_the_cost_is_counted_in_epochs_and_seconds(page: tuple[SelectionResult, Page]) -> None:
-    selected, seen = page
-    metrics = seen.parent.data.metrics
+    selected, run_page = page
+    metrics = run_page.parent.data.metrics
 
     assert metrics["selection/epochs"] == selected.epochs
     assert selected.epochs == sum(candidate.stage for candidate in selected.candidates)
@@ -233,35 +237,35 @@ def test_the_cost_is_counted_in_epochs_and_seconds(page: tuple[SelectionResult, 
 def test_the_parent_says_what_was_asked_and_what_came_out(
     page: tuple[SelectionResult, Page],
 ) -> None:
-    selected, seen = page
-    told = seen.parent.data.tags
+    selected, run_page = page
+    run_tags = run_page.parent.data.tags
 
-    assert seen.parent.data.params["resolved.policy"] == "auto"
-    assert seen.parent.data.params["resolved.dataset"].endswith("target.csv")
-    assert (told[tags.POLICY], told[tags.HAS_PREDICTIONS]) == ("fine_selection", "true")
-    assert told["recall.winner"] == selected.winner.name
-    note = told["mlflow.note.content"]
+    assert run_page.parent.data.params["resolved.policy"] == "auto"
+    assert run_page.parent.data.params["resolved.dataset"].endswith("target.csv")
+    assert (run_tags[tags.POLICY], run_tags[tags.HAS_PREDICTIONS]) == ("fine_selection", "true")
+    assert run_tags["recall.winner"] == selected.winner.name
+    note = run_tags["mlflow.note.content"]
     assert note.startswith(f"**{selected.winner.name}** wins with test accuracy")
     for candidate in selected.candidates:
         assert candidate.reason in note
-    assert seen.parent.inputs is not None
-    (entry,) = seen.parent.inputs.dataset_inputs
+    assert run_page.parent.inputs is not None
+    (entry,) = run_page.parent.inputs.dataset_inputs
     assert entry.dataset.name == "target"
 
 
 def test_every_run_carries_its_owner_and_a_heartbeat(page: tuple[SelectionResult, Page]) -> None:
-    _, seen = page
+    _, run_page = page
 
-    for run in (seen.parent, *seen.children, *seen.finals):
+    for run in (run_page.parent, *run_page.children, *run_page.finals):
         assert json.loads(run.data.tags[tags.OWNER])["process"] == os.getpid()
         assert float(run.data.tags[tags.HEARTBEAT]) > 0
 
 
 def test_a_foretold_end_is_a_metric_by_stage(page: tuple[SelectionResult, Page]) -> None:
-    selected, seen = page
+    selected, run_page = page
 
     for candidate in selected.candidates:
-        metrics = seen.child(candidate.name).data.metrics
+        metrics = run_page.child(candidate.name).data.metrics
         if candidate.predictions:
             assert metrics["selection/predicted"] == pytest.approx(candidate.predictions[-1][1])
     assert any(candidate.predictions for candidate in selected.candidates)
@@ -277,15 +281,15 @@ def test_checkpoints_are_gone_afterwards(page: tuple[SelectionResult, Page]) -> 
 def test_the_winner_is_registered_under_its_alias(
     page: tuple[SelectionResult, Page], text: Zoo
 ) -> None:
-    selected, seen = page
+    selected, run_page = page
 
-    mine = [v for v in registered(text) if v.tags[tags.SELECTION] == selected.run_id]
+    own_versions = [v for v in registered(text) if v.tags[tags.SELECTION] == selected.run_id]
 
-    (version,) = mine
+    (version,) = own_versions
     assert selected.registered == RegisteredModel("text-winner", str(version.version), "winner")
     assert version.run_id == selected.run_id
     assert version.tags[tags.MODEL] == selected.winner.name
-    assert seen.parent.data.tags["recall.registered"] == f"text-winner/{version.version}"
+    assert run_page.parent.data.tags["recall.registered"] == f"text-winner/{version.version}"
     assert "winner" in text.client.get_registered_model("text-winner").aliases
 
 
@@ -318,7 +322,7 @@ def test_one_selection_never_registers_twice(
     selected, _ = page
     before = [version.version for version in registered(text)]
 
-    again = MlflowRegistry(text.client, text.namespace).register_winner(
+    second = MlflowRegistry(text.client, text.namespace).register_winner(
         "text-winner",
         tmp_path,
         selected.winner.member,
@@ -328,7 +332,7 @@ def test_one_selection_never_registers_twice(
         alias="winner",
     )
 
-    assert str(again.version) == selected.registered.version
+    assert str(second.version) == selected.registered.version
     assert [version.version for version in registered(text)] == before
 
 
@@ -336,9 +340,9 @@ def test_the_winner_is_retrained_on_all_samples_as_one_more_child(
     page: tuple[SelectionResult, Page],
 ) -> None:
     """By default where the target has more samples than the recipe uses."""
-    selected, seen = page
+    selected, run_page = page
 
-    (final,) = seen.finals
+    (final,) = run_page.finals
     assert final.info.status == "FINISHED"
     assert final.data.params["recipe.train_samples"] == "0"
     samples = int(TARGET_ROWS * 0.8 * 0.8)
@@ -379,9 +383,7 @@ def champion(text: Zoo) -> Iterator[str]:
 def test_a_winner_competes_in_a_later_selection(text: Zoo, champion: str) -> None:
     """Its weights load as a zoo member, before and after it has a history of its own."""
     services, _ = services_for(text.uri, text.namespace)
-    config = configure(
-        text, policy="halving", final="same", models=(*text.models[2:4], champion)
-    )
+    config = configure(text, policy="halving", final="same", models=(*text.models[2:4], champion))
     spec = replace(text.target, path=str(text.folder / "set-0.csv"))
 
     unknown = run_selection(config, services, registry_for(services))
@@ -441,14 +443,14 @@ def test_a_recorded_brute_force_is_the_judge_of_a_selection(
 
 
 def test_the_judgment_is_on_the_page_of_the_run(judged: tuple[SelectionResult, Page]) -> None:
-    selected, seen = judged
+    selected, run_page = judged
 
-    told = seen.parent.data
-    assert told.metrics["selection/regret"] == pytest.approx(selected.regret)
+    data = run_page.parent.data
+    assert data.metrics["selection/regret"] == pytest.approx(selected.regret)
     comparison = compare_with_brute_force(selected)
     assert comparison is not None
     assert comparison.startswith("Brute force is on record for this dataset: ")
-    assert comparison in told.tags["mlflow.note.content"]
+    assert comparison in data.tags["mlflow.note.content"]
 
 
 def test_the_judge_informs_nobody(judged: tuple[SelectionResult, Page]) -> None:
@@ -461,13 +463,13 @@ def test_the_judge_informs_nobody(judged: tuple[SelectionResult, Page]) -> None:
 
 
 def test_without_a_recorded_brute_force_nothing_is_said(page: tuple[SelectionResult, Page]) -> None:
-    selected, seen = page
+    selected, run_page = page
 
     assert selected.ground_truth is None
     assert selected.regret is None
     assert compare_with_brute_force(selected) is None
-    assert "selection/regret" not in seen.parent.data.metrics
-    assert "rute force is on record" not in seen.parent.data.tags["mlflow.note.content"]
+    assert "selection/regret" not in run_page.parent.data.metrics
+    assert "rute force is on record" not in run_page.parent.data.tags["mlflow.note.content"]
 
 
 def known_of(selected: SelectionResult, metric: str, scores: dict[str, float]) -> SelectionResult:
@@ -514,9 +516,9 @@ def test_a_winner_that_brute_force_never_trained_is_not_judged(
 def test_brute_force_trains_everyone_to_the_end(text: Zoo) -> None:
     selected, _ = selection(text, top_k=3, policy="brute_force", final="same", recommender="prior")
 
-    seen = page_of(text, selected.run_id)
+    run_page = page_of(text, selected.run_id)
     assert [candidate.stage for candidate in selected.candidates] == [EPOCHS] * 3
-    assert {run.info.status for run in seen.children} == {"FINISHED"}
+    assert {run.info.status for run in run_page.children} == {"FINISHED"}
     assert selected.epochs == 3 * EPOCHS
     best = max(candidate.scores[-1] for candidate in selected.candidates)
     assert selected.winner.scores[-1] == best
@@ -572,8 +574,8 @@ def test_a_loss_is_selected_by_its_lowest(text: Zoo) -> None:
 
     selected = run_selection(config, services, registry_for(services))
 
-    seen = page_of(text, selected.run_id)
-    losses = {r.data.tags[tags.MODEL]: r.data.metrics["val/log_loss"] for r in seen.children}
+    run_page = page_of(text, selected.run_id)
+    losses = {r.data.tags[tags.MODEL]: r.data.metrics["val/log_loss"] for r in run_page.children}
     assert losses[selected.winner.name] == min(losses.values())
 
 
@@ -586,12 +588,15 @@ def test_a_budget_of_one_fine_tuning_trains_the_first_recalled(text: Zoo) -> Non
 
     selected = run_selection(config, services, registry_for(services))
 
-    seen = page_of(text, selected.run_id)
+    run_page = page_of(text, selected.run_id)
     assert selected.epochs == EPOCHS
     assert selected.winner.name == selected.recall.selected[0]
-    assert (selected.budget_stop, selected.final.epochs) == (None, 0)  # nothing is trained once more
+    assert (selected.budget_stop, selected.final.epochs) == (
+        None,
+        0,
+    )  # nothing is trained once more
     for name in selected.recall.selected[1:]:
-        run = seen.child(name)
+        run = run_page.child(name)
         assert run.info.status == "KILLED"
         assert f"the budget of {EPOCHS} epochs leaves 1 of 4" in run.data.tags[tags.REASON]
 
@@ -602,15 +607,15 @@ def test_a_budget_that_ends_early_registers_the_best_so_far_as_cut(text: Zoo) ->
 
     selected = run_selection(config, services, registry_for(services))
 
-    said = f"the budget of 1 epochs ended after stage 1 of {EPOCHS}"
-    seen = page_of(text, selected.run_id)
+    reason = f"the budget of 1 epochs ended after stage 1 of {EPOCHS}"
+    run_page = page_of(text, selected.run_id)
     version = text.client.get_model_version_by_alias(selected.registered.name, "winner")
-    assert (selected.epochs, selected.winner.stage, selected.budget_stop) == (1, 1, said)
-    assert said in reporter.warnings
-    assert seen.parent.data.tags[tags.BUDGET_STOP] == version.tags[tags.BUDGET_STOP] == said
-    assert said in seen.parent.data.tags["mlflow.note.content"].lower()
+    assert (selected.epochs, selected.winner.stage, selected.budget_stop) == (1, 1, reason)
+    assert reason in reporter.warnings
+    assert run_page.parent.data.tags[tags.BUDGET_STOP] == version.tags[tags.BUDGET_STOP] == reason
+    assert reason in run_page.parent.data.tags["mlflow.note.content"].lower()
     assert selected.test["accuracy"] == pytest.approx(
-        seen.child(selected.winner.name).data.metrics["test/accuracy"]
+        run_page.child(selected.winner.name).data.metrics["test/accuracy"]
     )
 
 
@@ -637,10 +642,10 @@ def test_cost_aware_on_a_small_history_halves_and_says_so(text: Zoo) -> None:
 
     thin = "with the curves of only 3 datasets no final score can be predicted, so halving decides"
     assert any(thin in line for line in reporter.warnings)
-    seen = page_of(text, selected.run_id)
+    run_page = page_of(text, selected.run_id)
     stopped = [c for c in selected.candidates if c.status == "stopped"]
     assert sorted(c.stage for c in selected.candidates) == [1, 1, 1, 2, 3][: len(text.models)]
-    assert seen.parent.data.tags[tags.POLICY] == "cost_aware"
+    assert run_page.parent.data.tags[tags.POLICY] == "cost_aware"
     assert all("too few recorded datasets to predict final scores" in c.reason for c in stopped)
 
 
@@ -657,9 +662,9 @@ def test_what_a_back_test_favored_stands_behind_auto(store: str) -> None:
     finally:
         write_defaults(services.client, services.namespace, "text", "accuracy", Defaults())
 
-    seen = page_of(zoo, selected.run_id)
+    run_page = page_of(zoo, selected.run_id)
     assert [c.stage for c in selected.candidates] == [EPOCHS, EPOCHS]
-    assert seen.parent.data.tags[tags.POLICY] == "brute_force"
+    assert run_page.parent.data.tags[tags.POLICY] == "brute_force"
     assert not selected.recall.probes  # nobody asks a score
 
 
@@ -761,22 +766,22 @@ def test_when_all_survivors_fail_the_best_of_the_stopped_goes_on(text: Zoo) -> N
     selected = run_selection(config, failing(services, second_stage_of_two), registry_for(services))
 
     assert len(failed) == 2
-    found = {c.name: c for c in selected.candidates}
-    assert {name for name, c in found.items() if c.status == "failed"} == set(failed)
+    result = {c.name: c for c in selected.candidates}
+    assert {name for name, c in result.items() if c.status == "failed"} == set(failed)
     stopped = [c for c in selected.candidates if c.status == "stopped"]
     assert selected.winner.stage == EPOCHS
     assert all(selected.winner.scores[0] >= c.scores[0] for c in stopped)
     assert f"{selected.winner.name} is resumed, since all others failed" in reporter.warnings
-    seen = page_of(text, selected.run_id)
-    assert Counter(run.info.status for run in seen.children) == {
+    run_page = page_of(text, selected.run_id)
+    assert Counter(run.info.status for run in run_page.children) == {
         "FAILED": 2,
         "KILLED": 1,
         "FINISHED": 1,
     }
-    told = seen.child(selected.winner.name).data.tags
-    assert (told[tags.STATUS], told[tags.STAGE]) == ("winner", str(EPOCHS))
-    assert told[tags.REASON] == "best of 4 recalled models"
-    assert tags.RIVAL not in told
+    run_tags = run_page.child(selected.winner.name).data.tags
+    assert (run_tags[tags.STATUS], run_tags[tags.STAGE]) == ("winner", str(EPOCHS))
+    assert run_tags[tags.REASON] == "best of 4 recalled models"
+    assert tags.RIVAL not in run_tags
 
 
 def test_when_everyone_fails_it_is_said_of_each_and_nothing_is_registered(text: Zoo) -> None:
@@ -788,10 +793,10 @@ def test_when_everyone_fails_it_is_said_of_each_and_nothing_is_registered(text: 
             configure(text, top_k=2), failing(services, lambda _: True), registry_for(services)
         )
 
-    seen = latest(text)
-    assert seen.parent.info.status == "FAILED"
-    assert "all failed" in seen.parent.data.tags[tags.REASON]
-    assert {run.info.status for run in seen.children} == {"FAILED"}
+    run_page = latest(text)
+    assert run_page.parent.info.status == "FAILED"
+    assert "all failed" in run_page.parent.data.tags[tags.REASON]
+    assert {run.info.status for run in run_page.children} == {"FAILED"}
     assert len(registered(text)) == before
 
 
@@ -800,14 +805,16 @@ def test_an_interrupt_closes_every_run_as_killed(text: Zoo) -> None:
     services = failing(services, lambda task: task.first == 2, KeyboardInterrupt())
 
     with pytest.raises(KeyboardInterrupt):
-        run_selection(configure(text, top_k=3, policy="brute_force"), services, registry_for(services))
+        run_selection(
+            configure(text, top_k=3, policy="brute_force"), services, registry_for(services)
+        )
 
-    seen = latest(text)
-    assert seen.parent.info.status == "KILLED"
-    assert {run.info.status for run in seen.children} == {"KILLED"}
-    reasons = Counter(run.data.tags[tags.REASON] for run in (seen.parent, *seen.children))
+    run_page = latest(text)
+    assert run_page.parent.info.status == "KILLED"
+    assert {run.info.status for run in run_page.children} == {"KILLED"}
+    reasons = Counter(run.data.tags[tags.REASON] for run in (run_page.parent, *run_page.children))
     assert reasons == {"interrupted: KeyboardInterrupt": 4}
-    assert not cache_folder("checkpoints", seen.parent.info.run_id).exists()
+    assert not cache_folder("checkpoints", run_page.parent.info.run_id).exists()
 
 
 def test_a_bug_in_the_middle_closes_every_run_as_failed(text: Zoo) -> None:
@@ -824,10 +831,10 @@ def test_a_bug_in_the_middle_closes_every_run_as_failed(text: Zoo) -> None:
             configure(text, top_k=2), replace(services, reporter=Faulty()), registry_for(services)
         )
 
-    seen = latest(text)
-    assert {run.info.status for run in (seen.parent, *seen.children)} == {"FAILED"}
-    assert len(seen.children) == 2
-    for run in (seen.parent, *seen.children):
+    run_page = latest(text)
+    assert {run.info.status for run in (run_page.parent, *run_page.children)} == {"FAILED"}
+    assert len(run_page.children) == 2
+    for run in (run_page.parent, *run_page.children):
         assert run.data.tags[tags.REASON] == "ZeroDivisionError: a bug"
 
 
@@ -841,13 +848,15 @@ def test_a_registry_that_refuses_leaves_no_run_open(text: Zoo) -> None:
 
     with pytest.raises(ZooError, match="expected room"):
         run_selection(
-            configure(text, top_k=1, final="same"), services, Full(services.client, services.namespace)
+            configure(text, top_k=1, final="same"),
+            services,
+            Full(services.client, services.namespace),
         )
 
-    seen = latest(text)
-    assert seen.parent.info.status == "FAILED"
-    assert seen.parent.data.tags[tags.REASON] == "registry: expected room, got none"
-    assert "RUNNING" not in {run.info.status for run in (*seen.children, *seen.finals)}
+    run_page = latest(text)
+    assert run_page.parent.info.status == "FAILED"
+    assert run_page.parent.data.tags[tags.REASON] == "registry: expected room, got none"
+    assert "RUNNING" not in {run.info.status for run in (*run_page.children, *run_page.finals)}
     assert len(registered(text)) == before
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from mlflow_recall.errors import DatasetError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class DatasetSpec:
     """Where a dataset is and which columns matter; empty columns are inferred."""
 

@@ -16,7 +16,7 @@ from mlflow_recall.errors import ConfigError
 MODALITIES = ("image", "text")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ZooEntry:
     """One model of a zoo file."""
 

@@ -13,7 +13,7 @@ from mlflow_recall.errors import HistoryError
 _ROUNDING_TOLERANCE = 5e-4
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RecordedCurve:
     """Scores of one model on one split of one dataset, in the order of its steps."""
 

@@ -147,7 +147,7 @@ def _find_table(folder: Path, name: str) -> Path:
     paths = [path for ending in ENDINGS if (path := folder / f"{name}{ending}").exists()]
     if not paths:
         raise HistoryError(
-            f"{folder}: expected {name}.csv, {name}.csv.gz or {name}.parquet, found none"
+            f"{folder}: expected {name}.csv, {name}.csv.gz or {name}.parquet, got none"
         )
     if len(paths) > 1:
         raise HistoryError(

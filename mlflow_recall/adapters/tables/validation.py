@@ -125,19 +125,19 @@ def _is_loss(tables: FolderHistory, metric: str, name: str, options: ImportOptio
         is_known_loss = to_maximize(name, 1.0) < 0
         if is_named_loss and not is_known_loss:
             raise HistoryError(
-                f"metric {metric!r}: expected a score to take in as {name}, got a loss: mixed "
+                f"metric {metric!r}: expected a score to import as {name}, got a loss: mixed "
                 "directions; leave it out of --minimize, or give it a name of its own"
             )
         if tables.is_loss(metric) and not is_known_loss:
             raise HistoryError(
-                f"metric {metric!r}: expected a score to take in as {name}, got a loss: mixed "
+                f"metric {metric!r}: expected a score to import as {name}, got a loss: mixed "
                 "directions; give it a name of its own"
             )
         return is_known_loss
     if not is_named_loss and is_minimized(metric):
         raise HistoryError(
-            f"metric {metric!r}: expected to be told whether lower is better, as its name says: "
-            f"name it with --minimize {metric}, or give it the name of a score with "
+            f"metric {metric!r}: expected to know whether lower is better, got only a name that "
+            f"says so: name it with --minimize {metric}, or give it the name of a score with "
             f"--metric '{metric}'=OTHER"
         )
     return is_named_loss or tables.is_loss(metric)

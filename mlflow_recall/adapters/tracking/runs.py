@@ -246,7 +246,7 @@ def _source_tags() -> dict[str, str]:
 
 
 def non_default(values: Mapping[str, object]) -> dict[str, object]:
-    """Return the settings that are set, as parameters of a run."""
+    """Return the values that are set, as parameters of a run."""
     return {key: value for key, value in values.items() if value not in (None, "", (), {})}
 
 

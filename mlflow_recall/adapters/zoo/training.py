@@ -39,7 +39,13 @@ def fine_tune(task: TrainTask, load: Callable[..., Network]) -> Iterator[StageRe
         network.module.to(accelerator.device)
         test_scores = _test_set(network, task).scores(accelerator)
         seconds = time.perf_counter() - started
-        yield StageResult(task.last, {}, seconds, task.checkpoint, test_scores)
+        yield StageResult(
+            stage=task.last,
+            validation={},
+            seconds=seconds,
+            checkpoint=task.checkpoint,
+            test=test_scores,
+        )
         return
     train = load_split(dataset, "train", recipe.train_samples, recipe.seed)
     rows, labels = network.preprocess(train), torch.tensor(train["label"])
@@ -89,7 +95,9 @@ def fine_tune(task: TrainTask, load: Callable[..., Network]) -> Iterator[StageRe
                 network, optimizer.optimizer, Path(task.workspace), stage, recipe.epochs
             )
         network.module = module
-        yield StageResult(stage, scores, seconds, checkpoint, test_scores)
+        yield StageResult(
+            stage=stage, validation=scores, seconds=seconds, checkpoint=checkpoint, test=test_scores
+        )
 
 
 class _Evaluation:

@@ -120,8 +120,8 @@ def hold_out_each(
     """
     scores = informative_scores(matrix, scores or {}, min_models)
     full = Evidence(
-        matrix,
-        no_clusters(),
+        matrix=matrix,
+        clustering=no_clusters(),
         recorded_scores=scores,
         model_features=feature_columns(model_features or {}, matrix.models),
         dataset_features=feature_columns(dataset_features or {}, matrix.datasets),
@@ -200,7 +200,7 @@ def hold_out_curves(curves: Curves, *, min_models: int = 2) -> Iterator[HeldOutT
             f"from, got {len(curves.datasets)}"
         )
     matrix = PerformanceMatrix(curves.models, curves.datasets, curves.final_scores)
-    full = Evidence(matrix, no_clusters())
+    full = Evidence(matrix=matrix, clustering=no_clusters())
     for column, dataset in enumerate(curves.datasets):
         if complete[:, column].sum() < max(2, min_models):
             continue

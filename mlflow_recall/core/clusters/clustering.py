@@ -36,7 +36,7 @@ class Cluster:
         return len(self.members) == 1
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Clustering:
     """All clusters of a zoo, ordered from the best representative to the worst."""
 
@@ -64,7 +64,13 @@ class Clustering:
 
 def no_clusters() -> Clustering:
     """Return a clustering without models, where nobody represents anybody else."""
-    return Clustering((), float("nan"), float("nan"), (), np.empty((0, 0)))
+    return Clustering(
+        clusters=(),
+        silhouette=float("nan"),
+        silhouette_paper=float("nan"),
+        models=(),
+        distance=np.empty((0, 0)),
+    )
 
 
 def cluster_models(

@@ -87,7 +87,7 @@ _TEXT_PARAMS = ("vocab_size", "max_seq_length", "max_position_embeddings", "toke
 _EMPTY_VALUES = frozenset({"", "none", "null", "nan"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LoggedRun:
     """One run of any training code, as plain data."""
 

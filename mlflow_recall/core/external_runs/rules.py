@@ -14,7 +14,7 @@ from mlflow_recall.errors import ConfigError, unknown_name
 KEEP_CHOICES = ("best", "last", "all")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class MetricSource:
     """Where a run of other training code keeps the scores of one metric."""
 
@@ -88,7 +88,7 @@ def sources_from_json(text: str) -> dict[str, MetricSource]:
         return {}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ImportRules:
     """How runs are read; empty fields are inferred from the runs.
 
@@ -131,7 +131,7 @@ class KnownModel:
     modality: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class InterpretedRun:
     """One run as the rules read it."""
 

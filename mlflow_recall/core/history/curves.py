@@ -15,7 +15,7 @@ from mlflow_recall.core.history.records import Record
 from mlflow_recall.errors import HistoryError
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Curves:
     """Validation score by (model, dataset, stage), and the final test score of each curve.
 
@@ -125,8 +125,8 @@ class Curves:
         reversed_cell = tuple(axis[::-1] for axis in cell)
         first_repeat[reversed_cell] = padded[::-1, :-1]
         return cls(
-            models,
-            datasets,
+            models=models,
+            datasets=datasets,
             scores=values[..., :-1],
             final_scores=values[..., -1],
             first_repeat=first_repeat,

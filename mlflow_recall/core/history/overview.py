@@ -33,7 +33,7 @@ class NoiseFloor:
         return 0.0 if math.isnan(self.std) else self.std
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Overview:
     """The complete records of one modality by one metric."""
 

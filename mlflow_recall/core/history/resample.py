@@ -128,4 +128,4 @@ def _to_curves(kept: Mapping[str, Mapping[str, tuple[list[float], float]]], stag
         for model, (curve, final_score) in complete.items():
             scores[row[model], j] = curve
             final_scores[row[model], j] = final_score
-    return Curves(models, datasets, scores, final_scores)
+    return Curves(models=models, datasets=datasets, scores=scores, final_scores=final_scores)

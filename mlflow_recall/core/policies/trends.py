@@ -19,7 +19,7 @@ class TrendPrediction:
     high: float
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Trends:
     """Trends of every (model, stage): groups of datasets on which the model had similar scores.
 
@@ -107,7 +107,13 @@ def mine_trends(curves: Curves, max_trends: int = 4) -> Trends:
         lowest = np.where(inside, final_scores, np.inf).min(axis=1, initial=np.inf)
         highest = np.where(inside, final_scores, -np.inf).max(axis=1, initial=-np.inf)
         low[exists, k], high[exists, k] = lowest[exists], highest[exists]
-    return Trends(curves.models, *(read_only(a.reshape(shape)) for a in (centers, mean, low, high)))
+    return Trends(
+        models=curves.models,
+        centers=read_only(centers.reshape(shape)),
+        final_scores=read_only(mean.reshape(shape)),
+        low_scores=read_only(low.reshape(shape)),
+        high_scores=read_only(high.reshape(shape)),
+    )
 
 
 def kmeans_1d(values: FloatArray, groups: IntArray, max_groups: int) -> IntArray:

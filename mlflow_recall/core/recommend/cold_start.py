@@ -128,8 +128,8 @@ def prior_evidence(
         estimates: Models without a history.
     """
     return Evidence(
-        matrix,
-        clustering,
+        matrix=matrix,
+        clustering=clustering,
         model_features=model_features(members),
         estimated_z_scores={estimate.model: estimate.z_score for estimate in estimates},
     )

@@ -35,7 +35,7 @@ def feature_columns(features: Features, names: Sequence[str]) -> dict[str, Featu
     return columns
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class Evidence:
     """History of m candidates on d datasets, and scores of some of them on the target.
 

@@ -27,7 +27,7 @@ from mlflow_recall.core.scores.transrate import transrate, transrate_of
 from mlflow_recall.errors import ScoreInputError, unknown_name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Score:
     """A row of ``SCORES``: the function, its input, its range and its cost.
 
@@ -57,42 +57,89 @@ SCORES: PluginTable[Score] = PluginTable(
     "score",
     "mlflow_recall.scores",
     {
-        "leep": Score(leep, "probabilities", -inf, 0.0, "O(n z)"),
-        "nce": Score(nce, "probabilities", -inf, 0.0, "O(n z)"),
+        "leep": Score(compute=leep, needs="probabilities", low=-inf, high=0.0, cost="O(n z)"),
+        "nce": Score(compute=nce, needs="probabilities", low=-inf, high=0.0, cost="O(n z)"),
         "nleep": Score(
-            nleep,
-            "embeddings",
-            -inf,
-            0.0,
-            "O(n d min(n, d)), then 50 passes of O(n d min(5 c, n / 20))",
-            nleep_of,
+            compute=nleep,
+            needs="embeddings",
+            low=-inf,
+            high=0.0,
+            cost="O(n d min(n, d)), then 50 passes of O(n d min(5 c, n / 20))",
+            shared=nleep_of,
         ),
-        "logme": Score(logme, "embeddings", -inf, inf, "O(n d min(n, d) + c min(n, d))", logme_of),
-        "hscore": Score(hscore, "embeddings", 0.0, inf, "O(n d min(n, d))", hscore_of),
+        "logme": Score(
+            compute=logme,
+            needs="embeddings",
+            low=-inf,
+            high=inf,
+            cost="O(n d min(n, d) + c min(n, d))",
+            shared=logme_of,
+        ),
+        "hscore": Score(
+            compute=hscore,
+            needs="embeddings",
+            low=0.0,
+            high=inf,
+            cost="O(n d min(n, d))",
+            shared=hscore_of,
+        ),
         "parc": Score(
-            parc,
-            "embeddings",
-            -100.0,
-            100.0,
-            "O(n d min(n, d) + m² log m), m = min(n, 2000)",
-            parc_of,
+            compute=parc,
+            needs="embeddings",
+            low=-100.0,
+            high=100.0,
+            cost="O(n d min(n, d) + m² log m), m = min(n, 2000)",
+            shared=parc_of,
             unit=True,
         ),
-        "lfc": Score(lfc, "embeddings", 0.0, 1.0, "O(n d min(n, d))", lfc_of),
-        "knn": Score(knn, "embeddings", 0.0, 1.0, "O(n d m), m = min(n, 2000)", knn_of, unit=True),
+        "lfc": Score(
+            compute=lfc,
+            needs="embeddings",
+            low=0.0,
+            high=1.0,
+            cost="O(n d min(n, d))",
+            shared=lfc_of,
+        ),
+        "knn": Score(
+            compute=knn,
+            needs="embeddings",
+            low=0.0,
+            high=1.0,
+            cost="O(n d m), m = min(n, 2000)",
+            shared=knn_of,
+            unit=True,
+        ),
         "linear_probe": Score(
-            linear_probe, "embeddings", 0.0, 1.0, "O(n (d + c) min(n, d))", linear_probe_of
+            compute=linear_probe,
+            needs="embeddings",
+            low=0.0,
+            high=1.0,
+            cost="O(n (d + c) min(n, d))",
+            shared=linear_probe_of,
         ),
         "transrate": Score(
-            transrate, "embeddings", 0.0, inf, "O(n d min(n, d))", transrate_of, unit=True
+            compute=transrate,
+            needs="embeddings",
+            low=0.0,
+            high=inf,
+            cost="O(n d min(n, d))",
+            shared=transrate_of,
+            unit=True,
         ),
-        "gbc": Score(gbc, "embeddings", -inf, 0.0, "O(n d min(n, d) + c²)", gbc_of),
+        "gbc": Score(
+            compute=gbc,
+            needs="embeddings",
+            low=-inf,
+            high=0.0,
+            cost="O(n d min(n, d) + c²)",
+            shared=gbc_of,
+        ),
     },
     Score,
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class ForwardPass:
     """Output of one model for the samples of the target."""
 

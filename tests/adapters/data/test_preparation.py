@@ -46,7 +46,7 @@ def written(path: Path, columns: Columns) -> DatasetSpec:
         frame.to_json(path, orient="records", lines=True)
     else:
         frame.to_csv(path, index=False, sep="\t" if path.suffix == ".tsv" else ",")
-    return DatasetSpec(str(path))
+    return DatasetSpec(path=str(path))
 
 
 def contents(dataset: Dataset) -> dict[str, list[tuple[Any, str]]]:
@@ -84,7 +84,7 @@ def test_every_kind_of_file_is_read_whole(tmp_path: Path, ending: str) -> None:
 
 
 def test_an_image_folder_is_read_with_one_class_a_folder(tmp_path: Path) -> None:
-    dataset = prepare(DatasetSpec(str(tiny_images(tmp_path / "pets", 15))))
+    dataset = prepare(DatasetSpec(path=str(tiny_images(tmp_path / "pets", 15))))
 
     assert (dataset.name, dataset.modality, dataset.classes) == ("pets", "image", CLASSES)
     assert sum(dataset.sizes.values()) == 15
@@ -95,7 +95,7 @@ def test_an_image_folder_with_splits_keeps_them(tmp_path: Path) -> None:
     for split, count in (("train", 9), ("test", 6)):
         tiny_images(tmp_path / split, count, seed=count)
 
-    dataset = prepare(DatasetSpec(str(tmp_path)))
+    dataset = prepare(DatasetSpec(path=str(tmp_path)))
 
     assert dataset.sizes["test"] == 6
     assert dataset.sizes["train"] + dataset.sizes["validation"] == 9
@@ -110,8 +110,8 @@ def test_a_folder_saved_by_datasets_is_read(tmp_path: Path) -> None:
     split = datasets.Dataset.from_dict(columns, features).train_test_split(0.25, seed=0)
     split.save_to_disk(str(tmp_path / "split"))
 
-    flat = prepare(DatasetSpec(str(tmp_path / "flat")))
-    given = prepare(DatasetSpec(str(tmp_path / "split")))
+    flat = prepare(DatasetSpec(path=str(tmp_path / "flat")))
+    given = prepare(DatasetSpec(path=str(tmp_path / "split")))
 
     assert flat.classes == given.classes == ("down", "up")
     assert sum(flat.sizes.values()) == 20
@@ -125,7 +125,7 @@ def test_images_that_datasets_saved_are_read(tmp_path: Path) -> None:
     features = datasets.Features({"picture": datasets.Image(), "kind": datasets.Value("string")})
     datasets.Dataset.from_dict(columns, features).save_to_disk(str(tmp_path / "saved"))
 
-    dataset = prepare(DatasetSpec(str(tmp_path / "saved")))
+    dataset = prepare(DatasetSpec(path=str(tmp_path / "saved")))
 
     assert dataset.modality == "image"
     assert sum(dataset.sizes.values()) == 8
@@ -161,15 +161,15 @@ def test_the_columns_are_guessed_by_name_and_else_by_being_the_only_ones(tmp_pat
         )
     ):
         dataset = prepare(written(tmp_path / f"{i}.csv", columns))
-        found = {text for part in contents(dataset).values() for text, _ in part}
-        assert found == set(texts), columns.keys()
+        result = {text for part in contents(dataset).values() for text, _ in part}
+        assert result == set(texts), columns.keys()
 
 
 def test_named_columns_win_over_guesses(tmp_path: Path) -> None:
     columns = {**rows(), "body": ["b"] * 11 + ["c"], "mood": ["x", "y", "z"] * 4}
     spec = written(tmp_path / "a.csv", columns)
 
-    dataset = prepare(DatasetSpec(spec.path, text="body", label="mood"))
+    dataset = prepare(DatasetSpec(path=spec.path, text="body", label="mood"))
 
     assert dataset.classes == ("x", "y", "z")
     assert {text for text, _ in everything(dataset)} == {"b", "c"}
@@ -227,7 +227,7 @@ def test_a_test_split_with_hidden_labels_is_cut_from_train_instead(tmp_path: Pat
     saved = datasets.DatasetDict(train=train, test=hidden)
     saved.save_to_disk(str(tmp_path / "saved"))
 
-    dataset = prepare(DatasetSpec(str(tmp_path / "saved")))
+    dataset = prepare(DatasetSpec(path=str(tmp_path / "saved")))
 
     assert dataset.classes == ("no", "yes")
     assert sum(dataset.sizes.values()) == 20
@@ -254,7 +254,7 @@ def test_splits_have_many_names_and_the_column_may_have_another(tmp_path: Path) 
     columns = {**rows(24), "fold": ["training"] * 12 + ["dev"] * 6 + ["test"] * 6}
     spec = written(tmp_path / "a.csv", columns)
 
-    dataset = prepare(DatasetSpec(spec.path, text="text", label="label", split="fold"))
+    dataset = prepare(DatasetSpec(path=spec.path, text="text", label="label", split="fold"))
 
     assert dict(dataset.sizes) == {"train": 12, "validation": 6, "test": 6}
 
@@ -286,10 +286,10 @@ def test_a_class_of_two_stays_in_train() -> None:
 
 def test_the_seed_decides_the_cut(tmp_path: Path) -> None:
     spec = written(tmp_path / "a.csv", rows(60))
-    first, again = contents(prepare(spec)), contents(prepare(spec))
-    other = prepare(DatasetSpec(spec.path, seed=1))
+    first, second = contents(prepare(spec)), contents(prepare(spec))
+    other = prepare(DatasetSpec(path=spec.path, seed=1))
 
-    assert first == again
+    assert first == second
     assert {name: len(part) for name, part in first.items()} == {
         name: len(part) for name, part in contents(other).items()
     }
@@ -298,7 +298,7 @@ def test_the_seed_decides_the_cut(tmp_path: Path) -> None:
 
 
 def test_a_sample_is_seeded_disjoint_and_keeps_the_shares(tmp_path: Path) -> None:
-    dataset = prepare(DatasetSpec(str(tiny_texts(tmp_path / "a.csv", 150))))
+    dataset = prepare(DatasetSpec(path=str(tiny_texts(tmp_path / "a.csv", 150))))
     total = dataset.sizes["train"]
 
     sample = load_split(dataset, "train", 30, seed=1)
@@ -361,14 +361,14 @@ def test_equal_labels_of_different_types_are_equal_content(tmp_path: Path) -> No
 @pytest.mark.parametrize("path", ["./nothing.csv", "nothing.parquet", "/no/such/folder", "~/none/"])
 def test_a_missing_file_is_not_taken_for_a_hub_id(path: str) -> None:
     with pytest.raises(DatasetError, match=r"expected a file, a folder or a hub id: there is no"):
-        prepare(DatasetSpec(path))
+        prepare(DatasetSpec(path=path))
 
 
 def test_an_empty_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.csv").touch()
 
     with pytest.raises(DatasetError, match=r"a\.csv: expected rows, got an empty file"):
-        prepare(DatasetSpec(str(tmp_path / "a.csv")))
+        prepare(DatasetSpec(path=str(tmp_path / "a.csv")))
 
 
 @pytest.mark.parametrize("ending", ["csv", "parquet"])
@@ -383,7 +383,7 @@ def test_a_file_that_is_something_else_is_one_line(tmp_path: Path, ending: str) 
     path.write_bytes(bytes(range(256)) * 8)
 
     with pytest.raises(DatasetError, match=rf"a\.{ending}: cannot be read as a dataset: ") as error:
-        prepare(DatasetSpec(str(path)))
+        prepare(DatasetSpec(path=str(path)))
     assert "\n" not in str(error.value)
 
 
@@ -391,17 +391,17 @@ def test_an_unknown_ending_lists_the_known_ones(tmp_path: Path) -> None:
     (tmp_path / "a.xlsx").write_text("x")
 
     with pytest.raises(DatasetError, match=r"expected a file of type \.csv, .* got '\.xlsx'"):
-        prepare(DatasetSpec(str(tmp_path / "a.xlsx")))
+        prepare(DatasetSpec(path=str(tmp_path / "a.xlsx")))
 
 
 def test_a_folder_of_neither_kind_says_what_it_should_be(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="expected a folder of images with one folder a class"):
-        prepare(DatasetSpec(str(tmp_path)))
+        prepare(DatasetSpec(path=str(tmp_path)))
 
 
 def test_a_hub_dataset_that_cannot_be_reached_is_one_line() -> None:
     with pytest.raises(DatasetError, match="nobody/nothing: cannot be read as a dataset") as error:
-        prepare(DatasetSpec("nobody/nothing"))
+        prepare(DatasetSpec(path="nobody/nothing"))
     assert "\n" not in str(error.value)
 
 
@@ -420,7 +420,7 @@ def test_an_unknown_column_lists_those_that_fit(
     path = written(tmp_path / "a.csv", {**rows(), "count": list(range(12))}).path
 
     with pytest.raises(DatasetError, match=message):
-        prepare(DatasetSpec(path, **spec))
+        prepare(DatasetSpec(path=path, **spec))
 
 
 def test_columns_that_cannot_be_guessed_are_asked_for(tmp_path: Path) -> None:
@@ -486,7 +486,7 @@ def test_an_entry_is_read_and_its_path_is_relative_to_its_file(tmp_path: Path) -
     entry = {"path": "a.csv", "seed": "3", "label": "label", "text": None}
     spec = DatasetSpec.from_mapping(entry, "x", tmp_path)
 
-    assert spec == DatasetSpec(str(tmp_path / "a.csv"), seed=3, label="label")
+    assert spec == DatasetSpec(path=str(tmp_path / "a.csv"), seed=3, label="label")
     assert DatasetSpec.from_mapping({"path": "org/name"}, "x", tmp_path).path == "org/name"
 
 
@@ -502,14 +502,14 @@ def test_an_entry_with_an_unknown_key_or_without_a_path_is_named(tmp_path: Path)
 def test_the_title_is_the_name_or_what_the_path_is_called(tmp_path: Path) -> None:
     tiny_texts(tmp_path / "a.csv", 12)
 
-    assert DatasetSpec(str(tmp_path / "a.csv")).title == "a"
-    assert DatasetSpec(str(tmp_path / "a.csv"), name="b").title == "b"
-    assert DatasetSpec("glue", config="sst2").title == "glue--sst2"
-    assert DatasetSpec("org/name").title == "org--name"
+    assert DatasetSpec(path=str(tmp_path / "a.csv")).title == "a"
+    assert DatasetSpec(path=str(tmp_path / "a.csv"), name="b").title == "b"
+    assert DatasetSpec(path="glue", config="sst2").title == "glue--sst2"
+    assert DatasetSpec(path="org/name").title == "org--name"
 
 
 def test_a_prepared_folder_describes_itself(tmp_path: Path) -> None:
-    dataset = prepare(DatasetSpec(str(tiny_texts(tmp_path / "a.csv", 30))))
+    dataset = prepare(DatasetSpec(path=str(tiny_texts(tmp_path / "a.csv", 30))))
 
-    told = json.loads((Path(dataset.folder) / "recall.json").read_text())
-    assert told == {"classes": list(dataset.classes), "sizes": dict(dataset.sizes)}
+    data = json.loads((Path(dataset.folder) / "recall.json").read_text())
+    assert data == {"classes": list(dataset.classes), "sizes": dict(dataset.sizes)}

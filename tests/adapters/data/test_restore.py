@@ -40,15 +40,15 @@ def never(spec: DatasetSpec) -> Dataset:
 def test_the_copy_on_this_machine_is_the_dataset(tmp_path: Path) -> None:
     """Also where its file is gone, and without a word of where it was."""
     file = tiny_texts(tmp_path / "words.csv", 30)
-    before = prepare(DatasetSpec(str(file)))
+    before = prepare(DatasetSpec(path=str(file)))
     file.unlink()
 
-    found = restore_dataset(record_for(before, ""), never)
+    result = restore_dataset(record_for(before, ""), never)
 
-    assert (found.digest, found.classes, found.sizes) == (
+    assert (result.digest, result.classes, result.sizes) == (
         before.digest, before.classes, before.sizes,
     )  # fmt: skip
-    assert (found.folder, found.modality, found.name) == (before.folder, "text", "words")
+    assert (result.folder, result.modality, result.name) == (before.folder, "text", "words")
 
 
 def test_without_a_copy_it_is_prepared_from_where_it_was(
@@ -57,14 +57,14 @@ def test_without_a_copy_it_is_prepared_from_where_it_was(
     """Wherever the process stands by then: a relative path is kept as an absolute one."""
     tiny_texts(tmp_path / "words.csv", 30)
     monkeypatch.chdir(tmp_path)
-    before = prepare(DatasetSpec("words.csv", name="mine", text="text", seed=3))
+    before = prepare(DatasetSpec(path="words.csv", name="mine", text="text", seed=3))
     monkeypatch.setenv("MLFLOW_RECALL_CACHE", str(tmp_path / "other"))
     monkeypatch.chdir("/")
     assert find_prepared("mine", before.digest, "text") is None
 
-    found = restore_dataset(record_for(before, before.spec), prepare)
+    result = restore_dataset(record_for(before, before.spec), prepare)
 
-    assert (found.name, found.digest) == ("mine", before.digest)
+    assert (result.name, result.digest) == ("mine", before.digest)
     assert json.loads(before.spec)["path"] == str(tmp_path / "words.csv")
 
 
@@ -72,7 +72,7 @@ def test_what_changed_since_is_another_dataset(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tiny_texts(tmp_path / "words.csv", 30)
-    before = prepare(DatasetSpec(str(file)))
+    before = prepare(DatasetSpec(path=str(file)))
     monkeypatch.setenv("MLFLOW_RECALL_CACHE", str(tmp_path / "other"))
     tiny_texts(file, 60)
 
@@ -104,14 +104,14 @@ def test_what_cannot_be_had_is_said(spec: str, why: str) -> None:
         restore_dataset(record, prepare)
 
 
-def record_told(**told: str) -> Record:
+def record_told(**values: str) -> Record:
     """A record as the tags of its run tell it."""
     known = {tags.MODEL: "m", tags.DATASET: "words", tags.MODALITY: "text", tags.DIGEST: "0" * 16}
-    return benchmark_record({**known, **told}, "accuracy", [0.5], [], [1.0], 0.5, "run")
+    return benchmark_record({**known, **values}, "accuracy", [0.5], [], [1.0], 0.5, "run")
 
 
 def test_what_a_run_says_of_its_dataset_is_what_a_record_knows(tmp_path: Path) -> None:
-    dataset = prepare(DatasetSpec(str(tiny_texts(tmp_path / "words.csv", 30))))
+    dataset = prepare(DatasetSpec(path=str(tiny_texts(tmp_path / "words.csv", 30))))
 
     record = record_told(**dataset_tags(dataset))
 
@@ -119,13 +119,13 @@ def test_what_a_run_says_of_its_dataset_is_what_a_record_knows(tmp_path: Path) -
     assert record.dataset_spec == dataset.spec
 
 
-@pytest.mark.parametrize("told", ["{", "3", ""])
-def test_a_damaged_list_of_classes_is_none(told: str) -> None:
-    assert record_told(**{tags.CLASSES: told}).class_names == ()
+@pytest.mark.parametrize("values", ["{", "3", ""])
+def test_a_damaged_list_of_classes_is_none(values: str) -> None:
+    assert record_told(**{tags.CLASSES: values}).class_names == ()
 
 
 def test_class_names_that_no_run_tells_are_those_of_the_copy(tmp_path: Path) -> None:
-    dataset = prepare(DatasetSpec(str(tiny_texts(tmp_path / "words.csv", 30))))
+    dataset = prepare(DatasetSpec(path=str(tiny_texts(tmp_path / "words.csv", 30))))
 
     assert class_names(record_for(dataset, "")) == ("cold", "mild", "warm")
     assert class_names(replace(record_for(dataset, ""), dataset_digest="0" * 16)) == ()

@@ -41,7 +41,9 @@ def zoo(client: MlflowClient, namespace: str) -> HistoryTransfer:
     """Two models, one of them fine-tuned twice, and a run that failed."""
     registry = MlflowRegistry(client, namespace)
     names = [
-        registry.register(ZooEntry(f"hf:/org/{name}", "text", family="bert", license="MIT")).name
+        registry.register(
+            ZooEntry(source=f"hf:/org/{name}", modality="text", family="bert", license="MIT")
+        ).name
         for name in "ab"
     ]
     writer = RunWriter(client, f"{namespace}/benchmark")
@@ -55,7 +57,7 @@ def zoo(client: MlflowClient, namespace: str) -> HistoryTransfer:
         folder="/nowhere",
     )
     for name, place in ((names[0], "d"), (names[0], "e"), (names[1], "d")):
-        told = {
+        run_tags = {
             tags.MODEL: name,
             tags.MODEL_VERSION: "1",
             tags.DATASET: place,
@@ -65,11 +67,17 @@ def zoo(client: MlflowClient, namespace: str) -> HistoryTransfer:
             tags.RECIPE: '{"epochs": 2}',
             tags.EPOCHS: "2",
         }
-        run = writer.open_run(f"{name} on {place}", "benchmark", told)
+        run = writer.open_run(f"{name} on {place}", "benchmark", run_tags)
         run.log_params({"model": name, "dataset": place})
         run.log_dataset_input(dataset, "benchmark")
         for stage in (1, 2):
-            run.log_stage(StageResult(stage, {"accuracy": stage / 7, "log_loss": 1 / stage}, 0.5))
+            run.log_stage(
+                StageResult(
+                    stage=stage,
+                    validation={"accuracy": stage / 7, "log_loss": 1 / stage},
+                    seconds=0.5,
+                )
+            )
         run.log_metrics({"test/accuracy": 1 / 3, "test/log_loss": 0.25})
         run.finish()
     writer.open_run("broken", "benchmark", {tags.MODEL: names[1]}).finish("FAILED", "why")
@@ -80,13 +88,13 @@ def zoo(client: MlflowClient, namespace: str) -> HistoryTransfer:
 def test_what_arrives_are_the_same_records_and_members(
     client: MlflowClient, zoo: HistoryTransfer, namespace: str, tmp_path: Path
 ) -> None:
-    there = f"{namespace}-2"
+    other_namespace = f"{namespace}-2"
 
     assert zoo.export(tmp_path, RecordingReporter()) == ExportSummary(runs=3, models=2)
     assert "/home/of/somebody" not in (tmp_path / "runs.jsonl").read_text()
-    assert portable(client, there).import_history(tmp_path, RecordingReporter()) == ImportSummary(
-        runs=3, models=2, known=0
-    )
+    assert portable(client, other_namespace).import_history(
+        tmp_path, RecordingReporter()
+    ) == ImportSummary(runs=3, models=2, known=0)
 
     for metric in ("accuracy", "log_loss"):
         here, arrived = (
@@ -97,14 +105,19 @@ def test_what_arrives_are_the_same_records_and_members(
                 ),
                 key=lambda r: (r.model, r.dataset),
             )
-            for name in (namespace, there)
+            for name in (namespace, other_namespace)
         )
         assert here == arrived
         assert all(r.is_complete for r in arrived)
-    members = {name: MlflowRegistry(client, name).members() for name in (namespace, there)}
-    assert [m.name for m in members[there]] == [f"{there}--org--a", f"{there}--org--b"]
+    members = {
+        name: MlflowRegistry(client, name).members() for name in (namespace, other_namespace)
+    }
+    assert [m.name for m in members[other_namespace]] == [
+        f"{other_namespace}--org--a",
+        f"{other_namespace}--org--b",
+    ]
     assert [(m.arch, m.family, m.modality) for m in members[namespace]] == [
-        (m.arch, m.family, m.modality) for m in members[there]
+        (m.arch, m.family, m.modality) for m in members[other_namespace]
     ]
 
 
@@ -115,7 +128,9 @@ def test_taking_in_again_adds_nothing(
     other = portable(client, f"{namespace}-2")
     other.import_history(tmp_path, RecordingReporter())
 
-    assert other.import_history(tmp_path, RecordingReporter()) == ImportSummary(runs=0, models=2, known=3)
+    assert other.import_history(tmp_path, RecordingReporter()) == ImportSummary(
+        runs=0, models=2, known=3
+    )
     assert len(TrackingHistory(client, f"{namespace}-2").records("accuracy")) == 3
     assert [m.version for m in MlflowRegistry(client, f"{namespace}-2").members()] == ["1", "1"]
 
@@ -193,8 +208,8 @@ def test_curves_of_tests_arrive_too(
     run_id = arrived["tested"].run_id
     points = client.get_metric_history(run_id, "test/accuracy")
     assert [(point.step, point.value) for point in points] == [(1, 0.25), (2, 0.5)]
-    told = json.loads(client.get_run(run_id).data.tags[tags.CURVE])
-    assert told["test/accuracy"] == [0.25, 0.5]
+    curve = json.loads(client.get_run(run_id).data.tags[tags.CURVE])
+    assert curve["test/accuracy"] == [0.25, 0.5]
 
 
 # --- an export into the folder of an earlier one -------------------------------------------------
@@ -216,10 +231,14 @@ def add_run(client: MlflowClient, namespace: str, title: str, dataset: str) -> s
     """One more finished run, tested after each of two stages."""
     writer = RunWriter(client, f"{namespace}/benchmark")
     name = MlflowRegistry(client, namespace).name_of(f"org--{title}")
-    told = {tags.MODEL: name, tags.DATASET: dataset, tags.MODALITY: "text", tags.EPOCHS: "2"}
-    run = writer.open_run("new", "benchmark", told)
+    run_tags = {tags.MODEL: name, tags.DATASET: dataset, tags.MODALITY: "text", tags.EPOCHS: "2"}
+    run = writer.open_run("new", "benchmark", run_tags)
     for stage in (1, 2):
-        run.log_stage(StageResult(stage, {"accuracy": 0.5}, 0.5, test={"accuracy": stage / 4}))
+        run.log_stage(
+            StageResult(
+                stage=stage, validation={"accuracy": 0.5}, seconds=0.5, test={"accuracy": stage / 4}
+            )
+        )
     run.finish()
     writer.close()
     return run.run_id
@@ -304,7 +323,9 @@ def test_a_file_that_is_no_export_is_not_overwritten(zoo: HistoryTransfer, tmp_p
 
 # --- weights that no other machine can fetch -----------------------------------------------------
 
-MADE = ZooEntry("hf:/org/a", "text", family="bert", license="MIT", rebuild="make a --again")
+MADE = ZooEntry(
+    source="hf:/org/a", modality="text", family="bert", license="MIT", rebuild="make a --again"
+)
 
 
 def test_a_model_that_can_be_made_again_is_absent_elsewhere_until_it_was(
@@ -314,20 +335,26 @@ def test_a_model_that_can_be_made_again_is_absent_elsewhere_until_it_was(
     MlflowRegistry(client, namespace).register(MADE)
     zoo.export(tmp_path, RecordingReporter())
     lines = (tmp_path / "models.jsonl").read_text().splitlines()
-    told = {line["title"]: line["tags"] for line in map(json.loads, lines)}
-    assert told["org--a"][tags.WEIGHTS] == "absent"
-    assert told["org--a"][tags.REBUILD] == "make a --again"
-    assert tags.WEIGHTS not in told["org--b"]
+    data = {line["title"]: line["tags"] for line in map(json.loads, lines)}
+    assert data["org--a"][tags.WEIGHTS] == "absent"
+    assert data["org--a"][tags.REBUILD] == "make a --again"
+    assert tags.WEIGHTS not in data["org--b"]
 
-    there = MlflowRegistry(client, f"{namespace}-2")
+    other_registry = MlflowRegistry(client, f"{namespace}-2")
     portable(client, f"{namespace}-2").import_history(tmp_path, RecordingReporter())
-    assert [(m.is_available, m.version) for m in there.members()] == [(False, "1"), (True, "1")]
-    assert there.members()[0].tags[tags.REBUILD] == "make a --again"
+    assert [(m.is_available, m.version) for m in other_registry.members()] == [
+        (False, "1"),
+        (True, "1"),
+    ]
+    assert other_registry.members()[0].tags[tags.REBUILD] == "make a --again"
 
-    done = there.register(MADE)
+    done = other_registry.register(MADE)
     assert (done.version, done.action) == ("1", "updated")
-    assert [(m.is_available, m.version) for m in there.members()] == [(True, "1"), (True, "1")]
-    assert there.register(MADE).action == "unchanged"
+    assert [(m.is_available, m.version) for m in other_registry.members()] == [
+        (True, "1"),
+        (True, "1"),
+    ]
+    assert other_registry.register(MADE).action == "unchanged"
 
 
 def test_an_export_takes_no_weights_away_from_who_has_them(
@@ -337,13 +364,16 @@ def test_an_export_takes_no_weights_away_from_who_has_them(
     registry = MlflowRegistry(client, namespace)
     registry.register(MADE)
     zoo.export(tmp_path / "1", RecordingReporter())
-    there, other = MlflowRegistry(client, f"{namespace}-2"), portable(client, f"{namespace}-2")
+    other_registry, other = (
+        MlflowRegistry(client, f"{namespace}-2"),
+        portable(client, f"{namespace}-2"),
+    )
     other.import_history(tmp_path / "1", RecordingReporter())
-    there.register(MADE)
+    other_registry.register(MADE)
     other.import_history(tmp_path / "1", RecordingReporter())
     other.export(tmp_path / "2", RecordingReporter())
 
-    assert all(member.is_available for member in (*registry.members(), *there.members()))
+    assert all(member.is_available for member in (*registry.members(), *other_registry.members()))
     one, two = ((tmp_path / i / "models.jsonl").read_text() for i in "12")
     assert one == two
 
@@ -377,31 +407,37 @@ def test_a_folder_that_holds_no_export_is_one_line_and_nothing_is_written(
 @pytest.fixture
 def foreign(client: MlflowClient, namespace: str) -> HistoryTransfer:
     """Runs of two teams, adopted by two metrics, in their own experiments."""
-    source = MetricSource("eval_accuracy", "test_accuracy", epochs=3)
-    loss = MetricSource("eval_loss", validation_scale=0.5, minimize=True, epochs=3)
+    source = MetricSource(validation="eval_accuracy", test="test_accuracy", epochs=3)
+    loss = MetricSource(validation="eval_loss", validation_scale=0.5, minimize=True, epochs=3)
     store = AdoptedRuns(client, namespace)
     for team, model in (("red", "bert"), ("blue", "owl")):
         for dataset in ("x", "y"):
             experiment = f"{namespace}-{team}"
             log_hf(client, experiment, model, dataset, [0.5, 0.625, 0.75], test=0.7, team=team)
-        found = store.experiments([f"{namespace}-{team}"])
-        store.record_experiments(found)
-        for run in store.read_runs(found):
-            told = {"model": f"{namespace}--{model}", "dataset": run.params["finetuning_task"]}
+        experiments = store.experiments([f"{namespace}-{team}"])
+        store.record_experiments(experiments)
+        for run in store.read_runs(experiments):
+            values = {"model": f"{namespace}--{model}", "dataset": run.params["finetuning_task"]}
             for metric, where in (("accuracy", source), ("loss", loss)):
-                (fresh,) = (r for r in store.read_runs(found) if r.run_id == run.run_id)
+                (fresh,) = (r for r in store.read_runs(experiments) if r.run_id == run.run_id)
                 candidate = InterpretedRun(
-                    fresh, told["model"], told["dataset"], "text", where, model, is_registered=False
+                    run=fresh,
+                    model=values["model"],
+                    dataset=values["dataset"],
+                    modality="text",
+                    source=where,
+                    raw_model=model,
+                    is_registered=False,
                 )
                 store.write(candidate, metric)
-        store.record_experiments(found)
+        store.record_experiments(experiments)
     client.set_tag(run.run_id, "team", "blue")
     return portable(client, namespace)
 
 
 def same_records(client: MlflowClient, one: str, other: str, metric: str) -> list[Record]:
     """Records of two namespaces but for ids and prefixes; equal."""
-    here, there = (
+    here, other_namespace = (
         sorted(
             (
                 replace(r, run_id="", model=r.model.removeprefix(f"{name}--"))
@@ -411,30 +447,30 @@ def same_records(client: MlflowClient, one: str, other: str, metric: str) -> lis
         )
         for name in (one, other)
     )
-    assert here == there
+    assert here == other_namespace
     return here
 
 
 def test_adopted_runs_travel_and_arrive_the_same(
     client: MlflowClient, foreign: HistoryTransfer, namespace: str, tmp_path: Path
 ) -> None:
-    there = f"{namespace}-2"
+    other_namespace = f"{namespace}-2"
 
     assert foreign.export(tmp_path, RecordingReporter()) == ExportSummary(runs=4, models=0)
-    assert portable(client, there).import_history(tmp_path, RecordingReporter()) == ImportSummary(
-        runs=4, models=0, known=0
-    )
-    assert portable(client, there).import_history(tmp_path, RecordingReporter()) == ImportSummary(
-        runs=0, models=0, known=4
-    )
+    assert portable(client, other_namespace).import_history(
+        tmp_path, RecordingReporter()
+    ) == ImportSummary(runs=4, models=0, known=0)
+    assert portable(client, other_namespace).import_history(
+        tmp_path, RecordingReporter()
+    ) == ImportSummary(runs=0, models=0, known=4)
 
-    accuracy = same_records(client, namespace, there, "accuracy")
+    accuracy = same_records(client, namespace, other_namespace, "accuracy")
     assert [(r.model, r.dataset, r.validation_scores, r.final_score) for r in accuracy[:1]] == [
         ("bert", "x", (0.5, 0.625, 0.75), 0.7)
     ]
-    loss = same_records(client, namespace, there, "loss")
+    loss = same_records(client, namespace, other_namespace, "loss")
     assert loss[0].validation_scores == (-0.25, -0.1875, -0.125)  # half of it, and turned
-    assert TrackingHistory(client, there).is_loss("loss")
+    assert TrackingHistory(client, other_namespace).is_loss("loss")
 
 
 def test_where_adopted_runs_come_from_is_kept(
@@ -465,14 +501,14 @@ def test_a_folder_of_adopted_runs_is_the_history_of_their_store(
     assert folder.metrics() == store.metrics() == ("accuracy", "loss")
     assert (folder.is_loss("loss"), folder.is_loss("accuracy")) == (True, False)
     for metric in ("accuracy", "loss"):
-        told = sorted(
+        values = sorted(
             (
                 replace(r, model=r.model.removeprefix(f"{namespace}--"))
                 for r in store.records(metric)
             ),
             key=lambda r: r.run_id,
         )
-        assert sorted(folder.records(metric), key=lambda r: r.run_id) == told
+        assert sorted(folder.records(metric), key=lambda r: r.run_id) == values
 
 
 def test_an_import_never_turns_a_metric_around(
@@ -480,23 +516,29 @@ def test_an_import_never_turns_a_metric_around(
 ) -> None:
     """What is a loss there is a score here: refused before a run is written."""
     foreign.export(tmp_path, RecordingReporter())
-    there = f"{namespace}-2"
-    ensure_experiment(client, f"{there}/benchmark")
-    run_id = log_hf(client, f"{there}-own", "bert", "z", [0.5])
-    store = AdoptedRuns(client, there)
-    found = store.experiments([f"{there}-own"])
-    (run,) = store.read_runs(found)
-    store.record_experiments(found)
+    other_namespace = f"{namespace}-2"
+    ensure_experiment(client, f"{other_namespace}/benchmark")
+    run_id = log_hf(client, f"{other_namespace}-own", "bert", "z", [0.5])
+    store = AdoptedRuns(client, other_namespace)
+    experiments = store.experiments([f"{other_namespace}-own"])
+    (run,) = store.read_runs(experiments)
+    store.record_experiments(experiments)
     store.write(
         InterpretedRun(
-            run, "m", "z", "text", MetricSource("eval_loss"), "bert", is_registered=False
+            run=run,
+            model="m",
+            dataset="z",
+            modality="text",
+            source=MetricSource(validation="eval_loss"),
+            raw_model="bert",
+            is_registered=False,
         ),
         "loss",
     )
 
     with pytest.raises(HistoryError, match=f"metric 'loss': expected a score .*{run_id}.* mixed"):
-        portable(client, there).import_history(tmp_path, RecordingReporter())
-    assert [r.run_id for r in TrackingHistory(client, there).records("loss")] == [run_id]
+        portable(client, other_namespace).import_history(tmp_path, RecordingReporter())
+    assert [r.run_id for r in TrackingHistory(client, other_namespace).records("loss")] == [run_id]
 
 
 def tables(folder: Path) -> Path:
@@ -513,7 +555,7 @@ def test_runs_that_were_made_of_tables_travel_and_stay_made_of_them(
     client: MlflowClient, namespace: str, tmp_path: Path
 ) -> None:
     """So that the same tables, or an export of them, add nothing there."""
-    wanted, there = ImportOptions(modality="text"), f"{namespace}-2"
+    wanted, other_namespace = ImportOptions(modality="text"), f"{namespace}-2"
 
     def take_in(where: str) -> ImportSummary:
         registry = MlflowRegistry(client, where)
@@ -522,22 +564,27 @@ def test_runs_that_were_made_of_tables_travel_and_stay_made_of_them(
         )
 
     assert take_in(namespace).runs == 4
-    assert portable(client, namespace).export(tmp_path / "runs", RecordingReporter()) == ExportSummary(
-        runs=4, models=2
-    )
-    assert portable(client, there).import_history(tmp_path / "runs", RecordingReporter()) == ImportSummary(
-        runs=4, models=2, known=0
-    )
+    assert portable(client, namespace).export(
+        tmp_path / "runs", RecordingReporter()
+    ) == ExportSummary(runs=4, models=2)
+    assert portable(client, other_namespace).import_history(
+        tmp_path / "runs", RecordingReporter()
+    ) == ImportSummary(runs=4, models=2, known=0)
 
-    (curve,) = (r for r in same_records(client, namespace, there, "auc") if r.validation_scores)
+    (curve,) = (
+        r for r in same_records(client, namespace, other_namespace, "auc") if r.validation_scores
+    )
     assert curve.validation_scores == (0.1, 0.2, 0.4)
-    assert take_in(there) == ImportSummary(runs=0, models=2, known=4)
-    assert [m.is_available for m in MlflowRegistry(client, there).members()] == [False, False]
+    assert take_in(other_namespace) == ImportSummary(runs=0, models=2, known=4)
+    assert [m.is_available for m in MlflowRegistry(client, other_namespace).members()] == [
+        False,
+        False,
+    ]
     third = f"{namespace}-3"
     assert take_in(third).runs == 4
-    assert portable(client, third).import_history(tmp_path / "runs", RecordingReporter()) == ImportSummary(
-        runs=0, models=2, known=4
-    )
+    assert portable(client, third).import_history(
+        tmp_path / "runs", RecordingReporter()
+    ) == ImportSummary(runs=0, models=2, known=4)
 
 
 def test_an_export_adds_nothing_to_the_history_that_it_was_made_of(
@@ -545,11 +592,13 @@ def test_an_export_adds_nothing_to_the_history_that_it_was_made_of(
 ) -> None:
     zoo.export(tmp_path, RecordingReporter())
 
-    assert zoo.import_history(tmp_path, RecordingReporter()) == ImportSummary(runs=0, models=2, known=3)
+    assert zoo.import_history(tmp_path, RecordingReporter()) == ImportSummary(
+        runs=0, models=2, known=3
+    )
 
 
 @pytest.mark.parametrize(
-    ("told", "message"),
+    ("values", "message"),
     [
         (None, "runs.jsonl: expected fine-tunings, got none"),
         (["recall.model"], "line 1: expected the keys run, name, .* and the tag recall.model"),
@@ -560,7 +609,7 @@ def test_an_export_adds_nothing_to_the_history_that_it_was_made_of(
     ],
 )
 def test_a_damaged_export_is_named_by_file_and_line(
-    tmp_path: Path, told: object, message: str
+    tmp_path: Path, values: object, message: str
 ) -> None:
     line = {
         "run": "1",
@@ -569,9 +618,9 @@ def test_a_damaged_export_is_named_by_file_and_line(
         "end": 1,
         "params": {},
         "metrics": {},
-        "tags": told,
+        "tags": values,
     }
-    text = "" if told is None else f"{json.dumps(line)}\n"
+    text = "" if values is None else f"{json.dumps(line)}\n"
     (tmp_path / "runs.jsonl").write_text(text)
 
     with pytest.raises(HistoryError, match=message):

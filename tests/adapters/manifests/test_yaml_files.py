@@ -39,16 +39,16 @@ models:
 
     assert entries == [
         ZooEntry(
-            "hf:/org/base@v1",
-            "text",
+            source="hf:/org/base@v1",
+            modality="text",
             family="bert",
             source_head=True,
             config={"num_hidden_layers": 4},
             recipe={"epochs": 3},
         ),
         ZooEntry(
-            str(tmp_path / "weights"),
-            "image",
+            source=str(tmp_path / "weights"),
+            modality="image",
             name="mine",
             arch="timm/test_vit",
             rebuild="make mine --again",
@@ -60,10 +60,10 @@ models:
 @pytest.mark.parametrize(
     ("entry", "title"),
     [
-        (ZooEntry("hf:/org/name@rev", "text"), "org--name"),
-        (ZooEntry("timm:/resnet18.a1_in1k", "image"), "resnet18.a1_in1k"),
-        (ZooEntry("hf:/org/name", "text", name="a/b:c"), "a--b--c"),
-        (ZooEntry("/some/folder/", "text"), "some--folder"),
+        (ZooEntry(source="hf:/org/name@rev", modality="text"), "org--name"),
+        (ZooEntry(source="timm:/resnet18.a1_in1k", modality="image"), "resnet18.a1_in1k"),
+        (ZooEntry(source="hf:/org/name", modality="text", name="a/b:c"), "a--b--c"),
+        (ZooEntry(source="/some/folder/", modality="text"), "some--folder"),
     ],
 )
 def test_a_title_has_no_slash_and_no_colon(entry: ZooEntry, title: str) -> None:
@@ -71,8 +71,8 @@ def test_a_title_has_no_slash_and_no_colon(entry: ZooEntry, title: str) -> None:
 
 
 def test_only_a_source_without_a_scheme_is_a_folder() -> None:
-    assert ZooEntry("hf:/org/name", "text").folder is None
-    assert ZooEntry("/weights", "text").folder == Path("/weights")
+    assert ZooEntry(source="hf:/org/name", modality="text").folder is None
+    assert ZooEntry(source="/weights", modality="text").folder == Path("/weights")
 
 
 @pytest.mark.parametrize(

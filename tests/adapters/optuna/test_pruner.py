@@ -65,7 +65,13 @@ def random_race(rng: np.random.Generator) -> Race:
         (rng.integers(0, 17, (models, STAGES)) / 16).tolist(),
         fails.tolist(),
         (rng.random(models) < 0.5).tolist(),
-        Trends(tuple(f"m{i}" for i in range(models)), *map(read_only, (centers, ends, ends, ends))),
+        Trends(
+            models=tuple(f"m{i}" for i in range(models)),
+            centers=read_only(centers),
+            final_scores=read_only(ends),
+            low_scores=read_only(ends),
+            high_scores=read_only(ends),
+        ),
         float(rng.choice([0.0, 1 / 16, 0.25])),
     )
 
@@ -199,11 +205,18 @@ def test_a_journal_file_gives_the_same_decisions_as_memory(tmp_path: Path) -> No
 
 # --- the cohort, and incomplete stages ------------------------------------------------------------
 
+NO_TRENDS = read_only(np.zeros((0, STAGES, 1)))
 RISING = Race(
     scores=[[0.1 * i] * STAGES for i in range(1, 5)],
     fails=[NEVER] * 4,
     late=[False] * 4,
-    trends=Trends((), *(read_only(np.zeros((0, STAGES, 1))) for _ in range(4))),
+    trends=Trends(
+        models=(),
+        centers=NO_TRENDS,
+        final_scores=NO_TRENDS,
+        low_scores=NO_TRENDS,
+        high_scores=NO_TRENDS,
+    ),
     threshold=0.0,
 )
 

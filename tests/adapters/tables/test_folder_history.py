@@ -206,8 +206,8 @@ def test_curves_are_read_in_the_order_of_their_steps(tmp_path: Path) -> None:
     pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "curves.csv.gz", index=False)
 
     assert FolderHistory(tmp_path).curves() == [
-        RecordedCurve("a", "d", "test", (10.0,), (0.4,)),
-        RecordedCurve("a", "d", "val", (10.0, 20.0), (0.5, 0.7)),
+        RecordedCurve(model="a", dataset="d", split="test", steps=(10.0,), values=(0.4,)),
+        RecordedCurve(model="a", dataset="d", split="val", steps=(10.0, 20.0), values=(0.5, 0.7)),
     ]
     assert FolderHistory(tmp_path, minimize=True).curves("acc")[0].values == (-0.4,)
     with pytest.raises(HistoryError, match="curves: metric 'auc': expected one of acc"):
@@ -402,13 +402,13 @@ def test_curves_are_what_a_loop_over_the_rows_finds(tmp_path: Path) -> None:
     for model, dataset, step, split, value, run in rows:
         if not math.isnan(value):
             expected.setdefault((model, dataset, split, run), {})[step] = value
-    found = {
+    result = {
         (c.model, c.dataset, c.split, c.run): dict(zip(c.steps, c.values, strict=True))
         for c in FolderHistory(tmp_path).curves()
     }
 
-    assert list(found) == sorted(expected)
-    assert found == expected
+    assert list(result) == sorted(expected)
+    assert result == expected
     assert all(list(c.steps) == sorted(c.steps) for c in FolderHistory(tmp_path).curves())
 
 

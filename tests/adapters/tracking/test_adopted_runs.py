@@ -111,14 +111,14 @@ def test_experiments_go_by_name_pattern_or_id(client: MlflowClient, namespace: s
     ids = [ensure_experiment(client, f"{namespace}-{name}") for name in ("one", "two")]
     store = AdoptedRuns(client, namespace)
 
-    def found(*wanted: str) -> list[str]:
+    def result(*wanted: str) -> list[str]:
         return [str(e.experiment_id) for e in store.experiments(wanted)]
 
-    assert found(f"{namespace}-one") == ids[:1]
-    assert sorted(found(f"{namespace}-*", ids[1])) == sorted(ids)
-    assert found(ids[1]) == ids[1:]
+    assert result(f"{namespace}-one") == ids[:1]
+    assert sorted(result(f"{namespace}-*", ids[1])) == sorted(ids)
+    assert result(ids[1]) == ids[1:]
     with pytest.raises(ConfigError, match=r"experiment: expected some of .*, got 'nowhere'"):
-        found("nowhere")
+        result("nowhere")
 
 
 # --- tags, and what the history makes of them ----------------------------------------------------
@@ -220,12 +220,12 @@ def test_a_curve_is_scaled_and_thinned_the_same_from_tag_and_metric(
     )
     counting.histories = 0
 
-    (told,) = records(counting, namespace)
+    (values,) = records(counting, namespace)
     assert counting.histories == 0
     for broken in ("{}", "{", "[]", json.dumps({"val/accuracy": [0.9]})):
         counting.set_tag(run_id, tags.CURVE, broken)
         (logged,) = records(counting, namespace)
-        assert logged.validation_scores == told.validation_scores == (0.2, 0.4)
+        assert logged.validation_scores == values.validation_scores == (0.2, 0.4)
     assert counting.histories == 4
 
 
@@ -313,10 +313,10 @@ def test_adopted_runs_are_read_once_until_an_adoption_changes_them(
 def test_a_dataset_of_theirs_is_not_ours_of_that_name(client: MlflowClient, namespace: str) -> None:
     """Another split, another recipe: one column would mix them."""
     home = f"{namespace}/benchmark"
-    told = {tags.KIND: "benchmark", tags.MODEL: "m", tags.DATASET: "d", tags.DIGEST: "d1"}
+    run_tags = {tags.KIND: "benchmark", tags.MODEL: "m", tags.DATASET: "d", tags.DIGEST: "d1"}
     points = [(f"{split}/accuracy", 1, 0.5) for split in ("val", "test")]
     for model in ("m", "n"):
-        log_run(client, home, {}, points, run_tags={**told, tags.MODEL: model})
+        log_run(client, home, {}, points, run_tags={**run_tags, tags.MODEL: model})
     run_id = log_hf(client, f"{namespace}-theirs", "m", "d", CURVE)
     adopt_run(client, namespace, run_id)
 
@@ -372,7 +372,7 @@ def test_a_file_of_rules_says_what_options_say(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("modell: x", "expected some of the keys dataset, .*, got 'modell'"),
         ("- a", r"expected some of the keys .*, got \['a'\]"),
@@ -383,8 +383,8 @@ def test_a_file_of_rules_says_what_options_say(tmp_path: Path) -> None:
         ("a: [", "cannot be read as YAML: "),
     ],
 )
-def test_a_wrong_file_of_rules_is_one_line(tmp_path: Path, text: str, said: str) -> None:
-    with pytest.raises(ConfigError, match=f"adopt.yaml: {said}") as error:
+def test_a_wrong_file_of_rules_is_one_line(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"adopt.yaml: {message}") as error:
         read_rules(written(tmp_path, text))
     assert "\n" not in str(error.value)
 

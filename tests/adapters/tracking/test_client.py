@@ -8,7 +8,7 @@ from mlflow_recall.adapters.tracking.client import redact_password
 
 
 @pytest.mark.parametrize(
-    ("uri", "seen"),
+    ("uri", "shown"),
     [
         ("postgresql://me:secret@db:5432/mlflow", "postgresql://me:***@db:5432/mlflow"),
         ("https://me:secret@host/path", "https://me:***@host/path"),
@@ -16,5 +16,5 @@ from mlflow_recall.adapters.tracking.client import redact_password
         ("sqlite:////home/me/mlflow.db", "sqlite:////home/me/mlflow.db"),
     ],
 )
-def test_a_password_is_never_shown(uri: str, seen: str) -> None:
-    assert redact_password(uri) == seen
+def test_a_password_is_never_shown(uri: str, shown: str) -> None:
+    assert redact_password(uri) == shown

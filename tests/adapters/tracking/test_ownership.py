@@ -35,11 +35,11 @@ HOST = socket.gethostname()
 
 def run_of(who: object, beat: float | None = NOW) -> Run:
     """A RUNNING run with this owner, as a search finds it."""
-    told = {} if who is None else {tags.OWNER: who if isinstance(who, str) else json.dumps(who)}
+    run_tags = {} if who is None else {tags.OWNER: who if isinstance(who, str) else json.dumps(who)}
     if beat is not None:
-        told[tags.HEARTBEAT] = f"{beat:.0f}"
+        run_tags[tags.HEARTBEAT] = f"{beat:.0f}"
     info = RunInfo("1", "0", "me", "RUNNING", 0, None, LifecycleStage.ACTIVE)
-    return Run(info, RunData(tags=[RunTag(key, value) for key, value in told.items()]))
+    return Run(info, RunData(tags=[RunTag(key, value) for key, value in run_tags.items()]))
 
 
 def here(process: int, started: float) -> dict[str, object]:
@@ -78,11 +78,11 @@ def test_a_process_that_is_gone_is_dead_whatever_its_heartbeat() -> None:
 def test_a_killed_process_that_nobody_waited_for_is_dead() -> None:
     """A zombie keeps its number and its start time until its parent looks."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
-        found = psutil.Process(process.pid)
-        run = run_of(here(process.pid, found.create_time()))
+        process_info = psutil.Process(process.pid)
+        run = run_of(here(process.pid, process_info.create_time()))
         assert stale_reason(run, NOW) is None
         process.send_signal(signal.SIGKILL)
-        wait_until(lambda: found.status() == psutil.STATUS_ZOMBIE)
+        wait_until(lambda: process_info.status() == psutil.STATUS_ZOMBIE)
 
         assert stale_reason(run, NOW) is not None
 
@@ -180,12 +180,12 @@ def test_a_sweep_goes_by_the_heartbeat_of_other_hosts_and_spares_runs_of_others(
     """At a time by which only the last beat of the second is too old."""
     experiment = client.create_experiment(namespace)
     now = time.time()
-    told = json.dumps(elsewhere())
+    owner = json.dumps(elsewhere())
     ids = [
-        client.create_run(experiment, tags=each).info.run_id
-        for each in (
-            {tags.OWNER: told, tags.HEARTBEAT: f"{now - 200:.0f}"},
-            {tags.OWNER: told, tags.HEARTBEAT: f"{now - 400:.0f}"},
+        client.create_run(experiment, tags=run_tags).info.run_id
+        for run_tags in (
+            {tags.OWNER: owner, tags.HEARTBEAT: f"{now - 200:.0f}"},
+            {tags.OWNER: owner, tags.HEARTBEAT: f"{now - 400:.0f}"},
             {"mlflow.source.name": "theirs.py"},
         )
     ]

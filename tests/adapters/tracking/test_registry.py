@@ -39,7 +39,9 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def entry(folder: Path, **changes: Any) -> ZooEntry:
-    return replace(ZooEntry(str(folder), "text", name="org/tiny", family="tiny"), **changes)
+    return replace(
+        ZooEntry(source=str(folder), modality="text", name="org/tiny", family="tiny"), **changes
+    )
 
 
 def members(registry: MlflowRegistry) -> tuple[list[Member], list[str]]:
@@ -134,7 +136,7 @@ def test_a_model_of_a_hub_is_registered_by_its_source_without_a_download(
     arch: str,
 ) -> None:
     """`org--name`: names in the registry have no slash."""
-    done = registry.register(ZooEntry(source, modality, family="bert"))
+    done = registry.register(ZooEntry(source=source, modality=modality, family="bert"))
 
     assert done.name == f"{namespace}--{name}"
     assert client.get_model_version(done.name, "1").source == source
@@ -147,7 +149,7 @@ def test_the_weights_of_a_hub_model_are_found_in_a_mirror(
 ) -> None:
     monkeypatch.setenv("MLFLOW_RECALL_HUB", str(tmp_path))
     tiny_bert(tmp_path / "org" / "base")
-    registry.register(ZooEntry("hf:/org/base", "text"))
+    registry.register(ZooEntry(source="hf:/org/base", modality="text"))
 
     (member,), _ = members(registry)
 
@@ -157,25 +159,25 @@ def test_the_weights_of_a_hub_model_are_found_in_a_mirror(
 def test_a_member_says_how_weights_that_are_missing_elsewhere_are_made_again(
     client: MlflowClient, registry: MlflowRegistry
 ) -> None:
-    plain = registry.register(ZooEntry("hf:/org/plain", "text"))
-    again = ZooEntry("hf:/org/made", "text", rebuild="make it --again")
-    made = registry.register(again)
+    plain = registry.register(ZooEntry(source="hf:/org/plain", modality="text"))
+    second = ZooEntry(source="hf:/org/made", modality="text", rebuild="make it --again")
+    made = registry.register(second)
 
-    assert registry.register(again).action == "unchanged"
-    found = {member.name: member for member in registry.members()}
-    assert found[made.name].tags[tags.REBUILD] == "make it --again"
-    assert tags.REBUILD not in found[plain.name].tags
-    assert all(member.is_available for member in found.values())
+    assert registry.register(second).action == "unchanged"
+    result = {member.name: member for member in registry.members()}
+    assert result[made.name].tags[tags.REBUILD] == "make it --again"
+    assert tags.REBUILD not in result[plain.name].tags
+    assert all(member.is_available for member in result.values())
 
     client.set_model_version_tag(made.name, made.version, tags.WEIGHTS, "absent")
     assert [m.is_available for m in registry.members()] == [False, True]
-    assert registry.register(again).action == "updated"
+    assert registry.register(second).action == "updated"
     assert all(member.is_available for member in registry.members())
     assert versions(client, made.name) == ["1"]
 
 
 def test_weights_that_cannot_be_had_are_one_line(registry: MlflowRegistry) -> None:
-    registry.register(ZooEntry("hf:/nobody/nothing", "text"))
+    registry.register(ZooEntry(source="hf:/nobody/nothing", modality="text"))
     (member,), _ = members(registry)
 
     with pytest.raises(ZooError, match="nobody--nothing version 1: no weights: ") as error:
@@ -210,11 +212,11 @@ def test_a_folder_without_a_config_must_be_told_its_architecture(
 def test_namespaces_do_not_see_each_other(
     client: MlflowClient, registry: MlflowRegistry, namespace: str
 ) -> None:
-    registry.register(ZooEntry("hf:/org/base", "text"))
+    registry.register(ZooEntry(source="hf:/org/base", modality="text"))
     other = MlflowRegistry(client, f"{namespace}/other")
 
     assert members(other) == ([], [])
-    other.register(ZooEntry("hf:/org/base", "text"))
+    other.register(ZooEntry(source="hf:/org/base", modality="text"))
     assert [m.name for m in registry.members()] == [f"{namespace}--org--base"]
     assert [m.name for m in other.members()] == [f"{namespace}-other--org--base"]
 
@@ -227,16 +229,16 @@ def logged(client: MlflowClient, namespace: str) -> Iterator[Any]:
     """A team's own version: a folder logged as a model, registered under a name of their choice."""
     made = []
 
-    def log(name: str, folder: Path, told: dict[str, str] | None = None, mine: bool = True) -> str:
+    def log(name: str, folder: Path, values: dict[str, str] | None = None, own: bool = True) -> str:
         name = f"{namespace}-{name}"
         experiment = client.create_experiment(f"{name}/theirs")
         model = client.create_logged_model(experiment, name="model")
         client.log_model_artifacts(model.model_id, str(folder))
         client.finalize_logged_model(model.model_id, "READY")
-        client.create_registered_model(name, tags={tags.NAMESPACE: namespace} if mine else {})
+        client.create_registered_model(name, tags={tags.NAMESPACE: namespace} if own else {})
         made.append(name)
         source = f"models:/{model.model_id}"
-        client.create_model_version(name, source, tags=told, model_id=model.model_id)
+        client.create_model_version(name, source, tags=values, model_id=model.model_id)
         return name
 
     yield log
@@ -305,9 +307,9 @@ def test_a_pytorch_flavor_is_left_out_with_one_line(
     )
     name = logged("theirs", tmp_path / "model")
 
-    found, (line,) = members(registry)
+    result, (line,) = members(registry)
 
-    assert found == []
+    assert result == []
     assert line.startswith(f"left out {name} version 1: expected safetensors of the transformers")
     assert "got pytorch: nothing here unpickles" in line
 
@@ -326,8 +328,8 @@ def test_a_version_that_is_no_mlflow_model_is_left_out_with_one_line(
 def test_a_version_tagged_with_its_architecture_is_a_member(
     registry: MlflowRegistry, logged: Any, bert: Path
 ) -> None:
-    told = {tags.ARCH: "transformers/bert", tags.MODALITY: "text", tags.SOURCE_HEAD: "true"}
-    logged("theirs", bert, told)
+    run_tags = {tags.ARCH: "transformers/bert", tags.MODALITY: "text", tags.SOURCE_HEAD: "true"}
+    logged("theirs", bert, run_tags)
 
     (member,), lines = members(registry)
 
@@ -337,7 +339,7 @@ def test_a_version_tagged_with_its_architecture_is_a_member(
 
 
 @pytest.mark.parametrize(
-    ("told", "reason"),
+    ("values", "reason"),
     [
         ({tags.ARCH: "transformers/bert"}, "recall.modality"),
         ({tags.ARCH: "bert", tags.MODALITY: "text", tags.CONFIG: "{"}, "recall.config"),
@@ -347,15 +349,15 @@ def test_a_version_tagged_with_its_architecture_is_a_member(
     ],
 )
 def test_tags_that_cannot_be_read_leave_a_version_out(
-    registry: MlflowRegistry, logged: Any, tmp_path: Path, told: dict[str, str], reason: str
+    registry: MlflowRegistry, logged: Any, tmp_path: Path, values: dict[str, str], reason: str
 ) -> None:
     """One line, not the end of the command: tags are anybody's."""
     (tmp_path / "model.safetensors").touch()
-    name = logged("theirs", tmp_path, told)
+    name = logged("theirs", tmp_path, values)
 
-    found, (line,) = members(registry)
+    result, (line,) = members(registry)
 
-    assert found == []
+    assert result == []
     assert line.startswith(f"left out {name} version 1: ")
     assert reason in line
 
@@ -363,8 +365,8 @@ def test_tags_that_cannot_be_read_leave_a_version_out(
 def test_a_model_of_no_namespace_belongs_to_the_default_one(
     client: MlflowClient, registry: MlflowRegistry, logged: Any, bert: Path
 ) -> None:
-    told = {tags.ARCH: "transformers/bert", tags.MODALITY: "text"}
-    name = logged("theirs", bert, told, mine=False)
+    run_tags = {tags.ARCH: "transformers/bert", tags.MODALITY: "text"}
+    name = logged("theirs", bert, run_tags, mine=False)
 
     assert name in {member.name for member in MlflowRegistry(client, DEFAULT_NAMESPACE).members()}
     assert registry.members() == []
@@ -377,28 +379,38 @@ def test_a_model_of_no_namespace_belongs_to_the_default_one(
 def test_clusters_are_tags_of_the_models_that_exist(
     registry: MlflowRegistry, client: MlflowClient
 ) -> None:
-    names = [registry.register(ZooEntry(f"hf:/org/{n}", "text")).name for n in "ab"]
+    names = [registry.register(ZooEntry(source=f"hf:/org/{n}", modality="text")).name for n in "ab"]
     clusters = (Cluster("text-1", names[1], (names[1], names[0])), Cluster("text-2", "x", ("x",)))
-    clustering = Clustering(clusters, math.nan, math.nan, (*names, "x"), np.zeros((3, 3)))
+    clustering = Clustering(
+        clusters=clusters,
+        silhouette=math.nan,
+        silhouette_paper=math.nan,
+        models=(*names, "x"),
+        distance=np.zeros((3, 3)),
+    )
 
     assert registry.tag_clusters(clustering, "run-1", "accuracy") == 2
 
-    found, _ = members(registry)
-    assert [(m.cluster, m.is_representative) for m in found] == [
+    result, _ = members(registry)
+    assert [(m.cluster, m.is_representative) for m in result] == [
         ("text-1", False),
         ("text-1", True),
     ]
-    told = client.get_registered_model(names[0]).tags
-    assert (told[tags.CLUSTERED_BY], told[tags.CLUSTER_METRIC]) == ("run-1", "accuracy")
+    run_tags = client.get_registered_model(names[0]).tags
+    assert (run_tags[tags.CLUSTERED_BY], run_tags[tags.CLUSTER_METRIC]) == ("run-1", "accuracy")
 
 
 def test_what_is_expected_of_a_newcomer_is_told_until_it_has_a_history(
     registry: MlflowRegistry, client: MlflowClient
 ) -> None:
     """Afterwards its cluster is no guess, and nothing is left of the guess."""
-    name = registry.register(ZooEntry("hf:/org/a", "text")).name
+    name = registry.register(ZooEntry(source="hf:/org/a", modality="text")).name
     alone = Clustering(
-        (Cluster("text-1", "x", ("x", name)),), math.nan, math.nan, ("x",), np.eye(1)
+        clusters=(Cluster("text-1", "x", ("x", name)),),
+        silhouette=math.nan,
+        silhouette_paper=math.nan,
+        models=("x",),
+        distance=np.eye(1),
     )
     guess = ColdStartEstimate(
         model=name,
@@ -429,11 +441,15 @@ def test_the_cluster_is_the_model_s_whatever_its_version_says(
     registry: MlflowRegistry, client: MlflowClient
 ) -> None:
     """An import puts all tags on the version too; the next clustering tags the model alone."""
-    made = registry.register(ZooEntry("hf:/org/a", "text"))
+    made = registry.register(ZooEntry(source="hf:/org/a", modality="text"))
     client.set_model_version_tag(made.name, made.version, tags.CLUSTER, "text-9")
     client.set_model_version_tag(made.name, made.version, tags.REPRESENTATIVE, "false")
     alone = Clustering(
-        (Cluster("text-1", made.name, (made.name,)),), math.nan, math.nan, (made.name,), np.eye(1)
+        clusters=(Cluster("text-1", made.name, (made.name,)),),
+        silhouette=math.nan,
+        silhouette_paper=math.nan,
+        models=(made.name,),
+        distance=np.eye(1),
     )
 
     registry.tag_clusters(alone, "run-1", "accuracy")
@@ -509,7 +525,7 @@ def test_a_winner_is_a_member_whose_weights_come_back(
         "transformers/bert",
         True,
     )
-    told = (bert / "model.safetensors").read_bytes()
-    assert (Path(registry.weights(member)) / "model.safetensors").read_bytes() == told
+    values = (bert / "model.safetensors").read_bytes()
+    assert (Path(registry.weights(member)) / "model.safetensors").read_bytes() == values
     local = Path(mlflow.artifacts.download_artifacts(uri))
-    assert (local / "model.safetensors").read_bytes() == told
+    assert (local / "model.safetensors").read_bytes() == values

@@ -46,7 +46,7 @@ def record_run(
     client: MlflowClient,
     namespace: str,
     curve: Sequence[float] = CURVE,
-    told: Mapping[str, str] | None = None,
+    values: Mapping[str, str] | None = None,
     *,
     test: float | Sequence[float] | None = 0.5,
     metric: str = "accuracy",
@@ -62,7 +62,7 @@ def record_run(
         tags.DIGEST: "d1",
         tags.MODALITY: "text",
         tags.EPOCHS: "3",
-        **(told or {}),
+        **(values or {}),
     }
     run_id = str(client.create_run(experiment, tags=own).info.run_id)
     for step, value in enumerate(curve, start=1):
@@ -86,8 +86,8 @@ def the_only(client: MlflowClient, namespace: str, metric: str = "accuracy") -> 
 def test_a_run_becomes_a_record_with_all_that_is_told_of_it(
     client: MlflowClient, namespace: str
 ) -> None:
-    told = {tags.MODEL_VERSION: "7", tags.RECIPE: "{}"}
-    run_id = record_run(client, namespace, told=told)
+    run_tags = {tags.MODEL_VERSION: "7", tags.RECIPE: "{}"}
+    run_id = record_run(client, namespace, run_tags=run_tags)
 
     assert the_only(client, namespace) == Record(
         model="m",
@@ -108,7 +108,7 @@ def test_a_curve_tag_that_ends_as_the_metric_spares_the_history(
     counting: Counting, namespace: str
 ) -> None:
     curve = json.dumps({"val/accuracy": CURVE, "seconds": [4.0, 5.0, 6.0]})
-    record_run(counting, namespace, told={tags.CURVE: curve})
+    record_run(counting, namespace, run_tags={tags.CURVE: curve})
 
     assert the_only(counting, namespace).seconds == (4.0, 5.0, 6.0)
     assert counting.histories == 0
@@ -131,7 +131,7 @@ def test_a_curve_tag_that_disagrees_or_says_nothing_yields_to_the_metric(
     client: MlflowClient, namespace: str, curve: str
 ) -> None:
     """The metric's own history is the truth."""
-    record_run(client, namespace, told={tags.CURVE: curve})
+    record_run(client, namespace, run_tags={tags.CURVE: curve})
 
     record = the_only(client, namespace)
 
@@ -146,16 +146,16 @@ def test_a_test_curve_comes_from_the_tag_or_from_the_metric_the_same(
     counting: Counting, namespace: str
 ) -> None:
     curve = json.dumps({"val/accuracy": CURVE, "test/accuracy": TESTED})
-    record_run(counting, namespace, told={tags.CURVE: curve, tags.MODEL: "told"}, test=TESTED)
+    record_run(counting, namespace, values={tags.CURVE: curve, tags.MODEL: "told"}, test=TESTED)
     history = TrackingHistory(counting, namespace)
 
-    (told,) = history.records("accuracy")
+    (values,) = history.records("accuracy")
     assert counting.histories == 0
-    record_run(counting, namespace, told={tags.MODEL: "logged"}, test=TESTED)
+    record_run(counting, namespace, values={tags.MODEL: "logged"}, test=TESTED)
     _, logged = history.records("accuracy")
 
-    assert told.test_scores == logged.test_scores == TESTED
-    assert told.final_score == logged.final_score == TESTED[-1]
+    assert values.test_scores == logged.test_scores == TESTED
+    assert values.final_score == logged.final_score == TESTED[-1]
 
 
 @pytest.mark.parametrize(
@@ -170,7 +170,7 @@ def test_a_test_curve_comes_from_the_tag_or_from_the_metric_the_same(
 def test_a_told_test_curve_that_disagrees_yields_to_the_metric(
     client: MlflowClient, namespace: str, curve: str
 ) -> None:
-    record_run(client, namespace, told={tags.CURVE: curve}, test=TESTED)
+    record_run(client, namespace, run_tags={tags.CURVE: curve}, test=TESTED)
 
     record = the_only(client, namespace)
 
@@ -181,7 +181,7 @@ def test_a_test_curve_that_the_metric_never_had_is_not_believed(
     client: MlflowClient, namespace: str
 ) -> None:
     curve = json.dumps({"val/accuracy": CURVE, "test/accuracy": TESTED})
-    record_run(client, namespace, told={tags.CURVE: curve}, test=None)
+    record_run(client, namespace, run_tags={tags.CURVE: curve}, test=None)
 
     record = the_only(client, namespace)
 
@@ -193,7 +193,7 @@ def test_a_stage_without_a_test_leaves_no_curve_of_tests(
     client: MlflowClient, namespace: str, curve: Mapping[str, Sequence[float]]
 ) -> None:
     """From the tag as from the metric."""
-    record_run(client, namespace, told={tags.CURVE: json.dumps(curve)})
+    record_run(client, namespace, run_tags={tags.CURVE: json.dumps(curve)})
 
     record = the_only(client, namespace)
 
@@ -243,14 +243,14 @@ def test_running_and_failed_runs_are_no_records_and_killed_ones_are(
     client: MlflowClient, namespace: str
 ) -> None:
     for status in ("RUNNING", "FAILED", "KILLED"):
-        record_run(client, namespace, told={tags.MODEL: status}, status=status)
+        record_run(client, namespace, run_tags={tags.MODEL: status}, status=status)
 
     assert the_only(client, namespace).model == "KILLED"
 
 
 def test_runs_of_another_kind_are_no_records(client: MlflowClient, namespace: str) -> None:
     record_run(client, namespace)
-    record_run(client, namespace, told={tags.KIND: "candidate", tags.MODEL: "other"})
+    record_run(client, namespace, run_tags={tags.KIND: "candidate", tags.MODEL: "other"})
 
     assert the_only(client, namespace).model == "m"
 
@@ -265,14 +265,14 @@ def test_a_loss_is_turned_round(client: MlflowClient, namespace: str) -> None:
 
 def test_only_what_ended_since_is_fetched_again(counting: Counting, namespace: str) -> None:
     for end in (1_000, 2_000, 3_000):
-        record_run(counting, namespace, told={tags.MODEL: f"m{end}"}, end=end)
+        record_run(counting, namespace, run_tags={tags.MODEL: f"m{end}"}, end=end)
     history = TrackingHistory(counting, namespace)
 
     assert len(history.records("accuracy")) == 3
     counting.runs = 0
-    record_run(counting, namespace, told={tags.MODEL: "new"}, end=4_000)
+    record_run(counting, namespace, run_tags={tags.MODEL: "new"}, end=4_000)
     # at the same millisecond as the last one seen, and yet not missed
-    record_run(counting, namespace, told={tags.MODEL: "same"}, end=3_000)
+    record_run(counting, namespace, run_tags={tags.MODEL: "same"}, end=3_000)
 
     assert {record.model for record in history.records("accuracy")} == {
         "m1000", "m2000", "m3000", "new", "same",
@@ -283,8 +283,8 @@ def test_only_what_ended_since_is_fetched_again(counting: Counting, namespace: s
 def test_a_run_that_was_running_at_first_is_read_once_it_has_ended(
     client: MlflowClient, namespace: str
 ) -> None:
-    record_run(client, namespace, told={tags.MODEL: "first"})
-    late = record_run(client, namespace, told={tags.MODEL: "late"}, status="RUNNING")
+    record_run(client, namespace, run_tags={tags.MODEL: "first"})
+    late = record_run(client, namespace, run_tags={tags.MODEL: "late"}, status="RUNNING")
     history = TrackingHistory(client, namespace)
 
     assert [record.model for record in history.records("accuracy")] == ["first"]
@@ -295,7 +295,7 @@ def test_a_run_that_was_running_at_first_is_read_once_it_has_ended(
 def test_two_contents_under_one_name_are_two_datasets(client: MlflowClient, namespace: str) -> None:
     """Else a column of the matrix would mix them; the rarer content carries its digest."""
     for model, digest in (("a", "aaaaaaaa"), ("b", "aaaaaaaa"), ("a", "bbbbbbbb")):
-        record_run(client, namespace, told={tags.MODEL: model, tags.DIGEST: digest})
+        record_run(client, namespace, run_tags={tags.MODEL: model, tags.DIGEST: digest})
 
     records = TrackingHistory(client, namespace).records("accuracy")
 
@@ -372,9 +372,9 @@ def test_an_experiment_is_made_once(client: MlflowClient, namespace: str) -> Non
     made = ensure_experiment(client, namespace)
 
     assert ensure_experiment(client, namespace) == made
-    found = client.get_experiment_by_name(namespace)
-    assert found is not None
-    assert str(found.experiment_id) == made
+    experiment = client.get_experiment_by_name(namespace)
+    assert experiment is not None
+    assert str(experiment.experiment_id) == made
 
 
 def test_a_deleted_experiment_says_how_to_bring_it_back(

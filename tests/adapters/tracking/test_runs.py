@@ -25,21 +25,21 @@ DATASET = Dataset(
     classes=("no", "yes"),
     sizes={"train": 9},
     source="reviews.csv",
-    folder="/tmp",
-)  # noqa: S108
+    folder="/tmp",  # noqa: S108
+)
 
 
 @pytest.fixture
-def ledger(client: MlflowClient, namespace: str) -> Iterator[RunWriter]:
+def writer(client: MlflowClient, namespace: str) -> Iterator[RunWriter]:
     made = RunWriter(client, f"{namespace}/benchmark")
     yield made
     made.close()
 
 
 def test_an_open_run_is_running_and_says_whose_it_is(
-    client: MlflowClient, ledger: RunWriter
+    client: MlflowClient, writer: RunWriter
 ) -> None:
-    opened = ledger.open_run("m on d", "benchmark", {tags.CELL: "c1"})
+    opened = writer.open_run("m on d", "benchmark", {tags.CELL: "c1"})
 
     run = client.get_run(opened.run_id)
     assert is_running(run)
@@ -53,13 +53,13 @@ def test_an_open_run_is_running_and_says_whose_it_is(
 
 
 def test_a_child_is_in_its_parents_experiment(
-    client: MlflowClient, ledger: RunWriter, namespace: str
+    client: MlflowClient, writer: RunWriter, namespace: str
 ) -> None:
     """`mlflow run` opens the parent wherever its user wished."""
     other = RunWriter(client, f"{namespace}/elsewhere")
     parent = other.open_run("parent", "selection")
 
-    child = ledger.open_run("child", "candidate", parent=parent)
+    child = writer.open_run("child", "candidate", parent=parent)
 
     run = client.get_run(child.run_id)
     assert run.info.experiment_id == parent.experiment_id
@@ -70,11 +70,11 @@ def test_a_child_is_in_its_parents_experiment(
 
 
 def test_the_run_that_mlflow_run_opened_is_adopted(
-    client: MlflowClient, ledger: RunWriter, namespace: str
+    client: MlflowClient, writer: RunWriter, namespace: str
 ) -> None:
     theirs = client.create_run(client.create_experiment(namespace), tags={"theirs": "kept"})
 
-    with ledger.managed_run("select reviews", "selection", theirs.info.run_id) as opened:
+    with writer.managed_run("select reviews", "selection", theirs.info.run_id) as opened:
         run = client.get_run(theirs.info.run_id)
         assert opened.run_id == theirs.info.run_id
         assert run.info.run_name == "select reviews"
@@ -84,26 +84,28 @@ def test_the_run_that_mlflow_run_opened_is_adopted(
 
 
 def test_without_a_run_to_adopt_a_new_one_is_opened(
-    client: MlflowClient, ledger: RunWriter
+    client: MlflowClient, writer: RunWriter
 ) -> None:
-    with ledger.managed_run("select reviews", "selection") as opened:
+    with writer.managed_run("select reviews", "selection") as opened:
         assert client.get_run(opened.run_id).data.tags[tags.KIND] == "selection"
 
 
 def test_stages_are_metrics_by_epoch_and_one_tag_that_agrees(
-    client: MlflowClient, ledger: RunWriter, namespace: str
+    client: MlflowClient, writer: RunWriter, namespace: str
 ) -> None:
-    run = ledger.open_run("m on d", "benchmark", {tags.MODEL: "m", tags.EPOCHS: "2"})
-    run.log_stage(StageResult(1, {"accuracy": 0.25, "log_loss": 0.9}, 1.5))
-    run.log_stage(StageResult(2, {"accuracy": 1 / 3, "log_loss": 0.8}, 1.25))
+    run = writer.open_run("m on d", "benchmark", {tags.MODEL: "m", tags.EPOCHS: "2"})
+    run.log_stage(StageResult(stage=1, validation={"accuracy": 0.25, "log_loss": 0.9}, seconds=1.5))
+    run.log_stage(
+        StageResult(stage=2, validation={"accuracy": 1 / 3, "log_loss": 0.8}, seconds=1.25)
+    )
     run.log_metrics({"test/accuracy": 0.3})
     run.finish()
 
     points = client.get_metric_history(run.run_id, "val/accuracy")
     assert [(point.step, point.value) for point in points] == [(1, 0.25), (2, 1 / 3)]
-    told = client.get_run(run.run_id).data.tags
-    assert told[tags.STAGE] == "2"
-    assert json.loads(told[tags.CURVE]) == {
+    run_tags = client.get_run(run.run_id).data.tags
+    assert run_tags[tags.STAGE] == "2"
+    assert json.loads(run_tags[tags.CURVE]) == {
         "val/accuracy": [0.25, 1 / 3],
         "val/log_loss": [0.9, 0.8],
         "seconds": [1.5, 1.25],
@@ -114,28 +116,34 @@ def test_stages_are_metrics_by_epoch_and_one_tag_that_agrees(
 
 
 def test_stages_that_are_tested_have_the_test_at_their_step_and_in_the_tag(
-    client: MlflowClient, ledger: RunWriter, namespace: str
+    client: MlflowClient, writer: RunWriter, namespace: str
 ) -> None:
-    run = ledger.open_run("m on d", "benchmark", {tags.MODEL: "m", tags.EPOCHS: "2"})
-    run.log_stage(StageResult(1, {"log_loss": 0.9}, 1.0, test={"log_loss": 0.8}))
-    run.log_stage(StageResult(2, {"log_loss": 0.7}, 1.0, test={"log_loss": 1 / 3}))
+    run = writer.open_run("m on d", "benchmark", {tags.MODEL: "m", tags.EPOCHS: "2"})
+    run.log_stage(
+        StageResult(stage=1, validation={"log_loss": 0.9}, seconds=1.0, test={"log_loss": 0.8})
+    )
+    run.log_stage(
+        StageResult(stage=2, validation={"log_loss": 0.7}, seconds=1.0, test={"log_loss": 1 / 3})
+    )
     run.finish()
 
     points = client.get_metric_history(run.run_id, "test/log_loss")
     assert [(point.step, point.value) for point in points] == [(1, 0.8), (2, 1 / 3)]
-    told = client.get_run(run.run_id).data.tags
-    assert json.loads(told[tags.CURVE])["test/log_loss"] == [0.8, 1 / 3]
+    run_tags = client.get_run(run.run_id).data.tags
+    assert json.loads(run_tags[tags.CURVE])["test/log_loss"] == [0.8, 1 / 3]
     (record,) = TrackingHistory(client, namespace).records("log_loss")
     assert (record.test_scores, record.final_score) == ((-0.8, -1 / 3), -1 / 3)
 
 
 def test_a_run_that_is_tested_at_its_end_alone_has_no_curve_of_tests(
-    client: MlflowClient, ledger: RunWriter, namespace: str
+    client: MlflowClient, writer: RunWriter, namespace: str
 ) -> None:
     """One point is no curve: a back-test must not take it for the first epoch's."""
-    run = ledger.open_run("m on d", "benchmark", {tags.MODEL: "m", tags.EPOCHS: "2"})
-    run.log_stage(StageResult(1, {"accuracy": 0.2}, 1.0))
-    run.log_stage(StageResult(2, {"accuracy": 0.4}, 1.0, test={"accuracy": 0.5}))
+    run = writer.open_run("m on d", "benchmark", {tags.MODEL: "m", tags.EPOCHS: "2"})
+    run.log_stage(StageResult(stage=1, validation={"accuracy": 0.2}, seconds=1.0))
+    run.log_stage(
+        StageResult(stage=2, validation={"accuracy": 0.4}, seconds=1.0, test={"accuracy": 0.5})
+    )
     run.finish()
 
     points = client.get_metric_history(run.run_id, "test/accuracy")
@@ -145,24 +153,24 @@ def test_a_run_that_is_tested_at_its_end_alone_has_no_curve_of_tests(
 
 
 def test_a_curve_too_long_for_a_tag_is_left_to_the_metrics(
-    client: MlflowClient, ledger: RunWriter, monkeypatch: pytest.MonkeyPatch
+    client: MlflowClient, writer: RunWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A tag that a server truncates would not be JSON."""
     monkeypatch.setattr(tags, "MAX_LENGTH", 60)
-    run = ledger.open_run("m on d", "benchmark")
-    run.log_stage(StageResult(1, {"accuracy": 0.25}, 1.0))
-    run.log_stage(StageResult(2, {"accuracy": 0.123456789012345}, 1.0))
+    run = writer.open_run("m on d", "benchmark")
+    run.log_stage(StageResult(stage=1, validation={"accuracy": 0.25}, seconds=1.0))
+    run.log_stage(StageResult(stage=2, validation={"accuracy": 0.123456789012345}, seconds=1.0))
     run.finish()
 
-    told = client.get_run(run.run_id).data.tags
-    assert told[tags.STAGE] == "2"
-    assert json.loads(told[tags.CURVE])["val/accuracy"] == [0.25]
+    run_tags = client.get_run(run.run_id).data.tags
+    assert run_tags[tags.STAGE] == "2"
+    assert json.loads(run_tags[tags.CURVE])["val/accuracy"] == [0.25]
 
 
 def test_a_finished_run_has_an_end_a_status_and_a_reason(
-    client: MlflowClient, ledger: RunWriter
+    client: MlflowClient, writer: RunWriter
 ) -> None:
-    opened = ledger.open_run("m on d", "benchmark")
+    opened = writer.open_run("m on d", "benchmark")
     before = opened.is_closed
     opened.finish("KILLED", "behind x")
 
@@ -174,8 +182,8 @@ def test_a_finished_run_has_an_end_a_status_and_a_reason(
     assert not is_running(run)
 
 
-def test_a_run_that_is_taken_up_again_runs(client: MlflowClient, ledger: RunWriter) -> None:
-    opened = ledger.open_run("m on d", "benchmark")
+def test_a_run_that_is_taken_up_again_runs(client: MlflowClient, writer: RunWriter) -> None:
+    opened = writer.open_run("m on d", "benchmark")
     opened.finish("KILLED", "interrupted")
     opened.reopen()
 
@@ -186,9 +194,9 @@ def test_a_run_that_is_taken_up_again_runs(client: MlflowClient, ledger: RunWrit
 
 
 def test_a_run_reads_a_dataset_and_keeps_params_texts_and_tables(
-    client: MlflowClient, ledger: RunWriter, tmp_path: Path
+    client: MlflowClient, writer: RunWriter, tmp_path: Path
 ) -> None:
-    run = ledger.open_run("m on d", "benchmark")
+    run = writer.open_run("m on d", "benchmark")
     run.log_dataset_input(DATASET, "benchmark")
     run.log_params({"epochs": 3, "freeze": "nothing"}, "recipe.")
     run.set_description("# What happened")
@@ -210,9 +218,9 @@ def test_a_run_reads_a_dataset_and_keeps_params_texts_and_tables(
 
 
 def test_a_tag_is_cut_where_servers_would_refuse_it(
-    client: MlflowClient, ledger: RunWriter
+    client: MlflowClient, writer: RunWriter
 ) -> None:
-    run = ledger.open_run("m on d", "benchmark")
+    run = writer.open_run("m on d", "benchmark")
     run.finish("FAILED", "x" * 10_000)
 
     assert client.get_run(run.run_id).data.tags[tags.REASON] == "x" * tags.MAX_LENGTH
@@ -221,17 +229,17 @@ def test_a_tag_is_cut_where_servers_would_refuse_it(
 # --- cells ---------------------------------------------------------------------------------------
 
 
-def test_cells_list_their_runs_oldest_first(client: MlflowClient, ledger: RunWriter) -> None:
-    assert ledger.runs_by_cell() == {}
-    first = ledger.open_run("1", "benchmark", {tags.CELL: "c1"})
+def test_cells_list_their_runs_oldest_first(client: MlflowClient, writer: RunWriter) -> None:
+    assert writer.runs_by_cell() == {}
+    first = writer.open_run("1", "benchmark", {tags.CELL: "c1"})
     first.finish("FAILED")
-    second = ledger.open_run("2", "benchmark", {tags.CELL: "c1"})
+    second = writer.open_run("2", "benchmark", {tags.CELL: "c1"})
     second.finish()
-    other = ledger.open_run("3", "benchmark", {tags.CELL: "c2"})
-    ledger.open_run("4", "cluster").finish()
+    other = writer.open_run("3", "benchmark", {tags.CELL: "c2"})
+    writer.open_run("4", "cluster").finish()
 
     cells = {
-        cell: [run.info.run_id for run in runs] for cell, runs in ledger.runs_by_cell().items()
+        cell: [run.info.run_id for run in runs] for cell, runs in writer.runs_by_cell().items()
     }
 
     assert cells == {"c1": [first.run_id, second.run_id], "c2": [other.run_id]}
@@ -239,22 +247,22 @@ def test_cells_list_their_runs_oldest_first(client: MlflowClient, ledger: RunWri
 
 
 def test_of_two_claims_the_older_stands_and_the_other_is_withdrawn(
-    client: MlflowClient, ledger: RunWriter
+    client: MlflowClient, writer: RunWriter
 ) -> None:
     """Two workers that started at once both see an empty cell: only one may pay for it."""
-    failed = ledger.open_run("0", "benchmark", {tags.CELL: "c1"})
+    failed = writer.open_run("0", "benchmark", {tags.CELL: "c1"})
     failed.finish("FAILED")
-    first, second = (ledger.open_run(name, "benchmark", {tags.CELL: "c1"}) for name in "12")
+    first, second = (writer.open_run(name, "benchmark", {tags.CELL: "c1"}) for name in "12")
     oldest = min((first, second), key=lambda run: (_started(client, run.run_id), run.run_id))
 
-    assert ledger.oldest_claim("c1") == oldest.run_id
-    ledger.withdraw(second if oldest is first else first)
-    assert [run.info.run_id for run in ledger.runs_by_cell()["c1"]] == [
+    assert writer.oldest_claim("c1") == oldest.run_id
+    writer.withdraw(second if oldest is first else first)
+    assert [run.info.run_id for run in writer.runs_by_cell()["c1"]] == [
         failed.run_id,
         oldest.run_id,
     ]
     oldest.finish()
-    assert ledger.oldest_claim("c1") is None
+    assert writer.oldest_claim("c1") is None
 
 
 def _started(client: MlflowClient, run_id: str) -> int:
@@ -269,10 +277,10 @@ def test_settings_that_nobody_set_are_no_parameters() -> None:
 
 
 def test_what_is_no_finite_number_is_not_logged_as_one(
-    client: MlflowClient, ledger: RunWriter
+    client: MlflowClient, writer: RunWriter
 ) -> None:
     """A store would keep an infinite value as the largest number there is."""
-    opened = ledger.open_run("m on d", "benchmark")
+    opened = writer.open_run("m on d", "benchmark")
 
     opened.log_metrics({"known": 0.5, "unknown": math.nan, "endless": math.inf})
     opened.log_metrics({"unknown": -math.inf})
@@ -282,12 +290,16 @@ def test_what_is_no_finite_number_is_not_logged_as_one(
 
 
 def test_a_diverged_stage_keeps_its_place_and_says_so(
-    client: MlflowClient, ledger: RunWriter, namespace: str
+    client: MlflowClient, writer: RunWriter, namespace: str
 ) -> None:
-    opened = ledger.open_run("m on d", "benchmark", {tags.MODEL: "m", tags.DATASET: "d"})
+    opened = writer.open_run("m on d", "benchmark", {tags.MODEL: "m", tags.DATASET: "d"})
 
     for stage, value in ((1, 0.5), (2, math.inf), (3, 0.75)):
-        opened.log_stage(StageResult(stage, {"accuracy": value}, 1.0, test={"accuracy": 0.5}))
+        opened.log_stage(
+            StageResult(
+                stage=stage, validation={"accuracy": value}, seconds=1.0, test={"accuracy": 0.5}
+            )
+        )
     opened.finish()
 
     run = client.get_run(opened.run_id)
@@ -299,7 +311,7 @@ def test_a_diverged_stage_keeps_its_place_and_says_so(
 
 def test_a_score_of_somebody_elses_metric_may_be_undefined() -> None:
     """As the area under a curve where the split has one class."""
-    told = StageResult(1, {"accuracy": 0.5, "auc": math.nan}, 1.0)
+    values = StageResult(stage=1, validation={"accuracy": 0.5, "auc": math.nan}, seconds=1.0)
 
-    assert told.divergence() == ""
-    assert told.divergence(("auc",)) == "diverged: validation auc is nan after stage 1"
+    assert values.divergence() == ""
+    assert values.divergence(("auc",)) == "diverged: validation auc is nan after stage 1"

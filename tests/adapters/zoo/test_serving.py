@@ -75,7 +75,7 @@ def _png(picture: Any) -> bytes:
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory) -> Served:
     place = tmp_path_factory.mktemp("text")
-    dataset = prepare(DatasetSpec(str(tiny_texts(place / "rows.csv", 120))))
+    dataset = prepare(DatasetSpec(path=str(tiny_texts(place / "rows.csv", 120))))
     member = Member(name="tiny-bert", version="1", modality="text", arch="transformers/bert")
     recipe = RECIPE.with_changes({"input_size": 7}, "test")  # cuts some texts, pads others
     return _served(place, member, tiny_bert(place / "bert"), dataset, recipe, transformers_models)
@@ -84,7 +84,7 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Served:
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory) -> Served:
     place = tmp_path_factory.mktemp("image")
-    dataset = prepare(DatasetSpec(str(tiny_images(place / "rows", 60))))
+    dataset = prepare(DatasetSpec(path=str(tiny_images(place / "rows", 60))))
     member = Member(name="tiny-resnet", version="1", modality="image", arch="timm/test_resnet")
     recipe = RECIPE.with_changes({"input_size": 32}, "test")
     return _served(place, member, tiny_timm(place / "resnet"), dataset, recipe, timm_models)

@@ -59,7 +59,7 @@ class Case:
 @pytest.fixture(scope="module")
 def text(tmp_path_factory: pytest.TempPathFactory, sealed: None) -> Case:
     place = tmp_path_factory.mktemp("text")
-    dataset = prepare(DatasetSpec(str(tiny_texts(place / "texts.csv", 60))))
+    dataset = prepare(DatasetSpec(path=str(tiny_texts(place / "texts.csv", 60))))
     member = Member(name="m", version="1", modality="text", arch="transformers/bert")
     return Case(member, tiny_bert(place / "bert", layers=2), dataset)
 
@@ -67,15 +67,15 @@ def text(tmp_path_factory: pytest.TempPathFactory, sealed: None) -> Case:
 @pytest.fixture(scope="module")
 def image(tmp_path_factory: pytest.TempPathFactory, sealed: None) -> Case:
     place = tmp_path_factory.mktemp("image")
-    dataset = prepare(DatasetSpec(str(tiny_images(place / "images", 45))))
+    dataset = prepare(DatasetSpec(path=str(tiny_images(place / "images", 45))))
     member = Member(name="m", version="1", modality="image", arch="timm/test_resnet", config={})
     return Case(member, tiny_timm(place / "resnet"), dataset)
 
 
 @pytest.fixture(params=["text", "image"])
 def case(request: pytest.FixtureRequest) -> Case:
-    found: Case = request.getfixturevalue(request.param)
-    return found
+    result: Case = request.getfixturevalue(request.param)
+    return result
 
 
 def sized(case: Case, **changes: Any) -> Recipe:
@@ -159,7 +159,7 @@ def test_training_learns_what_can_be_learned(case: Case, tmp_path: Path) -> None
     """On so many rows that luck does not decide: one of nine would be eleven points."""
     text = case.member.modality == "text"
     many = tiny_texts(tmp_path / "t.csv", 210) if text else tiny_images(tmp_path / "i", 210)
-    case = replace(case, dataset=prepare(DatasetSpec(str(many))))
+    case = replace(case, dataset=prepare(DatasetSpec(path=str(many))))
 
     *_, last = run(case.task(sized(case, epochs=6, freeze_batchnorm=False)))
 
@@ -249,11 +249,11 @@ def test_without_a_stage_left_only_the_test_is_made(case: Case, tmp_path: Path) 
     recipe = sized(case)
     *_, last = run(case.task(recipe, workspace=str(tmp_path), test="last"))
 
-    (again,) = run(case.task(recipe, first=4, last=3, checkpoint=last.checkpoint, test="last"))
+    (second,) = run(case.task(recipe, first=4, last=3, checkpoint=last.checkpoint, test="last"))
 
-    assert (again.stage, dict(again.validation)) == (3, {})
-    assert again.test == last.test
-    assert again.checkpoint == last.checkpoint
+    assert (second.stage, dict(second.validation)) == (3, {})
+    assert second.test == last.test
+    assert second.checkpoint == last.checkpoint
 
 
 def test_the_sample_of_the_recipe_is_what_is_trained_on(text: Case, tmp_path: Path) -> None:
@@ -354,7 +354,7 @@ def test_a_network_is_left_as_it_was_by_its_evaluation(image: Case, tmp_path: Pa
 
 def test_a_probe_is_one_row_a_sample_and_the_same_each_time(case: Case) -> None:
     recipe = sized(case)
-    probe, again = (case.probe(recipe=recipe, samples=21) for _ in range(2))
+    probe, second = (case.probe(recipe=recipe, samples=21) for _ in range(2))
 
     assert probe.labels.shape == (21,)
     assert np.bincount(probe.labels).tolist() == [7, 7, 7]
@@ -363,7 +363,7 @@ def test_a_probe_is_one_row_a_sample_and_the_same_each_time(case: Case) -> None:
     assert np.isfinite(probe.embeddings).all()
     assert probe.probabilities is None
     assert probe.seconds > 0
-    assert np.array_equal(probe.embeddings, again.embeddings)
+    assert np.array_equal(probe.embeddings, second.embeddings)
 
 
 def test_embeddings_of_texts_are_what_a_probe_sees_of_them(text: Case) -> None:
@@ -445,7 +445,7 @@ def test_a_fine_tuned_network_is_a_source_head_for_the_next_target(
         path = str(tiny_texts(tmp_path / "next.csv", 30, names))
     else:
         path = str(tiny_images(tmp_path / "next", 30, names))
-    following = Case(member, checkpoint_of(last), prepare(DatasetSpec(path)))
+    following = Case(member, checkpoint_of(last), prepare(DatasetSpec(path=path)))
 
     probe = following.probe(recipe=sized(case), samples=8)
     (result,) = run(following.task(sized(case, epochs=1), workspace=str(tmp_path / "more")))

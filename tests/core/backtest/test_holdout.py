@@ -183,7 +183,9 @@ def three_models() -> Curves:
     """Three models on x and y; the curve of c on x ends early."""
     scores = np.arange(12.0).reshape(3, 2, 2) / 12
     scores[2, 0, 1] = NAN
-    return Curves(("a", "b", "c"), ("x", "y"), scores, scores[..., 0])
+    return Curves(
+        models=("a", "b", "c"), datasets=("x", "y"), scores=scores, final_scores=scores[..., 0]
+    )
 
 
 def on_x(order: str = "cab") -> HeldOutTarget:
@@ -192,7 +194,7 @@ def on_x(order: str = "cab") -> HeldOutTarget:
     matrix = PerformanceMatrix(tuple("abcd"), ("y",), np.full((4, 1), 0.5))
     bare = HeldOutTarget(
         dataset="x",
-        evidence=Evidence(matrix, no_clusters()),
+        evidence=Evidence(matrix=matrix, clustering=no_clusters()),
         ground_truth=GroundTruth(final_scores),
     )
     return bare.with_order(order).with_curves(three_models())
@@ -268,14 +270,19 @@ def test_curves_are_held_out_where_enough_models_have_a_complete_one() -> None:
 
 def plain_evidence(curves: Curves) -> Evidence:
     matrix = PerformanceMatrix(curves.models, curves.datasets, curves.final_scores)
-    return Evidence(matrix, no_clusters())
+    return Evidence(matrix=matrix, clustering=no_clusters())
 
 
 def random_curves(models: int = 8, datasets: int = 6) -> Curves:
     rng = np.random.default_rng(0)
     scores = np.sort(rng.random((models, datasets, 3)), axis=2)
     names = tuple(f"m{i}" for i in range(models))
-    return Curves(names, tuple(f"d{j}" for j in range(datasets)), scores, scores[..., -1])
+    return Curves(
+        models=names,
+        datasets=tuple(f"d{j}" for j in range(datasets)),
+        scores=scores,
+        final_scores=scores[..., -1],
+    )
 
 
 def test_a_recorded_target_is_ranked_without_its_own_scores() -> None:
@@ -283,7 +290,12 @@ def test_a_recorded_target_is_ranked_without_its_own_scores() -> None:
     curves = random_curves()
     final_scores = np.array(curves.final_scores)
     final_scores[:, 2] = -final_scores[:, 2]
-    changed = Curves(curves.models, curves.datasets, curves.scores, final_scores)
+    changed = Curves(
+        models=curves.models,
+        datasets=curves.datasets,
+        scores=curves.scores,
+        final_scores=final_scores,
+    )
     rank = RECOMMENDERS["prior"].rank
 
     before, after = (
@@ -310,7 +322,7 @@ def test_recorded_targets_are_evenly_spaced_over_many_datasets() -> None:
 def test_a_recorded_dataset_with_one_measured_model_is_no_target() -> None:
     values = np.random.default_rng(1).random((3, 4))
     values[1:, 2] = NAN
-    known = Evidence(matrix(values), no_clusters())
+    known = Evidence(matrix=matrix(values), clustering=no_clusters())
 
     targets = hold_out_recorded(known, RECOMMENDERS["prior"].rank, None, 48)
 
@@ -319,7 +331,9 @@ def test_a_recorded_dataset_with_one_measured_model_is_no_target() -> None:
 
 def test_datasets_that_the_recommender_cannot_rank_for_are_left_out() -> None:
     """The paper's recommender needs scores of the target, and a recorded dataset may lack them."""
-    known = Evidence(matrix(np.random.default_rng(2).random((4, 3))), no_clusters())
+    known = Evidence(
+        matrix=matrix(np.random.default_rng(2).random((4, 3))), clustering=no_clusters()
+    )
 
     def rank(evidence: Evidence) -> Ranking:
         if evidence.matrix.datasets == ("d0", "d2"):

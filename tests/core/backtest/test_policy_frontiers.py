@@ -30,7 +30,12 @@ def recorded(seed: int = 0, *, missing: float = 0.0) -> Curves:
     scores[is_missing, -1] = np.nan
     final_scores = np.where(is_missing, np.nan, final_scores)
     names = tuple(f"m{i:02}" for i in range(MODELS))
-    return Curves(names, tuple(f"d{j}" for j in range(DATASETS)), scores, final_scores)
+    return Curves(
+        models=names,
+        datasets=tuple(f"d{j}" for j in range(DATASETS)),
+        scores=scores,
+        final_scores=final_scores,
+    )
 
 
 def test_the_held_out_dataset_is_not_in_the_history() -> None:
@@ -56,7 +61,13 @@ def test_a_selection_sees_one_fine_tuning_and_is_judged_by_the_mean_of_all() -> 
     mean = recorded()
     rng = np.random.default_rng(1)
     once = mean.scores + rng.normal(size=mean.scores.shape)
-    curves = Curves(mean.models, mean.datasets, mean.scores, mean.final_scores, once)
+    curves = Curves(
+        models=mean.models,
+        datasets=mean.datasets,
+        scores=mean.scores,
+        final_scores=mean.final_scores,
+        first_repeat=once,
+    )
 
     for column, target in enumerate(hold_out_curves(curves)):
         for model, curve in target.curves.items():
@@ -80,7 +91,14 @@ def test_halving_costs_what_it_must(stages: int) -> None:
     curves = recorded()
     scores = np.concatenate([curves.scores] * 2, axis=2)[..., :stages]
     targets = list(
-        hold_out_curves(Curves(curves.models, curves.datasets, scores, curves.final_scores))
+        hold_out_curves(
+            Curves(
+                models=curves.models,
+                datasets=curves.datasets,
+                scores=scores,
+                final_scores=curves.final_scores,
+            )
+        )
     )
 
     got = replay_strategy(targets, policy_strategy("halving", PolicySetting(10)))
@@ -169,7 +187,12 @@ def test_within_counts_a_gap_of_exactly_the_tolerance() -> None:
 
 def test_one_dataset_leaves_no_history() -> None:
     whole = recorded()
-    one = Curves(whole.models, whole.datasets[:1], whole.scores[:, :1], whole.final_scores[:, :1])
+    one = Curves(
+        models=whole.models,
+        datasets=whole.datasets[:1],
+        scores=whole.scores[:, :1],
+        final_scores=whole.final_scores[:, :1],
+    )
 
     with pytest.raises(HistoryError, match=r"expected curves on at least 2 datasets, .* got 1"):
         next(hold_out_curves(one))

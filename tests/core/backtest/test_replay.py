@@ -39,7 +39,9 @@ def random_history(models: int, datasets: int, stages: int, seed: int = 0) -> Po
     scores = np.sort(rng.random((models, datasets, stages)), axis=2)
     final_scores = scores[..., -1] + 0.01 * rng.normal(size=(models, datasets))
     ids = tuple(f"d{j}" for j in range(datasets))
-    return PolicyHistory(Curves(names, ids, scores, final_scores))
+    return PolicyHistory(
+        Curves(models=names, datasets=ids, scores=scores, final_scores=final_scores)
+    )
 
 
 @pytest.mark.parametrize(

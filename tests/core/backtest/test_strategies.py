@@ -30,7 +30,7 @@ def bare_target(name: str, **final_scores: float) -> HeldOutTarget:
     matrix = PerformanceMatrix(models, ("other",), np.full((len(models), 1), 0.5))
     return HeldOutTarget(
         dataset=name,
-        evidence=Evidence(matrix, no_clusters()),
+        evidence=Evidence(matrix=matrix, clustering=no_clusters()),
         ground_truth=GroundTruth(final_scores),
     )
 
@@ -107,7 +107,14 @@ def test_without_curves_epochs_are_an_upper_bound_and_the_best_candidate_wins(na
 def test_without_a_number_of_candidates_the_policy_chooses_them() -> None:
     """At an infinite minimum gain cost_aware trains the first alone; other policies take all."""
     scores = np.repeat(np.linspace(0.1, 0.9, 20)[None, :, None], 3, axis=2)
-    history = PolicyHistory(Curves(("a",), tuple(map(str, range(20))), scores, scores[..., -1]))
+    history = PolicyHistory(
+        Curves(
+            models=("a",),
+            datasets=tuple(map(str, range(20))),
+            scores=scores,
+            final_scores=scores[..., -1],
+        )
+    )
     known = replace(target(), history=history)
     alone = PolicySetting(None, {"min_gain_per_epoch": float("inf")})
 

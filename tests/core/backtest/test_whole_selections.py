@@ -33,7 +33,12 @@ def zoo(families: int, members: int, stages: int, seed: int = 0) -> Curves:
     scores = final_scores[..., None] * np.linspace(0.7, 1.0, stages)
     scores += 0.01 * rng.normal(size=scores.shape)
     names = tuple(f"m{i:02}" for i in range(len(final_scores)))
-    return Curves(names, tuple(f"d{j}" for j in range(DATASETS)), scores, final_scores)
+    return Curves(
+        models=names,
+        datasets=tuple(f"d{j}" for j in range(DATASETS)),
+        scores=scores,
+        final_scores=final_scores,
+    )
 
 
 def matrix(curves: Curves) -> PerformanceMatrix:
@@ -145,7 +150,12 @@ def test_all_strategies_choose_from_the_same_models() -> None:
     best = int(final_scores[:, 0].argmax())
     scores[best, 0], final_scores[best, 0] = np.nan, np.nan
 
-    got = replay(Curves(curves.models, curves.datasets, scores, final_scores), top_k=12)
+    got = replay(
+        Curves(
+            models=curves.models, datasets=curves.datasets, scores=scores, final_scores=final_scores
+        ),
+        top_k=12,
+    )
 
     assert got["brute_force"].candidates.tolist() == [11, 12, 12, 12, 12, 12]
     assert got["recall + halving"].candidates.tolist() == [11, 12, 12, 12, 12, 12]

@@ -12,13 +12,13 @@ from mlflow_recall.core.external_runs.rules import ImportRules, KnownModel
 
 #: a run as Lightning logs it
 LIGHTNING = LoggedRun(
-    "l", "l", "e",
+    run_id="l", name="l", experiment="e",
     params={"model_name": "org/a", "dataset": "sst2", "max_epochs": "9"},
     metrics={"val_acc": 0.7, "epoch": 4.0},
 )  # fmt: skip
 #: a run as timm logs it
 TIMM = LoggedRun(
-    "t", "t", "e",
+    run_id="t", name="t", experiment="e",
     params={"model": "resnet18", "dataset": "", "data_dir": "/data/pets", "epochs": "3"},
     metrics={"eval_top1": 81.5, "eval_top5": 97.0, "eval_loss": 0.7, "epoch": 2.0},
 )  # fmt: skip

@@ -61,7 +61,7 @@ def test_a_canonical_name_is_its_own() -> None:
 
 
 def test_each_convention_is_detected() -> None:
-    runs = (hf(), LIGHTNING, TIMM, LoggedRun("o", "o", "e"))
+    runs = (hf(), LIGHTNING, TIMM, LoggedRun(run_id="o", name="o", experiment="e"))
 
     assert [detect_convention(run) for run in runs] == ["HF Trainer", "Lightning", "timm", "other"]
 
@@ -72,8 +72,13 @@ def test_epochs_are_a_fraction_behind_or_the_index_of_the_running_one() -> None:
     assert trained_epochs(hf(metrics={"epoch": 2.5})) == 3
     assert trained_epochs(LIGHTNING) == 5
     assert trained_epochs(TIMM) == 3
-    assert trained_epochs(LoggedRun("o", "o", "e", params={"epochs": "7"})) == 7
-    assert trained_epochs(LoggedRun("o", "o", "e", params={"epochs": "many"})) == 0
+    assert (
+        trained_epochs(LoggedRun(run_id="o", name="o", experiment="e", params={"epochs": "7"})) == 7
+    )
+    assert (
+        trained_epochs(LoggedRun(run_id="o", name="o", experiment="e", params={"epochs": "many"}))
+        == 0
+    )
 
 
 def test_a_trainer_without_a_runtime_was_interrupted() -> None:
@@ -96,7 +101,8 @@ def test_params_of_one_modality_only_decide_it() -> None:
 
 def test_a_value_is_looked_up_where_its_key_points() -> None:
     run = LoggedRun(
-        "r", "name", "exp", params={"a": "1", "b": "None"}, tags={"a": "2", "c": "3"},
+        run_id="r", name="name", experiment="exp", params={"a": "1", "b": "None"},
+        tags={"a": "2", "c": "3"},
         inputs=("dataset", "imdb"),
     )  # fmt: skip
     expected = {

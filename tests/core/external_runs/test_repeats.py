@@ -12,10 +12,21 @@ from mlflow_recall.core.external_runs.rules import ImportRules, InterpretedRun, 
 def run(number: int, score: float, **params: str) -> InterpretedRun:
     """A run of one cell with a validation score, started after those of lower numbers."""
     logged = LoggedRun(
-        f"r{number}", f"run {number}", "e", start_time=number, params=params, metrics={"v": score}
+        run_id=f"r{number}",
+        name=f"run {number}",
+        experiment="e",
+        start_time=number,
+        params=params,
+        metrics={"v": score},
     )
     return InterpretedRun(
-        logged, "m", "d", "text", MetricSource(validation="v"), "m", is_registered=True
+        run=logged,
+        model="m",
+        dataset="d",
+        modality="text",
+        source=MetricSource(validation="v"),
+        raw_model="m",
+        is_registered=True,
     )
 
 

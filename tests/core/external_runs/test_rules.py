@@ -19,8 +19,8 @@ def test_the_last_point_of_each_epoch_is_a_stage() -> None:
     """Evaluated at the start and twice an epoch, over two epochs of 50 steps."""
     points = [(0, 0.1), (25, 0.2), (50, 0.3), (75, 0.4), (100, 0.5)]
 
-    assert MetricSource("v", epochs=2).stages(points, 1.0) == [0.3, 0.5]
-    assert MetricSource("v").stages(points, 100.0) == [10.0, 20.0, 30.0, 40.0, 50.0]
+    assert MetricSource(validation="v", epochs=2).stages(points, 1.0) == [0.3, 0.5]
+    assert MetricSource(validation="v").stages(points, 100.0) == [10.0, 20.0, 30.0, 40.0, 50.0]
 
 
 @given(st.integers(0, 12), st.lists(st.integers(0, 1000), min_size=1, unique=True))
@@ -29,7 +29,7 @@ def test_a_thinned_curve_keeps_its_end_and_never_has_more_stages_than_epochs(
 ) -> None:
     points = [(step, float(step)) for step in sorted(steps)]
 
-    stages = MetricSource("v", epochs=epochs).stages(points, 1.0)
+    stages = MetricSource(validation="v", epochs=epochs).stages(points, 1.0)
 
     assert stages[-1] == points[-1][1]
     assert stages == sorted(stages)
@@ -38,8 +38,10 @@ def test_a_thinned_curve_keeps_its_end_and_never_has_more_stages_than_epochs(
 
 def test_sources_are_read_back_from_their_tag() -> None:
     sources = {
-        "accuracy": MetricSource("eval_top1", "test_acc", 0.01, epochs=3),
-        "drift": MetricSource("eval_drift", minimize=True),
+        "accuracy": MetricSource(
+            validation="eval_top1", test="test_acc", validation_scale=0.01, epochs=3
+        ),
+        "drift": MetricSource(validation="eval_drift", minimize=True),
     }
 
     assert sources_from_json(sources_to_json(sources)) == sources

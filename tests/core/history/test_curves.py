@@ -120,7 +120,7 @@ def test_a_diverged_loss_stays_infinite() -> None:
 
 def test_arrays_are_read_only_copies() -> None:
     scores = np.zeros((1, 1, 2))
-    got = Curves(("a",), ("x",), scores, np.zeros((1, 1)))
+    got = Curves(models=("a",), datasets=("x",), scores=scores, final_scores=np.zeros((1, 1)))
 
     scores[:] = 1.0
 
@@ -131,10 +131,28 @@ def test_arrays_are_read_only_copies() -> None:
 
 def test_shapes_that_do_not_fit_the_names_are_refused() -> None:
     with pytest.raises(HistoryError, match=r"expected scores \(1, 1\) x stages, got \(1, 2, 3\)"):
-        Curves(("a",), ("x",), np.zeros((1, 2, 3)), np.zeros((1, 1)))
+        Curves(
+            models=("a",),
+            datasets=("x",),
+            scores=np.zeros((1, 2, 3)),
+            final_scores=np.zeros((1, 1)),
+        )
     with pytest.raises(HistoryError, match=r"expected scores \(1, 1\) x stages, got \(1, 1\)"):
-        Curves(("a",), ("x",), np.zeros((1, 1)), np.zeros((1, 1)))
+        Curves(
+            models=("a",), datasets=("x",), scores=np.zeros((1, 1)), final_scores=np.zeros((1, 1))
+        )
     with pytest.raises(HistoryError, match=r"expected first_repeat \(1, 1, 3\), got \(1, 1, 2\)"):
-        Curves(("a",), ("x",), np.zeros((1, 1, 3)), np.zeros((1, 1)), np.zeros((1, 1, 2)))
+        Curves(
+            models=("a",),
+            datasets=("x",),
+            scores=np.zeros((1, 1, 3)),
+            final_scores=np.zeros((1, 1)),
+            first_repeat=np.zeros((1, 1, 2)),
+        )
     with pytest.raises(HistoryError, match=r"expected final scores \(1, 1\), got \(1, 2\)"):
-        Curves(("a",), ("x",), np.zeros((1, 1, 3)), np.zeros((1, 2)))
+        Curves(
+            models=("a",),
+            datasets=("x",),
+            scores=np.zeros((1, 1, 3)),
+            final_scores=np.zeros((1, 2)),
+        )

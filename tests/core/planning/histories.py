@@ -42,12 +42,18 @@ def converging(seed: int = 0, models: int = 8, datasets: int = 6, stages: int = 
     rising = np.linspace(0.6, 1.0, stages)
     scores = final_scores[:, :, None] * rising + 0.02 * rng.normal(size=(models, datasets, stages))
     names = tuple(f"m{i}" for i in range(models))
-    return Curves(names, tuple(f"d{j}" for j in range(datasets)), scores, final_scores)
+    return Curves(
+        models=names,
+        datasets=tuple(f"d{j}" for j in range(datasets)),
+        scores=scores,
+        final_scores=final_scores,
+    )
 
 
 def evidence(curves: Curves) -> Evidence:
     return Evidence(
-        PerformanceMatrix(curves.models, curves.datasets, curves.final_scores), no_clusters()
+        matrix=PerformanceMatrix(curves.models, curves.datasets, curves.final_scores),
+        clustering=no_clusters(),
     )
 
 

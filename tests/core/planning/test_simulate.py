@@ -60,10 +60,10 @@ def test_brute_force_over_noiseless_curves_has_no_regret() -> None:
     """The best on validation is the best."""
     curves = converging()
     exact = Curves(
-        curves.models,
-        curves.datasets,
-        np.repeat(curves.final_scores[:, :, None], 3, axis=2),
-        curves.final_scores,
+        models=curves.models,
+        datasets=curves.datasets,
+        scores=np.repeat(curves.final_scores[:, :, None], 3, axis=2),
+        final_scores=curves.final_scores,
     )
 
     simulation = simulate("brute_force", PolicySetting(8), recorded(exact), 3)
@@ -76,7 +76,7 @@ def test_regret_counts_from_the_best_of_all_not_of_the_candidates() -> None:
     matrix = PerformanceMatrix(("a", "b"), ("y",), np.array([[0.5], [0.4]]))
     target = HeldOutTarget(
         dataset="x",
-        evidence=Evidence(matrix, no_clusters()),
+        evidence=Evidence(matrix=matrix, clustering=no_clusters()),
         ground_truth=GroundTruth({"a": 0.7, "b": 0.9}),
         curves={"a": [0.5, 0.6], "b": [0.8, 0.9]},
     )
@@ -93,7 +93,9 @@ def test_a_zoo_with_missing_cells_costs_as_much_as_one_without() -> None:
     scores, final_scores = np.array(curves.scores), np.array(curves.final_scores)
     for j in range(6):
         scores[j, j], final_scores[j, j] = NAN, NAN
-    holes = Curves(curves.models, curves.datasets, scores, final_scores)
+    holes = Curves(
+        models=curves.models, datasets=curves.datasets, scores=scores, final_scores=final_scores
+    )
 
     simulation = simulate("halving", PolicySetting(8), recorded(holes), 4)
 

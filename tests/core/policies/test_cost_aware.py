@@ -47,7 +47,10 @@ def history_of(scores: FloatArray, final_scores: FloatArray) -> PolicyHistory:
     """Curves of m0, m1, ... on d0, d1, ..."""
     m, d, _ = scores.shape
     curves = Curves(
-        tuple(f"m{i}" for i in range(m)), tuple(f"d{i}" for i in range(d)), scores, final_scores
+        models=tuple(f"m{i}" for i in range(m)),
+        datasets=tuple(f"d{i}" for i in range(d)),
+        scores=scores,
+        final_scores=final_scores,
     )
     return PolicyHistory(curves)
 
@@ -482,7 +485,7 @@ def test_without_expected_gaps_nothing_is_shifted() -> None:
     )
     got = PolicyHistory(known.curves, partial_gaps).gap_shift(["m0", "m1", "m2"])
     assert got is not None
-    # m2 is farther by 0.3 on d0 and by 0 on d1; m0 by 0 and by -0.1
+    # the gap of m2 was larger by 0.3 on d0 and by 0 on d1, that of m0 by 0 and by -0.1
     assert got[:, :3] == pytest.approx(
         np.array([[-0.15, -0.05, 0.0], [0.0, 0.0, 0.0], [0.15, 0.05, 0.0]])
     )
@@ -534,7 +537,12 @@ def frontier(
         others = np.arange(len(curves.datasets)) != j
         names = tuple(np.array(curves.datasets)[others].tolist())
         known = PolicyHistory(
-            Curves(curves.models, names, curves.scores[:, others], curves.final_scores[:, others])
+            Curves(
+                models=curves.models,
+                datasets=names,
+                scores=curves.scores[:, others],
+                final_scores=curves.final_scores[:, others],
+            )
         )
         mean = np.nanmean(places[:, others], axis=1)
         order = [i for i in np.argsort(-mean, kind="stable") if not missing[i, j]]

@@ -62,7 +62,13 @@ def random_trends(rng: np.random.Generator, models: int) -> Trends:
     unused[rng.random(models) < 0.2] = True
     centers, final_scores = (np.where(unused, NAN, a) for a in (centers, sixteenths()))
     names = tuple(f"m{i}" for i in range(models))
-    return Trends(names, centers, final_scores, final_scores - 0.1, final_scores + 0.1)
+    return Trends(
+        models=names,
+        centers=centers,
+        final_scores=final_scores,
+        low_scores=final_scores - 0.1,
+        high_scores=final_scores + 0.1,
+    )
 
 
 def random_cohort(rng: np.random.Generator) -> tuple[Scores, Trends, FineSelectionOptions]:
@@ -100,7 +106,9 @@ def test_trends_mined_from_curves_decide_alike() -> None:
     models, datasets = tuple(f"m{i}" for i in range(8)), tuple(f"d{i}" for i in range(6))
     for _ in range(100):
         scores = np.where(rng.random((8, 6, STAGES)) < 0.1, NAN, rng.random((8, 6, STAGES)))
-        trends = mine_trends(Curves(models, datasets, scores, rng.random((8, 6))))
+        trends = mine_trends(
+            Curves(models=models, datasets=datasets, scores=scores, final_scores=rng.random((8, 6)))
+        )
         cohort = {m: rng.random(2).tolist() for m in models}
 
         verdicts = decide_by_trends(cohort, trends, FineSelectionOptions(STAGES))
@@ -138,7 +146,13 @@ def flat_trends(**final_scores: float) -> Trends:
     """One trend for each model: this final score whatever it scores now, give or take 0.1."""
     predicted = read_only(np.array([*final_scores.values()])[:, None, None])
     centers = read_only(np.zeros_like(predicted))
-    return Trends(tuple(final_scores), centers, predicted, predicted - 0.1, predicted + 0.1)
+    return Trends(
+        models=tuple(final_scores),
+        centers=centers,
+        final_scores=predicted,
+        low_scores=predicted - 0.1,
+        high_scores=predicted + 0.1,
+    )
 
 
 def test_a_verdict_holds_the_prediction_and_the_rival() -> None:

@@ -15,7 +15,12 @@ from mlflow_recall.core.recommend import PredictedGaps
 
 NAN = math.nan
 SCORES = np.arange(12.0).reshape(2, 3, 2)
-CURVES = Curves(("a", "b"), ("x", "y", "z"), SCORES, np.array([[1.0, 2, 3], [4, 5, NAN]]))
+CURVES = Curves(
+    models=("a", "b"),
+    datasets=("x", "y", "z"),
+    scores=SCORES,
+    final_scores=np.array([[1.0, 2, 3], [4, 5, NAN]]),
+)
 
 
 def gaps(

@@ -33,7 +33,9 @@ def curves(scores: FloatArray, final: FloatArray, variances: FloatArray | None =
         scores = np.repeat(scores[:, :, None], STAGES, axis=2)
     models = tuple(f"m{i}" for i in range(len(final)))
     datasets = tuple(f"d{j}" for j in range(final.shape[1]))
-    return Curves(models, datasets, scores, final, variances=variances)
+    return Curves(
+        models=models, datasets=datasets, scores=scores, final_scores=final, variances=variances
+    )
 
 
 def random_curves(rng: np.random.Generator, models: int, datasets: int, holes: float) -> Curves:
@@ -400,10 +402,10 @@ def test_the_order_of_models_and_datasets_does_not_matter(seed: int) -> None:
     now = 0.3 + 0.3 * rng.random(5)
     rows, columns = rng.permutation(5), rng.permutation(20)
     other = Curves(
-        tuple(names[i] for i in rows),
-        tuple(known.datasets[j] for j in columns),
-        known.scores[np.ix_(rows, columns)],
-        known.final_scores[np.ix_(rows, columns)],
+        models=tuple(names[i] for i in rows),
+        datasets=tuple(known.datasets[j] for j in columns),
+        scores=known.scores[np.ix_(rows, columns)],
+        final_scores=known.final_scores[np.ix_(rows, columns)],
         variances=None if known.variances is None else known.variances[np.ix_(rows, columns)],
     )
     asked = rng.permutation(5)

@@ -39,7 +39,9 @@ def curves(seed: int, models: int = 4, datasets: int = 9, stages: int = 3) -> Cu
     final_scores[rng.random(final_scores.shape) < 0.1] = NAN
     scores[-1] = NAN  # never measured
     rows, columns = (f"m{i}" for i in range(models)), (f"d{i}" for i in range(datasets))
-    return Curves(tuple(rows), tuple(columns), scores, final_scores)
+    return Curves(
+        models=tuple(rows), datasets=tuple(columns), scores=scores, final_scores=final_scores
+    )
 
 
 @given(seed=st.integers(0, 2**32 - 1), offset=st.sampled_from([0.0, 1e3, 1e7]))
@@ -116,8 +118,17 @@ def test_the_order_of_datasets_does_not_matter_even_with_ties(seed: int) -> None
     order = rng.permutation(8)
     names = tuple("abcdefgh")
 
-    one = mine_trends(Curves(("m",), names, scores, final_scores))
-    two = mine_trends(Curves(("m",), names, scores[:, order], final_scores[:, order]))
+    one = mine_trends(
+        Curves(models=("m",), datasets=names, scores=scores, final_scores=final_scores)
+    )
+    two = mine_trends(
+        Curves(
+            models=("m",),
+            datasets=names,
+            scores=scores[:, order],
+            final_scores=final_scores[:, order],
+        )
+    )
 
     for score in (0.0, 0.1, 0.3, 0.7):
         first, second = one.predict("m", 1, score), two.predict("m", 1, score)
@@ -131,7 +142,14 @@ def test_the_order_of_datasets_does_not_matter_even_with_ties(seed: int) -> None
 def test_a_trend_is_that_of_its_own_model_and_stage() -> None:
     """Two models and two stages, each with one dataset pair of its own."""
     scores = np.array([[[0.1, 0.2], [0.1, 0.2]], [[0.3, 0.4], [0.3, 0.4]]])
-    trends = mine_trends(Curves(("a", "b"), ("x", "y"), scores, np.array([[0.5, 0.7], [0.6, 1.0]])))
+    trends = mine_trends(
+        Curves(
+            models=("a", "b"),
+            datasets=("x", "y"),
+            scores=scores,
+            final_scores=np.array([[0.5, 0.7], [0.6, 1.0]]),
+        )
+    )
 
     assert trends.centers[:, :, 0].tolist() == [[0.1, 0.2], [0.3, 0.4]]
     for stage in (1, 2):
@@ -145,7 +163,14 @@ def test_a_trend_is_that_of_its_own_model_and_stage() -> None:
 def test_the_stage_that_is_asked_for_decides() -> None:
     """The same score is near the low trend after stage 1 and near the high one after stage 2."""
     scores = np.array([[[0.5, 0.1], [0.5, 0.1], [0.9, 0.5], [0.9, 0.5]]])
-    trends = mine_trends(Curves(("a",), tuple("wxyz"), scores, np.array([[0.6, 0.6, 1.0, 1.0]])))
+    trends = mine_trends(
+        Curves(
+            models=("a",),
+            datasets=tuple("wxyz"),
+            scores=scores,
+            final_scores=np.array([[0.6, 0.6, 1.0, 1.0]]),
+        )
+    )
 
     early, late = trends.predict("a", 1, 0.5), trends.predict("a", 2, 0.5)
 
@@ -158,10 +183,10 @@ def two_trends() -> Curves:
     """Stage 1 tells two groups apart; they end in 0.5 (0.4 to 0.6) and 0.9 (0.8 to 1)."""
     scores = np.array([0.0, 0.25, 0.75, 1.0])
     return Curves(
-        ("a",),
-        tuple("wxyz"),
-        np.array([[scores]]).transpose(0, 2, 1),
-        np.array([[0.4, 0.6, 0.8, 1]]),
+        models=("a",),
+        datasets=tuple("wxyz"),
+        scores=np.array([[scores]]).transpose(0, 2, 1),
+        final_scores=np.array([[0.4, 0.6, 0.8, 1]]),
     )
 
 
@@ -195,7 +220,14 @@ def test_an_empty_history_has_no_trends(shape: tuple[int, int, int]) -> None:
     """The first selection of all starts from ``Curves.of([])``."""
     models, datasets = ("a", "b", "c")[: shape[0]], ("x", "y", "z")[: shape[1]]
 
-    got = mine_trends(Curves(models, datasets, np.empty(shape), np.empty(shape[:2])))
+    got = mine_trends(
+        Curves(
+            models=models,
+            datasets=datasets,
+            scores=np.empty(shape),
+            final_scores=np.empty(shape[:2]),
+        )
+    )
 
     assert got.centers.shape == (shape[0], shape[2], 4)
     assert got.predict("a", 1, 0.5) is None

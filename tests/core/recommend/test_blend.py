@@ -34,7 +34,9 @@ def test_without_past_scores_the_default_weighs_two_to_one() -> None:
     values = np.array([[0.9, 0.8], [0.5, 0.6], [0.1, 0.2]])
     matrix = PerformanceMatrix(tuple("abc"), ("x", "y"), values)
     given = Evidence(
-        matrix, cluster_models(matrix, count=3), scores={"s": np.array([1.0, 2.0, 3.0])}
+        matrix=matrix,
+        clustering=cluster_models(matrix, count=3),
+        scores={"s": np.array([1.0, 2.0, 3.0])},
     )
     quantile = float(normal_scores(np.array([1.0, 2.0, 3.0]))[2])
 
@@ -55,9 +57,11 @@ def test_parts_add_up_to_the_score() -> None:
 def test_two_scores_share_the_weight_of_one() -> None:
     first = evidence()
     twice = Evidence(
-        first.matrix, first.clustering, scores={"s": first.scores["s"], "t": first.scores["s"]}
+        matrix=first.matrix,
+        clustering=first.clustering,
+        scores={"s": first.scores["s"], "t": first.scores["s"]},
     )
-    once = Evidence(first.matrix, first.clustering, scores=first.scores)
+    once = Evidence(matrix=first.matrix, clustering=first.clustering, scores=first.scores)
 
     np.testing.assert_allclose(blend(twice).scores, blend(once).scores)
 
@@ -65,7 +69,10 @@ def test_two_scores_share_the_weight_of_one() -> None:
 def test_without_scores_it_is_the_priors_order() -> None:
     first = evidence()
 
-    assert blend(Evidence(first.matrix, first.clustering)).models == prior(first).models
+    assert (
+        blend(Evidence(matrix=first.matrix, clustering=first.clustering)).models
+        == prior(first).models
+    )
 
 
 def test_weights_move_from_the_default_as_the_history_grows() -> None:
@@ -94,8 +101,8 @@ def test_the_order_of_candidates_and_the_difficulty_of_datasets_do_not_matter(se
         first.matrix.values[order] + rng.normal(size=len(first.matrix.datasets)),
     )
     moved = Evidence(
-        easier,
-        first.clustering,
+        matrix=easier,
+        clustering=first.clustering,
         scores={"s": 7 + 2 * first.scores["s"][order]},
         recorded_scores={"s": first.recorded_scores["s"][order]},
     )
@@ -112,7 +119,9 @@ def test_a_model_without_history_is_ranked_by_its_score_and_else_comes_last() ->
     score[0], score[1] = 99.0, NAN
     matrix = PerformanceMatrix(first.matrix.models, first.matrix.datasets, values)
 
-    got = blend(Evidence(matrix, cluster_models(matrix, count=10), scores={"s": score}))
+    got = blend(
+        Evidence(matrix=matrix, clustering=cluster_models(matrix, count=10), scores={"s": score})
+    )
 
     assert got.models[-1] == "m01"
     assert math.isnan(got.scores[-1])
@@ -123,7 +132,9 @@ def test_representatives_speak_for_their_cluster() -> None:
     values = np.array([[0.901, 0.501], [0.9, 0.5], [0.101, 0.401], [0.1, 0.4]])
     matrix = PerformanceMatrix(tuple("abcd"), ("x", "y"), values)
     given = Evidence(
-        matrix, cluster_models(matrix, count=2), scores={"s": np.array([1, NAN, 2, NAN])}
+        matrix=matrix,
+        clustering=cluster_models(matrix, count=2),
+        scores={"s": np.array([1, NAN, 2, NAN])},
     )
 
     np.testing.assert_array_equal(given.propagated_scores()["s"], [1, 1, 2, 2])
@@ -131,7 +142,9 @@ def test_representatives_speak_for_their_cluster() -> None:
 
 def test_a_score_that_is_the_same_for_all_says_nothing() -> None:
     first = evidence()
-    flat = Evidence(first.matrix, first.clustering, scores={"s": np.full(12, 0.5)})
+    flat = Evidence(
+        matrix=first.matrix, clustering=first.clustering, scores={"s": np.full(12, 0.5)}
+    )
 
     assert blend(flat).models == prior(first).models
 
@@ -142,18 +155,24 @@ def test_little_or_nothing_is_ranked_without_complaint(shape: tuple[int, int]) -
         tuple("abc"[: shape[0]]), tuple("xyz"[: shape[1]]), np.full(shape, 0.5)
     )
 
-    assert sorted(blend(Evidence(matrix, cluster_models(matrix))).models) == sorted(matrix.models)
+    assert sorted(
+        blend(Evidence(matrix=matrix, clustering=cluster_models(matrix))).models
+    ) == sorted(matrix.models)
 
 
 def test_scores_of_another_shape_are_named() -> None:
     first = evidence()
 
     with pytest.raises(ConfigError, match=r"scores: expected s with shape \(12,\), got \(3,\)"):
-        Evidence(first.matrix, first.clustering, scores={"s": np.zeros(3)})
+        Evidence(matrix=first.matrix, clustering=first.clustering, scores={"s": np.zeros(3)})
     with pytest.raises(
         ConfigError, match=r"recorded_scores: expected s with shape \(12, 6\), got \(12, 5\)"
     ):
-        Evidence(first.matrix, first.clustering, recorded_scores={"s": np.zeros((12, 5))})
+        Evidence(
+            matrix=first.matrix,
+            clustering=first.clustering,
+            recorded_scores={"s": np.zeros((12, 5))},
+        )
 
 
 def test_a_held_out_dataset_is_the_target() -> None:
@@ -249,8 +268,8 @@ def test_fits_of_two_scores_are_their_slow_definition(seed: int, holes: float) -
         table[rng.random((8, 5)) < holes] = NAN
     values[:2], recorded["s"][:2] = rng.random((2, 5)), rng.random((2, 5))  # known in any case
     world = Evidence(
-        PerformanceMatrix(first.matrix.models, first.matrix.datasets, values),
-        first.clustering,
+        matrix=PerformanceMatrix(first.matrix.models, first.matrix.datasets, values),
+        clustering=first.clustering,
         scores={name: rng.normal(size=8) for name in recorded},
         recorded_scores=recorded,
     )
@@ -300,7 +319,9 @@ def test_the_score_of_a_model_is_the_mean_of_its_scores() -> None:
     scores["u"] = np.array([NAN, 5.0, 4.0])
     quantile, half = NormalDist().inv_cdf(5 / 6), NormalDist().inv_cdf(3 / 4)
 
-    got = standardized_components(Evidence(first.matrix, first.clustering, scores=scores))
+    got = standardized_components(
+        Evidence(matrix=first.matrix, clustering=first.clustering, scores=scores)
+    )
 
     assert got.mean_score == pytest.approx([0.0, half / 3, -half / 3], abs=1e-9)
     assert got.scores["s"] == pytest.approx([quantile, 0.0, -quantile], abs=1e-9)

@@ -84,8 +84,8 @@ def test_a_model_without_history_joins_a_cluster_and_the_prior_ranks_it() -> Non
     matrix = history()
     estimates = estimate_from_features(matrix, cluster_models(matrix, count=2), FEATURES)
     evidence = Evidence(
-        matrix,
-        add_to_clusters(cluster_models(matrix, count=2), estimates),
+        matrix=matrix,
+        clustering=add_to_clusters(cluster_models(matrix, count=2), estimates),
         estimated_z_scores={estimate.model: estimate.z_score for estimate in estimates},
     )
 
@@ -93,7 +93,7 @@ def test_a_model_without_history_joins_a_cluster_and_the_prior_ranks_it() -> Non
 
     assert ranking.models[:2] == ("a", "b")
     assert not np.isnan(ranking.scores).any()
-    assert math.isnan(Evidence(matrix, cluster_models(matrix)).mean_z_score[-1])
+    assert math.isnan(Evidence(matrix=matrix, clustering=cluster_models(matrix)).mean_z_score[-1])
 
 
 def test_the_nearest_model_of_a_winner_is_the_one_it_was_made_of() -> None:

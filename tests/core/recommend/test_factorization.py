@@ -30,8 +30,8 @@ def test_products_that_decide_are_fitted() -> None:
         tuple(f"m{i:02d}" for i in range(20)), tuple(f"d{j}" for j in range(18)), values
     )
     known = Evidence(
-        matrix,
-        cluster_models(matrix, count=2),
+        matrix=matrix,
+        clustering=cluster_models(matrix, count=2),
         model_features={"kind": [float(s) for s in sign]},
         dataset_features={"size": [float(s) for s in size]},
         target_features={"size": -1.0},

@@ -30,7 +30,7 @@ def plain(values: object) -> Evidence:
     matrix = PerformanceMatrix(
         tuple("abcdefgh"[: len(array)]), tuple(f"d{j}" for j in range(array.shape[1])), array
     )
-    return Evidence(matrix, cluster_models(matrix))
+    return Evidence(matrix=matrix, clustering=cluster_models(matrix))
 
 
 def test_places_and_gaps_by_hand() -> None:
@@ -50,7 +50,9 @@ def test_a_dataset_has_no_part_in_its_own_prediction() -> None:
     def places(values: object) -> np.ndarray:
         names = tuple(f"m{i:02d}" for i in range(12))
         matrix = PerformanceMatrix(names, tuple(f"d{j}" for j in range(6)), np.array(values))
-        return rank_held_out(Evidence(matrix, cluster_models(matrix, count=3)), prior).rank_shares
+        return rank_held_out(
+            Evidence(matrix=matrix, clustering=cluster_models(matrix, count=3)), prior
+        ).rank_shares
 
     np.testing.assert_array_equal(places(first)[:, 3], places(other)[:, 3])
 
@@ -164,7 +166,7 @@ def test_intervals_hold_what_they_promise_on_new_datasets() -> None:
         values = rng.normal(size=(15, 1)) + 0.7 * shared + 0.5 * rng.normal(size=(15, 13))
         names = tuple(f"m{i:02d}" for i in range(15))
         matrix = PerformanceMatrix(names, tuple(f"d{j}" for j in range(12)), values[:, :12])
-        given = Evidence(matrix, cluster_models(matrix, count=3))
+        given = Evidence(matrix=matrix, clustering=cluster_models(matrix, count=3))
         gap = dict(zip(names, values[:, 12].max() - values[:, 12], strict=True))
         ranking, known = prior(given), rank_held_out(given, prior)
         predicted = predict_gaps(ranking, matrix, known, tolerance=0.5)

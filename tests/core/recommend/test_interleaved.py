@@ -27,7 +27,11 @@ def evidence(seed: int, new: int = 2) -> Evidence:
     matrix = PerformanceMatrix(tuple("jihgfedcba"), tuple("uvwxyz"), values)
     clustering = cluster_models(matrix, cut=0.1)
     return Evidence(
-        matrix, clustering, {name: float(rng.integers(0, 3)) for name in clustering.representatives}
+        matrix=matrix,
+        clustering=clustering,
+        representative_scores={
+            name: float(rng.integers(0, 3)) for name in clustering.representatives
+        },
     )
 
 
@@ -84,7 +88,11 @@ def test_rankings_that_disagree_alternate_strictly() -> None:
     matrix = PerformanceMatrix(tuple("abcd"), ("x", "y"), values)
     proxies = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0}
 
-    got = interleaved(Evidence(matrix, cluster_models(matrix, count=4), proxies))
+    got = interleaved(
+        Evidence(
+            matrix=matrix, clustering=cluster_models(matrix, count=4), representative_scores=proxies
+        )
+    )
 
     assert got.models == ("a", "d", "b", "c")
     assert got.scores == pytest.approx([1, 1 / 2, 1 / 3, 1 / 4])
@@ -93,7 +101,7 @@ def test_rankings_that_disagree_alternate_strictly() -> None:
 
 def test_without_scores_it_is_the_prior() -> None:
     known = evidence(0)
-    bare = Evidence(known.matrix, known.clustering)
+    bare = Evidence(matrix=known.matrix, clustering=known.clustering)
 
     assert interleaved(bare).models == prior(bare).models
 
@@ -110,7 +118,7 @@ def test_models_of_one_cluster_stay_in_the_priors_order() -> None:
 def test_an_empty_zoo_has_an_empty_ranking() -> None:
     matrix = PerformanceMatrix((), ("x",), np.empty((0, 1)))
 
-    assert interleaved(Evidence(matrix, cluster_models(matrix))).models == ()
+    assert interleaved(Evidence(matrix=matrix, clustering=cluster_models(matrix))).models == ()
 
 
 def test_several_scores_count_as_their_mean_place() -> None:
@@ -120,8 +128,10 @@ def test_several_scores_count_as_their_mean_place() -> None:
     score = np.array([1.0, 2.0, 3.0, 4.0])
     groups = cluster_models(matrix, count=4)
 
-    one = interleaved(Evidence(matrix, groups, scores={"s": score}))
-    two = interleaved(Evidence(matrix, groups, scores={"s": score, "t": 1e6 * score}))
+    one = interleaved(Evidence(matrix=matrix, clustering=groups, scores={"s": score}))
+    two = interleaved(
+        Evidence(matrix=matrix, clustering=groups, scores={"s": score, "t": 1e6 * score})
+    )
 
     assert one.models == two.models == ("a", "d", "b", "c")
     assert one.parts["proxy"].tolist() == [1, 4, 2, 3]

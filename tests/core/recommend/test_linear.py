@@ -33,7 +33,9 @@ def test_one_recorded_dataset_is_enough_to_predict_another(recommend: Recommende
     first = families()
     one = PerformanceMatrix(first.matrix.models, ("a",), first.matrix.values[:, :1])
 
-    got = recommend(Evidence(one, cluster_models(one), model_features=first.model_features))
+    got = recommend(
+        Evidence(matrix=one, clustering=cluster_models(one), model_features=first.model_features)
+    )
 
     assert {int(model[1:]) % 2 for model in got.models[:10]} == {1}
 
@@ -41,7 +43,7 @@ def test_one_recorded_dataset_is_enough_to_predict_another(recommend: Recommende
 @BOTH
 def test_a_score_that_agrees_with_the_history_has_weight(recommend: Recommender) -> None:
     known = evidence(noise=0.01, models=30, datasets=8)
-    alone = Evidence(known.matrix, known.clustering)
+    alone = Evidence(matrix=known.matrix, clustering=known.clustering)
 
     def agreement(part: Evidence) -> float:
         got = recommend(part)
@@ -65,7 +67,9 @@ def test_the_order_of_candidates_and_the_difficulty_of_datasets_do_not_matter(
     )
     family = list(first.model_features["family"])
     moved = Evidence(
-        easier, first.clustering, model_features={"family": [family[i] for i in order]}
+        matrix=easier,
+        clustering=first.clustering,
+        model_features={"family": [family[i] for i in order]},
     )
 
     expected = dict(zip(recommend(first).models, recommend(first).scores, strict=True))
@@ -79,7 +83,7 @@ def test_the_order_of_candidates_and_the_difficulty_of_datasets_do_not_matter(
 def test_a_model_of_which_nothing_is_known_comes_last(recommend: Recommender) -> None:
     first = families(new=1)
 
-    got = recommend(Evidence(first.matrix, first.clustering))
+    got = recommend(Evidence(matrix=first.matrix, clustering=first.clustering))
 
     assert got.models[-1] == "m00"
     assert math.isnan(got.scores[-1])
@@ -92,9 +96,9 @@ def test_regressions_rank_little_or_nothing(recommend: Recommender, shape: tuple
         tuple("abc"[: shape[0]]), tuple("uvxyz"[: shape[1]]), np.full(shape, 0.5)
     )
 
-    assert sorted(recommend(Evidence(matrix, cluster_models(matrix))).models) == sorted(
-        matrix.models
-    )
+    assert sorted(
+        recommend(Evidence(matrix=matrix, clustering=cluster_models(matrix))).models
+    ) == sorted(matrix.models)
 
 
 @BOTH
@@ -116,7 +120,9 @@ def test_parts_of_the_linear_prediction_add_up() -> None:
 def test_unknown_class_names_change_nothing() -> None:
     """They are like no class names at all."""
     blind = two_kinds(named=False)
-    unknown = Evidence(blind.matrix, blind.clustering, label_distance=np.full((9, 9), NAN))
+    unknown = Evidence(
+        matrix=blind.matrix, clustering=blind.clustering, label_distance=np.full((9, 9), NAN)
+    )
 
     np.testing.assert_allclose(regression_data(unknown).target_rows[:, -1], 0.0)
     assert linear(unknown).models == linear(blind).models

@@ -28,7 +28,9 @@ def random_evidence(seed: int) -> Evidence:
     matrix = PerformanceMatrix(tuple("abcdefghij"), tuple(map(str, range(9))), values)
     clustering = cluster_models(matrix, cut=0.1)
     return Evidence(
-        matrix, clustering, {name: float(rng.normal()) for name in clustering.representatives}
+        matrix=matrix,
+        clustering=clustering,
+        representative_scores={name: float(rng.normal()) for name in clustering.representatives},
     )
 
 
@@ -80,7 +82,9 @@ def test_the_unit_and_origin_of_the_proxy_do_not_matter() -> None:
     first = random_evidence(5)
     moved = {name: 1e3 * value - 7 for name, value in first.representative_scores.items()}
 
-    got = paper(Evidence(first.matrix, first.clustering, moved))
+    got = paper(
+        Evidence(matrix=first.matrix, clustering=first.clustering, representative_scores=moved)
+    )
 
     assert got.models == paper(first).models
     np.testing.assert_allclose(got.scores, paper(first).scores)
@@ -89,7 +93,9 @@ def test_the_unit_and_origin_of_the_proxy_do_not_matter() -> None:
 def test_equal_proxies_leave_the_mean_accuracy_among_members() -> None:
     first = random_evidence(6)
     same = Evidence(
-        first.matrix, first.clustering, dict.fromkeys(first.representative_scores, -0.7)
+        matrix=first.matrix,
+        clustering=first.clustering,
+        representative_scores=dict.fromkeys(first.representative_scores, -0.7),
     )
 
     got = paper(same)
@@ -120,9 +126,9 @@ def test_the_order_of_candidates_is_not_that_of_the_clustering() -> None:
     for candidates in (names, measured):
         got = paper(
             Evidence(
-                first.matrix.select_models(candidates),
-                first.clustering,
-                first.representative_scores,
+                matrix=first.matrix.select_models(candidates),
+                clustering=first.clustering,
+                representative_scores=first.representative_scores,
             )
         )
 
@@ -137,7 +143,11 @@ def test_a_proxy_of_someone_without_history_or_without_value_is_left_out() -> No
     useless = {new: 9.0, "nobody": 9.0, loner: NAN}
 
     got = paper(
-        Evidence(first.matrix, first.clustering, {**first.representative_scores, **useless})
+        Evidence(
+            matrix=first.matrix,
+            clustering=first.clustering,
+            representative_scores={**first.representative_scores, **useless},
+        )
     )
 
     np.testing.assert_allclose(got.scores, paper(first).scores)
@@ -149,7 +159,7 @@ def test_fewer_than_two_proxies_cannot_be_normalized(count: int) -> None:
     few = dict(list(first.representative_scores.items())[:count])
 
     with pytest.raises(ConfigError, match=f"two clusters or more, got {count}: use --recommender"):
-        paper(Evidence(first.matrix, first.clustering, few))
+        paper(Evidence(matrix=first.matrix, clustering=first.clustering, representative_scores=few))
 
 
 def test_the_released_code_deviates_in_three_places() -> None:
@@ -160,7 +170,7 @@ def test_the_released_code_deviates_in_three_places() -> None:
     leep = np.array([-0.1, -0.2, -0.3, -0.4, -0.5])
     assert clustering.representatives == ("a", "c")
 
-    got = paper_code(Evidence(matrix, clustering, scores={"leep": leep}))
+    got = paper_code(Evidence(matrix=matrix, clustering=clustering, scores={"leep": leep}))
 
     def cosine(i: int, j: int) -> float:
         size = float(np.linalg.norm(values[i]) * np.linalg.norm(values[j]))
@@ -177,6 +187,8 @@ def test_a_score_of_everyone_is_used_of_the_representatives_only() -> None:
     first = random_evidence(5)
     everyone = np.array([first.representative_scores.get(m, 99.0) for m in first.matrix.models])
 
-    got = paper(Evidence(first.matrix, first.clustering, scores={"leep": everyone}))
+    got = paper(
+        Evidence(matrix=first.matrix, clustering=first.clustering, scores={"leep": everyone})
+    )
 
     np.testing.assert_allclose(got.scores, paper(first).scores)

@@ -75,7 +75,11 @@ def test_history_and_scores_that_disagree_are_both_among_the_first() -> None:
     """Two scenarios, two favorites."""
     values = np.linspace(1, 0, 12)[:, None] + np.zeros(4)
     matrix = PerformanceMatrix(tuple("abcdefghijkl"), tuple("wxyz"), values)
-    world = Evidence(matrix, cluster_models(matrix, count=12), scores={"s": np.linspace(0, 1, 12)})
+    world = Evidence(
+        matrix=matrix,
+        clustering=cluster_models(matrix, count=12),
+        scores={"s": np.linspace(0, 1, 12)},
+    )
 
     assert {"a", "l"} <= set(portfolio(world).models[:2])
 
@@ -84,8 +88,8 @@ def test_the_same_evidence_gives_the_same_set_in_any_order() -> None:
     first = evidence(3)
     order = np.random.default_rng(1).permutation(12)
     moved = Evidence(
-        first.matrix.select_models(np.array(first.matrix.models, dtype=object)[order]),
-        first.clustering,
+        matrix=first.matrix.select_models(np.array(first.matrix.models, dtype=object)[order]),
+        clustering=first.clustering,
         scores={"s": first.scores["s"][order]},
         recorded_scores={"s": first.recorded_scores["s"][order]},
     )
@@ -104,7 +108,7 @@ def test_models_of_which_nothing_is_known_come_last() -> None:
     values[[3, 7]] = np.nan
     matrix = PerformanceMatrix(first.matrix.models, first.matrix.datasets, values)
 
-    got = portfolio(Evidence(matrix, cluster_models(matrix, count=10)))
+    got = portfolio(Evidence(matrix=matrix, clustering=cluster_models(matrix, count=10)))
 
     assert set(got.models[-2:]) == {"m03", "m07"}
 
@@ -115,9 +119,9 @@ def test_the_portfolio_ranks_little_or_nothing(shape: tuple[int, int]) -> None:
         tuple("abc"[: shape[0]]), tuple("uvxyz"[: shape[1]]), np.full(shape, 0.5)
     )
 
-    assert sorted(portfolio(Evidence(matrix, cluster_models(matrix))).models) == sorted(
-        matrix.models
-    )
+    assert sorted(
+        portfolio(Evidence(matrix=matrix, clustering=cluster_models(matrix))).models
+    ) == sorted(matrix.models)
 
 
 # --- the outcomes that the set is chosen on -----------------------------------------------------
@@ -206,7 +210,7 @@ def test_the_second_pick_is_good_where_the_first_is_not(seed: int) -> None:
     values = np.linspace(0.5, 0.0, 6)[:, None] + 0.2 * kind[:, None] * swing
     values += 0.02 * rng.normal(size=values.shape)
     matrix = PerformanceMatrix(tuple("abcdef"), tuple("abcdefghijkl"), values)
-    world = Evidence(matrix, cluster_models(matrix, count=6))
+    world = Evidence(matrix=matrix, clustering=cluster_models(matrix, count=6))
 
     assert blend(world).models == tuple("abcdef")
     assert portfolio(world).models[:3] == ("a", "c", "b")

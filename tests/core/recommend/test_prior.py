@@ -19,7 +19,7 @@ NAN = math.nan
 def evidence(values: object, names: str) -> Evidence:
     array = np.array(values, dtype=np.float64)
     matrix = PerformanceMatrix(tuple(names), tuple(map(str, range(array.shape[1]))), array)
-    return Evidence(matrix, cluster_models(matrix))
+    return Evidence(matrix=matrix, clustering=cluster_models(matrix))
 
 
 def test_models_are_ranked_by_mean_z_score() -> None:

@@ -9,11 +9,15 @@ from mlflow_recall.core.clusters.clustering import Cluster, Clustering, no_clust
 from mlflow_recall.core.recommend.probe_cost import ProbeCost, models_to_probe
 
 CLUSTERS = Clustering(
-    (Cluster("1", "a", ("a", "b")), Cluster("2", "c", ("c",)), Cluster("3", "d", ("d", "e", "f"))),
-    0.5,
-    0.5,
-    tuple("abcdef"),
-    empty((6, 6)),
+    clusters=(
+        Cluster("1", "a", ("a", "b")),
+        Cluster("2", "c", ("c",)),
+        Cluster("3", "d", ("d", "e", "f")),
+    ),
+    silhouette=0.5,
+    silhouette_paper=0.5,
+    models=tuple("abcdef"),
+    distance=empty((6, 6)),
 )
 
 

@@ -32,14 +32,14 @@ def evidence(datasets: int = 12) -> Evidence:
     )
     names = tuple(f"set-{i:02d}" for i in range(datasets))
     matrix = PerformanceMatrix(tuple(rows), names, values)
-    return Evidence(matrix, cluster_models(matrix, count=3))
+    return Evidence(matrix=matrix, clustering=cluster_models(matrix, count=3))
 
 
 def leader(datasets: int) -> Evidence:
     """``a`` is the best everywhere, by far."""
     values = np.array([[0.9], [0.7], [0.5], [0.3]]) + 0.01 * np.arange(datasets)
     matrix = PerformanceMatrix(tuple("abcd"), tuple(f"set-{i}" for i in range(datasets)), values)
-    return Evidence(matrix, cluster_models(matrix, count=2))
+    return Evidence(matrix=matrix, clustering=cluster_models(matrix, count=2))
 
 
 def test_by_default_the_blend_ranks_and_the_portfolio_selects_the_set() -> None:
@@ -128,7 +128,7 @@ def test_top_k_auto_takes_as_many_as_the_set_selector_needed() -> None:
     )
 
     got = recommend(
-        Evidence(matrix, cluster_models(matrix, count=2)),
+        Evidence(matrix=matrix, clustering=cluster_models(matrix, count=2)),
         RecommendOptions(recommender="prior", top_k="auto"),
     )
 
@@ -137,7 +137,7 @@ def test_top_k_auto_takes_as_many_as_the_set_selector_needed() -> None:
 
 def test_without_a_dataset_nothing_is_known_of_the_set() -> None:
     matrix = PerformanceMatrix(("a", "b"), ("only",), np.array([[0.9], [0.1]]))
-    given = Evidence(matrix, cluster_models(matrix, count=1))
+    given = Evidence(matrix=matrix, clustering=cluster_models(matrix, count=1))
 
     bare = replace(given, matrix=matrix.without_dataset("only"))
     got = recommend(bare, RecommendOptions(top_k=1))
@@ -153,7 +153,7 @@ def test_an_unknown_recommender_is_answered_with_the_known_ones() -> None:
 
 def test_no_candidate_is_an_error() -> None:
     given = evidence()
-    nobody = Evidence(given.matrix.select_models([]), given.clustering)
+    nobody = Evidence(matrix=given.matrix.select_models([]), clustering=given.clustering)
 
     with pytest.raises(ConfigError, match="recommend: expected at least one model, got none"):
         recommend(nobody, RecommendOptions())

@@ -45,8 +45,8 @@ def cases(folder: Path, metric: str) -> list[tuple[Evidence, FloatArray]]:
         models = [m for m, kept in zip(matrix.models, keep, strict=True) if kept]
         known = matrix.without_dataset(dataset).select_models(models)
         evidence = Evidence(
-            known,
-            cluster_models(known, count=20),
+            matrix=known,
+            clustering=cluster_models(known, count=20),
             scores={name: values[keep, j] for name, values in scores.items()},
             recorded_scores={
                 name: np.delete(values, j, axis=1)[keep] for name, values in scores.items()

@@ -26,7 +26,7 @@ def test_the_history_of_a_model_is_drawn_to_the_mean_by_one_dataset() -> None:
     values = np.array([[0.9, 0.8, 0.7], [0.1, 0.2, 0.3]])
     matrix = PerformanceMatrix(("a", "b"), tuple("xyz"), values)
 
-    got = regression_data(Evidence(matrix, cluster_models(matrix)))
+    got = regression_data(Evidence(matrix=matrix, clustering=cluster_models(matrix)))
 
     assert got.column_names[: len(HISTORY_COLUMNS)] == HISTORY_COLUMNS
     assert got.target_rows[:, 0] == pytest.approx([3 / 4, -3 / 4])
@@ -41,7 +41,7 @@ def test_the_median_is_not_moved_by_one_collapse() -> None:
     values[0, 4] = 0.0
     matrix = PerformanceMatrix(tuple("abc"), tuple("vwxyz"), values)
 
-    got = regression_data(Evidence(matrix, cluster_models(matrix)))
+    got = regression_data(Evidence(matrix=matrix, clustering=cluster_models(matrix)))
 
     assert got.target_rows[0, 2] > got.target_rows[1, 2] > got.target_rows[2, 2]
     assert got.target_rows[0, 0] < got.target_rows[0, 2]
@@ -98,7 +98,7 @@ def test_models_of_which_nothing_is_known_are_marked() -> None:
     """One without history, score and features; a feature of any model makes all known."""
     values = np.array([[0.9, 0.1], [0.2, 0.5], [NAN, NAN]])
     matrix = PerformanceMatrix(tuple("abc"), ("x", "y"), values)
-    bare = Evidence(matrix, cluster_models(matrix))
+    bare = Evidence(matrix=matrix, clustering=cluster_models(matrix))
 
     assert regression_data(bare).is_known.tolist() == [1, 1, 0]
     scored = replace(bare, scores={"s": np.array([1.0, 2.0, 3.0])})
@@ -145,8 +145,8 @@ def test_features_of_models_do_not_bring_a_datasets_own_scores_in() -> None:
     values = first.matrix.values.copy()
     values[:, 2] = values[::-1, 2]
     other = Evidence(
-        PerformanceMatrix(first.matrix.models, first.matrix.datasets, values),
-        first.clustering,
+        matrix=PerformanceMatrix(first.matrix.models, first.matrix.datasets, values),
+        clustering=first.clustering,
         model_features=first.model_features,
     )
 

@@ -20,8 +20,8 @@ def evidence(seed: int = 0, models: int = 12, datasets: int = 6, noise: float = 
         names, tuple(f"d{j}" for j in range(datasets)), outcome[:, :datasets]
     )
     return Evidence(
-        matrix,
-        cluster_models(matrix, count=models),
+        matrix=matrix,
+        clustering=cluster_models(matrix, count=models),
         scores={"s": score[:, datasets]},
         recorded_scores={"s": score[:, :datasets]},
     )
@@ -35,7 +35,9 @@ def families(new: int = 0) -> Evidence:
     values = strength[:, None] + 0.1 * rng.normal(size=(20, 6))
     values[:new] = np.nan
     matrix = PerformanceMatrix(tuple(f"m{i:02d}" for i in range(20)), tuple("abcdef"), values)
-    return Evidence(matrix, cluster_models(matrix, count=5), model_features={"family": family})
+    return Evidence(
+        matrix=matrix, clustering=cluster_models(matrix, count=5), model_features={"family": family}
+    )
 
 
 def two_kinds(*, named: bool = True) -> Evidence:
@@ -48,5 +50,7 @@ def two_kinds(*, named: bool = True) -> Evidence:
     kind = np.append(animals, 1.0)
     distance = np.where(kind[:, None] == kind, 0.1, 0.9)
     return Evidence(
-        matrix, cluster_models(matrix, count=5), label_distance=distance if named else None
+        matrix=matrix,
+        clustering=cluster_models(matrix, count=5),
+        label_distance=distance if named else None,
     )

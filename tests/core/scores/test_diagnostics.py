@@ -7,7 +7,7 @@ import pytest
 from labeled import sample
 
 from mlflow_recall.core.arrays import AnyArray, FloatArray
-from mlflow_recall.core.scores import SCORES, ForwardPass, diagnose, uninformative
+from mlflow_recall.core.scores import ForwardPass, Score, diagnose, uninformative
 from mlflow_recall.errors import ScoreInputError
 
 NAMES = ("logme", "hscore", "lfc", "linear_probe", "knn")
@@ -19,7 +19,9 @@ def zoo(qualities: list[float], n: int = 150, d: int = 20, seed: int = 0) -> dic
     rng = np.random.default_rng(seed)
     means = rng.normal(size=(3, d))
     return {
-        f"m{i}": ForwardPass(labels, rng.normal(size=(n, d)) + quality * means[labels])
+        f"m{i}": ForwardPass(
+            labels=labels, embeddings=rng.normal(size=(n, d)) + quality * means[labels]
+        )
         for i, quality in enumerate(qualities)
     }
 
@@ -56,7 +58,7 @@ def test_one_better_model_makes_a_score_informative() -> None:
 def test_a_score_that_is_the_same_for_all_models_is_uninformative() -> None:
     rng = np.random.default_rng(0)
     head = rng.dirichlet(np.ones(4), 60)
-    passes = {m: ForwardPass(np.arange(60) % 3, probabilities=head) for m in "ab"}
+    passes = {m: ForwardPass(labels=np.arange(60) % 3, probabilities=head) for m in "ab"}
 
     assert uninformative(("leep",), passes) == {"leep": "it is the same for every model"}
 
@@ -66,7 +68,8 @@ def test_scores_of_a_random_source_head_are_uninformative() -> None:
     rng = np.random.default_rng(0)
     labels = np.arange(300) % 3
     passes = {
-        m: ForwardPass(labels, probabilities=rng.dirichlet(np.full(50, 50.0), 300)) for m in "abcde"
+        m: ForwardPass(labels=labels, probabilities=rng.dirichlet(np.full(50, 50.0), 300))
+        for m in "abcde"
     }
 
     assert set(uninformative(("leep", "nce"), passes)) == {"leep", "nce"}
@@ -90,9 +93,11 @@ def test_the_noise_is_the_standard_error_of_a_mean() -> None:
     def mean(rows: FloatArray, labels: AnyArray) -> float:
         return float(rows.mean())
 
-    table = {"mean": type(SCORES["leep"])(mean, "embeddings", -1.0, 1.0, "O(n)")}
+    table = {"mean": Score(compute=mean, needs="embeddings", low=-1.0, high=1.0, cost="O(n)")}
     labels = np.arange(100) % 2
-    passes = {m: ForwardPass(labels, rng.normal(size=(100, 1))) for m in "abcdefgh"}
+    passes = {
+        m: ForwardPass(labels=labels, embeddings=rng.normal(size=(100, 1))) for m in "abcdefgh"
+    }
 
     diagnostics = diagnose(("mean",), passes, halves=60, table=table)["mean"]
 
@@ -113,7 +118,7 @@ def test_rare_classes_stay_in_every_half() -> None:
     """Otherwise the number of classes, and with it the scale of the score, would change."""
     features, _ = sample(60, 5)
     labels = np.r_[7, 8, np.arange(58) % 2]
-    passes = {m: ForwardPass(labels, features + i) for i, m in enumerate("ab")}
+    passes = {m: ForwardPass(labels=labels, embeddings=features + i) for i, m in enumerate("ab")}
 
     assert np.isfinite(diagnose(("gbc",), passes)["gbc"].noise)
 
@@ -132,7 +137,10 @@ def test_it_is_drawn_by_seed() -> None:
 
 def test_what_it_is_not_defined_for_is_refused() -> None:
     passes = zoo([0.2, 0.6])
-    other = {**passes, "other": ForwardPass(np.zeros(150, dtype=int), np.ones((150, 2)))}
+    other = {
+        **passes,
+        "other": ForwardPass(labels=np.zeros(150, dtype=int), embeddings=np.ones((150, 2))),
+    }
 
     with pytest.raises(ScoreInputError, match="m0 and other were probed on different samples"):
         uninformative(NAMES, other)

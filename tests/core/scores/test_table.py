@@ -29,7 +29,7 @@ def test_a_score_lies_in_its_stated_range(name: str) -> None:
     for apart in (0.0, 3.0):
         features, labels = sample(60, 6, apart=apart)
         head = rng.dirichlet(np.ones(4), 60) if not apart else np.eye(4)[labels] * 0.97 + 0.0075
-        given = ForwardPass(labels, features, head)
+        given = ForwardPass(labels=labels, embeddings=features, probabilities=head)
 
         value = compute_all([name], given).values[name]
 
@@ -42,8 +42,10 @@ def test_length_one_is_what_the_score_asks_for_unless_the_pass_says_otherwise() 
     lengths = [np.linalg.norm(features, axis=1), np.ones(20)]
 
     def is_unit(normalize: bool | None, *, unit: bool) -> bool:
-        used = ForwardPass(labels, features, normalize=normalize).features(unit=unit)
-        plain = ForwardPass(labels, features).plain
+        used = ForwardPass(labels=labels, embeddings=features, normalize=normalize).features(
+            unit=unit
+        )
+        plain = ForwardPass(labels=labels, embeddings=features).plain
         return not np.allclose(used.space.rows, plain.space.rows)
 
     assert lengths[0].std() > 0
@@ -60,13 +62,13 @@ def test_a_row_of_another_package_is_computed_on_the_arrays_themselves() -> None
             raise ScoreInputError(f"expected four dimensions at most, got {rows.shape[1]}")
         return float(len(labels))
 
-    table = {"narrow": Score(narrow, "embeddings", 0.0, inf, "O(1)")}
+    table = {"narrow": Score(compute=narrow, needs="embeddings", low=0.0, high=inf, cost="O(1)")}
     features, labels = sample(20, 4)
 
-    assert compute_all(["narrow"], ForwardPass(labels, features), table=table).values == {
-        "narrow": 20.0
-    }
-    wide = ForwardPass(labels, np.hstack([features, features]))
+    assert compute_all(
+        ["narrow"], ForwardPass(labels=labels, embeddings=features), table=table
+    ).values == {"narrow": 20.0}
+    wide = ForwardPass(labels=labels, embeddings=np.hstack([features, features]))
     assert compute_all(["narrow"], wide, table=table).left_out == {
         "narrow": "expected four dimensions at most, got 8"
     }
@@ -78,7 +80,7 @@ def test_a_row_of_another_package_is_computed_on_the_arrays_themselves() -> None
 def forward_pass(n: int = 60, d: int = 8, *, normalize: bool | None = None) -> ForwardPass:
     features, labels = sample(n, d)
     theta = np.random.default_rng(0).dirichlet(np.ones(5), n)
-    return ForwardPass(labels, features, theta, normalize)
+    return ForwardPass(labels=labels, embeddings=features, probabilities=theta, normalize=normalize)
 
 
 @pytest.mark.parametrize(("n", "d"), [(60, 8), (30, 45)])
@@ -138,8 +140,14 @@ def test_samples_and_labels_can_be_exchanged() -> None:
         assert one.embeddings is not None
         assert one.probabilities is not None
         index, labels = np.arange(0, n, 2), np.roll(one.labels, 1)
-        fewer = ForwardPass(one.labels[index], one.embeddings[index], one.probabilities[index])
-        other = ForwardPass(labels, one.embeddings, one.probabilities)
+        fewer = ForwardPass(
+            labels=one.labels[index],
+            embeddings=one.embeddings[index],
+            probabilities=one.probabilities[index],
+        )
+        other = ForwardPass(
+            labels=labels, embeddings=one.embeddings, probabilities=one.probabilities
+        )
         names = [name for name in SCORES if name != "nleep"]
 
         assert compute_all(names, one.select_rows(index)).values == pytest.approx(
@@ -152,12 +160,12 @@ def test_a_missing_score_has_a_reason() -> None:
     features, labels = sample(20, 3)
     table = {**SCORES, "nothing": replace(SCORES["leep"], compute=lambda *_: nan)}
 
-    got = compute_all(["leep", "logme"], ForwardPass(labels, features))
+    got = compute_all(["leep", "logme"], ForwardPass(labels=labels, embeddings=features))
 
     assert list(got.values) == ["logme"]
     assert got.left_out == {"leep": "expected probabilities, got none"}
     assert (
-        compute_all(["lfc"], ForwardPass(labels))
+        compute_all(["lfc"], ForwardPass(labels=labels))
         .left_out["lfc"]
         .startswith("expected embeddings, got none")
     )
