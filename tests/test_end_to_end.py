@@ -36,8 +36,10 @@ def select_by_project(
 ) -> Run:
     """`mlflow run ROOT -e select`, and the run that it opened."""
     given = {"dataset": zoo.target.path, "namespace": zoo.namespace, "final": "same", **parameters}
-    wishes = [token for key, value in given.items() for token in ("-P", f"{key}={value}")]
-    command = ["run", str(ROOT), "-e", "select", "--env-manager=local", *wishes]
+    parameter_options = [
+        token for key, value in given.items() for token in ("-P", f"{key}={value}")
+    ]
+    command = ["run", str(ROOT), "-e", "select", "--env-manager=local", *parameter_options]
 
     done = subprocess.run(
         [sys.executable, "-m", "mlflow", *command],

@@ -106,7 +106,7 @@ def test_the_tree_names_every_model_and_k_means_has_none() -> None:
     assert dendrogram_figure(cluster_models(MATRIX, method="kmeans", count=2)) is None
 
 
-def test_the_race_shows_curves_and_what_was_foretold() -> None:
+def test_the_race_shows_curves_and_predictions() -> None:
     axes = drawn(race_figure({"a": [0.1, 0.2], "b": [0.3]}, {"a": [(1, 0.5)], "b": []}, "accuracy"))
 
     values = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}

@@ -383,6 +383,7 @@ def test_the_zoo_is_clustered_by_what_its_registry_says(copied: Services) -> Non
         frozenset(names[:2]),
         frozenset(names[2:]),
     }
+    assert result.run_id is not None
     run = copied.client.get_run(result.run_id)
     assert run.data.params["resolved.similarity"] == "description"
 
@@ -499,7 +500,7 @@ def test_a_comparison_tags_nothing_and_logs_no_run(
     assert state() == before
 
 
-# --- newcomers -----------------------------------------------------------------------------------
+# --- new models -----------------------------------------------------------------------------------
 
 
 class Anywhere(MlflowRegistry):
@@ -549,14 +550,14 @@ def joined_by_one(store: str, namespace: str, folder: Path) -> tuple[Services, s
 
 
 def clarity(services: Services, new_model: str) -> dict[str, float]:
-    """As clear as strong, and the newcomer like the strongest."""
+    """Return how clear the probes of each model are: by its strength; the new one is the best."""
     matrix = cluster_history(ClusterConfig(), services.history)[0].matrix
     places = np.argsort(np.argsort(matrix.mean_z_score))
     values = {name: 0.5 + float(p) for name, p in zip(matrix.models, places, strict=True)}
     return {new_model: max(values.values()), **values}
 
 
-def test_a_newcomer_is_scored_beside_measured_models_and_a_second_time_nothing_is_computed(
+def test_a_new_model_is_scored_with_measured_ones_and_a_second_time_nothing_is_computed(
     store: str, namespace: str, tmp_path: Path
 ) -> None:
     """Its scores are those of the strongest, whatever its features say."""
@@ -580,7 +581,7 @@ def test_a_newcomer_is_scored_beside_measured_models_and_a_second_time_nothing_i
     assert lines[-1].endswith("by features and scores on 2 datasets")
 
 
-def test_what_scores_said_of_a_newcomer_holds_for_later_commands(
+def test_what_scores_say_of_a_new_model_holds_for_later_commands(
     store: str, namespace: str, tmp_path: Path
 ) -> None:
     """Clustering without a look, and a recommendation, go by the tags."""
@@ -601,7 +602,7 @@ def test_what_scores_said_of_a_newcomer_holds_for_later_commands(
     }
 
 
-def test_where_no_dataset_can_be_had_features_alone_speak(
+def test_where_no_dataset_can_be_prepared_features_alone_count(
     store: str, namespace: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Imported runs do not say where a dataset was, and another machine has no copy."""
@@ -622,7 +623,7 @@ def test_where_no_dataset_can_be_had_features_alone_speak(
 
 
 def test_a_model_without_a_history_gets_a_provisional_cluster(store: str, tmp_path: Path) -> None:
-    services, name = joined_by_one(store, "newcomers", tmp_path)
+    services, name = joined_by_one(store, "new-models", tmp_path)
 
     cluster_zoo(ClusterConfig(clusters=2), services)
 

@@ -51,7 +51,7 @@ def zoo(uri: str, namespace: str, *, but: Mapping[str, str] | None = None) -> Se
         for dataset, value in zip("xyz", values, strict=True):
             if (but or {}).get(model) == dataset:
                 continue
-            values = {
+            run_tags = {
                 tags.MODEL: name,
                 tags.MODEL_VERSION: "1",
                 tags.DATASET: dataset,
@@ -59,7 +59,7 @@ def zoo(uri: str, namespace: str, *, but: Mapping[str, str] | None = None) -> Se
                 tags.EPOCHS: "2",
                 tags.RECIPE: RECIPE.to_json(),
             }
-            run = writer.open_run(f"{model} on {dataset}", "benchmark", values)
+            run = writer.open_run(f"{model} on {dataset}", "benchmark", run_tags)
             for stage, share in ((1, 0.8), (2, 1.0)):
                 reached = {"accuracy": share * value}
                 run.log_stage(
@@ -114,7 +114,7 @@ def epochs(planned: SelectionPlan) -> dict[str, float]:
 
 @pytest.fixture
 def planned(store: str, namespace: str) -> SelectionPlan:
-    """Two of four models are wished."""
+    """Two of four models are requested."""
     return plan_zoo(configure(top_k=2), zoo(store, namespace))
 
 

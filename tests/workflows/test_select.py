@@ -261,7 +261,7 @@ def test_every_run_carries_its_owner_and_a_heartbeat(page: tuple[SelectionResult
         assert float(run.data.tags[tags.HEARTBEAT]) > 0
 
 
-def test_a_foretold_end_is_a_metric_by_stage(page: tuple[SelectionResult, Page]) -> None:
+def test_a_predicted_final_score_is_a_metric_by_stage(page: tuple[SelectionResult, Page]) -> None:
     selected, run_page = page
 
     for candidate in selected.candidates:

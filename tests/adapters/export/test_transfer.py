@@ -216,14 +216,14 @@ def test_curves_of_tests_arrive_too(
 
 
 class Counting(MlflowClient):
-    """Remembers whose metric histories it was asked for."""
+    """A client that keeps the runs whose metric histories were requested."""
 
     def __init__(self, tracking_uri: str) -> None:
         super().__init__(tracking_uri=tracking_uri)
-        self.asked: list[str] = []
+        self.requests: list[str] = []
 
     def get_metric_history(self, run_id: str, key: str, *args: Any) -> Any:
-        self.asked.append(run_id)
+        self.requests.append(run_id)
         return super().get_metric_history(run_id, key, *args)
 
 
@@ -247,25 +247,25 @@ def add_run(client: MlflowClient, namespace: str, title: str, dataset: str) -> s
 def test_an_export_keeps_the_lines_that_are_there_and_adds_the_new_runs(
     store: str, zoo: HistoryTransfer, namespace: str, tmp_path: Path
 ) -> None:
-    """Thousands of runs are asked for once: each new export reads what is new alone."""
+    """Of thousands of runs each is requested once: a new export reads the new ones alone."""
     counting = Counting(store)
     path = tmp_path / "runs.jsonl"
     portable(counting, namespace).export(tmp_path, RecordingReporter())
-    assert len(set(counting.asked)) == 3
+    assert len(set(counting.requests)) == 3
     first = path.read_text().splitlines()
-    counting.asked.clear()
+    counting.requests.clear()
 
     assert portable(counting, namespace).export(tmp_path, RecordingReporter()) == ExportSummary(
         runs=3, models=2
     )
-    assert counting.asked == []
+    assert counting.requests == []
     assert path.read_text().splitlines() == first
 
     new = add_run(counting, namespace, "b", "f")
     assert portable(counting, namespace).export(tmp_path, RecordingReporter()) == ExportSummary(
         runs=4, models=2
     )
-    assert set(counting.asked) == {new}
+    assert set(counting.requests) == {new}
     lines = path.read_text().splitlines()
     assert [line for line in lines if line in first] == first
     (added,) = set(lines) - set(first)
@@ -307,7 +307,7 @@ def test_an_import_is_exported_into_the_folder_that_it_came_from(
     other.import_history(tmp_path, RecordingReporter())
 
     assert other.export(tmp_path, RecordingReporter()) == ExportSummary(runs=3, models=2)
-    assert counting.asked == []
+    assert counting.requests == []
     assert sorted((tmp_path / "runs.jsonl").read_text().splitlines()) == before
 
 

@@ -366,7 +366,7 @@ def test_a_model_of_no_namespace_belongs_to_the_default_one(
     client: MlflowClient, registry: MlflowRegistry, logged: Any, bert: Path
 ) -> None:
     run_tags = {tags.ARCH: "transformers/bert", tags.MODALITY: "text"}
-    name = logged("theirs", bert, run_tags, mine=False)
+    name = logged("theirs", bert, run_tags, own=False)
 
     assert name in {member.name for member in MlflowRegistry(client, DEFAULT_NAMESPACE).members()}
     assert registry.members() == []
@@ -400,7 +400,7 @@ def test_clusters_are_tags_of_the_models_that_exist(
     assert (run_tags[tags.CLUSTERED_BY], run_tags[tags.CLUSTER_METRIC]) == ("run-1", "accuracy")
 
 
-def test_what_is_expected_of_a_newcomer_is_told_until_it_has_a_history(
+def test_what_is_expected_of_a_new_model_is_tagged_until_it_has_a_history(
     registry: MlflowRegistry, client: MlflowClient
 ) -> None:
     """Afterwards its cluster is no guess, and nothing is left of the guess."""

@@ -46,14 +46,14 @@ def record_run(
     client: MlflowClient,
     namespace: str,
     curve: Sequence[float] = CURVE,
-    values: Mapping[str, str] | None = None,
+    run_tags: Mapping[str, str] | None = None,
     *,
     test: float | Sequence[float] | None = 0.5,
     metric: str = "accuracy",
     status: str = "FINISHED",
     end: int | None = None,
 ) -> str:
-    """One benchmark run, as its metrics alone: the curve's tag is the caller's affair."""
+    """Record a benchmark run by its metrics; the tag with the curve is up to the caller."""
     experiment = ensure_experiment(client, f"{namespace}/benchmark")
     own = {
         tags.KIND: "benchmark",
@@ -62,7 +62,7 @@ def record_run(
         tags.DIGEST: "d1",
         tags.MODALITY: "text",
         tags.EPOCHS: "3",
-        **(values or {}),
+        **(run_tags or {}),
     }
     run_id = str(client.create_run(experiment, tags=own).info.run_id)
     for step, value in enumerate(curve, start=1):
@@ -146,12 +146,12 @@ def test_a_test_curve_comes_from_the_tag_or_from_the_metric_the_same(
     counting: Counting, namespace: str
 ) -> None:
     curve = json.dumps({"val/accuracy": CURVE, "test/accuracy": TESTED})
-    record_run(counting, namespace, values={tags.CURVE: curve, tags.MODEL: "told"}, test=TESTED)
+    record_run(counting, namespace, run_tags={tags.CURVE: curve, tags.MODEL: "tagged"}, test=TESTED)
     history = TrackingHistory(counting, namespace)
 
     (values,) = history.records("accuracy")
     assert counting.histories == 0
-    record_run(counting, namespace, values={tags.MODEL: "logged"}, test=TESTED)
+    record_run(counting, namespace, run_tags={tags.MODEL: "logged"}, test=TESTED)
     _, logged = history.records("accuracy")
 
     assert values.test_scores == logged.test_scores == TESTED

@@ -55,7 +55,7 @@ def test_an_open_run_is_running_and_says_whose_it_is(
 def test_a_child_is_in_its_parents_experiment(
     client: MlflowClient, writer: RunWriter, namespace: str
 ) -> None:
-    """`mlflow run` opens the parent wherever its user wished."""
+    """`mlflow run` opens the parent in whichever experiment its user names."""
     other = RunWriter(client, f"{namespace}/elsewhere")
     parent = other.open_run("parent", "selection")
 
@@ -182,7 +182,7 @@ def test_a_finished_run_has_an_end_a_status_and_a_reason(
     assert not is_running(run)
 
 
-def test_a_run_that_is_taken_up_again_runs(client: MlflowClient, writer: RunWriter) -> None:
+def test_a_run_that_is_reopened_runs(client: MlflowClient, writer: RunWriter) -> None:
     opened = writer.open_run("m on d", "benchmark")
     opened.finish("KILLED", "interrupted")
     opened.reopen()

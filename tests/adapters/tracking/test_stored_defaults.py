@@ -17,7 +17,7 @@ def test_without_a_back_test_the_built_in_ones_stand(store: str) -> None:
 
 def test_they_are_kept_by_modality_and_metric(store: str) -> None:
     client = MlflowClient(store)
-    favored = Defaults(policy="price", top_k=0, min_gain_per_epoch=0.002, run_id="abc")
+    favored = Defaults(policy="cost_aware", top_k=None, min_gain_per_epoch=0.002, run_id="abc")
 
     write_defaults(client, "kept", "text", "accuracy", favored)
 
@@ -31,7 +31,7 @@ def test_what_nobody_of_ours_wrote_is_refused(store: str) -> None:
     write_defaults(client, "strange", "text", "accuracy", Defaults())
     experiment = client.get_experiment_by_name("strange/benchmark")
     assert experiment is not None
-    client.set_experiment_tag(experiment.experiment_id, f"{DEFAULTS}.text.accuracy", "price")
+    client.set_experiment_tag(experiment.experiment_id, f"{DEFAULTS}.text.accuracy", "cost_aware")
 
     with pytest.raises(HistoryError, match="expected JSON that `mlflow-recall backtest` wrote"):
         read_defaults(client, "strange", "text", "accuracy")

@@ -188,7 +188,7 @@ def test_each_stage_can_be_tested_and_is_none_the_different_for_it(case: Case) -
 def test_the_time_of_a_test_is_not_part_of_a_stage(
     case: Case, monkeypatch: pytest.MonkeyPatch, when: Literal["last", "each"]
 ) -> None:
-    """A selection tests once at its end: what a benchmark measures is the price of training.
+    """A selection tests once at its end: what a benchmark measures is the cost of training.
 
     On a clock that moves while a test is computed, and at no other time.
     """
