@@ -56,7 +56,8 @@ class MetricSource:
             scale: Factor of the values.
 
         Example:
-            >>> MetricSource("eval_acc", epochs=2).stages([(1, 20), (2, 30), (4, 50)], 0.01)
+            >>> source = MetricSource(validation="eval_acc", epochs=2)
+            >>> source.stages([(1, 20), (2, 30), (4, 50)], 0.01)
             [0.3, 0.5]
         """
         if 1 < self.epochs < len(points):

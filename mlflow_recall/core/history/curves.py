@@ -23,7 +23,12 @@ class Curves:
 
     Example:
         >>> scores = np.array([[[0.5, 0.7]], [[0.4, np.nan]]])
-        >>> curves = Curves(("a", "b"), ("x",), scores, np.array([[0.69], [np.nan]]))
+        >>> curves = Curves(
+        ...     models=("a", "b"),
+        ...     datasets=("x",),
+        ...     scores=scores,
+        ...     final_scores=np.array([[0.69], [np.nan]]),
+        ... )
         >>> curves.stages
         2
     """

@@ -71,7 +71,12 @@ def cost_aware(
     Example:
         >>> from mlflow_recall.core.history.curves import Curves
         >>> scores = np.array([[[0.5, 0.6]] * 4, [[0.6, 0.9]] * 4])
-        >>> curves = Curves(("a", "b"), tuple("wxyz"), scores, scores[..., -1])
+        >>> curves = Curves(
+        ...     models=("a", "b"),
+        ...     datasets=tuple("wxyz"),
+        ...     scores=scores,
+        ...     final_scores=scores[..., -1],
+        ... )
         >>> options = CostAwareOptions(stages=2)
         >>> verdicts = cost_aware({"a": [0.5], "b": [0.6]}, PolicyHistory(curves), options)
         >>> [model for model, verdict in verdicts.items() if verdict.stop]

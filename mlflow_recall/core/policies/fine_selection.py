@@ -48,7 +48,12 @@ def fine_selection(
         >>> import numpy as np
         >>> from mlflow_recall.core.history.curves import Curves
         >>> scores = np.array([[[0.5, 0.6]], [[0.6, 0.9]], [[0.4, 0.8]]])
-        >>> curves = Curves(("a", "b", "c"), ("x",), scores, np.array([[0.6], [0.9], [0.8]]))
+        >>> curves = Curves(
+        ...     models=("a", "b", "c"),
+        ...     datasets=("x",),
+        ...     scores=scores,
+        ...     final_scores=np.array([[0.6], [0.9], [0.8]]),
+        ... )
         >>> cohort = {"a": [0.5], "b": [0.7], "c": [0.6]}
         >>> verdicts = fine_selection(cohort, PolicyHistory(curves), FineSelectionOptions(stages=2))
         >>> [model for model, verdict in verdicts.items() if verdict.stop]

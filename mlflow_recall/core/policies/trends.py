@@ -75,7 +75,12 @@ def mine_trends(curves: Curves, max_trends: int = 4) -> Trends:
 
     Example:
         >>> scores = np.array([[[0.5], [0.5], [0.9], [0.9]]])
-        >>> curves = Curves(("a",), tuple("wxyz"), scores, np.array([[0.6, 0.6, 1.0, 1.0]]))
+        >>> curves = Curves(
+        ...     models=("a",),
+        ...     datasets=tuple("wxyz"),
+        ...     scores=scores,
+        ...     final_scores=np.array([[0.6, 0.6, 1.0, 1.0]]),
+        ... )
         >>> mine_trends(curves).predict("a", 1, 0.8).final_score
         1.0
     """

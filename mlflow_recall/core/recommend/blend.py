@@ -65,7 +65,10 @@ def blend(evidence: Evidence) -> Ranking:
         >>> values = np.array([[0.9, 0.8], [0.7, 0.9], [0.5, 0.4]])
         >>> matrix = PerformanceMatrix(("a", "b", "c"), ("x", "y"), values)
         >>> scores = {"logme": np.array([0.1, 0.9, 0.2])}
-        >>> blend(Evidence(matrix, cluster_models(matrix), scores=scores)).models
+        >>> evidence = Evidence(
+        ...     matrix=matrix, clustering=cluster_models(matrix), scores=scores
+        ... )
+        >>> blend(evidence).models
         ('a', 'b', 'c')
     """
     return blend_with_fits(evidence, fit_datasets(evidence) if evidence.recorded_scores else [])

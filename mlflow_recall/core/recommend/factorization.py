@@ -39,7 +39,10 @@ def factorization(evidence: Evidence, *, seed: int = 0) -> Ranking:
         >>> from mlflow_recall.core.history.matrix import PerformanceMatrix
         >>> values = np.array([[0.9, 0.8], [0.7, 0.9], [0.5, 0.4]])
         >>> matrix = PerformanceMatrix(("a", "b", "c"), ("x", "y"), values)
-        >>> factorization(Evidence(matrix, cluster_models(matrix))).models
+        >>> evidence = Evidence(
+        ...     matrix=matrix, clustering=cluster_models(matrix)
+        ... )
+        >>> factorization(evidence).models
         ('b', 'a', 'c')
     """
     cells = regression_data(evidence)

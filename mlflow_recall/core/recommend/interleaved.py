@@ -24,7 +24,10 @@ def interleaved(evidence: Evidence) -> Ranking:
         >>> values = np.array([[0.9, 0.8], [0.7, 0.9], [0.5, 0.4]])
         >>> matrix = PerformanceMatrix(("a", "b", "c"), ("x", "y"), values)
         >>> scores = {"logme": np.array([0.1, 0.9, 0.2])}
-        >>> interleaved(Evidence(matrix, cluster_models(matrix), scores=scores)).models
+        >>> evidence = Evidence(
+        ...     matrix=matrix, clustering=cluster_models(matrix), scores=scores
+        ... )
+        >>> interleaved(evidence).models
         ('a', 'b', 'c')
     """
     history = prior(evidence)

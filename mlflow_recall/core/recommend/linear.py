@@ -32,7 +32,10 @@ def linear(evidence: Evidence) -> Ranking:
         >>> from mlflow_recall.core.history.matrix import PerformanceMatrix
         >>> values = np.array([[0.9, 0.8], [0.7, 0.9], [0.5, 0.4]])
         >>> matrix = PerformanceMatrix(("a", "b", "c"), ("x", "y"), values)
-        >>> linear(Evidence(matrix, cluster_models(matrix))).models
+        >>> evidence = Evidence(
+        ...     matrix=matrix, clustering=cluster_models(matrix)
+        ... )
+        >>> linear(evidence).models
         ('b', 'a', 'c')
     """
     cells = regression_data(evidence)

@@ -43,7 +43,12 @@ def paper(
         >>> values = np.array([[0.9, 0.8], [0.9, 0.7], [0.5, 0.4], [0.5, 0.5]])
         >>> matrix = PerformanceMatrix(("a", "b", "c", "d"), ("x", "y"), values)
         >>> clusters = cluster_models(matrix, count=2)
-        >>> paper(Evidence(matrix, clusters, representative_scores={"a": 0.1, "d": 0.8})).models
+        >>> evidence = Evidence(
+        ...     matrix=matrix,
+        ...     clustering=clusters,
+        ...     representative_scores={"a": 0.1, "d": 0.8},
+        ... )
+        >>> paper(evidence).models
         ('d', 'c', 'a', 'b')
     """
     known = evidence.usable_representative_scores

@@ -45,7 +45,10 @@ def portfolio(evidence: Evidence, *, seed: int = 0) -> Ranking:
         >>> from mlflow_recall.core.history.matrix import PerformanceMatrix
         >>> values = np.array([[0.9, 0.8], [0.7, 0.9], [0.5, 0.4]])
         >>> matrix = PerformanceMatrix(("a", "b", "c"), ("x", "y"), values)
-        >>> portfolio(Evidence(matrix, cluster_models(matrix))).models
+        >>> evidence = Evidence(
+        ...     matrix=matrix, clustering=cluster_models(matrix)
+        ... )
+        >>> portfolio(evidence).models
         ('a', 'b', 'c')
     """
     fits = fit_datasets(evidence)

@@ -17,7 +17,10 @@ def prior(evidence: Evidence) -> Ranking:
         >>> from mlflow_recall.core.history.matrix import PerformanceMatrix
         >>> values = np.array([[0.9, 0.8], [0.7, 0.9], [0.5, 0.4]])
         >>> matrix = PerformanceMatrix(("a", "b", "c"), ("x", "y"), values)
-        >>> prior(Evidence(matrix, cluster_models(matrix))).models
+        >>> evidence = Evidence(
+        ...     matrix=matrix, clustering=cluster_models(matrix)
+        ... )
+        >>> prior(evidence).models
         ('a', 'b', 'c')
     """
     mean_z_score = evidence.mean_z_score
@@ -35,7 +38,10 @@ def prior_rank(evidence: Evidence) -> Ranking:
         >>> from mlflow_recall.core.history.matrix import PerformanceMatrix
         >>> values = np.array([[0.9, 0.8], [0.7, 0.9], [0.5, 0.4]])
         >>> matrix = PerformanceMatrix(("a", "b", "c"), ("x", "y"), values)
-        >>> prior_rank(Evidence(matrix, cluster_models(matrix))).models
+        >>> evidence = Evidence(
+        ...     matrix=matrix, clustering=cluster_models(matrix)
+        ... )
+        >>> prior_rank(evidence).models
         ('a', 'b', 'c')
     """
     values = evidence.matrix.values

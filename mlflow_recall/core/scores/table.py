@@ -218,7 +218,7 @@ def compute_all(
 
     Example:
         >>> embeddings = np.array([[0.0, 1.0], [0.1, 0.9], [1.0, 0.0], [0.9, 0.2]])
-        >>> forward = ForwardPass(np.array([0, 0, 1, 1]), embeddings)
+        >>> forward = ForwardPass(labels=np.array([0, 0, 1, 1]), embeddings=embeddings)
         >>> scored = compute_all(["hscore", "leep"], forward)
         >>> sorted(scored.values), scored.left_out
         (['hscore'], {'leep': 'expected probabilities, got none'})
