@@ -50,6 +50,6 @@ def add_size(entry: ZooEntry) -> ZooEntry:
     return replace(
         entry,
         parameters=entry.parameters or size.parameters,
-        gmacs=entry.gmacs or size.gmacs or 0.0,
+        gmacs=entry.gmacs or size.gmacs,
         input_size=entry.input_size or size.input_size,
     )

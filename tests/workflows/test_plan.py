@@ -408,7 +408,7 @@ def test_machines_get_one_object_with_the_keys_they_rely_on(
     assert [(cell["model"], cell["dataset"]) for cell in data["next"]] == [("owl", "x")]
     assert 0 < data["next"][0]["uncertainty_removed"] < 1
     assert set(data["subset"]["datasets"]) <= {"x", "y", "z"}
-    assert {"kept", "loss"} <= set(data["subset"])
+    assert {"agreement", "regret"} <= set(data["subset"])
 
 
 def test_people_read_the_outcome_last(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

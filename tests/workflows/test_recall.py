@@ -357,13 +357,13 @@ def test_who_cannot_rank_without_scores_leaves_it_to_the_history(text: Zoo) -> N
     assert result.ranked_by == "prior"
 
 
-def test_too_large_a_top_k_takes_all_models_with_a_warning(text: Zoo) -> None:
+def test_too_large_a_top_k_takes_all_models_and_says_so(text: Zoo) -> None:
     services, reporter = services_for(text.uri, text.namespace)
 
     result = recalled_by(services, configure(text, top_k=50))
 
     assert set(result.selected) == set(text.models)
-    assert "top_k: 50 requested, 5 models eligible" in reporter.warnings
+    assert "top_k: 50 requested, 5 models eligible" in reporter.lines
 
 
 def test_k_keeps_the_best_of_a_ranking_that_was_named(text: Zoo) -> None:
