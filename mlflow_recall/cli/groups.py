@@ -197,10 +197,10 @@ def _describe_recommenders() -> str:
     from mlflow_recall.core.defaults import Defaults
     from mlflow_recall.core.recommend import RECOMMENDERS
 
-    built_in = Defaults()
+    built_in, rows = Defaults(), RECOMMENDERS.describe(lambda row: row.summary)
     return (
         f"auto (as `backtest` prefers, at first {built_in.ranker} to rank and "
-        f"{built_in.set_selector} to select the set), or one of {RECOMMENDERS.describe()}."
+        f"{built_in.set_selector} to select the set), or one of {rows}."
     )
 
 

@@ -31,16 +31,15 @@ def _describe_policies() -> str:
 
     return (
         f"auto (as `backtest` prefers, at first {Defaults().policy}), or one of "
-        f"{POLICIES.describe()}."
+        f"{POLICIES.describe(lambda row: row.summary)}."
     )
 
 
 def _describe_policy_options() -> str:
     from mlflow_recall.core.policies import POLICIES
 
-    named = [f"{name}: {', '.join(POLICIES[name].option_names)}" for name in POLICIES]
-    with_options = "; ".join(text for text in named if not text.endswith(": "))
-    return f"Options of the policy, comma separated or repeated ({with_options})."
+    options = POLICIES.describe(lambda row: ", ".join(row.option_names) or "none")
+    return f"Options of the policy, comma separated or repeated ({options})."
 
 
 @dataclass(frozen=True, kw_only=True)

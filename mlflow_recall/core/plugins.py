@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from types import MappingProxyType
 from typing import Generic, TypeVar, cast
@@ -47,14 +47,20 @@ class PluginTable(Mapping[str, Row], Generic[Row]):
         """Return the row of that name.
 
         Raises:
-            ConfigError: There is none, or an installed one is not of the table's kind.
+            ConfigError: There is none, or an installed one cannot be loaded or is of another kind.
         """
         entry = self._built_in.get(name) or self._installed().get(name)
         if entry is None:
             raise ConfigError(unknown_name(self.kind, name, self))
         if not isinstance(entry, EntryPoint):
             return entry
-        row = entry.load()
+        try:
+            row = entry.load()
+        except Exception as error:  # another package may raise anything while it is imported
+            raise ConfigError(
+                f"{self.kind} {name!r}: expected to import {entry.value}, got "
+                f"{type(error).__name__}: {error}: correct or uninstall the package"
+            ) from error
         if self._row_type is not None and not isinstance(row, self._row_type):
             raise ConfigError(
                 f"{self.kind} {name!r}: expected {entry.value} to be a {self._row_type.__name__}, "
@@ -73,10 +79,20 @@ class PluginTable(Mapping[str, Row], Generic[Row]):
     def __len__(self) -> int:
         return len({*self._built_in, *self._installed()})
 
-    def describe(self) -> str:
-        """Return the names of all rows, each with its ``summary`` if it has one, for help texts."""
-        summaries = {name: getattr(self[name], "summary", "") for name in self}
-        return "; ".join(f"{name}: {text}" if text else name for name, text in summaries.items())
+    def describe(self, text_of: Callable[[Row], str]) -> str:
+        """Return every name with a text about its row, for help texts.
+
+        Rows with an empty text are listed by name alone, and rows that cannot be loaded with the
+        reason, so that they do not hide the others.
+        """
+        return "; ".join(self._describe_row(name, text_of) for name in self)
+
+    def _describe_row(self, name: str, text_of: Callable[[Row], str]) -> str:
+        try:
+            text = text_of(self[name])
+        except ConfigError as error:
+            text = f"cannot be loaded ({error})"
+        return f"{name}: {text}" if text else name
 
     def _installed(self) -> dict[str, EntryPoint]:
         return {entry.name: entry for entry in entry_points(group=self.group)}

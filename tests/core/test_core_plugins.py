@@ -74,7 +74,9 @@ def test_rows_of_packages_are_not_loaded_before_they_are_needed(table: PluginTab
     """One broken package must not break the names of the others."""
     assert "gone" in table
     assert table["zeta"] is OWN
-    with pytest.raises(AttributeError):
+    with pytest.raises(
+        ConfigError, match=r"^color 'gone': expected to import .*NOT_THERE, got Attr"
+    ):
         table["gone"]
 
 
@@ -111,10 +113,18 @@ def test_without_a_row_type_every_row_is_taken() -> None:
     assert names["x"] == NOT_A_ROW
 
 
-def test_rows_describe_themselves_for_help_texts() -> None:
-    rows: PluginTable[object] = PluginTable("color", GROUP, {"a": ALPHA, "b": "plain"})
+def test_rows_are_described_for_help_texts() -> None:
+    rows: PluginTable[Row] = PluginTable("color", GROUP, {"a": ALPHA, "b": Row("")})
 
-    assert rows.describe() == "a: first; b"
+    assert rows.describe(lambda row: row.summary) == "a: first; b"
+
+
+def test_a_row_that_cannot_be_loaded_does_not_hide_the_others(table: PluginTable[Row]) -> None:
+    """A broken package is named where the help lists it; everything else stays usable."""
+    text = table.describe(lambda row: row.summary)
+
+    assert text.startswith("beta: second; alpha: first; gamma: of another package; gone: cannot")
+    assert text.endswith("; zeta: of another package")
 
 
 def test_the_groups_of_the_three_tables_are_those_of_the_documentation() -> None:
