@@ -49,11 +49,13 @@ class PluginTable(Mapping[str, Row], Generic[Row]):
         Raises:
             ConfigError: There is none, or an installed one cannot be loaded or is of another kind.
         """
-        entry = self._built_in.get(name) or self._installed().get(name)
+        entry = self._built_in.get(name)
+        if entry is not None and not isinstance(entry, EntryPoint):
+            return entry
+        if entry is None:  # the package importlib_metadata has a class of its own for these
+            entry = self._installed().get(name)
         if entry is None:
             raise ConfigError(unknown_name(self.kind, name, self))
-        if not isinstance(entry, EntryPoint):
-            return entry
         try:
             row = entry.load()
         except Exception as error:  # another package may raise anything while it is imported
