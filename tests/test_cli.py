@@ -480,7 +480,7 @@ def test_a_wrong_benchmark_file_is_one_line(
         ),
         (
             ["cluster", "--compare", "--encoder", "x"],
-            ["encoder: expected a folder or one of text--tiny-0", "got 'x'"],
+            ["encoder: expected a folder or one of ", "text--tiny-0", "got 'x'"],
         ),
         (
             ["cluster", "--similarity", "description", "--encoder", "x", "--history", "y"],
@@ -559,7 +559,7 @@ def test_a_server_that_is_not_reached_is_said_by_every_command(
 def test_a_job_that_a_batch_system_ends_is_marked_as_interrupted(
     cli: Cli, zoo: Zoo, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They send SIGTERM at the time limit; runs that said RUNNING for ever would be lost."""
+    """They send SIGTERM at the time limit; runs that stayed RUNNING would be lost."""
 
     class Ended(InlineEngine):
         def stream(
@@ -568,7 +568,14 @@ def test_a_job_that_a_batch_system_ends_is_marked_as_interrupted(
             yield from islice(super().stream(function, tasks), 1)
             os.kill(os.getpid(), signal.SIGTERM)
 
+    def statuses() -> dict[str, str]:
+        named = f"name = '{zoo.namespace}/select'"
+        ids = [e.experiment_id for e in zoo.client.search_experiments(filter_string=named)]
+        runs = zoo.client.search_runs(ids) if ids else []
+        return {run.info.run_id: run.info.status for run in runs}
+
     monkeypatch.setattr("mlflow_recall.engines.get_engine", lambda *_: Ended())
+    before = statuses()
 
     answer = cli(
         "select", "--dataset", zoo.target.path, "--namespace", zoo.namespace, "--top-k", 2,
@@ -579,10 +586,8 @@ def test_a_job_that_a_batch_system_ends_is_marked_as_interrupted(
     assert answer.err.endswith(
         "mlflow-recall: interrupted; runs that were active are marked KILLED\n"
     )
-    (experiment,) = zoo.client.search_experiments(filter_string=f"name = '{zoo.namespace}/select'")
-    states = [run.info.status for run in zoo.client.search_runs([experiment.experiment_id])]
-    assert states
-    assert set(states) == {"KILLED"}
+    new = {run_id: status for run_id, status in statuses().items() if run_id not in before}
+    assert set(new.values()) == {"KILLED"}
 
 
 def test_select_prints_one_object_with_the_keys_that_machines_rely_on(cli: Cli, zoo: Zoo) -> None:
@@ -1011,6 +1016,26 @@ def test_a_name_with_an_apostrophe_is_a_name(cli: Cli, zoo: Zoo, tmp_path: Path)
 
     assert answer.code == 0, answer.err
     assert answer.data["registered"]["name"] == "bob's"
+
+
+def test_a_winner_is_registered_where_tracking_uri_alone_says(
+    cli: Cli, zoo: Zoo, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """MLflow's SQL store looks for a logged model in the store of the environment."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI")
+    monkeypatch.chdir(tmp_path)
+
+    answer = cli(
+        "select", "--dataset", zoo.target.path, "--namespace", zoo.namespace, "--top-k", 1,
+        "--models", zoo.everyone, "--final", "same", "--recommender", "prior",
+        "--register-as", "cli-elsewhere", "--tracking-uri", zoo.uri, "--json", "-",
+    )  # fmt: skip
+
+    assert answer.code == 0, answer.err
+    version = zoo.client.get_model_version_by_alias("cli-elsewhere", "winner")
+    assert version.run_id == answer.data["run_id"]
+    assert not (tmp_path / "mlflow.db").exists()
+    assert "MLFLOW_TRACKING_URI" not in os.environ
 
 
 def test_mlflow_run_s_own_run_is_the_parent(

@@ -94,7 +94,8 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: outsider\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text(ENTRY_POINTS)
-    return {**os.environ, "PYTHONPATH": str(folder)}
+    inherited = {key: value for key, value in os.environ.items() if key != "MLFLOW_TRACKING_URI"}
+    return {**inherited, "PYTHONPATH": str(folder)}
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from mlflow_recall.workflows.services import Services
 
 
+_TRACKING_URI = "MLFLOW_TRACKING_URI"
+
+
 @dataclass(frozen=True)
 class Session:
     """What a command works with."""
@@ -71,6 +74,9 @@ def open_session(
     run_id = os.environ.pop("MLFLOW_RUN_ID", None)
     client = connect(store.tracking_uri)
     workers = get_engine(engine.engine, engine.workers, engine.threads) if engine else get_engine()
+    configured = os.environ.get(_TRACKING_URI)
+    if store.tracking_uri:  # MLflow's SQL store finds a logged model by this variable alone
+        os.environ[_TRACKING_URI] = store.tracking_uri
     try:
         for line in ownership.close_stale_runs(client):
             terminal.info(line)
@@ -100,6 +106,10 @@ def open_session(
         raise TrackingError(f"{uri}: {' '.join(str(error).split())}") from error
     finally:
         workers.close()
+        if configured is None:
+            os.environ.pop(_TRACKING_URI, None)
+        else:
+            os.environ[_TRACKING_URI] = configured
 
 
 def _silence_libraries() -> None:
