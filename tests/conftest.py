@@ -1,4 +1,4 @@
-"""What every test of this project starts from."""
+"""Fixtures and settings of every test."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def sealed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """A cache of the session's own."""
+    """Give the session a cache of its own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_RECALL_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -73,7 +73,7 @@ def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def sqlite_without_sync() -> None:
-    """SQLite that does not wait for the disk: no store of a test outlives the machine."""
+    """Let SQLite not wait for the disk: no store of a test must survive a crash."""
     import sqlalchemy
 
     @sqlalchemy.event.listens_for(sqlalchemy.engine.Engine, "connect")

@@ -88,7 +88,7 @@ class Zoo:
 
     @property
     def everyone(self) -> str:
-        """A pattern of the models that were registered at first, without later winners."""
+        """Pattern of the models that were registered first, without later winners."""
         return f"{MlflowRegistry(self.client, self.namespace).name_of('')}[tp]i*-[0-9]"
 
 
@@ -115,7 +115,7 @@ def registry_for(services: Services) -> MlflowRegistry:
 
 
 def find_runs(uri: str, namespace: str, kind: str, experiment: str = "") -> list[Run]:
-    """Runs of a kind in one of a namespace's experiments, oldest first."""
+    """Return the runs of a kind in one of a namespace's experiments, oldest first."""
     client = MlflowClient(tracking_uri=uri)
     entity = client.get_experiment_by_name(f"{namespace}/{experiment or kind}")
     if entity is None:
@@ -126,7 +126,7 @@ def find_runs(uri: str, namespace: str, kind: str, experiment: str = "") -> list
 
 
 def write_zoo(path: Path, models: Sequence[Mapping[str, object]]) -> Path:
-    """A zoo file."""
+    """Write a zoo file and return its path."""
     path.write_text(yaml.safe_dump({"models": list(models)}))
     return path
 

@@ -1,4 +1,4 @@
-"""argv -> exit code, one JSON object, or one line that says what is wrong."""
+"""The command line: exit codes, JSON for machines, and errors of one line."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ TABLE_COMMANDS: tuple[list[str], ...] = (
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command left."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -69,7 +69,7 @@ class Answer:
 
     @property
     def data(self) -> dict[str, Any]:
-        """Its only output, as JSON."""
+        """Standard output, read as one JSON object."""
         values = json.loads(self.out)
         assert isinstance(values, dict)
         return values
@@ -124,7 +124,7 @@ def files(tmp_path: Path, zoo: Zoo) -> Path:
 
 
 def holdings(uri: str) -> dict[str, object]:
-    """All that a store knows: experiments, runs with their status, registered models.
+    """Return the content of a store: experiments, runs with their status, registered models.
 
     Read from the file itself: through MLflow it would take most of the time of these tests.
     """
@@ -531,7 +531,7 @@ def test_other_commands_answer_bad_input_with_one_line_too(
     assert holdings(zoo.uri) == before
 
 
-def test_a_server_that_is_not_reached_is_said_by_every_command(
+def test_every_command_reports_a_server_that_does_not_answer(
     cli: Cli, zoo: Zoo, tmp_path: Path
 ) -> None:
     zoo_file, benchmarks = zoo.folder / "zoo.yaml", zoo.folder / "benchmarks.yaml"
@@ -726,7 +726,7 @@ def test_explain_says_what_each_part_adds_and_what_is_recorded(cli: Cli, tables:
 
 
 def test_explain_finds_a_model_of_the_zoo_by_its_short_name(cli: Cli, zoo: Zoo) -> None:
-    """And leaves nothing in the store."""
+    """Explaining a model writes nothing to the store."""
     before = holdings(zoo.uri)
 
     answer = cli(
@@ -777,7 +777,7 @@ def test_cluster_compare_is_a_row_each_and_a_verdict(cli: Cli, tables: Path) -> 
 
 
 def test_history_show_of_tables_has_the_keys_that_machines_rely_on(cli: Cli, tables: Path) -> None:
-    """Tables tell no modality: it is ``any``."""
+    """Tables without a modality are listed as ``any``."""
     data = cli("history", "show", "--history", tables, "--json", "-").data
 
     assert {kind: list(result) for kind, result in data.items()} == {"any": ["accuracy"]}
@@ -956,7 +956,7 @@ def test_history_show_without_a_history_says_how_to_get_one(cli: Cli, namespace:
 
 
 def test_winners_travel_with_their_zoo(cli: Cli, zoo: Zoo, namespace: str, tmp_path: Path) -> None:
-    """They come from no zoo file, so nothing but their architecture tells what they are."""
+    """They come from no zoo file, so their architecture tag alone describes them."""
     winner = f"{namespace}-winner"
     run_tags = {
         tags.ARCH: "transformers/bert",
@@ -978,7 +978,7 @@ def test_winners_travel_with_their_zoo(cli: Cli, zoo: Zoo, namespace: str, tmp_p
 def test_a_torn_import_is_completed_by_the_next(
     cli: Cli, zoo: Zoo, namespace: str, tmp_path: Path
 ) -> None:
-    """A run that a dead process left half-written is no history, and does not count as known."""
+    """A run that a killed process left incomplete is imported again."""
     take_in = ["history", "import", "--from", tmp_path, "--namespace", namespace]
     cli("history", "export", "--to", tmp_path, "--namespace", zoo.namespace)
     cli(*take_in)

@@ -1,4 +1,4 @@
-"""The whole path as a user goes it: `mlflow run`, on a local store and through a server."""
+"""`mlflow run` from zoo to winner, on a local store and through a server."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_mlflow_run_selects_on_sqlite_and_its_winner_answers(
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, sealed: None) -> Iterator[str]:
-    """Address of a tracking server, started as the README tells, with a store of its own."""
+    """Address of a tracking server, started by the README's command, with a store of its own."""
     folder = tmp_path_factory.mktemp("server")
     readme = (ROOT / "README.md").read_text()
     (command,) = re.findall(r"<!-- server -->\n```bash\n(.*?)\n```", readme)

@@ -1,4 +1,4 @@
-"""A process that is killed: what it left open is closed, and what it finished is not done again."""
+"""After a killed process, open runs are closed and finished work is not repeated."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def running(client: MlflowClient, process: int) -> list[Run]:
 def stalling(
     moment: str, count: int, command: Sequence[str], store: str, folder: Path, *, wait: bool = True
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a command until it has come to a moment of its life, where it stays."""
+    """Run a command up to a moment, where it waits to be killed."""
     log, marker = folder / "log", folder / moment
     with log.open("w") as file:
         process = subprocess.Popen(
@@ -68,7 +68,7 @@ def stalling(
 def test_what_a_killed_selection_left_open_is_closed_by_the_next_command(
     store: str, tmp_path: Path, moment: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """`kill -9` at any moment: nothing stays RUNNING, nothing of the living is touched."""
+    """After `kill -9` no run stays RUNNING, and runs of live processes are not changed."""
     zoo, name = text_zoo(store), f"killed-{moment}"
     alive = living_run(zoo.client)
     with stalling(moment, 1, selection(zoo, name), store, tmp_path) as process:
@@ -82,7 +82,7 @@ def test_what_a_killed_selection_left_open_is_closed_by_the_next_command(
 def test_a_selection_may_be_killed_at_a_random_moment(
     store: str, tmp_path: Path, seed: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Also in the middle of a request, where no method of ours has just returned."""
+    """A random moment may also be in the middle of a request."""
     zoo, name = text_zoo(store), f"killed-{seed}"
     alive = living_run(zoo.client)
     command = selection(zoo, name)
@@ -108,7 +108,7 @@ def check_that_the_killed_is_closed(
     alive: str,
     capfd: pytest.CaptureFixture[str],
 ) -> int:
-    """Kill a process; the next command closes its runs, says so and leaves others alone.
+    """Kill a process and check that the next command closes its runs and no others.
 
     Returns:
         How many runs it left open.
@@ -152,7 +152,7 @@ def test_a_benchmark_goes_on_where_it_was_killed(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """No cell is paid twice: the finished ones stay, the torn one is done again."""
+    """Finished cells are kept, and the interrupted one is trained again."""
     zoo = text_zoo(store)
     tiny_texts(tmp_path / "set-7.csv", 90, seed=7)
     (tmp_path / "benchmarks.yaml").write_text("datasets: [{path: set-7.csv}]")
@@ -182,7 +182,7 @@ def test_a_benchmark_goes_on_where_it_was_killed(
 
 
 def cells(zoo: Zoo) -> list[Run]:
-    """Runs on the set of this test."""
+    """Return the runs on the dataset of this test."""
     experiment = zoo.client.get_experiment_by_name(f"{zoo.namespace}/benchmark")
     assert experiment is not None
     query = f"tags.`{tags.DATASET}` = 'set-7'"

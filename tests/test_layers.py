@@ -18,7 +18,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
 @pytest.mark.slow
 def test_the_import_contracts_hold() -> None:
-    """Nothing points back, and the core knows numbers only."""
+    """No layer imports a higher one, and the core imports no framework."""
     done = subprocess.run(
         [sys.executable, "-c", "from importlinter.cli import lint_imports_command as run; run()"],
         cwd=ROOT,
@@ -34,7 +34,7 @@ def test_the_import_contracts_hold() -> None:
 
 @pytest.mark.parametrize("module", ["mlflow_recall", "mlflow_recall.cli", "mlflow_recall_plugins"])
 def test_a_light_module_loads_nothing_heavy(module: str) -> None:
-    """A fresh interpreter: here everything is loaded already."""
+    """A new process is needed, since everything is loaded in this one."""
     heavy = {"torch", "mlflow", "optuna", "transformers", "timm", "datasets", "pandas", "sklearn"}
     code = f"import sys, {module}; print(*sys.modules)"
     done = subprocess.run(
@@ -80,7 +80,7 @@ def test_every_folder_of_modules_is_a_package() -> None:
 
 
 def test_every_library_that_is_imported_is_declared() -> None:
-    """Else it works only where something else happens to have brought it along."""
+    """Otherwise it works only where another package happens to install it."""
     import ast
 
     names = {"PIL": "pillow", "sklearn": "scikit-learn", "yaml": "pyyaml"}

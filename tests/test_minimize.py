@@ -22,7 +22,7 @@ COMMANDS = ("cluster", "recommend", "explain b", "backtest", "plan")
 
 @pytest.fixture
 def tables(tmp_path: Path) -> Path:
-    """Six models on six datasets: ``score``, and ``rmse`` which is 1 less it."""
+    """Six models on six datasets: ``score``, and ``rmse``, which is 1 - score."""
     cells = [
         (model, dataset, metric, value)
         for i, model in enumerate("abcdef")
@@ -49,7 +49,7 @@ def read_json(capfd: pytest.CaptureFixture[str], folder: Path, *argv: str) -> An
 
 
 def models(data: Any) -> list[str]:
-    """Who is named, in that order, wherever it is."""
+    """Return the names of models in a JSON object, in their order."""
     return [token for token in json.dumps(data).split('"') if token in {*"abcdef"}]
 
 

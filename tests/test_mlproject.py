@@ -24,7 +24,7 @@ LEFT_OUT = {
 
 
 def command_of(words: list[str]) -> click.Command:
-    """The click command that the words after ``python -m mlflow_recall`` name."""
+    """Return the command that the words after ``python -m mlflow_recall`` name."""
     command: click.Command = commands
     for word in words:
         if not isinstance(command, click.Group) or word.startswith("-"):
@@ -34,7 +34,7 @@ def command_of(words: list[str]) -> click.Command:
 
 
 def parts(name: str) -> tuple[str, list[str], list[str], click.Command]:
-    """How a command line starts, its options, its arguments, and the click command behind it."""
+    """Return the start of a command line, its options, its arguments, and its click command."""
     start, _, rest = PROJECT["entry_points"][name]["command"].partition("mlflow_recall ")
     options = re.findall(r"--([\w-]+) \{(\w+)\}", rest)
     arguments = re.findall(r"\{(\w+)\}", rest.partition("--")[0])
@@ -44,12 +44,12 @@ def parts(name: str) -> tuple[str, list[str], list[str], click.Command]:
 
 
 def named(parameter: click.Parameter) -> str:
-    """What people type, without the dashes."""
+    """Return the name of an option as it is typed, without the dashes."""
     return max(parameter.opts, key=len).lstrip("-")
 
 
 def passed_on(name: str, **given: object) -> list[str]:
-    """The words that the shell of `mlflow run -e NAME -P ...` gives to the program."""
+    """Return the words that `mlflow run -e NAME -P ...` passes to the program."""
     entry = PROJECT["entry_points"][name]
     made: Any = EntryPoint  # MLflow has no types for it
     command = made(name, entry["parameters"], entry["command"]).compute_command(given, None)
@@ -57,7 +57,7 @@ def passed_on(name: str, **given: object) -> list[str]:
 
 
 def parsed(argv: list[str]) -> dict[str, Any]:
-    """What a command would be called with."""
+    """Return the parsed parameters of a command."""
     typed = normalize_arguments(argv, commands)
     command = command_of(typed)
     words = [word for word in typed if not word.startswith("-")]
@@ -67,7 +67,7 @@ def parsed(argv: list[str]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", PROJECT["entry_points"])
 def test_an_entry_point_has_every_option_of_its_command(name: str) -> None:
-    """Each is passed on under its own name, and those that are left out say why."""
+    """Each is passed on under its own name; ``LEFT_OUT`` says why some are not."""
     start, options, arguments, command = parts(name)
     given = [p for p in command.params if isinstance(p, click.Option)]
 
@@ -80,7 +80,7 @@ def test_an_entry_point_has_every_option_of_its_command(name: str) -> None:
 
 @pytest.mark.parametrize("name", PROJECT["entry_points"])
 def test_an_entry_point_has_the_defaults_of_its_command(name: str) -> None:
-    """A parameter without a default is one that the command cannot do without."""
+    """A parameter without a default is one that the command requires."""
     _, _, _, command = parts(name)
     declared = PROJECT["entry_points"][name]["parameters"]
     context = click.Context(command)
@@ -109,7 +109,7 @@ def test_every_command_is_an_entry_point() -> None:
 
 @pytest.mark.parametrize("name", PROJECT["entry_points"])
 def test_a_command_is_called_with_its_own_defaults_when_nothing_is_set(name: str) -> None:
-    """As if a person had typed nothing but what it cannot do without."""
+    """The same as a command line with the required options alone."""
     declared = PROJECT["entry_points"][name]["parameters"]
     needed = {key: "there" for key, entry in declared.items() if "default" not in entry}
     _, _, arguments, _ = parts(name)
@@ -139,7 +139,7 @@ def test_a_flag_is_true_or_false(
 
 
 def test_what_may_be_repeated_is_given_between_commas() -> None:
-    """`-P` gives a parameter once."""
+    """`mlflow run -P` accepts each parameter once."""
     conditions = "family=e5,license!=MIT,note=small, fast"
 
     adopted = parsed(passed_on("adopt", experiment="ft-*, our runs"))
@@ -153,7 +153,7 @@ def test_what_may_be_repeated_is_given_between_commas() -> None:
 
 
 def test_words_that_a_person_typed_stay_as_they_are() -> None:
-    """A value that happens to be true or false is one, and a flag alone is a flag."""
+    """Only the value of a flag is read as true or false."""
     words = ["cluster", "--compare", "--minimize", "--metric", "rmse"]
     explained = ["explain", "true", "--dataset", "false"]
 

@@ -1,4 +1,4 @@
-"""The README does what it says: every command in it is run, here or by ``.ci/run``."""
+"""Every command of the README is run, here or by ``.ci/run``."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """The reader's: our commands on the PATH, and a store in the folder."""
+    """Return the environment of a reader: the commands on the PATH, a store in the folder."""
     kept = {k: v for k, v in os.environ.items() if k != "_MLFLOW_SERVER_ARTIFACT_ROOT"}
     return {**kept, "PATH": PATH, "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
 

@@ -1,4 +1,4 @@
-"""What pyproject.toml asks for can be installed with the versions in constraints.txt."""
+"""The requirements of pyproject.toml agree with the versions in constraints.txt."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
 def pins() -> dict[str, Version]:
-    """Distribution -> the version that constraints.txt holds it at."""
+    """Return distribution -> its version in constraints.txt."""
     lines = (line.strip() for line in (ROOT / "constraints.txt").read_text().splitlines())
     pairs = (line.split("==") for line in lines if line and not line.startswith("#"))
     return {canonicalize_name(name): Version(version) for name, version in pairs}
 
 
 def walk_requirements(wanted: list[Requirement]) -> Iterator[tuple[str, Requirement]]:
-    """Who asks for what, as deep as it can be seen."""
+    """Yield each requirement and who requires it, through all installed distributions."""
     waiting = [("pyproject.toml", requirement) for requirement in wanted]
     visited: set[str] = set()
     while waiting:
@@ -36,7 +36,7 @@ def walk_requirements(wanted: list[Requirement]) -> Iterator[tuple[str, Requirem
 
 
 def needs(requirement: Requirement) -> Iterator[Requirement]:
-    """What an installed distribution asks for on this machine; nothing where it is not there."""
+    """Yield the requirements of a distribution on this machine; none if it is not installed."""
     try:
         lines = metadata.requires(requirement.name) or []
     except metadata.PackageNotFoundError:
@@ -48,7 +48,7 @@ def needs(requirement: Requirement) -> Iterator[Requirement]:
 
 
 def test_every_extra_can_be_had_beside_the_pinned_versions() -> None:
-    """The README installs with `-c constraints.txt`: one range that shuts a pin out stops pip."""
+    """The README installs with `-c constraints.txt`, where a range without the pin fails."""
     extras = PROJECT["optional-dependencies"].values()
     lines = [*PROJECT["dependencies"], *(line for extra in extras for line in extra)]
     pinned = pins()

@@ -20,10 +20,10 @@ def tiny_bert(
     """A random BERT, 16 wide, that knows the words of ``tiny_texts``, as a transformers folder.
 
     Args:
-        folder: is made if it is not there.
-        layers: depth.
-        seed: of the weights; the generator of torch is left as it was.
-        classes: of a random head; None: an encoder alone.
+        folder: Folder, which is created if it does not exist.
+        layers: Number of layers.
+        seed: Seed of the weights; the generator of torch is not changed.
+        classes: Classes of a random head; None: no head.
 
     Returns:
         ``folder``.
@@ -82,10 +82,10 @@ def tiny_timm(
     """A random network of timm's test architectures, in timm's own folder layout.
 
     Args:
-        folder: is made if it is not there.
-        arch: ``test_resnet``, ``test_efficientnet``, ``test_vit``, ...
-        classes: of a random head; None: a backbone alone.
-        seed: of the weights; the generator of torch is left as it was.
+        folder: Folder, which is created if it does not exist.
+        arch: Architecture: ``test_resnet``, ``test_efficientnet``, ``test_vit``, ...
+        classes: Classes of a random head; None: no head.
+        seed: Seed of the weights; the generator of torch is not changed.
 
     Returns:
         ``folder``, with ``model.safetensors`` and ``config.json``.

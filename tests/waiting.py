@@ -34,9 +34,9 @@ def wait_until(
     """Wait until a condition holds.
 
     Args:
-        condition: is asked again and again.
-        process: whose end before that is a failure.
-        log: what the process wrote; the failure shows it.
+        condition: Checked every 50 ms.
+        process: Process that must not end before; None: none.
+        log: Output of the process, which a failure shows; None: none.
     """
     start = time.monotonic()
     while not condition():
@@ -49,14 +49,14 @@ def wait_until(
 
 
 def is_answering(url: str) -> bool:
-    """Whether a server answers at this address."""
+    """Return whether a server answers at this address."""
     with suppress(OSError), urllib.request.urlopen(url, timeout=30):  # noqa: S310
         return True
     return False
 
 
 def read_url(request: str | urllib.request.Request) -> bytes:
-    """Return what our own server answers."""
+    """Return the content of the answer of a server of these tests."""
     with urllib.request.urlopen(request, timeout=HANG_LIMIT) as response:  # noqa: S310
         content: bytes = response.read()
     return content
@@ -69,9 +69,9 @@ def run_server(
     """Run a web server on a free port.
 
     Args:
-        command: from a port to the arguments of the process.
-        folder: where it runs; its log is beside it.
-        environment: of the process.
+        command: Function from a port to the arguments of the process.
+        folder: Working folder of the process, which its log is written to.
+        environment: Environment of the process.
 
     Yields:
         The address, once the server answers there.
@@ -113,7 +113,7 @@ def _run_server_once(
 
 
 def find_free_port() -> int:
-    """Return a port that nobody listens on."""
+    """Return a port that no process listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

@@ -129,7 +129,7 @@ def test_a_race_of_many_has_a_line_and_a_name_for_everyone() -> None:
 
 
 def test_who_failed_before_the_first_stage_is_named_without_a_point() -> None:
-    """And a race of nobody at all is an empty picture, not an error."""
+    """A race without candidates is an empty figure, not an error."""
     axes = drawn(race_figure({"failed": [], "alone": [0.4]}, {"failed": []}, "f1_macro"))
 
     assert {line.get_label(): line.get_ydata().tolist() for line in axes.lines} == {

@@ -1,4 +1,4 @@
-"""The wheel has what the source tree has, and says for whom it is."""
+"""The wheel holds the modules and data of the source tree, and correct metadata."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ZipFile]:
 
 
 def read_metadata(wheel: ZipFile, name: str) -> str:
-    """A file of the wheel's own description."""
+    """Return a file of the wheel's dist-info folder."""
     (path,) = (p for p in wheel.namelist() if p.endswith(f".dist-info/{name}"))
     return wheel.read(path).decode()
 
@@ -60,7 +60,7 @@ def metadata(wheel: ZipFile) -> Message:
 
 
 def test_it_has_every_module_and_all_data(wheel: ZipFile) -> None:
-    """Nobody lists packages by hand, so none can be forgotten."""
+    """Packages are found by the build, so that none can be forgotten."""
     present = {
         f"{name}/{path.relative_to(ROOT / folder).as_posix()}"
         for name, folder in FOLDERS.items()

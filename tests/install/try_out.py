@@ -1,4 +1,4 @@
-"""What somebody does with an installed wheel, in an empty folder: nothing of a clone is imported.
+"""Use an installed wheel in an empty folder: nothing of a clone is imported.
 
     python tests/install/try_out.py
 

@@ -114,7 +114,7 @@ def test_a_version_resolves_to_its_files_without_a_copy(
 def test_a_destination_gets_a_copy(
     store: str, hub: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Whoever names a folder may change what is in it."""
+    """A folder that the user names may be changed by the user."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
 
     folder = mlflow.artifacts.download_artifacts(
@@ -164,7 +164,7 @@ def test_artifacts_are_listed_with_their_sizes(hub: Path) -> None:
 
 
 def test_an_artifact_that_is_not_there_is_answered_with_those_that_are() -> None:
-    """A typo is mended by reading the message."""
+    """The message lists the known names, so that a typo is corrected at once."""
     with pytest.raises(MlflowException, match=r"no artifact 'nothing': it has config\.json, model"):
         _repository("hf:/org/tiny").download_artifacts("nothing")
 
@@ -278,7 +278,7 @@ def test_external_sources_are_read_only(scheme: str, tmp_path: Path) -> None:
 def test_an_example_is_fetched_into_the_cache(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The repository only passes on: what is in the package is the package's business."""
+    """The repository passes the content of the package on as it is."""
     from mlflow_recall_example import weights
 
     requested: list[tuple[str, Path]] = []

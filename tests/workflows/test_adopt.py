@@ -1,4 +1,4 @@
-"""Fine-tunings that are in MLflow already become history, which all that reads history reads."""
+"""Fine-tunings that are in MLflow already become history for every command."""
 
 from __future__ import annotations
 
@@ -367,7 +367,7 @@ def test_a_run_of_the_real_trainer_is_adopted(services: Services, tmp_path: Path
 
 
 def train(client: MlflowClient, experiment: str, folder: Path) -> str:
-    """Id of the run that the callback logged to."""
+    """Return the id of the run that the callback logged to."""
     import mlflow
     import torch
     from transformers import AutoModelForSequenceClassification, Trainer, TrainingArguments

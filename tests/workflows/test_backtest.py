@@ -1,4 +1,4 @@
-"""History -> tables, pictures and words about it, and what `auto` stands for from then on."""
+"""A back-test: its tables, figures and sentences, and the defaults that it stores."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_a_shuffled_history_does_not_apply_and_more_are_trained(tmp_path: Path) 
 
 
 def test_the_same_records_give_the_same_answer(tmp_path: Path) -> None:
-    """Down to what each recommender lacked on each dataset; it is kept as the default."""
+    """The conclusion is stored as the defaults, so it must not depend on chance."""
     folder = tables(tmp_path)
     one, two = backtested(folder), backtested(folder)
 
@@ -195,7 +195,9 @@ def test_a_dataset_can_be_left_out(tmp_path: Path) -> None:
         ({"metric": "auc"}, "metric 'auc': expected one of acc"),
     ],
 )
-def test_too_little_is_said(tmp_path: Path, settings: dict[str, Any], message: str) -> None:
+def test_too_small_a_history_is_an_error(
+    tmp_path: Path, settings: dict[str, Any], message: str
+) -> None:
     with pytest.raises(HistoryError, match=message):
         backtested(tables(tmp_path), **settings)
 
@@ -245,7 +247,7 @@ def test_a_run_shows_it_and_auto_stands_for_what_is_favored(text: Zoo) -> None:
 
 
 def test_the_command_prints_what_machines_rely_on(text: Zoo) -> None:
-    """The keys of the contract, and nothing else on standard output."""
+    """Standard output is one JSON object with the documented keys."""
     given = ["backtest", "--tracking-uri", text.uri, "--namespace", text.namespace, "--json", "-"]
     environment = {**os.environ, "COLUMNS": "200"}
 

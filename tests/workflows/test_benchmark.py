@@ -1,4 +1,4 @@
-"""Models x datasets -> one run a cell."""
+"""A benchmark trains every missing cell of models x datasets, each as one run."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ from mlflow_recall.workflows.services import Services
 
 @pytest.fixture
 def zoo(store: str) -> Zoo:
-    """Five models on three datasets, all of it done."""
+    """Five models on three datasets, all cells finished."""
     return text_zoo(store)
 
 
 @pytest.fixture
 def small(store: str, namespace: str, tmp_path: Path) -> Services:
-    """Two registered models, and nothing done yet."""
+    """Two registered models without any run."""
     zoo_file, _, _ = write_text_zoo(tmp_path, 2)
     services, reporter = services_for(store, namespace)
     register_models(read_zoo(zoo_file), registry_for(services), reporter)
@@ -73,13 +73,13 @@ def states(services: Services) -> list[str]:
 
 
 def owner_of(process: psutil.Process) -> str:
-    """As a run carries it."""
+    """Return the owner as the tag of a run has it."""
     who = {"host": socket.gethostname(), "process": process.pid, "started": process.create_time()}
     return json.dumps(who)
 
 
 def leave_running(services: Services, owner: str) -> str:
-    """As if another process had begun the first cell: its finished run, copied as a RUNNING one."""
+    """Replace the finished run of the first cell by a RUNNING one, as of another process."""
     done = cells(services)[0]
     experiment = done.info.experiment_id
     run_tags = {tags.KIND: "benchmark", tags.CELL: done.data.tags[tags.CELL], tags.OWNER: owner}
@@ -99,13 +99,13 @@ def test_every_cell_is_one_finished_run(zoo: Zoo) -> None:
 
 
 def curve(services: Services, run: Run, key: str) -> dict[int, float]:
-    """Step -> value of one metric."""
+    """Return step -> value of one metric."""
     points = services.client.get_metric_history(run.info.run_id, key)
     return {point.step: point.value for point in points}
 
 
 def record_of(services: Services, run: Run, metric: str) -> Record:
-    """The run as the history tells it."""
+    """Return the record of a run."""
     records = services.history.records(metric)
     return next(record for record in records if record.run_id == run.info.run_id)
 
@@ -160,7 +160,7 @@ def test_without_the_tag_the_metrics_tell_the_same(zoo: Zoo, client: MlflowClien
 def test_a_benchmark_that_tests_the_last_epoch_has_no_curve_of_tests(
     small: Services, config: BenchmarkConfig
 ) -> None:
-    """The same training otherwise, so the same score at its end."""
+    """The training is the same, so the final score is too."""
     config = replace(config, recipe={"epochs": 2}, limit=1)
     run_benchmark(replace(config, test="last"), small)
     (run,) = cells(small)
@@ -272,7 +272,7 @@ def test_without_a_limit_below_their_number_all_are_trained(
 
 
 def test_another_recipe_is_another_cell(small: Services, config: BenchmarkConfig) -> None:
-    """Curves of different recipes do not compare, so none stands for the other."""
+    """Curves of different recipes are not comparable, so each has a cell of its own."""
     run_benchmark(config, small)
 
     result = run_benchmark(replace(config, recipe={"epochs": 1, "seed": 1}), small)
@@ -403,7 +403,7 @@ def test_models_of_another_modality_are_not_trained(
 def test_a_diverged_cell_fails_with_the_reason_and_is_no_history(
     small: Services, config: BenchmarkConfig
 ) -> None:
-    """Whoever trains: a validation score that is no number ends the cell, not the job."""
+    """A validation score that is not finite ends the cell, not the job."""
 
     def train(task: TrainTask) -> Iterator[StageResult]:
         broken = task.member.name.endswith("tiny-0")

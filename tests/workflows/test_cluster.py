@@ -1,4 +1,4 @@
-"""History -> clusters, in plain tables and in the zoo."""
+"""Clusters of plain tables and of a zoo, and models without a history."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def tables(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def copied(store: str, tmp_path_factory: pytest.TempPathFactory) -> Services:
-    """The text zoo with its history once more, in a namespace of this module's own."""
+    """A copy of the text zoo and its history in a namespace of this module."""
     zoo, folder = text_zoo(store), tmp_path_factory.mktemp("export")
     theirs, reporter = services_for(store, zoo.namespace)
     HistoryTransfer(zoo.client, zoo.namespace, registry_for(theirs)).export(folder, reporter)
@@ -77,12 +77,12 @@ def copied(store: str, tmp_path_factory: pytest.TempPathFactory) -> Services:
 
 
 def members_of(services: Services) -> list[Member]:
-    """Those that have a history; winners of other tests may stand beside them."""
+    """Return the members with a history, without the winners of other tests."""
     return [member for member in services.registry.members() if "tiny" in member.name]
 
 
 def printed(argv: list[str], capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
-    """The one JSON object that a command prints."""
+    """Return the JSON object that a command prints."""
     with pytest.raises(SystemExit) as leaving:
         main([*argv, "--json", "-"])
     out, err = capsys.readouterr()
@@ -334,7 +334,7 @@ def test_records_of_an_older_version_are_left_out_and_named(copied: Services) ->
 
 
 def test_description_similarity_groups_models_whose_text_is_alike(tables: Path) -> None:
-    """Whatever they score: fox and wolf agree on every dataset."""
+    """Scores do not matter: fox and wolf have nearly the same on every dataset."""
     config = ClusterConfig(metric="acc", clusters=2, similarity="description")
 
     (result,) = cluster_history(config, FolderHistory(tables), descriptions=DESCRIPTIONS)
@@ -352,7 +352,7 @@ def test_description_similarity_groups_models_whose_text_is_alike(tables: Path) 
     assert "wolf" in with_fox
 
 
-def test_a_model_that_nobody_described_is_known_by_its_name(tmp_path: Path) -> None:
+def test_a_model_without_a_description_is_compared_by_its_name(tmp_path: Path) -> None:
     rows = [
         (model, dataset, "acc", i + j / 10)
         for i, model in enumerate(("bert-a", "bert-b", "vit-a", "vit-b"))
@@ -390,7 +390,7 @@ def test_the_zoo_is_clustered_by_what_its_registry_says(copied: Services) -> Non
 
 @pytest.fixture
 def texts(copied: Services) -> dict[str, str]:
-    """Three cards of one set of words, two of another, in as many orders: no two are equal."""
+    """Three descriptions of one set of words and two of another, each in its own order."""
     names = [member.name for member in members_of(copied)]
     words = [" ".join(WORDS[i % 2 :: 4][shift:] + WORDS[i % 2 :: 4][:shift])
              for shift, i in enumerate((0, 0, 0, 1, 1))]  # fmt: skip
@@ -400,7 +400,7 @@ def texts(copied: Services) -> dict[str, str]:
 def test_descriptions_are_compared_by_a_model_of_the_zoo(
     store: str, copied: Services, texts: dict[str, str]
 ) -> None:
-    """By any of the names that it goes by, or from a folder; one model says the same each time."""
+    """Every name of the model, and its folder, give the same encoder."""
     services, _ = services_for(store, text_zoo(store).namespace)
     folder = str(text_zoo(store).folder / "bert-1")
     config = ClusterConfig(clusters=2, similarity="description")
@@ -584,7 +584,7 @@ def test_a_new_model_is_scored_with_measured_ones_and_a_second_time_nothing_is_c
 def test_what_scores_say_of_a_new_model_holds_for_later_commands(
     store: str, namespace: str, tmp_path: Path
 ) -> None:
-    """Clustering without a look, and a recommendation, go by the tags."""
+    """Clustering without probes, and a recommendation, read the estimate from the tags."""
     services, name = joined_by_one(store, namespace, tmp_path)
     looking = Looking(clarity(services, name))
     cluster_zoo(ClusterConfig(clusters=2, probe_new=2), replace(services, probe=looking))

@@ -1,4 +1,4 @@
-"""A history as plain tables: out of a store, into another, and looked at on the way."""
+"""A history as plain tables: exported, imported elsewhere, and shown."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from mlflow_recall.ports import StageResult
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command left."""
+    """Exit code and output of a command."""
 
     code: int
     out: str
@@ -78,7 +78,7 @@ def tables(tmp_path: Path) -> Path:
 
 
 def plain(records: list[Record], namespace: str = "") -> list[Record]:
-    """What tables can tell of records, in one order."""
+    """Return records with the fields that tables have, sorted."""
     prefix = f"{namespace}--" if namespace else ""
     return sorted(
         (
@@ -225,7 +225,7 @@ def test_recipes_that_tables_cannot_tell_apart_are_left_out(
 def test_imported_tables_are_the_history_of_the_tables(
     cli: Cli, client: MlflowClient, zoo: str, tmp_path: Path
 ) -> None:
-    """Known metrics in their direction, curves and repeats, and once more out of there."""
+    """Metrics, curves and repeats are the same, also in an export of the import."""
     other_namespace = f"{zoo}-2"
     cli("history", "export", "--to", tmp_path / "1", "--format", "tables", "--namespace", zoo)
 
@@ -339,7 +339,7 @@ def test_importing_again_adds_nothing_and_more_adds_what_is_new(
 
 
 def test_values_that_changed_since_are_refused(cli: Cli, tables: Path, namespace: str) -> None:
-    """The runs would contradict each other, and nobody could tell which is right."""
+    """The runs would contradict each other."""
     take_in = [
         "history", "import", "--from", tables, "--namespace", namespace, "--modality", "text",
         "--metric", "auc",
@@ -358,7 +358,7 @@ def test_values_that_changed_since_are_refused(cli: Cli, tables: Path, namespace
 def test_a_torn_import_is_completed_by_the_next(
     cli: Cli, client: MlflowClient, tables: Path, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What had no time to be written whole is no history."""
+    """An incomplete run is no history."""
     take_in = [
         "history", "import", "--from", tables, "--namespace", namespace, "--modality", "text",
         "--metric", "auc",
@@ -386,7 +386,7 @@ def test_a_torn_import_is_completed_by_the_next(
 def test_models_become_members_that_only_teach(
     cli: Cli, client: MlflowClient, tables: Path, namespace: str
 ) -> None:
-    """Those that are registered stay as they are."""
+    """Models that are registered already are not changed."""
     registry = MlflowRegistry(client, namespace)
     registry.register(ZooEntry(source="hf:/fox", modality="text", family="real"))
     (tables / "models.csv").write_text(
@@ -510,7 +510,7 @@ def test_an_import_that_would_not_be_right_is_one_line(
     assert not client.search_model_versions(f"name LIKE '{namespace}--%'")
 
 
-def test_a_modality_that_nobody_tells_is_asked_for(cli: Cli, tables: Path, namespace: str) -> None:
+def test_an_unknown_modality_is_requested(cli: Cli, tables: Path, namespace: str) -> None:
     answer = cli("history", "import", "--from", tables, "--metric", "auc", "--namespace", namespace)
 
     assert answer.code == 1
@@ -544,7 +544,7 @@ def test_two_models_of_one_name_in_the_registry_are_refused(
     assert "got 'a--b' and 'a/b', which are both 'a--b'" in answer.err
 
 
-def test_what_is_said_of_tables_is_refused_for_an_export(cli: Cli, tmp_path: Path) -> None:
+def test_options_of_tables_are_refused_for_an_export(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "runs.jsonl").write_text("")
 
     answer = cli("history", "import", "--from", tmp_path, "--percent")
@@ -570,7 +570,7 @@ def test_show_draws_what_is_missing(cli: Cli, tables: Path, tmp_path: Path) -> N
 
 
 def test_a_loss_is_shown_as_it_was_measured(cli: Cli, tables: Path) -> None:
-    """Also in the tables the worst is the highest."""
+    """The worst value of a loss is the highest one."""
     answer = cli("history", "show", "--history", tables, "--metric", "rmse", "--minimize")
 
     row = next(line for line in answer.out.splitlines() if line.startswith("│ set-0"))

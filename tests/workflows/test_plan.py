@@ -1,4 +1,4 @@
-"""History -> what a selection will cost and find, and what to measure next; nothing is trained."""
+"""A plan estimates what a selection costs and finds, and what to benchmark next."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def tables(folder: Path, but: tuple[str, str] = ("", "")) -> Path:
 
 
 def with_curves(folder: Path) -> Path:
-    """The same folder with curves in six steps of samples."""
+    """Add curves in six steps of samples to a folder of tables."""
     cells = [
         (model, dataset, step, split, "acc", value * (0.6 + step / 150))
         for model, values in SCORES.items()
@@ -105,7 +105,7 @@ def configure(metric: str = "accuracy", **settings: Any) -> PlanConfig:
 
 
 def epochs(planned: SelectionPlan) -> dict[str, float]:
-    """Of every strategy, without the probes."""
+    """Return the epochs of every strategy, without the probes."""
     return {entry.name: entry.epochs - entry.probe_cost.epochs for entry in planned.strategies}
 
 
@@ -258,7 +258,7 @@ def test_tables_with_curves_in_steps_are_replayed(tmp_path: Path) -> None:
     assert any(note.startswith("with the curves of only") for note in result.notes)
 
 
-def test_an_export_tells_what_its_store_told(store: str, namespace: str, tmp_path: Path) -> None:
+def test_an_export_gives_the_plan_of_its_store(store: str, namespace: str, tmp_path: Path) -> None:
     services = zoo(store, namespace)
     own = plan_zoo(configure(top_k=2), services)
     _, reporter = services_for(store, namespace)
@@ -275,7 +275,7 @@ def test_an_export_tells_what_its_store_told(store: str, namespace: str, tmp_pat
 def test_a_dataset_of_an_export_does_not_plan_for_itself(
     store: str, namespace: str, tmp_path: Path
 ) -> None:
-    """Its seconds, curves and scores are those of a future that is not known yet."""
+    """Its seconds, curves and scores are unknown before it is selected for."""
     services = zoo(store, namespace)
     _, reporter = services_for(store, namespace)
     HistoryTransfer(services.client, namespace, registry_for(services)).export(tmp_path, reporter)
@@ -336,7 +336,7 @@ def test_what_fits_stays_within_the_budget(tmp_path: Path, budget: float) -> Non
 
 
 def test_a_budget_that_probes_would_use_up_is_spent_on_training(tmp_path: Path) -> None:
-    """One model to the end fits; a look at the representatives beside it does not."""
+    """One model to the end fits the budget; probes beside it do not."""
     folder = FolderHistory(with_curves(tables(tmp_path)))
 
     result = plan_from_tables(configure("acc", budget_epochs=3, stages=3), folder)

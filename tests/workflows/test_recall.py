@@ -1,4 +1,4 @@
-"""Dataset + history -> a ranking of the zoo, and the K models to train."""
+"""A recall ranks the zoo for a dataset and selects the models to train."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class AlteredRegistry(MlflowRegistry):
 
 @pytest.fixture(autouse=True)
 def forgetful(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No probe is kept: each test sees what is probed."""
+    """Keep no probe, so that each test sees what is probed."""
     monkeypatch.setenv("MLFLOW_RECALL_PROBES", "0")
 
 
@@ -89,7 +89,7 @@ Prober = Callable[[ProbeTask], Iterator[Probe]]
 
 
 def seeing(clear: Mapping[str, float], headless: Iterable[str] = ()) -> Prober:
-    """Probes that tell 60 samples of three classes apart as clearly as said; else not at all."""
+    """Return a prober of 60 samples in three classes, each model as clear as ``clear`` says."""
 
     def probe(task: ProbeTask) -> Iterator[Probe]:
         name, labels = task.member.name, np.arange(60) % 3
@@ -103,7 +103,7 @@ def seeing(clear: Mapping[str, float], headless: Iterable[str] = ()) -> Prober:
 
 
 def unlike(zoo: Zoo) -> Prober:
-    """Probes of encoders, each far clearer than the one before."""
+    """Return a prober whose models are each far clearer than the one before."""
     return seeing({name: 3.0**i for i, name in enumerate(zoo.models)}, zoo.models)
 
 
@@ -120,7 +120,7 @@ def test_leep_logme_and_hscore_score_representatives_with_real_source_heads(imag
     assert all(score <= 0 for score in result.scores.get("leep", {}).values())
 
 
-def test_leep_scores_nobody_where_one_has_no_source_head(image: Zoo) -> None:
+def test_leep_is_left_out_where_one_model_has_no_source_head(image: Zoo) -> None:
     """Two scales are never mixed: LEEP for some and LogME for others cannot be compared."""
     services, _ = services_for(image.uri, image.namespace)
     (first, *_) = recalled_by(services, configure(image)).context.clustering.representatives
@@ -267,7 +267,7 @@ def test_a_score_may_have_the_depth_term(text: Zoo) -> None:
     assert set(result.recommendation.ranking.parts) == {"prior", "hscore", "hscore+depth"}
 
 
-def test_a_depth_that_nobody_knows_leaves_its_score_out(text: Zoo) -> None:
+def test_an_unknown_depth_leaves_its_score_out(text: Zoo) -> None:
     services, _ = services_for(text.uri, text.namespace)
     first, second = context_of(services, configure(text)).clustering.representatives
     probe = seeing({first: 4.0, second: 1.0})
@@ -326,7 +326,7 @@ def test_scores_that_say_nothing_are_left_out_with_the_reason(text: Zoo) -> None
 
 
 @pytest.mark.parametrize("usable", [0, 1])
-def test_fewer_than_two_scores_leave_the_history_alone_and_it_is_said(
+def test_with_fewer_than_two_scores_the_history_ranks_with_a_warning(
     text: Zoo, usable: int
 ) -> None:
     services, reporter = services_for(text.uri, text.namespace)
@@ -403,7 +403,7 @@ def test_constraints_that_no_model_satisfies_are_an_error(text: Zoo) -> None:
 
 
 class CountingEngine(InlineEngine):
-    """Keeps the tasks that it was given."""
+    """An engine that keeps its tasks."""
 
     def __init__(self) -> None:
         self.tasks: list[object] = []
@@ -419,7 +419,7 @@ class CountingEngine(InlineEngine):
 def test_a_second_recall_on_the_same_dataset_computes_nothing(
     text: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nor does it ask for weights, which may be gone by then."""
+    """It needs no weights either, which may be gone by then."""
     monkeypatch.delenv("MLFLOW_RECALL_PROBES")
     engine = CountingEngine()
     services = replace(services_for(text.uri, text.namespace)[0], engine=engine)
@@ -445,7 +445,7 @@ def test_a_second_recall_on_the_same_dataset_computes_nothing(
 
 
 def test_the_target_s_own_history_is_not_used(text: Zoo) -> None:
-    """It would tell the answer that the selection is asked for."""
+    """Records of the target contain the answer."""
     services, reporter = services_for(text.uri, text.namespace)
     target = replace(text.target, path=str(text.folder / "set-0.csv"))
     config = replace(configure(text), dataset=target)
@@ -529,8 +529,8 @@ def test_models_without_weights_are_part_of_the_history(text: Zoo) -> None:
     assert note in reporter.warnings
 
 
-def test_how_weights_that_are_missing_are_made_again_is_said(text: Zoo) -> None:
-    """One of the commands, where there are some."""
+def test_the_warning_names_a_command_that_rebuilds_missing_weights(text: Zoo) -> None:
+    """One of the commands is named as an example."""
     services, reporter = services_for(text.uri, text.namespace)
     lost = dict(zip(text.models[1:4], ("make b", "make a", ""), strict=True))
 
@@ -549,7 +549,7 @@ def test_how_weights_that_are_missing_are_made_again_is_said(text: Zoo) -> None:
     ) in reporter.warnings
 
 
-def test_a_history_of_nobody_who_is_eligible_is_an_error(
+def test_a_history_without_eligible_models_is_an_error(
     store: str, namespace: str, text: Zoo
 ) -> None:
     services, _ = services_for(text.uri, text.namespace)

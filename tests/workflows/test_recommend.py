@@ -1,4 +1,4 @@
-"""History -> which models to try, and why; nothing is trained and no dataset is looked at."""
+"""Recommendations from the history of a zoo or from tables, and their explanation."""
 
 from __future__ import annotations
 
@@ -196,7 +196,7 @@ def ranked(result: RecommendResult) -> tuple[str, ...]:
     return result.recommendation.ranking.models
 
 
-def test_without_a_dataset_the_history_speaks_alone(tmp_path: Path) -> None:
+def test_without_a_dataset_the_history_alone_ranks(tmp_path: Path) -> None:
     folder = tables(tmp_path)
     with_scores(tmp_path, {("worm", "x"): 1.0, ("fox", "x"): 0.0})
 
@@ -210,7 +210,7 @@ def test_without_a_dataset_the_history_speaks_alone(tmp_path: Path) -> None:
 
 
 def test_a_dataset_is_predicted_as_if_it_were_new(tmp_path: Path) -> None:
-    """On z alone the worm is the best; its record there would tell the answer."""
+    """On z alone the worm is the best; its record there must not be read."""
     rows = {**SCORES, "worm": (0.30, 0.20, 1.0)}
 
     result = recommend_from_tables(configure(), tables(tmp_path, rows), "z")
@@ -221,7 +221,7 @@ def test_a_dataset_is_predicted_as_if_it_were_new(tmp_path: Path) -> None:
 
 
 def test_scores_on_the_dataset_change_the_ranking(tmp_path: Path) -> None:
-    """Two models of the same history: who scores higher comes first, whoever that is."""
+    """Of two models with the same history the one with the higher score comes first."""
     rows = {**SCORES, "elk": SCORES["owl"]}
     folder = tables(tmp_path, rows)
     neutral = dict.fromkeys([(model, "z") for model in rows], 0.5)
@@ -277,7 +277,7 @@ def test_features_of_the_tables_are_evidence(tmp_path: Path) -> None:
 
 
 def test_a_dropped_dataset_does_not_count(tmp_path: Path) -> None:
-    """Without y the owl leads nowhere."""
+    """The matrix has no column of it."""
     result = recommend_from_tables(configure(drop_datasets=("y",)), tables(tmp_path))
 
     assert result.evidence.matrix.datasets == ("x", "z")
@@ -361,7 +361,7 @@ def test_a_model_is_explained_with_its_cluster(result: RecommendResult) -> None:
     assert "owl" in explanation.cluster
 
 
-def test_datasets_without_a_record_of_the_model_are_not_told(tmp_path: Path) -> None:
+def test_datasets_without_a_record_of_the_model_are_not_listed(tmp_path: Path) -> None:
     rows = {**SCORES, "owl": (0.70, float("nan"), 0.80)}
     result = recommend_from_tables(configure(), tables(tmp_path, rows))
 

@@ -1,4 +1,4 @@
-"""Zoo file -> registered models."""
+"""The models of a zoo file are registered, updated or refused."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_folders_become_members_with_resolvable_weights(
         assert (Path(registry.weights(member)) / "model.safetensors").exists()
 
 
-def test_members_are_measured_where_nobody_wrote_their_size_down(
+def test_members_without_a_declared_size_are_measured(
     zoo_file: Path, registry: MlflowRegistry
 ) -> None:
     """`--max-params` and learned recommendations need sizes, and people do not write them."""
@@ -89,7 +89,7 @@ def test_registering_again_changes_nothing(zoo_file: Path, registry: MlflowRegis
 def test_other_facts_update_tags_and_other_weights_make_a_version(
     zoo_file: Path, registry: MlflowRegistry, client: MlflowClient
 ) -> None:
-    """History belongs to weights: what was said of them may change, they may not."""
+    """A history belongs to weights: other facts update tags, other weights need a version."""
     (bert, _) = registered(zoo_file, registry)
     zoo_file.write_text(zoo_file.read_text().replace("MIT", "Apache-2.0"))
     tiny_timm(zoo_file.parent / "resnet", classes=("cold", "warm"), seed=1)
@@ -100,7 +100,7 @@ def test_other_facts_update_tags_and_other_weights_make_a_version(
     assert client.get_model_version(bert.name, "1").tags["recall.license"] == "Apache-2.0"
 
 
-def test_a_pickled_folder_is_said_and_the_rest_is_registered(
+def test_a_pickled_folder_is_reported_and_the_rest_is_registered(
     zoo_file: Path, registry: MlflowRegistry, client: MlflowClient
 ) -> None:
     folder = zoo_file.parent / "bert"

@@ -1,4 +1,4 @@
-"""Recall -> fine-selection -> a registered winner."""
+"""A selection from recall to a registered winner, and all that can go wrong."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def page_of(zoo: Zoo, run_id: str) -> Page:
 
 
 def latest(zoo: Zoo) -> Page:
-    """The selection that was begun last."""
+    """Return the latest selection."""
     experiment = zoo.client.get_experiment_by_name(f"{zoo.namespace}/select")
     assert experiment is not None
     query = f"tags.`{tags.KIND}` = 'selection'"
@@ -135,7 +135,7 @@ def registered(zoo: Zoo, name: str = "") -> list[ModelVersion]:
 def failing(
     services: Services, broken: Callable[[TrainTask], bool], error: BaseException | None = None
 ) -> Services:
-    """Training that raises for some tasks."""
+    """Return services whose training raises for some tasks."""
 
     def train(task: TrainTask) -> Iterator[StageResult]:
         if broken(task):
@@ -167,7 +167,7 @@ def test_a_selection_is_one_parent_and_a_child_for_each_recalled_model(
 def test_statuses_reasons_and_rivals_are_those_that_were_decided(
     page: tuple[SelectionResult, Page],
 ) -> None:
-    """FINISHED for who was trained to the end, KILLED for who was stopped, and why."""
+    """FINISHED is trained to the end, KILLED is stopped, each with its reason."""
     selected, run_page = page
 
     assert Counter(c.status for c in selected.candidates)["winner"] == 1
@@ -188,7 +188,7 @@ def test_statuses_reasons_and_rivals_are_those_that_were_decided(
             assert "Stopped after stage" in run_tags["mlflow.note.content"]
 
 
-def test_nobody_is_trained_after_the_stage_that_stopped_it(
+def test_no_candidate_is_trained_after_the_stage_that_stopped_it(
     page: tuple[SelectionResult, Page],
 ) -> None:
     selected, run_page = page
@@ -370,7 +370,7 @@ def test_final_auto_does_not_train_again_on_the_same_samples(text: Zoo) -> None:
 
 @pytest.fixture
 def champion(text: Zoo) -> Iterator[str]:
-    """A registered winner, which is gone afterwards with all its runs."""
+    """Register a winner; delete it and its runs afterwards."""
     name = "text-champion"
     selection(text, top_k=1, final="same", recommender="prior", register_as=name)
     yield name
@@ -418,7 +418,7 @@ def judged(store: str) -> tuple[SelectionResult, Page]:
 
 
 def recorded(zoo: Zoo, dataset: str) -> dict[str, float]:
-    """Model -> final test accuracy, as the benchmark's runs say."""
+    """Return model -> final test accuracy in the runs of the benchmark."""
     runs = find_runs(zoo.uri, zoo.namespace, "benchmark")
     return {
         run.data.tags[tags.MODEL]: run.data.metrics["test/accuracy"]
@@ -453,7 +453,9 @@ def test_the_judgment_is_on_the_page_of_the_run(judged: tuple[SelectionResult, P
     assert comparison in data.tags["mlflow.note.content"]
 
 
-def test_the_judge_informs_nobody(judged: tuple[SelectionResult, Page]) -> None:
+def test_the_recorded_brute_force_is_not_read_by_the_ranking(
+    judged: tuple[SelectionResult, Page],
+) -> None:
     """The target's records are no part of the history that ranks."""
     selected, _ = judged
 
@@ -462,7 +464,9 @@ def test_the_judge_informs_nobody(judged: tuple[SelectionResult, Page]) -> None:
     assert {record.dataset for record in context.comparable.records} == {"set-1", "set-2"}
 
 
-def test_without_a_recorded_brute_force_nothing_is_said(page: tuple[SelectionResult, Page]) -> None:
+def test_without_a_recorded_brute_force_there_is_no_comparison(
+    page: tuple[SelectionResult, Page],
+) -> None:
     selected, run_page = page
 
     assert selected.ground_truth is None
@@ -473,7 +477,7 @@ def test_without_a_recorded_brute_force_nothing_is_said(page: tuple[SelectionRes
 
 
 def known_of(selected: SelectionResult, metric: str, scores: dict[str, float]) -> SelectionResult:
-    """As if these models had been fine-tuned on the target; higher is better."""
+    """Return a result as if these models were recorded on the target; higher is better."""
     truth = GroundTruth(scores)
     context = replace(selected.recall.context, ground_truth=truth)
     return replace(selected, metric=metric, recall=replace(selected.recall, context=context))
@@ -491,7 +495,7 @@ def test_a_verdict_by_hand(page: tuple[SelectionResult, Page]) -> None:
     )
 
 
-def test_a_loss_is_told_as_it_is_measured(page: tuple[SelectionResult, Page]) -> None:
+def test_a_loss_is_reported_as_it_is_measured(page: tuple[SelectionResult, Page]) -> None:
     """Inside, a loss of 0.2 is -0.2."""
     winner = page[0].winner.name
     selected = known_of(page[0], "log_loss", {"a": -0.2, winner: -0.5})
@@ -712,7 +716,7 @@ def test_corrupt_weights_fail_one_candidate_and_never_the_selection(
 
 
 def test_a_diverged_candidate_fails_and_never_wins(text: Zoo) -> None:
-    """It trains first and would stay ahead: nothing is above what is no number."""
+    """It reports first, and no comparison with NaN is true, so it would stay ahead."""
     healthy, reporter = services_for(text.uri, text.namespace)
     config = configure(text, policy="brute_force", final="same", models=text.models[:2])
     diverging = text.models[0]
@@ -784,7 +788,7 @@ def test_when_all_survivors_fail_the_best_of_the_stopped_goes_on(text: Zoo) -> N
     assert tags.RIVAL not in run_tags
 
 
-def test_when_everyone_fails_it_is_said_of_each_and_nothing_is_registered(text: Zoo) -> None:
+def test_when_all_candidates_fail_each_says_why_and_none_is_registered(text: Zoo) -> None:
     services, _ = services_for(text.uri, text.namespace)
     before = len(registered(text))
 

@@ -234,7 +234,7 @@ def test_a_test_split_with_hidden_labels_is_cut_from_train_instead(tmp_path: Pat
     assert dataset.sizes["test"] == 4
 
 
-def test_minus_one_is_a_class_where_nobody_declared_the_names(tmp_path: Path) -> None:
+def test_minus_one_is_a_class_where_no_names_are_declared(tmp_path: Path) -> None:
     assert prepare(written(tmp_path / "a.csv", rows(12, (-1, 1)))).classes == ("-1", "1")
 
 

@@ -1,4 +1,4 @@
-"""A dataset of the history is had again exactly as it was, or a line says why not."""
+"""A recorded dataset is prepared again exactly as it was, or an error says why not."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def never(spec: DatasetSpec) -> Dataset:
 
 
 def test_the_copy_on_this_machine_is_the_dataset(tmp_path: Path) -> None:
-    """Also where its file is gone, and without a word of where it was."""
+    """Also where its file is gone, and where it came from is unknown."""
     file = tiny_texts(tmp_path / "words.csv", 30)
     before = prepare(DatasetSpec(path=str(file)))
     file.unlink()
@@ -54,7 +54,7 @@ def test_the_copy_on_this_machine_is_the_dataset(tmp_path: Path) -> None:
 def test_without_a_copy_it_is_prepared_from_where_it_was(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Wherever the process stands by then: a relative path is kept as an absolute one."""
+    """A relative path is kept as an absolute one, so the working folder does not matter."""
     tiny_texts(tmp_path / "words.csv", 30)
     monkeypatch.chdir(tmp_path)
     before = prepare(DatasetSpec(path="words.csv", name="mine", text="text", seed=3))
@@ -91,7 +91,7 @@ def test_what_changed_since_is_another_dataset(
         ('{"path": "/nowhere/x.csv"}', "there is no such file"),
     ],
 )
-def test_what_cannot_be_had_is_said(spec: str, why: str) -> None:
+def test_a_dataset_that_cannot_be_prepared_again_is_an_error(spec: str, why: str) -> None:
     record = Record(
         model="m",
         dataset="words",
@@ -105,7 +105,7 @@ def test_what_cannot_be_had_is_said(spec: str, why: str) -> None:
 
 
 def record_told(**values: str) -> Record:
-    """A record as the tags of its run tell it."""
+    """Return a record as it is read from the tags of its run."""
     known = {tags.MODEL: "m", tags.DATASET: "words", tags.MODALITY: "text", tags.DIGEST: "0" * 16}
     return benchmark_record({**known, **values}, "accuracy", [0.5], [], [1.0], 0.5, "run")
 

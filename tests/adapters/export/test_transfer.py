@@ -1,4 +1,4 @@
-"""A zoo with its history travels as text and arrives the same."""
+"""An export that is imported elsewhere gives the same records and models."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_an_import_that_was_cut_short_is_completed(
 def test_an_export_of_an_import_is_the_export(
     client: MlflowClient, zoo: HistoryTransfer, namespace: str, tmp_path: Path
 ) -> None:
-    """Text that does not change under a version control when nothing did."""
+    """Under version control, nothing changes where nothing was added."""
     zoo.export(tmp_path / "1", RecordingReporter())
     other = portable(client, f"{namespace}-2")
     other.import_history(tmp_path / "1", RecordingReporter())
@@ -275,7 +275,7 @@ def test_an_export_keeps_the_lines_that_are_there_and_adds_the_new_runs(
 def test_an_export_to_another_folder_or_after_a_loss_is_the_same(
     zoo: HistoryTransfer, tmp_path: Path
 ) -> None:
-    """What a line says does not depend on when it was written."""
+    """A line does not depend on when it is written."""
     zoo.export(tmp_path / "1", RecordingReporter())
     zoo.export(tmp_path / "2", RecordingReporter())
     path = tmp_path / "2" / "runs.jsonl"
@@ -299,7 +299,7 @@ def test_the_line_of_a_run_that_was_deleted_goes(
 def test_an_import_is_exported_into_the_folder_that_it_came_from(
     store: str, zoo: HistoryTransfer, namespace: str, tmp_path: Path
 ) -> None:
-    """Its runs have other ids in that store, and are known nevertheless."""
+    """Its runs have other ids in that store; their first ids identify them."""
     zoo.export(tmp_path, RecordingReporter())
     before = sorted((tmp_path / "runs.jsonl").read_text().splitlines())
     counting = Counting(store)
@@ -360,7 +360,7 @@ def test_a_model_that_can_be_made_again_is_absent_elsewhere_until_it_was(
 def test_an_export_takes_no_weights_away_from_who_has_them(
     client: MlflowClient, zoo: HistoryTransfer, namespace: str, tmp_path: Path
 ) -> None:
-    """Neither writing it, nor taking it in again beside them; and it says the same anywhere."""
+    """Export and import leave the runs of other teams as they are, and are repeatable."""
     registry = MlflowRegistry(client, namespace)
     registry.register(MADE)
     zoo.export(tmp_path / "1", RecordingReporter())
@@ -514,7 +514,7 @@ def test_a_folder_of_adopted_runs_is_the_history_of_their_store(
 def test_an_import_never_turns_a_metric_around(
     client: MlflowClient, foreign: HistoryTransfer, namespace: str, tmp_path: Path
 ) -> None:
-    """What is a loss there is a score here: refused before a run is written."""
+    """A loss of the export that is a score here is refused before a run is written."""
     foreign.export(tmp_path, RecordingReporter())
     other_namespace = f"{namespace}-2"
     ensure_experiment(client, f"{other_namespace}/benchmark")
@@ -554,7 +554,7 @@ def tables(folder: Path) -> Path:
 def test_runs_that_were_made_of_tables_travel_and_stay_made_of_them(
     client: MlflowClient, namespace: str, tmp_path: Path
 ) -> None:
-    """So that the same tables, or an export of them, add nothing there."""
+    """The same tables, or an export of them, then add nothing to that store."""
     wanted, other_namespace = ImportOptions(modality="text"), f"{namespace}-2"
 
     def take_in(where: str) -> ImportSummary:

@@ -114,7 +114,7 @@ def test_a_row_without_a_name_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["NA", "null", "007", "1e3"])
 def test_every_text_is_a_name(tmp_path: Path, name: str) -> None:
-    """Readers of tables like to take such for missing values or numbers."""
+    """Readers of tables take such names for missing values or numbers."""
     ROWS.assign(model=[name, "b", name]).to_csv(tmp_path / "matrix.csv", index=False)
     (tmp_path / "models.csv").write_text(f"model,size\n{name},3\n")
     history = FolderHistory(tmp_path)
@@ -124,7 +124,7 @@ def test_every_text_is_a_name(tmp_path: Path, name: str) -> None:
 
 
 def test_one_table_in_two_formats_is_refused(tmp_path: Path) -> None:
-    """Which of them is read would be an accident."""
+    """Which of the two files is read would be arbitrary."""
     ROWS.to_csv(tmp_path / "matrix.csv", index=False)
     ROWS.to_parquet(tmp_path / "matrix.parquet")
 
@@ -192,7 +192,7 @@ def test_a_table_that_cannot_be_read_is_one_line(tmp_path: Path, name: str, cont
     assert "\n" not in str(error.value)
 
 
-def test_a_table_without_rows_is_said_to_be_empty(tmp_path: Path) -> None:
+def test_a_table_without_rows_is_reported_as_empty(tmp_path: Path) -> None:
     ROWS.iloc[:0].to_csv(tmp_path / "matrix.csv", index=False)
 
     with pytest.raises(HistoryError, match="matrix: expected at least one row, got none"):
@@ -239,7 +239,7 @@ def test_features_are_numbers_where_a_column_has_only_such(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("name", ["models", "datasets"])
-def test_features_that_are_told_twice_are_named_by_their_rows(tmp_path: Path, name: str) -> None:
+def test_duplicate_features_are_named_by_their_rows(tmp_path: Path, name: str) -> None:
     (tmp_path / f"{name}.csv").write_text(f"{name[:-1]},size\na,1\nb,2\na,3\n")
     history = FolderHistory(tmp_path)
 
@@ -303,7 +303,7 @@ def test_curves_of_another_metric_are_not_a_record_s(tmp_path: Path) -> None:
     assert len(FolderHistory(tmp_path).curves()) == 1
 
 
-def test_repeats_are_told_apart_by_their_run(tmp_path: Path) -> None:
+def test_repeats_are_distinguished_by_their_run(tmp_path: Path) -> None:
     """As repeated rows of the matrix, with a curve each."""
     write_curves(tmp_path, [("a", "d", 1, "val", 0.1, "x"), ("a", "d", 1, "val", 0.2, "y")])
     write_matrix(tmp_path, [("a", "d", 0.25, "y"), ("a", "d", 0.75, "x")])
@@ -321,7 +321,7 @@ def test_repeats_are_told_apart_by_their_run(tmp_path: Path) -> None:
 def test_one_row_stands_for_several_runs_where_it_is_their_mean(
     tmp_path: Path, mean: float, repeats: int
 ) -> None:
-    """Up to rounding; of another number nobody knows where it comes from, and it stays."""
+    """Up to rounding; a number of unknown origin is kept."""
     ends = [
         ("a", "d", 1, split, v, run)
         for split in ("val", "test")
@@ -367,7 +367,7 @@ def test_a_row_without_a_step_is_named(tmp_path: Path) -> None:
 
 
 def test_a_curve_without_an_end_is_named_by_its_rows(tmp_path: Path) -> None:
-    """An end is a test value of the same run, or a row of the matrix with a value."""
+    """A final score is a test value of the same run, or a row of the matrix with a value."""
     write_curves(
         tmp_path,
         [(m, "d", s, "val", 0.5) for m in "abc" for s in (1, 2)] + [("b", "d", 2, "test", 0.5)],
@@ -432,7 +432,7 @@ def test_missing_columns_of_optional_tables_are_named(tmp_path: Path, name: str)
         history.curves() if name == "curves" else history.scores()
 
 
-def test_a_run_of_a_cell_is_told_once(tmp_path: Path) -> None:
+def test_a_run_of_a_cell_appears_once(tmp_path: Path) -> None:
     """Two scores of one fine-tuning by one metric contradict each other; nameless rows repeat."""
     columns = ["model", "dataset", "metric", "value", "run"]
     rows = [("a", "d", "acc", 0.5, "1"), ("a", "d", "acc", 0.6, "1"), ("b", "d", "acc", 0.7, "1")]

@@ -26,7 +26,7 @@ SOURCE = MetricSource(validation="eval_accuracy", test="test_accuracy", epochs=3
 
 
 class Counting(MlflowClient):
-    """Counts what it is asked for."""
+    """A client that counts its requests."""
 
     searches = 0
     histories = 0
@@ -144,7 +144,7 @@ def test_an_adopted_run_is_a_complete_record(client: MlflowClient, namespace: st
     assert TrackingHistory(client, namespace).metrics() == ("accuracy",)
 
 
-def test_only_the_tags_that_are_told_of_change(client: MlflowClient, namespace: str) -> None:
+def test_only_the_documented_tags_change(client: MlflowClient, namespace: str) -> None:
     run_id = log_hf(client, f"{namespace}-theirs", "m", "d", CURVE, test=0.65)
     before = client.get_run(run_id)
     adopt_run(client, namespace, run_id)
@@ -194,9 +194,7 @@ def test_a_second_metric_joins_the_first_and_leaves_alone(
     assert TrackingHistory(client, namespace).metrics() == ("log_loss",)
 
 
-def test_a_metric_that_we_do_not_know_has_the_direction_that_was_told(
-    client: MlflowClient, namespace: str
-) -> None:
+def test_an_unknown_metric_has_the_given_direction(client: MlflowClient, namespace: str) -> None:
     run_id = log_run(client, f"{namespace}-theirs", {}, [("drift", 1, 0.4), ("drift", 2, 0.3)])
     adopt_run(client, namespace, run_id, MetricSource(validation="drift", minimize=True), "drift")
 

@@ -1,4 +1,4 @@
-"""What people see of a store's address."""
+"""The address of a store as it is printed."""
 
 from __future__ import annotations
 

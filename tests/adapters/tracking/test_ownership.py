@@ -47,12 +47,12 @@ def here(process: int, started: float) -> dict[str, object]:
 
 
 def elsewhere() -> dict[str, object]:
-    """The same process number on another machine: it says nothing about ours."""
+    """Return an owner with our process number on another host."""
     return {"host": "another", "process": os.getpid(), "started": 1.0}
 
 
 def test_the_run_of_this_very_process_lives_however_old_its_heartbeat() -> None:
-    """A machine that slept has old heartbeats; on the same host the process itself is asked."""
+    """A suspended machine has old heartbeats, so on the same host the process itself counts."""
     assert stale_reason(run_of(owner_tag(), beat=NOW - 10 * MAX_HEARTBEAT_AGE), NOW) is None
 
 
@@ -75,8 +75,8 @@ def test_a_process_that_is_gone_is_dead_whatever_its_heartbeat() -> None:
     )
 
 
-def test_a_killed_process_that_nobody_waited_for_is_dead() -> None:
-    """A zombie keeps its number and its start time until its parent looks."""
+def test_a_killed_process_that_was_not_waited_for_is_dead() -> None:
+    """A zombie keeps its number and start time until its parent waits for it."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         process_info = psutil.Process(process.pid)
         run = run_of(here(process.pid, process_info.create_time()))
@@ -142,7 +142,7 @@ def worker(store: str, namespace: str) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.fixture
 def living() -> Iterator[subprocess.Popen[bytes]]:
-    """Another process, which does nothing until it is told to end."""
+    """Another process, which waits for its input."""
     with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
         yield process
         process.kill()
@@ -177,7 +177,7 @@ def test_a_sweep_closes_what_a_killed_process_left_and_spares_the_living(
 def test_a_sweep_goes_by_the_heartbeat_of_other_hosts_and_spares_runs_of_others(
     client: MlflowClient, namespace: str
 ) -> None:
-    """At a time by which only the last beat of the second is too old."""
+    """Only the last heartbeat of the second run is older than five minutes."""
     experiment = client.create_experiment(namespace)
     now = time.time()
     owner = json.dumps(elsewhere())
@@ -201,7 +201,7 @@ def test_a_sweep_goes_by_the_heartbeat_of_other_hosts_and_spares_runs_of_others(
 def test_the_heartbeat_beats_until_the_run_is_finished(
     client: MlflowClient, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A second run of the same process tells when beats have come and gone."""
+    """Heartbeats of a second run of the same process show that a round of them is over."""
     monkeypatch.setattr(ownership, "HEARTBEAT_INTERVAL", 0.02)
     writer = RunWriter(client, namespace)
     before = time.time()
@@ -228,7 +228,7 @@ def test_the_heartbeat_beats_until_the_run_is_finished(
 
 
 class Moody:
-    """A server that is away for its first call."""
+    """A server that fails at its first two calls."""
 
     def __init__(self) -> None:
         self.beats: list[str] = []

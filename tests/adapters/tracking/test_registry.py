@@ -1,4 +1,4 @@
-"""The registry as a zoo: who is a member, who is left out and why, winners and aliases."""
+"""The registry as a zoo: its members, models that are left out and why, winners, aliases."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def entry(folder: Path, **changes: Any) -> ZooEntry:
 
 
 def members(registry: MlflowRegistry) -> tuple[list[Member], list[str]]:
-    """Who is in, and what is said of those who are not."""
+    """Return the members, and one line for each model that is left out."""
     lines: list[str] = []
     return registry.members(lines.append), lines
 
@@ -199,7 +199,7 @@ def test_a_folder_of_pickles_or_none_at_all_is_refused_and_nothing_is_written(
     assert client.get_experiment_by_name(f"{namespace}/zoo") is None
 
 
-def test_a_folder_without_a_config_must_be_told_its_architecture(
+def test_a_folder_without_a_config_needs_an_architecture(
     registry: MlflowRegistry, tmp_path: Path
 ) -> None:
     save_file({"a": torch.zeros(1)}, tmp_path / "model.safetensors")
@@ -351,7 +351,7 @@ def test_a_version_tagged_with_its_architecture_is_a_member(
 def test_tags_that_cannot_be_read_leave_a_version_out(
     registry: MlflowRegistry, logged: Any, tmp_path: Path, values: dict[str, str], reason: str
 ) -> None:
-    """One line, not the end of the command: tags are anybody's."""
+    """Anybody can write tags, so a wrong one is one line and no failure."""
     (tmp_path / "model.safetensors").touch()
     name = logged("theirs", tmp_path, values)
 
@@ -403,7 +403,7 @@ def test_clusters_are_tags_of_the_models_that_exist(
 def test_what_is_expected_of_a_new_model_is_tagged_until_it_has_a_history(
     registry: MlflowRegistry, client: MlflowClient
 ) -> None:
-    """Afterwards its cluster is no guess, and nothing is left of the guess."""
+    """Once it is measured, the tags of the estimate are gone."""
     name = registry.register(ZooEntry(source="hf:/org/a", modality="text")).name
     alone = Clustering(
         clusters=(Cluster("text-1", "x", ("x", name)),),
@@ -493,7 +493,7 @@ def new_run(client: MlflowClient, crown: Any) -> str:
 def test_a_selection_has_one_winner_however_often_it_is_registered(
     client: MlflowClient, crown: Any, namespace: str
 ) -> None:
-    """A command that died after registering does it again when it is resumed."""
+    """A command that ended after it registered a winner registers none twice."""
     parent = new_run(client, crown)
 
     assert crown(parent) == crown(parent) == "1"

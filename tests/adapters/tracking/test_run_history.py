@@ -1,4 +1,4 @@
-"""Benchmark runs as records: curves are verified, no status is trusted, news alone are read."""
+"""Benchmark runs as records: curves are checked, not statuses, and only new runs are read."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ CURVE = (0.2, 0.4, 0.6)
 
 
 class Counting(MlflowClient):
-    """Counts what it hands out."""
+    """A client that counts the runs and histories that it returns."""
 
     runs = 0
     histories = 0
@@ -83,9 +83,7 @@ def the_only(client: MlflowClient, namespace: str, metric: str = "accuracy") -> 
     return record
 
 
-def test_a_run_becomes_a_record_with_all_that_is_told_of_it(
-    client: MlflowClient, namespace: str
-) -> None:
+def test_a_run_becomes_a_record_with_all_its_facts(client: MlflowClient, namespace: str) -> None:
     run_tags = {tags.MODEL_VERSION: "7", tags.RECIPE: "{}"}
     run_id = record_run(client, namespace, run_tags=run_tags)
 
@@ -130,7 +128,7 @@ def test_a_curve_tag_that_ends_as_the_metric_spares_the_history(
 def test_a_curve_tag_that_disagrees_or_says_nothing_yields_to_the_metric(
     client: MlflowClient, namespace: str, curve: str
 ) -> None:
-    """The metric's own history is the truth."""
+    """The history of the metric has precedence over the tag."""
     record_run(client, namespace, run_tags={tags.CURVE: curve})
 
     record = the_only(client, namespace)
@@ -167,7 +165,7 @@ def test_a_test_curve_comes_from_the_tag_or_from_the_metric_the_same(
         json.dumps({"val/accuracy": CURVE[:2], "test/accuracy": TESTED[:2]}),
     ],
 )
-def test_a_told_test_curve_that_disagrees_yields_to_the_metric(
+def test_a_tagged_test_curve_that_disagrees_yields_to_the_metric(
     client: MlflowClient, namespace: str, curve: str
 ) -> None:
     record_run(client, namespace, run_tags={tags.CURVE: curve}, test=TESTED)
@@ -203,7 +201,7 @@ def test_a_stage_without_a_test_leaves_no_curve_of_tests(
 def test_the_metrics_of_a_history_are_those_that_can_be_asked_for(
     client: MlflowClient, namespace: str
 ) -> None:
-    """In alphabetical order; of failed runs none, nor what is no metric of ours."""
+    """In alphabetical order, without those of failed runs and without unknown metrics."""
     history = TrackingHistory(client, namespace)
     assert history.metrics() == ()
     for metric in ("log_loss", "accuracy", "accuracy", "beauty"):
@@ -342,7 +340,7 @@ def test_a_search_over_no_experiment_finds_nothing(client: MlflowClient) -> None
 # --- the server ----------------------------------------------------------------------------------
 
 
-def test_connect_uses_the_configured_store_unless_told_another(store: str) -> None:
+def test_connect_uses_the_configured_store_unless_another_is_given(store: str) -> None:
     assert connect().tracking_uri == store
     assert connect(store).tracking_uri == store
 

@@ -1,4 +1,4 @@
-"""Runs as they are written: explicit ids, an owner, a curve as a tag, an end with a reason."""
+"""Runs as they are written: their owner, their curve as a tag, and the reason of their end."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def test_stages_that_are_tested_have_the_test_at_their_step_and_in_the_tag(
 def test_a_run_that_is_tested_at_its_end_alone_has_no_curve_of_tests(
     client: MlflowClient, writer: RunWriter, namespace: str
 ) -> None:
-    """One point is no curve: a back-test must not take it for the first epoch's."""
+    """One test score is no curve: a back-test must not read it as that of the first epoch."""
     run = writer.open_run("m on d", "benchmark", {tags.MODEL: "m", tags.EPOCHS: "2"})
     run.log_stage(StageResult(stage=1, validation={"accuracy": 0.2}, seconds=1.0))
     run.log_stage(
@@ -269,7 +269,7 @@ def _started(client: MlflowClient, run_id: str) -> int:
     return int(client.get_run(run_id).info.start_time)
 
 
-def test_settings_that_nobody_set_are_no_parameters() -> None:
+def test_unset_settings_are_no_parameters() -> None:
     assert non_default({"a": None, "b": "", "c": (), "d": {}, "e": 0, "f": False}) == {
         "e": 0,
         "f": False,

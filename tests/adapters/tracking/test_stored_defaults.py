@@ -1,4 +1,4 @@
-"""What a back-test favored is kept with the history."""
+"""The defaults that a back-test prefers are kept with the history."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_they_are_kept_by_modality_and_metric(store: str) -> None:
     assert read_defaults(client, "kept", "text", "f1_macro") == Defaults()
 
 
-def test_what_nobody_of_ours_wrote_is_refused(store: str) -> None:
+def test_a_tag_of_another_format_is_refused(store: str) -> None:
     client = MlflowClient(store)
     write_defaults(client, "strange", "text", "accuracy", Defaults())
     experiment = client.get_experiment_by_name("strange/benchmark")

@@ -1,4 +1,4 @@
-"""How large a model is: counted from shapes, as if by hand."""
+"""The size of a model, counted from shapes and compared with closed forms."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def test_a_timm_architecture_needs_no_folder() -> None:
 
 
 def test_a_larger_picture_is_more_work_and_no_more_parameters() -> None:
-    """A transformer of fixed patches is told the side of its picture."""
+    """A transformer of fixed patches needs the side of its image."""
     small, large = (
         measure_size("timm/test_vit", "image", None, {"img_size": s}) for s in (64, 128)
     )

@@ -1,4 +1,4 @@
-"""A fine-tuned network, saved as an MLflow model and asked through MLflow."""
+"""A fine-tuned network, saved as an MLflow model, predicts through MLflow."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _check(answer: pd.DataFrame, served: Served) -> None:
 
 
 def test_the_model_answers_as_the_network_does(served: Served) -> None:
-    """What was selected by its scores must be what answers."""
+    """The served model must be the one that was selected."""
     model = mlflow.pyfunc.load_model(str(served.folder))
 
     answer = model.predict(pd.DataFrame({served.member.modality: served.inputs}))
@@ -126,7 +126,7 @@ def test_the_order_and_the_batch_of_rows_change_nothing(served: Served) -> None:
 
 
 def test_the_same_input_is_answered_the_same_to_the_last_bit(served: Served) -> None:
-    """Nothing in it is random, not even in a second process' copy."""
+    """Nothing in it is random, in a second process either."""
     rows = pd.DataFrame({served.member.modality: served.inputs})
 
     first, second = (mlflow.pyfunc.load_model(str(served.folder)).predict(rows) for _ in range(2))
@@ -173,7 +173,7 @@ def test_photographs_are_turned_upright(image: Served) -> None:
 
 
 def test_no_rows_get_no_answers(served: Served) -> None:
-    """A filter upstream may leave nothing over."""
+    """A filter in front of the model may drop every row."""
     empty = pd.DataFrame({served.member.modality: pd.Series([], dtype=object)})
 
     answer = mlflow.pyfunc.load_model(str(served.folder)).predict(empty)
@@ -182,7 +182,7 @@ def test_no_rows_get_no_answers(served: Served) -> None:
 
 
 def test_rows_of_another_kind_are_named(served: Served) -> None:
-    """Which row of a thousand, and what it was."""
+    """The error names the row and its value."""
     rows = pd.DataFrame({served.member.modality: [served.inputs[0], None]})
 
     with pytest.raises((TypeError, ValueError), match="row 1: expected"):

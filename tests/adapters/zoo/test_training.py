@@ -109,7 +109,7 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
 
 
 def stage_by_stage(case: Case, recipe: Recipe, workspace: Path) -> list[StageResult]:
-    """Each stage as a task of its own, from what the one before left."""
+    """Train each stage as a task of its own, from the checkpoint of the one before."""
     done: list[StageResult] = []
     for stage in range(1, recipe.epochs + 1):
         torch.rand(stage)  # whatever else has used the generator meanwhile
@@ -156,7 +156,7 @@ def test_two_runs_of_one_seed_are_equal_and_of_two_seeds_are_not(
 
 @pytest.mark.slow
 def test_training_learns_what_can_be_learned(case: Case, tmp_path: Path) -> None:
-    """On so many rows that luck does not decide: one of nine would be eleven points."""
+    """There are enough rows: with nine, one of them would be eleven points."""
     text = case.member.modality == "text"
     many = tiny_texts(tmp_path / "t.csv", 210) if text else tiny_images(tmp_path / "i", 210)
     case = replace(case, dataset=prepare(DatasetSpec(path=str(many))))
@@ -280,7 +280,7 @@ def test_a_loss_that_is_no_number_any_more_names_the_learning_rate(case: Case) -
 
 
 def weights_of(case: Case, recipe: Recipe, place: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Weights before and after a stage of the parameters that have both."""
+    """Return the weights before and after a stage of the parameters that have both."""
     before = load_file(case.weights / "model.safetensors")
     (result,) = run(case.task(recipe, workspace=str(place)))
     after = load_file(checkpoint_of(result) / "model.safetensors")
@@ -534,7 +534,7 @@ def test_weights_of_another_architecture_are_one_error(image: Case, tmp_path: Pa
 
 
 def test_a_config_that_tells_of_other_weights_is_one_error(text: Case, tmp_path: Path) -> None:
-    """Transformers would fill what is missing with noise, and a noise would be benchmarked."""
+    """Transformers fills missing weights with random values, which must not be benchmarked."""
     shutil.copytree(text.weights, tmp_path, dirs_exist_ok=True)
     weights = load_file(tmp_path / "model.safetensors")
     save_file({f"other.{k}": v for k, v in weights.items()}, tmp_path / "model.safetensors")
@@ -543,7 +543,7 @@ def test_a_config_that_tells_of_other_weights_is_one_error(text: Case, tmp_path:
         run(replace(text, weights=tmp_path).task())
 
 
-def test_a_library_that_nobody_installed_lists_the_known_ones(text: Case) -> None:
+def test_an_unknown_library_lists_the_known_ones(text: Case) -> None:
     stranger = replace(text, member=replace(text.member, arch="keras/dense"))
 
     with pytest.raises(ZooError, match="m: unknown library 'keras': expected one of timm, transf"):
@@ -553,7 +553,7 @@ def test_a_library_that_nobody_installed_lists_the_known_ones(text: Case) -> Non
 def test_answers_that_are_no_numbers_have_no_score(
     text: Case, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The class with the largest of them would be the first, and right now and then."""
+    """An argmax of NaN is the first class, which is right by chance."""
     broken = np.full((60, len(text.dataset.classes)), np.nan)
     monkeypatch.setattr(training, "forward", lambda *_: broken)
 
