@@ -152,7 +152,7 @@ def candidate_rows(result: SelectionResult) -> list[dict[str, object]]:
             f"validation {result.metric}": (
                 to_maximize(result.metric, c.scores[-1]) if c.scores else None
             ),
-            "seconds": round(c.seconds, 1),
+            "seconds": round(c.seconds),
             "reason": c.reason,
             "rival": c.rival or "",
         }
