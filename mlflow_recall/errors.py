@@ -59,4 +59,5 @@ class StageIncomplete(RecallError):  # noqa: N818 - a state of the cohort, not a
 def unknown_name(kind: str, name: str, known: object) -> str:
     """Return the message for a name that is not in a table, with those that are."""
     names = ", ".join(sorted(map(str, known)))  # type: ignore[call-overload]
-    return f"unknown {kind} {name!r}: expected one of {names}"
+    expected = f"one of {names}" if names else f"no {kind}"
+    return f"unknown {kind} {name!r}: expected {expected}"

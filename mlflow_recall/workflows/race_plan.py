@@ -84,7 +84,7 @@ def plan_race(config: SelectConfig, recalled: RecallResult, services: Services) 
         return RacePlan(policy, options, None, recipes)
     curves = Curves.from_records(recalled.context.comparable.records)
     if reason := _why_no_prediction(recalled, curves, recipes):
-        services.reporter.warning(f"{reason}: {_WITHOUT_HISTORY} decides in place of {policy}")
+        services.reporter.warning(f"{reason}: {_WITHOUT_HISTORY} decides instead of {policy}")
         fallback = POLICIES[_WITHOUT_HISTORY].make_options(stages)
         return RacePlan(_WITHOUT_HISTORY, fallback, None, recipes)
     if warning := spec.warn_about(len(curves.datasets)):
