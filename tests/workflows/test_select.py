@@ -562,8 +562,8 @@ def test_with_another_recipe_trends_are_off_and_halving_decides(
     assert parent.data.tags[tags.POLICY] == "halving"
     assert parent.data.tags[tags.HAS_PREDICTIONS] == "false"
     assert (
-        "the recipe differs from the history's, so its trends do not hold: halving decides in "
-        "place of fine_selection"
+        "the recipe differs from the history's, so its trends do not hold: halving decides "
+        "instead of fine_selection"
     ) in reporter.warnings
     stages = int(str(recipe.get("epochs", EPOCHS)))
     assert sorted(c.stage for c in selected.candidates) == [1, stages]
