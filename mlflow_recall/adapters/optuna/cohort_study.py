@@ -53,20 +53,21 @@ class CohortStudy(Generic[Options]):
 
     def complete(self, model: str, score: float) -> None:
         """End a trial that was trained to the end, with its last score."""
-        if self._is_first_end(model):
+        if self._mark_ended(model):
             self._study.tell(self._trials[model], score)
 
     def prune(self, model: str) -> None:
         """End a trial that the policy stopped."""
-        if self._is_first_end(model):
+        if self._mark_ended(model):
             self._study.tell(self._trials[model], state=TrialState.PRUNED)
 
     def fail(self, model: str) -> None:
         """End a trial without a verdict: later verdicts do not wait for it."""
-        if self._is_first_end(model):
+        if self._mark_ended(model):
             self._study.tell(self._trials[model], state=TrialState.FAIL)
 
-    def _is_first_end(self, model: str) -> bool:
+    def _mark_ended(self, model: str) -> bool:
+        """Mark a trial as ended, and return whether it had not ended before."""
         is_first = model not in self._ended
         self._ended.add(model)
         return is_first

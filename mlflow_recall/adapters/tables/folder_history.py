@@ -267,9 +267,10 @@ class FolderHistory:
             raise HistoryError(f"{self._folder}: {name}: expected at least one row, got none")
         if metric not in metrics:
             where = "" if name == "matrix" else f"{name}: "
+            subject = f"metric {metric!r}" if metric else "metric"
             raise HistoryError(
-                f"{self._folder}: {where}metric {metric!r}: expected one of "
-                f"{', '.join(metrics)}: name it with --metric"
+                f"{self._folder}: {where}{subject}: expected one of {', '.join(metrics)}"
+                f"{'' if metric else ', got none'}: name it with --metric"
             )
         return table.select_rows((table.frame["metric"] == metric).to_numpy())
 
