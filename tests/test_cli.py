@@ -993,6 +993,7 @@ def test_a_torn_import_is_completed_by_the_next(
     assert (answer.data["runs"], answer.data["known"]) == (1, 14)
 
 
+@pytest.mark.slow
 def test_an_image_folder_is_recalled_for(cli: Cli, store: str) -> None:
     pictures = image_zoo(store)
 

@@ -77,6 +77,7 @@ def _features(folder: Path | str) -> Any:
         return model(torch.linspace(-1, 1, 3 * 32 * 32).reshape(1, 3, 32, 32)).numpy()
 
 
+@pytest.mark.slow
 def test_importing_mlflow_warns_of_nothing_and_finds_all_schemes() -> None:
     """MLflow drops a plugin that needs more of it than is there while it is being imported."""
     code = (

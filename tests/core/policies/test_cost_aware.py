@@ -557,6 +557,7 @@ def frontier(
     return Frontier(curves.datasets, epochs, regrets, curves.stages)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not LCDB.exists(), reason="needs the recorded learning curves")
 def test_on_recorded_curves_it_finds_more_for_its_epochs_than_halving() -> None:
     """28 learners x 122 datasets, 5 stages; both readings of the area, paired by dataset."""
