@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -86,11 +85,14 @@ def load_split(dataset: Dataset, split: str, samples: int = 0, seed: int = 0) ->
         seed: Seed of the sample.
 
     Returns:
-        A ``datasets.Dataset`` with the columns ``text`` or ``image``, and ``label``.
+        A ``datasets.Dataset`` with the columns ``text`` or ``image``, and ``label``. An image is a
+        mapping with its encoded ``bytes``, which ``decode_image`` decodes.
     """
     import datasets
 
     rows = datasets.load_from_disk(str(Path(dataset.folder) / split))
+    if dataset.modality == "image":
+        rows = rows.cast_column("image", datasets.Image(decode=False))
     if not samples or samples >= len(rows):
         return rows
     return rows.select(stratified_sample(np.array(rows["label"]), samples, seed))
@@ -180,15 +182,3 @@ def complete_splits(
 
 def _select_rows(inputs: list[Any], labels: IntArray, mask: Any) -> tuple[list[Any], IntArray]:
     return [value for value, keep in zip(inputs, mask, strict=True) if keep], labels[mask]
-
-
-def decode_image(image: Any) -> Any:
-    """Return an RGB image.
-
-    Args:
-        image: Decoded image, or mapping with its encoded ``bytes``; ``datasets`` returns both.
-    """
-    from PIL import Image
-
-    decoded = Image.open(io.BytesIO(image["bytes"])) if isinstance(image, dict) else image
-    return decoded.convert("RGB")

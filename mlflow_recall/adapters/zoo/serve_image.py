@@ -1,15 +1,16 @@
 """An image classifier as MLflow serves it: this file is copied into the model and executed there.
 
-It imports nothing of this package, which need not be installed where the model is served. It reads
-the files that ``mlflow_recall.adapters.zoo`` writes: a timm folder, or a transformers encoder with
-one linear layer in ``head.safetensors`` and the names of the classes in ``classifier.json``.
+It imports nothing of this package, which need not be installed where the model is served: the
+artifact ``decoding`` is the file that decodes images in training, too. It reads the files that
+``mlflow_recall.adapters.zoo`` writes: a timm folder, or a transformers encoder with one linear
+layer in ``head.safetensors`` and the names of the classes in ``classifier.json``.
 """
 
 from __future__ import annotations
 
 import base64
-import io
 import json
+import runpy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -19,7 +20,7 @@ import numpy as np
 import pandas as pd
 import torch
 from mlflow.pyfunc.model import PythonModel, PythonModelContext
-from PIL import Image, ImageOps
+from PIL import Image
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -33,11 +34,12 @@ class ImageClassifier(PythonModel):
     """A model that returns ``label`` and ``score``, its probability, for each ``image``."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the network, from safetensors only."""
+        """Load the network, from safetensors only, and the code that decodes images."""
         folder = Path(context.artifacts["weights"])
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         load = _load_transformers if (folder / "classifier.json").exists() else _load_timm
         self._classes, self._logits = load(folder, device)
+        self._decode = _load_decoder(context.artifacts["decoding"])
 
     def predict(
         self,
@@ -67,29 +69,35 @@ class ImageClassifier(PythonModel):
         for start in range(0, len(values), _BATCH_SIZE):
             rows = range(start, min(start + _BATCH_SIZE, len(values)))
             with torch.inference_mode():
-                logits = self._logits([_decode_image(values[row], row) for row in rows])
+                logits = self._logits([self._image(values[row], row) for row in rows])
                 probabilities, indices = logits.double().softmax(dim=1).max(dim=1)
             labels += [self._classes[index] for index in indices.tolist()]
             scores += probabilities.tolist()
         return pd.DataFrame({"label": labels, "score": scores})
 
+    def _image(self, value: object, row: int) -> Image.Image:
+        """Return an upright RGB image, as in training.
 
-def _decode_image(value: object, row: int) -> Image.Image:
-    """Return an upright RGB image, as in training.
+        Raises:
+            ValueError: The value is not an image.
+        """
+        try:
+            if isinstance(value, str):
+                value = base64.b64decode(value.rpartition(",")[2], validate=False)
+            if not isinstance(value, bytes):
+                raise TypeError(f"it is a {type(value).__name__}")
+            return self._decode(value)
+        except (TypeError, ValueError) as error:
+            raise ValueError(
+                f"row {row}: expected the bytes of a picture, or these in base64: {error}"
+            ) from error
 
-    Raises:
-        ValueError: The value is not an image.
-    """
-    try:
-        if isinstance(value, str):
-            value = base64.b64decode(value.rpartition(",")[2], validate=False)
-        if not isinstance(value, bytes):
-            raise TypeError(f"it is a {type(value).__name__}")
-        return ImageOps.exif_transpose(Image.open(io.BytesIO(value))).convert("RGB")
-    except (OSError, TypeError, ValueError) as error:
-        raise ValueError(
-            f"row {row}: expected the bytes of a picture, or these in base64: {error}"
-        ) from error
+
+def _load_decoder(file: str) -> Callable[[bytes], Image.Image]:
+    """Return ``decode_image`` of a file, which other models' files do not replace."""
+    names = runpy.run_path(file)
+    decode: Callable[[bytes], Image.Image] = names["decode_image"]
+    return decode
 
 
 def _load_timm(folder: Path, device: torch.device) -> tuple[list[str], _Logits]:

@@ -12,6 +12,7 @@ import pandas as pd
 from mlflow.models import ModelSignature
 from mlflow.types import ColSpec, DataType, Schema
 
+from mlflow_recall.adapters.data import decoding
 from mlflow_recall.core.history.records import Dataset, Member
 
 with warnings.catch_warnings():
@@ -24,6 +25,8 @@ _CODE_FILES = {
     "text": Path(__file__).with_name("serve_text.py"),
     "image": Path(__file__).with_name("serve_image.py"),
 }
+#: modality -> artifacts with the code that decodes an input
+_DECODERS: dict[str, dict[str, str]] = {"text": {}, "image": {"decoding": decoding.__file__}}
 _PACKAGES = ("mlflow", "numpy", "pandas", "safetensors", "torch")
 
 
@@ -41,7 +44,7 @@ def save_servable(folder: Path, weights: Path, member: Member, dataset: Dataset)
     mlflow.pyfunc.save_model(
         path=str(folder),
         python_model=str(_CODE_FILES[member.modality]),
-        artifacts={"weights": str(weights)},
+        artifacts={"weights": str(weights), **_DECODERS[member.modality]},
         pip_requirements=_requirements(member),
         signature=ModelSignature(
             # images are bytes or base64: MLflow accepts bytes where a string is declared

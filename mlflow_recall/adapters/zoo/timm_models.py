@@ -14,7 +14,7 @@ from timm.data.config import resolve_data_config
 from timm.models import save_for_hf
 from torch import Tensor
 
-from mlflow_recall.adapters.data.preparation import decode_image
+from mlflow_recall.adapters.data.decoding import decode_image
 from mlflow_recall.adapters.zoo.network import Batch
 from mlflow_recall.core.history.recipes import Recipe
 from mlflow_recall.core.history.records import Dataset, Member
@@ -135,7 +135,7 @@ class TimmNetwork:
 
     def preprocess(self, rows: Any) -> list[Any]:
         """Return a normalized (3, s, s) tensor for each image; see ``network.Network``."""
-        return [self._normalize(decode_image(image)) for image in rows["image"]]
+        return [self._normalize(decode_image(image["bytes"])) for image in rows["image"]]
 
     def collate(self, encoded: list[Any]) -> Batch:
         """See ``network.Network``."""

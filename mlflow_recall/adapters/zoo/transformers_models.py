@@ -25,7 +25,7 @@ from transformers import (
 )
 from transformers.utils import logging
 
-from mlflow_recall.adapters.data.preparation import decode_image
+from mlflow_recall.adapters.data.decoding import decode_image
 from mlflow_recall.adapters.zoo.network import Batch
 from mlflow_recall.core.history.recipes import Recipe
 from mlflow_recall.core.history.records import Dataset, Member
@@ -239,7 +239,7 @@ class _ImageNetwork(TransformersNetwork):
     """A network that reads the column ``image``."""
 
     def preprocess(self, rows: Any) -> list[Any]:
-        return [decode_image(image) for image in rows["image"]]
+        return [decode_image(image["bytes"]) for image in rows["image"]]
 
     def collate(self, encoded: list[Any]) -> Batch:
         size = {"height": self._size, "width": self._size}

@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from pictures import CHANGED, UNCHANGED
 from PIL import Image
 from tiny import tiny_bert, tiny_images, tiny_texts, tiny_timm
 
@@ -38,6 +39,7 @@ class Served:
     folder: Path
     member: Member
     dataset: Dataset
+    network: Any
     #: of the rows of the test split
     inputs: list[Any]
     probabilities: Any  # (n, c)
@@ -59,11 +61,15 @@ def _served(
     network = library.load(member, stage.checkpoint, dataset, recipe, False)
     network.module.eval()
     rows = load_split(dataset, "test")
+    inputs = [row["bytes"] if member.modality == "image" else row for row in rows[member.modality]]
+    return Served(place / "model", member, dataset, network, inputs, _answers(network, rows))
+
+
+def _answers(network: Any, rows: Any) -> Any:
+    """Return the (n, c) probabilities that the network itself gives."""
     with torch.inference_mode():
         logits = network.logits(network.collate(network.preprocess(rows)))
-    inputs = [_png(row) if member.modality == "image" else row for row in rows[member.modality]]
-    probabilities = logits.double().softmax(dim=1).numpy()
-    return Served(place / "model", member, dataset, inputs, probabilities)
+    return logits.double().softmax(dim=1).numpy()
 
 
 def _png(picture: Any) -> bytes:
@@ -170,6 +176,19 @@ def test_photographs_are_turned_upright(image: Served) -> None:
     answer = mlflow.pyfunc.load_model(str(image.folder)).predict(rows)
 
     assert answer["score"][0] == pytest.approx(answer["score"][1], abs=1e-6)
+
+
+def test_every_kind_of_picture_is_answered_as_in_training(image: Served) -> None:
+    """A served model decodes with the code of training: 16-bit, CMYK, alpha, turned and all."""
+    files = {**UNCHANGED, **CHANGED}
+    expected = _answers(image.network, {"image": [{"bytes": data} for data in files.values()]})
+
+    answer = mlflow.pyfunc.load_model(str(image.folder)).predict(
+        pd.DataFrame({"image": list(files.values())})
+    )
+
+    scores = dict(zip(files, answer["score"], strict=True))
+    assert scores == pytest.approx(dict(zip(files, expected.max(axis=1), strict=True)), abs=1e-6)
 
 
 def test_no_rows_get_no_answers(served: Served) -> None:
