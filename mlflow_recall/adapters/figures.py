@@ -18,6 +18,7 @@ from scipy.cluster.hierarchy import dendrogram
 from mlflow_recall.core.clusters.clustering import Clustering
 from mlflow_recall.core.history.matrix import PerformanceMatrix, indices_of
 from mlflow_recall.core.history.overview import Overview
+from mlflow_recall.safe_text import escape_markdown
 
 _ROW_HEIGHT = 0.3  # inches
 _COVERAGE_COLORS = ListedColormap(["#d62728", "#c7dcef"])  # missing, measured
@@ -233,7 +234,7 @@ def _cell(value: Any) -> str:
         return "-"
     if isinstance(value, float):
         return f"{value:.3f}"
-    return " ".join(str(value).split()).replace("|", "\\|")
+    return escape_markdown(value)
 
 
 def run_link(host: str, experiment_id: str, run_id: str) -> str:

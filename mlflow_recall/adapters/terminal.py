@@ -21,6 +21,7 @@ from rich.table import Table
 from rich.text import Text
 
 from mlflow_recall.core.formatting import format_value
+from mlflow_recall.safe_text import safe_line
 
 
 class Terminal:
@@ -33,8 +34,8 @@ class Terminal:
         self._console = _console(sys.stderr)
 
     def info(self, line: str) -> None:
-        """Print one line as it is."""
-        self._console.print(line, markup=False, soft_wrap=True)
+        """Print one line."""
+        self._console.print(safe_line(line), markup=False, soft_wrap=True)
 
     def warning(self, line: str) -> None:
         """Print one line that the user should not miss."""
@@ -53,23 +54,23 @@ class Terminal:
             TextColumn("{task.fields[status]}", markup=False),
         )
         with Progress(*columns, console=self._console, disable=total == 0) as progress:
-            yield _Bar(progress, progress.add_task(title, total=total, status=""))
+            yield _Bar(progress, progress.add_task(safe_line(title), total=total, status=""))
 
     def table(self, title: str, rows: Sequence[Mapping[str, object]]) -> None:
         """Print rows that have the same keys; nothing without rows."""
         if not rows:
             return
-        table = Table(title=Text(title, "bold"), title_justify="left")
+        table = Table(title=Text(safe_line(title), "bold"), title_justify="left")
         for column in rows[0]:
-            table.add_column(Text(column), overflow="fold")
+            table.add_column(Text(safe_line(column)), overflow="fold")
         for row in rows:
-            table.add_row(*(Text(format_value(value)) for value in row.values()))
+            table.add_row(*(Text(safe_line(format_value(value))) for value in row.values()))
         _console(sys.stdout).print(table)
 
 
 def _console(file: TextIO) -> Console:
     """Return a console as wide as the terminal, or 140 columns where there is none."""
-    return Console(file=file, highlight=False, width=None if file.isatty() else 140)
+    return Console(file=file, highlight=False, emoji=False, width=None if file.isatty() else 140)
 
 
 class _Bar:
@@ -80,7 +81,7 @@ class _Bar:
         self._task = task
 
     def advance(self, steps: int = 1, status: str = "") -> None:
-        self._progress.update(self._task, advance=steps, status=status)
+        self._progress.update(self._task, advance=steps, status=safe_line(status))
 
     def set_total(self, total: int) -> None:
         self._progress.update(self._task, total=total)

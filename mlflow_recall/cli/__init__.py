@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Sequence
 
 import click
@@ -27,6 +28,7 @@ from mlflow_recall.cli.recommend import recommend
 from mlflow_recall.cli.register import register
 from mlflow_recall.cli.select import select
 from mlflow_recall.errors import RecallError, TaskError
+from mlflow_recall.safe_text import safe_line, safe_text
 
 #: settings of MLflow that would disturb the output
 _MLFLOW = {
@@ -52,16 +54,19 @@ def main(argv: Sequence[str] | None = None) -> None:
         line = " ".join(error.format_message().split())
         _fail(f"{path}: {line} See {path} --help.", 2)
     except TaskError as error:
-        click.echo(error.traceback, err=True, nl=False)
+        click.echo(safe_text(error.traceback), err=True, nl=False)
         _fail(f"mlflow-recall: {error}", 1)
     except RecallError as error:
         _fail(f"mlflow-recall: {error}", 1)
     except (KeyboardInterrupt, click.Abort):
         _fail("mlflow-recall: interrupted; runs that were active are marked KILLED", 130)
+    except Exception:  # a bug keeps its traceback, without secrets
+        click.echo(safe_text(traceback.format_exc()), err=True, nl=False)
+        sys.exit(1)
 
 
 def _fail(line: str, code: int) -> None:
-    click.echo(" ".join(line.split()), err=True)
+    click.echo(safe_line(" ".join(line.split())), err=True)
     sys.exit(code)
 
 

@@ -11,7 +11,7 @@ import click
 
 from mlflow_recall.cli.groups import StoreOptions
 from mlflow_recall.cli.options import CONTEXT, option, split_at_commas, split_names, takes
-from mlflow_recall.cli.output import OutputOptions
+from mlflow_recall.cli.output import OutputOptions, echo
 from mlflow_recall.cli.session import open_session
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def adopt(options: AdoptOptions, store: StoreOptions, output: OutputOptions) -> 
             output.write({"released": released, "dry_run": config.dry_run})
             if output.is_for_people:
                 verb = "would be released" if config.dry_run else "released"
-                click.echo(f"{count_of(released, 'run')} {verb}")
+                echo(f"{count_of(released, 'run')} {verb}")
             return
         result = adopt_runs(config, session.services, session.registry)
         prefix = session.registry.name_of("")
@@ -199,7 +199,7 @@ def _show(result: AdoptionResult, terminal: Terminal, *, dry_run: bool) -> None:
     for note in adoption_notes(result):
         terminal.warning(note)
     left_out = sum(map(len, selection.left_out.values()))
-    click.echo(
+    echo(
         f"{count_of(written.adopted, 'run')} {'would be ' if dry_run else ''}adopted, "
         f"{written.known} known"
         + (f", {written.updated} updated" if written.updated else "")

@@ -10,7 +10,7 @@ import click
 
 from mlflow_recall.cli.groups import COUNT, StoreOptions, TableOptions
 from mlflow_recall.cli.options import CONTEXT, option, takes
-from mlflow_recall.cli.output import OutputOptions, run_note
+from mlflow_recall.cli.output import OutputOptions, echo, run_note
 from mlflow_recall.cli.session import open_session
 from mlflow_recall.cli.tables import open_tables, refuse_table_options
 
@@ -107,9 +107,9 @@ def _show(results: Sequence[BacktestResult], output: OutputOptions, terminal: Te
         for title, rows in backtest_tables(result).items():
             terminal.table(f"{title.lower()}, {subject}", rows)
         for sentence in result.conclusion.sentences:
-            click.echo(sentence)
+            echo(sentence)
         stored = f"; `auto` from now on{run_note(result.run_id)}" if result.run_id else ""
-        click.echo(f"{subject}: {result.conclusion.outcome}{stored}")
+        echo(f"{subject}: {result.conclusion.outcome}{stored}")
 
 
 def backtest_json(result: BacktestResult) -> dict[str, Any]:

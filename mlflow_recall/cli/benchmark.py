@@ -9,7 +9,7 @@ import click
 
 from mlflow_recall.cli.groups import COUNT, EngineOptions, RecipeOptions, StoreOptions
 from mlflow_recall.cli.options import CONTEXT, option, split_names, takes
-from mlflow_recall.cli.output import OutputOptions
+from mlflow_recall.cli.output import OutputOptions, echo
 from mlflow_recall.cli.session import open_session
 from mlflow_recall.errors import ConfigError
 
@@ -78,7 +78,7 @@ def benchmark(
         if output.is_for_people:
             rows = [{"failed": name, "reason": why} for name, why in result.failed.items()]
             session.terminal.table("failed", rows)
-            click.echo(
+            echo(
                 f"{result.cells} cells: {len(result.completed)} completed, {result.skipped} "
                 f"skipped, {result.elsewhere} running elsewhere, {len(result.failed)} failed"
                 + (f", {result.remaining} remaining" if result.remaining else "")

@@ -11,7 +11,7 @@ import click
 
 from mlflow_recall.cli.groups import COUNT, EngineOptions, StoreOptions, TableOptions
 from mlflow_recall.cli.options import CONTEXT, option, takes
-from mlflow_recall.cli.output import OutputOptions, run_note
+from mlflow_recall.cli.output import OutputOptions, echo, run_note
 from mlflow_recall.cli.session import open_session
 from mlflow_recall.cli.tables import open_tables, refuse_table_options
 from mlflow_recall.errors import ConfigError
@@ -176,7 +176,7 @@ def _show_clusters(
         terminal.table(f"clusters {result.modality}".strip(), cluster_rows(result.clustering))
         clusters = result.clustering.clusters
         singletons = sum(cluster.is_singleton for cluster in clusters)
-        click.echo(
+        echo(
             f"{count_of(len(result.clustering.models), 'model')} on "
             f"{count_of(len(result.matrix.datasets), 'dataset')}: "
             f"{count_of(len(clusters) - singletons, 'cluster')} and "
@@ -231,7 +231,7 @@ def _show_comparison(
         terminal.table(f"clusterings {modality}".strip(), table)
         if known := [row for row in rows if not math.isnan(row.silhouette)]:
             best = max(known, key=lambda row: row.silhouette)
-            click.echo(
+            echo(
                 f"{modality or 'models'}: separated best by {best.similarity} and {best.method}, "
                 f"{count_of(best.clusters, 'cluster')} and "
                 f"{count_of(best.singletons, 'singleton')}, silhouette {best.silhouette:.3f} in "

@@ -17,7 +17,7 @@ from mlflow_recall.cli.groups import (
     TargetOptions,
 )
 from mlflow_recall.cli.options import CONTEXT, argument, takes
-from mlflow_recall.cli.output import OutputOptions
+from mlflow_recall.cli.output import OutputOptions, echo
 from mlflow_recall.cli.session import open_session
 from mlflow_recall.cli.tables import open_tables
 from mlflow_recall.errors import ConfigError
@@ -99,7 +99,7 @@ def _show(explanation: Explanation, output: OutputOptions, terminal: Terminal) -
     if explanation.representative:
         members = ", ".join(explanation.cluster)
         terminal.info(f"cluster of {explanation.representative}: {members}")
-    click.echo(
+    echo(
         f"{explanation.model} ranks {explanation.rank} of {explanation.out_of} and is "
         f"{'in' if explanation.is_selected else 'not in'} the set to train"
     )

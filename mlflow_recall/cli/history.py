@@ -12,7 +12,7 @@ import click
 
 from mlflow_recall.cli.groups import METRIC_IN_USE, HistoryOptions, StoreOptions
 from mlflow_recall.cli.options import CONTEXT, option, split_names, takes
-from mlflow_recall.cli.output import OutputOptions
+from mlflow_recall.cli.output import OutputOptions, echo
 from mlflow_recall.cli.session import open_session
 from mlflow_recall.cli.tables import losses, open_tables, refuse_table_options
 from mlflow_recall.errors import ConfigError, HistoryError
@@ -102,10 +102,10 @@ def _show(
     for overview in chosen:
         terminal.table(f"{overview.modality} {metric}".strip(), _dataset_rows(overview, prefix))
         for line in coverage_lines(overview, prefix):
-            click.echo(line)
+            echo(line)
         for note in overview.notes:
             terminal.warning(note)
-        click.echo(_outcome(overview))
+        echo(_outcome(overview))
 
 
 def _draw(overviews: Sequence[Overview], file: str, prefix: str) -> None:
@@ -273,7 +273,7 @@ def export_history(options: ExportOptions, store: StoreOptions, output: OutputOp
             )
         output.write(vars(summary))
         if output.is_for_people:
-            click.echo(line)
+            echo(line)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -354,7 +354,7 @@ def import_history(
             summary = tables.import_history(Path(folder), table_options, session.terminal)
         output.write(vars(summary))
         if output.is_for_people:
-            click.echo(
+            echo(
                 f"{count_of(summary.runs, 'run')} imported, {summary.known} skipped, "
                 f"{count_of(summary.models, 'model')}"
             )

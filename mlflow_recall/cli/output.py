@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlflow_recall.cli.options import check_writable, option
+from mlflow_recall.safe_text import safe_data, safe_line
 
 if TYPE_CHECKING:
     from mlflow_recall.core.recommend.recommendation import Recommendation
@@ -39,11 +40,16 @@ class OutputOptions:
         """Write one JSON object, if it is requested; numbers that are not finite are null."""
         if not self.json:
             return
-        text = json.dumps(_finite(data), indent=2)
+        text = json.dumps(safe_data(_finite(data)), indent=2)
         if self.json == "-":
             click.echo(text)
         else:
             Path(self.json).write_text(text + "\n")
+
+
+def echo(line: str) -> None:
+    """Print one line to standard output."""
+    click.echo(safe_line(line))
 
 
 def _finite(value: Any) -> Any:

@@ -20,7 +20,7 @@ from mlflow_recall.cli.groups import (
     TableOptions,
 )
 from mlflow_recall.cli.options import CONTEXT, option, takes
-from mlflow_recall.cli.output import OutputOptions, run_note
+from mlflow_recall.cli.output import OutputOptions, echo, run_note
 from mlflow_recall.cli.session import open_session
 from mlflow_recall.cli.tables import open_tables, refuse_table_options
 
@@ -211,7 +211,7 @@ def _show(result: SelectionPlan, config: PlanConfig, terminal: Terminal) -> None
             for size, (name, kept, loss) in enumerate(sizes, start=1)
         ]
         terminal.table("datasets that keep the ranking", rows[: subset.size + _MORE_SIZES])
-    click.echo(f"{_outcome(result, config)}{run_note(result.run_id)}")
+    echo(f"{_outcome(result, config)}{run_note(result.run_id)}")
 
 
 def _probe_line(strategy: StrategyEstimate) -> str:

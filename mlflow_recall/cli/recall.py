@@ -6,7 +6,7 @@ import click
 
 from mlflow_recall.cli.groups import EngineOptions, RecallOptions, StoreOptions, TargetOptions
 from mlflow_recall.cli.options import CONTEXT, takes
-from mlflow_recall.cli.output import OutputOptions, recall_json, run_note
+from mlflow_recall.cli.output import OutputOptions, echo, recall_json, run_note
 from mlflow_recall.cli.session import open_session
 
 
@@ -34,7 +34,7 @@ def recall(
         output.write({**recall_json(result), "run_id": run.run_id})
         if output.is_for_people:
             session.terminal.table("ranking", recommendation_rows(result.recommendation))
-            click.echo(
+            echo(
                 f"train these {len(result.selected)}: {', '.join(result.selected)} "
                 f"({result.ranked_by}){run_note(run.run_id)}"
             )

@@ -8,7 +8,7 @@ import click
 
 from mlflow_recall.cli.groups import RecommendOptions, StoreOptions, TableOptions
 from mlflow_recall.cli.options import CONTEXT, option, takes
-from mlflow_recall.cli.output import OutputOptions, recommendation_json, run_note
+from mlflow_recall.cli.output import OutputOptions, echo, recommendation_json, run_note
 from mlflow_recall.cli.session import open_session
 from mlflow_recall.cli.tables import open_tables, refuse_table_options
 from mlflow_recall.errors import ConfigError
@@ -71,7 +71,7 @@ def recommend(
     for note in recommendation.notes:
         terminal.info(note)
     terminal.table("ranking", recommendation_rows(recommendation))
-    click.echo(
+    echo(
         f"try these {len(recommendation.selected)}: {', '.join(recommendation.selected)}"
         f"{run_note(result.run_id)}"
     )

@@ -9,7 +9,7 @@ import click
 
 from mlflow_recall.cli.groups import StoreOptions
 from mlflow_recall.cli.options import CONTEXT, option, takes
-from mlflow_recall.cli.output import OutputOptions
+from mlflow_recall.cli.output import OutputOptions, echo
 from mlflow_recall.cli.session import open_session
 
 
@@ -37,7 +37,7 @@ def register(options: RegisterOptions, store: StoreOptions, output: OutputOption
             session.terminal.table("registered models", rows)
             counts = Counter(result.action for result in results)
             failed = len(entries) - len(results)
-            click.echo(
+            echo(
                 f"{len(results)} of {count_of(len(entries), 'model')} registered: "
                 f"{counts['created']} new, {counts['updated']} updated"
                 + (f", {failed} failed" if failed else "")

@@ -17,7 +17,7 @@ from mlflow_recall.cli.groups import (
     TargetOptions,
 )
 from mlflow_recall.cli.options import CONTEXT, check_assignments, option, takes
-from mlflow_recall.cli.output import OutputOptions, recall_json
+from mlflow_recall.cli.output import OutputOptions, echo, recall_json
 from mlflow_recall.cli.session import Session, open_session
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def select(
             session.terminal.table("candidates", candidate_rows(result))
             if comparison := compare_with_brute_force(result):
                 session.terminal.info(comparison)
-            click.echo(_outcome(result, session))
+            echo(_outcome(result, session))
 
 
 def _result_json(result: SelectionResult) -> dict[str, Any]:
@@ -179,11 +179,12 @@ def _result_json(result: SelectionResult) -> dict[str, Any]:
 def _outcome(result: SelectionResult, session: Session) -> str:
     """Return the last line: who won, what it cost, where to look."""
     from mlflow_recall.adapters.figures import run_link
-    from mlflow_recall.adapters.tracking.client import redact_password
 
-    uri = redact_password(session.services.client.tracking_uri)
-    is_server = uri.startswith("http")
-    server = uri.rstrip("/") if is_server else "http://127.0.0.1:5000"
+    uri = str(session.services.client.tracking_uri)
+    scheme, _, address = uri.rstrip("/").partition("://")
+    is_server = scheme in ("http", "https")
+    # a browser asks for the user and the password itself
+    server = f"{scheme}://{address.rpartition('@')[2]}" if is_server else "http://127.0.0.1:5000"
     link = run_link(server, result.experiment_id, result.run_id)
     where = link if is_server else f"{link} after `mlflow ui --backend-store-uri {uri}`"
     regret = f", regret {result.regret:.3f}" if result.regret is not None else ""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from mlflow_recall.cli.example import EXAMPLE_NAMESPACE, import_example, is_example
 from mlflow_recall.errors import RecallError
+from mlflow_recall.safe_text import safe_line
 
 if TYPE_CHECKING:
     from mlflow_recall.adapters.export.transfer import HistoryTransfer
@@ -60,7 +61,7 @@ def open_session(
     from mlflow_recall.adapters.data.preparation import prepare
     from mlflow_recall.adapters.terminal import Terminal
     from mlflow_recall.adapters.tracking import ownership, tags
-    from mlflow_recall.adapters.tracking.client import connect, redact_password
+    from mlflow_recall.adapters.tracking.client import connect
     from mlflow_recall.adapters.tracking.registry import DEFAULT_NAMESPACE, MlflowRegistry
     from mlflow_recall.adapters.tracking.run_history import TrackingHistory
     from mlflow_recall.engines import get_engine
@@ -99,11 +100,11 @@ def open_session(
         yield session
     except RecallError as error:
         if run_id:  # `mlflow run` marks its run FAILED, but cannot know why
-            client.set_tag(run_id, tags.REASON, " ".join(str(error).split()))
+            client.set_tag(run_id, tags.REASON, safe_line(str(error)))
         raise
     except MlflowException as error:
-        uri = redact_password(client.tracking_uri)
-        raise TrackingError(f"{uri}: {' '.join(str(error).split())}") from error
+        reason = " ".join(str(error).split())
+        raise TrackingError(f"{client.tracking_uri}: {reason}") from error
     finally:
         workers.close()
         if configured is None:

@@ -54,6 +54,7 @@ from mlflow_recall.core.recommend import RECOMMENDERS
 from mlflow_recall.core.recommend.probe_cost import PAPER_EPOCHS_PER_PROBE
 from mlflow_recall.errors import HistoryError
 from mlflow_recall.ports import History, Reporter, Tables
+from mlflow_recall.safe_text import escape_markdown
 from mlflow_recall.workflows.probes import measured_probe_epochs
 from mlflow_recall.workflows.services import Services
 
@@ -319,7 +320,9 @@ def _log(result: BacktestResult, run: ActiveRun) -> None:
     run.set_tags(
         {tags.MODALITY: result.modality, tags.APPLIES: str(result.conclusion.applies).lower()}
     )
-    sentences = "\n".join(f"- {sentence}" for sentence in result.conclusion.sentences)
+    sentences = "\n".join(
+        f"- {escape_markdown(sentence)}" for sentence in result.conclusion.sentences
+    )
     sections = "\n\n".join(
         f"### {title}\n\n{figures.markdown_table(rows)}" for title, rows in tables.items() if rows
     )

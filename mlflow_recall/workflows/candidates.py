@@ -14,6 +14,7 @@ from mlflow_recall.core.history.records import Dataset, Member
 from mlflow_recall.core.policies import Verdict
 from mlflow_recall.errors import TaskError
 from mlflow_recall.ports import StageResult
+from mlflow_recall.safe_text import escape_markdown
 from mlflow_recall.workflows.selection_job import SelectionJob
 
 
@@ -66,7 +67,7 @@ class Candidate:
     def stop(self, reason: str, rival: str | None) -> None:
         """End it before the last stage."""
         self._set_status("stopped", f"after stage {self.stage}: {reason}", rival)
-        self.run.set_description(f"Stopped {self.reason}.")
+        self.run.set_description(f"Stopped {escape_markdown(self.reason)}.")
         self.run.finish("KILLED", self.reason)
 
     def fail(self, error: TaskError) -> None:

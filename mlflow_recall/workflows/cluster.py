@@ -17,6 +17,7 @@ from mlflow_recall.core.history.matrix import PerformanceMatrix
 from mlflow_recall.core.history.records import Member
 from mlflow_recall.core.recommend.cold_start import ColdStartEstimate, add_to_clusters
 from mlflow_recall.ports import History
+from mlflow_recall.safe_text import escape_markdown
 from mlflow_recall.workflows.new_models import estimate_new_models, probe_new_models
 from mlflow_recall.workflows.services import Services
 
@@ -208,8 +209,9 @@ def _log(result: ClusterResult, tagged: int, metric: str, run: ActiveRun) -> Non
     )
     run.set_tags({tags.MODALITY: result.modality})
     run.set_description(
-        f"{len(clustering.models)} models in {len(clustering.clusters)} clusters by {metric} on "
-        f"{len(matrix.datasets)} datasets, silhouette {clustering.silhouette:.3f}; {tagged} "
+        f"{len(clustering.models)} models in {len(clustering.clusters)} clusters by "
+        f"{escape_markdown(metric)} on {len(matrix.datasets)} datasets, "
+        f"silhouette {clustering.silhouette:.3f}; {tagged} "
         f"registered models are tagged.\n\n{figures.markdown_table(cluster_rows(clustering))}"
     )
 

@@ -35,6 +35,7 @@ from mlflow_recall.core.recommend.probe_cost import ProbeCost
 from mlflow_recall.core.recommend.recommendation import Recommendation, recommend
 from mlflow_recall.errors import ConfigError, HistoryError
 from mlflow_recall.ports import Tables
+from mlflow_recall.safe_text import escape_markdown
 from mlflow_recall.workflows.plan_inputs import PlanInputs, inputs_from_tables, inputs_from_zoo
 from mlflow_recall.workflows.services import Services
 
@@ -82,7 +83,9 @@ def plan_zoo(config: PlanConfig, services: Services) -> SelectionPlan:
             run.log_metrics(_strategy_metrics(plan.strategies))
             table = figures.markdown_table(strategy_rows(plan.strategies))
             run.set_description(
-                "\n\n".join([f"What a selection would cost:\n\n{table}", *plan.notes])
+                "\n\n".join(
+                    [f"What a selection would cost:\n\n{table}", *map(escape_markdown, plan.notes)]
+                )
             )
     finally:
         writer.close()

@@ -28,6 +28,7 @@ from mlflow_recall.core.recommend.recommendation import (
 from mlflow_recall.core.scores import SCORES, base_of
 from mlflow_recall.errors import ConfigError
 from mlflow_recall.ports import Probe
+from mlflow_recall.safe_text import escape_markdown
 from mlflow_recall.workflows.context import SelectionContext, load_context
 from mlflow_recall.workflows.probes import (
     DEFAULT_SCORES,
@@ -154,8 +155,8 @@ def run_recall(config: RecallConfig, services: Services) -> tuple[RecallResult, 
             log_recall(result, run)
             recommendation = result.recommendation
             run.set_description(
-                f"**{recommendation.ranking.models[0]}** is recommended first for "
-                f"{dataset.name}.\n\n"
+                f"**{escape_markdown(recommendation.ranking.models[0])}** is recommended first for "
+                f"{escape_markdown(dataset.name)}.\n\n"
                 f"{figures.markdown_table(recommendation_rows(recommendation))}"
             )
     finally:

@@ -21,6 +21,7 @@ from mlflow_recall.core.recommend.evidence import feature_columns
 from mlflow_recall.core.recommend.recommendation import Recommendation, recommend
 from mlflow_recall.errors import HistoryError
 from mlflow_recall.ports import Tables
+from mlflow_recall.safe_text import escape_markdown
 from mlflow_recall.workflows.context import find_modality, load_context
 from mlflow_recall.workflows.recommendation_tables import log_recommendation, recommendation_rows
 from mlflow_recall.workflows.services import Services
@@ -57,8 +58,8 @@ def recommend_zoo(config: RecommendConfig, services: Services) -> RecommendResul
             log_recommendation(recommendation, run, "recommend")
             run.set_tags({tags.MODALITY: modality})
             run.set_description(
-                f"**{recommendation.ranking.models[0]}** is recommended first for an unknown "
-                f"{modality} dataset.\n\n"
+                f"**{escape_markdown(recommendation.ranking.models[0])}** is recommended first "
+                f"for an unknown {modality} dataset.\n\n"
                 f"{figures.markdown_table(recommendation_rows(recommendation))}"
             )
     finally:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from urllib.parse import quote
 
 from mlflow_recall.adapters import figures
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.runs import ActiveRun
 from mlflow_recall.core.history.ground_truth import GroundTruth
 from mlflow_recall.core.history.metrics import to_maximize
+from mlflow_recall.safe_text import escape_markdown
 from mlflow_recall.workflows.candidates import Candidate
 from mlflow_recall.workflows.recall import RecallResult
 from mlflow_recall.workflows.recommendation_tables import recommendation_rows
@@ -110,9 +112,10 @@ def log_selection(result: SelectionResult, parent: ActiveRun) -> None:
     link = figures.candidates_link("", parent.experiment_id, parent.run_id, metric)
     alias = f"{registered.name}@{registered.alias}"
     paragraphs = [
-        f"**{result.winner.name}** wins with test {metric} {result.test[metric]:.3f}, "
-        f"registered as [`{alias}`](#/models/{registered.name}).",
-        compare_with_brute_force(result),
+        f"**{escape_markdown(result.winner.name)}** wins with test {metric} "
+        f"{result.test[metric]:.3f}, registered as "
+        f"[{escape_markdown(alias)}](#/models/{quote(registered.name)}).",
+        escape_markdown(compare_with_brute_force(result) or ""),
         _bold_sentence(result.budget_stop),
         f"It cost {result.epochs} epochs in {result.seconds:.0f} s; brute force over the "
         f"{len(result.recall.recommendation.ranking.models)} eligible models costs "
@@ -126,7 +129,7 @@ def log_selection(result: SelectionResult, parent: ActiveRun) -> None:
 
 
 def _bold_sentence(text: str | None) -> str | None:
-    return f"**{text[:1].upper()}{text[1:]}.**" if text else None
+    return f"**{escape_markdown(text[:1].upper() + text[1:])}.**" if text else None
 
 
 def compare_with_brute_force(result: SelectionResult) -> str | None:

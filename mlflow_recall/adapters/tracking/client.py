@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import re
 import socket
 from collections.abc import Iterator, Sequence
-from urllib.parse import urlsplit
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import mlflow
 from mlflow import MlflowClient
@@ -14,9 +14,11 @@ from mlflow.entities import Experiment, Run
 from mlflow.exceptions import MlflowException
 
 from mlflow_recall.adapters.tracking import tags
+from mlflow_recall.adapters.tracking.locations import check_host
 from mlflow_recall.errors import HistoryError, TrackingError
+from mlflow_recall.safe_text import redact
 
-_CONNECT_TIMEOUT = 5.0  # seconds
+_CONNECT_TIMEOUT = 4.0  # seconds
 _PAGE = 1000  # results of one request
 
 
@@ -30,36 +32,53 @@ def connect(uri: str | None = None) -> MlflowClient:
         TrackingError: The server does not answer, or cannot be used.
     """
     uri = uri or mlflow.get_tracking_uri()
-    parts = urlsplit(uri)
-    if parts.scheme in ("http", "https"):
-        port = parts.port or (443 if parts.scheme == "https" else 80)
-        try:
-            socket.create_connection((parts.hostname or "", port), timeout=_CONNECT_TIMEOUT).close()
-        except OSError as error:
-            raise TrackingError(
-                f"{redact_password(uri)}: expected a tracking server, got no answer ({error}): "
-                "start it, or set MLFLOW_TRACKING_URI to one that runs"
-            ) from error
+    _check_address(uri)
     try:
         client = MlflowClient(tracking_uri=uri)
         client.search_experiments(max_results=1)
     except Exception as error:
-        reason = redact_password((str(error).strip() or type(error).__name__).splitlines()[0])
-        where = redact_password(uri)
-        raise TrackingError(f"{where}: cannot be used as a tracking store: {reason}") from error
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise TrackingError(
+            redact(f"{uri}: cannot be used as a tracking store: {reason}")
+        ) from error
     return client
 
 
-def redact_password(uri: str) -> str:
-    """Return the address of a store without its password."""
-    return re.sub(r"(//[^/:@]*):[^@/]*@", r"\1:***@", uri)
+def _check_address(uri: str) -> None:
+    """Check that a server answers, or that the folder of a store exists.
+
+    Raises:
+        TrackingError: It does not, or the address cannot be read.
+    """
+    try:
+        parts = urlsplit(uri)
+        port = parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError as error:
+        raise TrackingError(
+            redact(f"{uri}: expected the address of a tracking server or store, got {error}")
+        ) from None
+    if parts.scheme in ("http", "https"):
+        try:
+            socket.create_connection((parts.hostname or "", port), timeout=_CONNECT_TIMEOUT).close()
+        except (OSError, ValueError) as error:  # the name of a host may be none
+            raise TrackingError(
+                redact(f"{uri}: expected a tracking server, got no answer ({error}): ")
+                + "start it, or set MLFLOW_TRACKING_URI to one that runs"
+            ) from error
+        return
+    file = Path(unquote(parts.path.removeprefix("/")) if parts.scheme == "sqlite" else parts.path)
+    if parts.scheme in ("sqlite", "file", "") and parts.path and not file.parent.is_dir():
+        raise TrackingError(
+            f"{uri}: expected a store in an existing folder, got none at {file.parent}: create it, "
+            "or correct the address"
+        )
 
 
 def ensure_experiment(client: MlflowClient, name: str) -> str:
     """Return the id of an experiment, which is created if there is none of that name.
 
     Raises:
-        TrackingError: The experiment was deleted.
+        TrackingError: The experiment was deleted, or keeps its artifacts on a foreign host.
     """
     experiment = client.get_experiment_by_name(name)
     if experiment is not None:
@@ -68,6 +87,7 @@ def ensure_experiment(client: MlflowClient, name: str) -> str:
                 f"experiment {name!r} is deleted: restore it with "
                 f"`mlflow experiments restore -x {experiment.experiment_id}`, or use --namespace"
             )
+        check_host(client, str(experiment.artifact_location))
         return str(experiment.experiment_id)
     try:
         return str(client.create_experiment(name))

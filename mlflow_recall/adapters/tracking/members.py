@@ -9,14 +9,16 @@ from collections.abc import Mapping
 import mlflow.artifacts
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
 from mlflow.models import Model
 
 from mlflow_recall.adapters.manifests.yaml_files import MODALITIES
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.entry_tags import PICKLE_SUFFIXES
+from mlflow_recall.adapters.tracking.locations import resolve_source
 from mlflow_recall.core.history.recipes import Recipe
 from mlflow_recall.core.history.records import Member
-from mlflow_recall.errors import ConfigError, ZooError
+from mlflow_recall.errors import ConfigError, TrackingError, ZooError
 
 
 def read_member(client: MlflowClient, version: ModelVersion, values: Mapping[str, str]) -> Member:
@@ -77,7 +79,10 @@ def _read_flavor(client: MlflowClient, version: ModelVersion) -> tuple[str, str]
     label = f"{version.name} version {version.version}"
     uri = f"models:/{version.name}/{version.version}"
     try:
-        source = client.get_model_version_download_uri(version.name, version.version)
+        source = resolve_source(client, version)
+    except (TrackingError, MlflowException) as error:
+        raise ZooError(f"{label}: {error}") from error
+    try:
         folder = mlflow.artifacts.download_artifacts(
             artifact_uri=f"{source.rstrip('/')}/MLmodel", tracking_uri=client.tracking_uri
         )

@@ -17,6 +17,7 @@ from mlflow_recall.adapters.manifests.yaml_files import ZooEntry
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.client import ensure_experiment
 from mlflow_recall.adapters.tracking.entry_tags import entry_tags
+from mlflow_recall.adapters.tracking.locations import resolve_source
 from mlflow_recall.adapters.tracking.members import read_member
 from mlflow_recall.core.clusters.clustering import Clustering
 from mlflow_recall.core.history.records import Member
@@ -87,9 +88,10 @@ class MlflowRegistry:
     def weights(self, member: Member) -> str:
         """See ``ports.Registry.weights``."""
         try:
-            uri = self._client.get_model_version_download_uri(member.name, member.version)
+            version = self._client.get_model_version(member.name, member.version)
             folder = mlflow.artifacts.download_artifacts(
-                artifact_uri=uri, tracking_uri=self._client.tracking_uri
+                artifact_uri=resolve_source(self._client, version),
+                tracking_uri=self._client.tracking_uri,
             )
             return str(_weights_folder(Path(folder)))
         except Exception as error:  # every artifact store has exceptions of its own

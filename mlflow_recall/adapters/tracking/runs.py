@@ -25,10 +25,12 @@ from mlflow.utils.mlflow_tags import (
 
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.client import ensure_experiment, search_runs
+from mlflow_recall.adapters.tracking.locations import check_host
 from mlflow_recall.adapters.tracking.ownership import Heartbeat, owner_tag
 from mlflow_recall.core.history.records import Dataset
 from mlflow_recall.errors import RecallError
 from mlflow_recall.ports import StageResult
+from mlflow_recall.safe_text import redact, safe_data, safe_line, safe_note, safe_text
 
 
 class ActiveRun:
@@ -78,12 +80,14 @@ class ActiveRun:
 
     def set_tags(self, values: Mapping[str, str]) -> None:
         """Set tags in one request."""
-        entries = [RunTag(key, value[: tags.MAX_LENGTH]) for key, value in values.items()]
+        entries = [
+            RunTag(key, value[: tags.MAX_LENGTH]) for key, value in _safe_tags(values).items()
+        ]
         self._client.log_batch(self.run_id, tags=entries)
 
     def log_params(self, values: Mapping[str, object], prefix: str = "") -> None:
         """Log parameters in one request."""
-        entries = [Param(f"{prefix}{key}", str(value)) for key, value in values.items()]
+        entries = [Param(f"{prefix}{key}", redact(str(value))) for key, value in values.items()]
         self._client.log_batch(self.run_id, params=entries)
 
     def set_description(self, markdown: str) -> None:
@@ -96,7 +100,7 @@ class ActiveRun:
             name=dataset.name,
             digest=dataset.digest,
             source_type="code",
-            source=json.dumps({"tags": {"source": dataset.source}}),
+            source=json.dumps({"tags": {"source": redact(dataset.source)}}),
             profile=json.dumps({**dataset.sizes, "classes": len(dataset.classes)}),
         )
         entry = DatasetInput(entity, [InputTag(MLFLOW_DATASET_CONTEXT, context)])
@@ -105,7 +109,7 @@ class ActiveRun:
     def log_table(self, rows: Sequence[Mapping[str, object]], path: str) -> None:
         """Log rows as a table artifact, which the UI shows as one; nothing without rows."""
         if rows:
-            self._client.log_table(self.run_id, pd.DataFrame(rows), path)
+            self._client.log_table(self.run_id, pd.DataFrame(safe_data(rows)), path)
 
     def log_figure(self, figure: Figure | None, path: str) -> None:
         """Log a figure as an artifact, if there is one."""
@@ -114,7 +118,7 @@ class ActiveRun:
 
     def log_text(self, content: str, path: str) -> None:
         """Log a text, Markdown or HTML artifact."""
-        self._client.log_text(self.run_id, content, path)
+        self._client.log_text(self.run_id, safe_text(content), path)
 
     def finish(self, status: str = "FINISHED", reason: str | None = None) -> None:
         """Close the run, with the reason if there is one."""
@@ -170,8 +174,10 @@ class RunWriter:
         parent_tag = {MLFLOW_PARENT_RUN_ID: parent.run_id} if parent else {}
         run = self.client.create_run(
             experiment,
-            run_name=name,
-            tags={**_owner_tags(kind), **_source_tags(), **parent_tag, **(own_tags or {})},
+            run_name=safe_line(name),
+            tags=_safe_tags(
+                {**_owner_tags(kind), **_source_tags(), **parent_tag, **(own_tags or {})}
+            ),
         )
         self.heartbeat.watch(run.info.run_id)
         return ActiveRun(self, run)
@@ -194,9 +200,11 @@ class RunWriter:
         run.finish()
 
     def _take_over(self, run_id: str, name: str, kind: str) -> ActiveRun:
-        run = ActiveRun(self, self.client.get_run(run_id))
+        adopted = self.client.get_run(run_id)
+        check_host(self.client, str(adopted.info.artifact_uri))
+        run = ActiveRun(self, adopted)
         run.set_tags(_owner_tags(kind))
-        self.client.update_run(run_id, name=name)
+        self.client.update_run(run_id, name=safe_line(name))
         self.heartbeat.watch(run_id)
         return run
 
@@ -230,6 +238,12 @@ class RunWriter:
 
 def _age(run: Run) -> tuple[int, str]:
     return run.info.start_time, run.info.run_id
+
+
+def _safe_tags(values: Mapping[str, str]) -> dict[str, str]:
+    """Return tags without secrets; those that people read have no acting characters either."""
+    readable = {MLFLOW_RUN_NOTE: safe_note, tags.REASON: safe_line}
+    return {key: readable.get(key, redact)(value) for key, value in values.items()}
 
 
 def _owner_tags(kind: str) -> dict[str, str]:
