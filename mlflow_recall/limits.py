@@ -6,11 +6,13 @@ Readers refuse what is larger with one line. ``docs/security.md`` lists every li
 from __future__ import annotations
 
 #: bytes of a file that people write: a zoo, benchmarks, rules
-YAML_BYTES = 5_000_000
+YAML_BYTES = 1_000_000
 #: values of such a file, where an alias counts as all that it stands for
-YAML_VALUES = 200_000
+YAML_VALUES = 100_000
 #: lists and mappings inside each other, in YAML and in JSON
 NESTING = 50
+#: digits of an integer
+NUMBER_LENGTH = 300
 #: bytes of a small file that describes a model or a dataset, such as ``config.json``
 METADATA_BYTES = 20_000_000
 #: bytes of one line of an export

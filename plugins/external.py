@@ -12,6 +12,8 @@ from urllib.parse import unquote
 from mlflow.store.artifact.artifact_repo import ArtifactRepository
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from mlflow.entities import FileInfo
     from mlflow.exceptions import MlflowException
 
@@ -109,7 +111,7 @@ class ExternalArtifactRepository(ArtifactRepository):
         whole = f"{rest.removesuffix('/')}/{path}" if path else rest
         parts = whole.removesuffix("/").split("/")
         depth = self.form.count("/")
-        plain = all(part not in ("", ".", "..") for part in parts[1:])
+        plain = _is_plain(parts[1:])
         name, _, revision = "/".join(parts[1 : depth + 1]).partition("@")
         if parts[0] or len(parts) <= depth or not plain or not name:
             raise invalid(
@@ -119,13 +121,38 @@ class ExternalArtifactRepository(ArtifactRepository):
             )
         uri = f"{scheme}:{'/'.join(parts[: depth + 1])}"
         if (name, revision) not in self._folders:
-            self._folders[name, revision] = self._resolve(name, unquote(revision), uri).resolve()
+            self._folders[name, revision] = self._contained(name, unquote(revision), uri)
         folder = self._folders[name, revision]
         file = folder.joinpath(*parts[depth + 1 :])
         if not file.exists():
             names = ", ".join(sorted(entry.name for entry in folder.iterdir()))
             raise missing(f"{uri}: no artifact {'/'.join(parts[depth + 1 :])!r}: it has {names}")
         return file
+
+    def _contained(self, name: str, revision: str, uri: str) -> Path:
+        """Return the resolved folder of a source, whose revision is unquoted.
+
+        Raises:
+            MlflowException: The revision is a path to elsewhere, or a link leads out of the folder.
+        """
+        from mlflow_recall.containment import find_escape
+
+        if revision and not _is_plain(revision.split("/")):
+            raise invalid(
+                f"{uri}: expected a branch, tag or commit after the @, got {revision!r}: "
+                "give one that the repository has"
+            )
+        folder = self._resolve(name, revision, uri)
+        if escape := find_escape(folder, *self._roots(folder)):
+            raise invalid(
+                f"{uri}: expected files inside its folder, got the link {escape} to "
+                f"{escape.resolve()}: copy the file, or delete the link"
+            )
+        return folder.resolve()
+
+    def _roots(self, folder: Path) -> tuple[Path, ...]:  # noqa: ARG002 - for subclasses
+        """Return the folders that links of a source may lead to; none: the usual ones."""
+        return ()
 
     def _download_file(self, remote_file_path: str, local_path: str) -> None:
         shutil.copyfile(self._find(remote_file_path), local_path)
@@ -135,6 +162,11 @@ class ExternalArtifactRepository(ArtifactRepository):
             f"{self.artifact_uri}: read-only: cannot {what}: "
             "log it to a run and register that as a version of its own"
         )
+
+
+def _is_plain(parts: Sequence[str]) -> bool:
+    """Return whether the parts of a path are names, which stay below where they start."""
+    return all(part not in ("", ".", "..") and not {*part} & {"\\", "\0"} for part in parts)
 
 
 def invalid(message: str) -> MlflowException:

@@ -22,6 +22,9 @@ class HuggingFaceArtifactRepository(ExternalArtifactRepository):
     def _resolve(self, name: str, revision: str, uri: str) -> Path:
         return snapshot(name, revision, uri)
 
+    def _roots(self, folder: Path) -> tuple[Path, ...]:
+        return mirror_roots(folder)
+
 
 def snapshot(repository: str, revision: str, uri: str) -> Path:
     """Return the local folder of a hub repository, downloaded if no mirror or cache has it.
@@ -42,6 +45,13 @@ def snapshot(repository: str, revision: str, uri: str) -> Path:
             "and register that folder"
         )
     return folder
+
+
+def mirror_roots(folder: Path) -> tuple[Path, ...]:
+    """Return the mirror where a folder is in it, since its repositories may share files."""
+    mirror = os.environ.get(MIRROR)
+    root = Path(mirror).expanduser() if mirror else None
+    return (root,) if root and folder.is_relative_to(root) else ()
 
 
 def _mirrored(repository: str, revision: str) -> Path | None:

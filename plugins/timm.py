@@ -16,3 +16,8 @@ class TimmArtifactRepository(ExternalArtifactRepository):
         from .huggingface import snapshot
 
         return snapshot(f"timm/{name}", revision, uri)
+
+    def _roots(self, folder: Path) -> tuple[Path, ...]:
+        from .huggingface import mirror_roots
+
+        return mirror_roots(folder)

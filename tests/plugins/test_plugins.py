@@ -186,6 +186,50 @@ def test_nothing_outside_of_the_source_is_served(path: str) -> None:
         _repository("hf:/org/tiny").download_artifacts(path)
 
 
+@pytest.mark.parametrize(
+    "revision",
+    ["main%2F..%2F..%2Fprivate", "..%2F..%2Fprivate", "%2e%2e%2fprivate", "a%5C..%5Cb", "a%00"],
+)
+def test_a_revision_is_no_path_to_elsewhere(
+    revision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A slash in a revision is written %2F, so it is checked after unquoting."""
+    mirror = tmp_path / "hub"
+    tiny_bert(mirror / "org" / "tiny@main")
+    tiny_bert(tmp_path / "private")
+    tiny_bert(mirror / "private")
+    monkeypatch.setenv("MLFLOW_RECALL_HUB", str(mirror))
+
+    with pytest.raises(MlflowException, match="expected a branch, tag or commit after the @"):
+        _repository(f"hf:/org/tiny@{revision}").download_artifacts("")
+
+
+def test_a_revision_may_have_a_slash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub's pull requests are revisions such as refs/pr/1."""
+    folder = tiny_bert(tmp_path / "org" / "tiny@refs" / "pr" / "1")
+    monkeypatch.setenv("MLFLOW_RECALL_HUB", str(tmp_path))
+
+    assert _repository("hf:/org/tiny@refs%2Fpr%2F1").download_artifacts("") == str(folder)
+
+
+def test_a_link_out_of_the_mirror_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever fills a mirror must not choose which other files of the machine are read."""
+    folder = tiny_bert(tmp_path / "hub" / "org" / "tiny")
+    (tmp_path / "secret.txt").write_text("secret")
+    monkeypatch.setenv("MLFLOW_RECALL_HUB", str(tmp_path / "hub"))
+    assert _repository("hf:/org/tiny").download_artifacts("") == str(folder)
+
+    (folder / "vocab.txt").symlink_to(tmp_path / "secret.txt")
+    with pytest.raises(MlflowException, match=r"got the link .*vocab\.txt to .*secret\.txt: copy"):
+        _repository("hf:/org/tiny").download_artifacts("")
+
+    (tmp_path / "hub" / "org" / "linked").symlink_to(tiny_bert(tmp_path / "elsewhere"))
+    with pytest.raises(MlflowException, match="expected files inside its folder"):
+        _repository("hf:/org/linked").download_artifacts("")
+
+
 def test_offline_says_what_to_do() -> None:
     """The mirror lacks it, the cache lacks it, and the hub must not be asked."""
     with pytest.raises(MlflowException) as values:

@@ -12,7 +12,7 @@ import numpy as np
 
 from mlflow_recall.adapters.data.labeled_rows import LabeledRows, read_labeled_rows
 from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
-from mlflow_recall.cache import build_once, cache_folder
+from mlflow_recall.cache import build_once, cache_folder, is_digest
 from mlflow_recall.core.arrays import IntArray
 from mlflow_recall.core.history.records import Dataset
 
@@ -59,8 +59,10 @@ def find_prepared(name: str, digest: str, modality: str) -> Dataset | None:
         digest: Digest of the prepared dataset.
         modality: ``text`` or ``image``.
     """
+    if not is_digest(digest):  # anyone can write tags
+        return None
     folder = cache_folder("datasets", digest)
-    if not digest or not (folder / _META_FILE).exists():
+    if not (folder / _META_FILE).exists():
         return None
     meta = json.loads((folder / _META_FILE).read_text())
     classes = tuple(meta["classes"])

@@ -7,8 +7,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-import yaml
-
+from mlflow_recall.adapters.manifests.bounded_yaml import read_yaml
 from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
 from mlflow_recall.core.history.recipes import Recipe
 from mlflow_recall.errors import ConfigError
@@ -112,16 +111,7 @@ def read_benchmarks(path: str | Path) -> list[DatasetSpec]:
 def _entries(path: str | Path, key: str) -> tuple[Path, list[dict[str, Any]]]:
     """Return the path of a file, and the mappings in the list under a key."""
     path = Path(path)
-    try:
-        content = yaml.safe_load(path.read_text())
-    except FileNotFoundError:
-        raise ConfigError(
-            f"{path}: expected a YAML file with a list {key!r}: no such file"
-        ) from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(
-            f"{path}: cannot be read as YAML: {' '.join(str(error).split())}"
-        ) from None
+    content = read_yaml(path)
     entries = content.get(key) if isinstance(content, dict) else None
     if (
         not isinstance(entries, list)
@@ -129,4 +119,7 @@ def _entries(path: str | Path, key: str) -> tuple[Path, list[dict[str, Any]]]:
         or not all(isinstance(e, dict) for e in entries)
     ):
         raise ConfigError(f"{path}: expected a list {key!r} of mappings at the top, got none")
+    for i, entry in enumerate(entries, start=1):
+        if wrong := [name for name in entry if not isinstance(name, str)]:
+            raise ConfigError(f"{path}: {key}[{i}]: expected words as keys, got {wrong[0]!r:.60}")
     return path, entries

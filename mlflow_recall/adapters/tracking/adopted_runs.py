@@ -11,11 +11,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-import yaml
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, Run, RunTag
 from mlflow.exceptions import MlflowException
 
+from mlflow_recall.adapters.manifests.bounded_yaml import read_yaml
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.client import (
     adopted_experiments,
@@ -243,15 +243,13 @@ def read_rules(path: str | Path) -> dict[str, Any]:
     Raises:
         ConfigError: There is no such file, a key is unknown, or a value has the wrong type.
     """
-    try:
-        content = yaml.safe_load(Path(path).read_text())
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{path}: cannot be read as YAML: {reason}") from None
+    content = read_yaml(Path(path))
     known = sorted({f.name for f in fields(ImportRules)} - {"test_needed"} | {*_RUN_KEYS})
     if not isinstance(content, dict) or set(content) - set(known):
         unknown = min(map(str, set(content) - set(known))) if isinstance(content, dict) else content
-        raise ConfigError(f"{path}: expected some of the keys {', '.join(known)}, got {unknown!r}")
+        raise ConfigError(
+            f"{path}: expected some of the keys {', '.join(known)}, got {unknown!r:.60}"
+        )
     return {
         key: _convert_value(path, key, value) for key, value in content.items() if value is not None
     }

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import mlflow.artifacts
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model
 
+from mlflow_recall.adapters.manifests.bounded_yaml import read_yaml
 from mlflow_recall.adapters.manifests.yaml_files import MODALITIES
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.entry_tags import PICKLE_SUFFIXES
@@ -86,7 +88,7 @@ def _read_flavor(client: MlflowClient, version: ModelVersion) -> tuple[str, str]
         folder = mlflow.artifacts.download_artifacts(
             artifact_uri=f"{source.rstrip('/')}/MLmodel", tracking_uri=client.tracking_uri
         )
-        flavors = Model.load(folder).flavors
+        flavors = read_flavors(Path(folder))
     except Exception as error:
         raise ZooError(
             f"{label}: expected the tag {tags.ARCH} or an MLmodel file, found neither"
@@ -112,6 +114,19 @@ def _read_flavor(client: MlflowClient, version: ModelVersion) -> tuple[str, str]
         flavor.get("task", "")
     )
     return f"transformers/{kind}", "image" if is_image else "text"
+
+
+def read_flavors(file: Path) -> dict[str, Any]:
+    """Return the flavors of an ``MLmodel`` file, which may be anybody's.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    content = read_yaml(file)
+    flavors = content.get("flavors") if isinstance(content, dict) else None
+    if not isinstance(flavors, dict) or not all(isinstance(f, dict) for f in flavors.values()):
+        raise ConfigError(f"{file}: expected flavors, each a mapping, got none")
+    return {str(name): flavor for name, flavor in flavors.items()}
 
 
 def _integer(text: str) -> int | None:

@@ -11,14 +11,14 @@ import mlflow.artifacts
 from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion, RegisteredModel
 from mlflow.exceptions import MlflowException
-from mlflow.models import Model
 
 from mlflow_recall.adapters.manifests.yaml_files import ZooEntry
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.client import ensure_experiment
 from mlflow_recall.adapters.tracking.entry_tags import entry_tags
-from mlflow_recall.adapters.tracking.locations import resolve_source
-from mlflow_recall.adapters.tracking.members import read_member
+from mlflow_recall.adapters.tracking.locations import EXTERNAL, resolve_source
+from mlflow_recall.adapters.tracking.members import read_flavors, read_member
+from mlflow_recall.containment import find_escape
 from mlflow_recall.core.clusters.clustering import Clustering
 from mlflow_recall.core.history.records import Member
 from mlflow_recall.core.recommend.cold_start import ColdStartEstimate
@@ -89,11 +89,15 @@ class MlflowRegistry:
         """See ``ports.Registry.weights``."""
         try:
             version = self._client.get_model_version(member.name, member.version)
-            folder = mlflow.artifacts.download_artifacts(
-                artifact_uri=resolve_source(self._client, version),
-                tracking_uri=self._client.tracking_uri,
+            source = resolve_source(self._client, version)
+            folder = Path(
+                mlflow.artifacts.download_artifacts(
+                    artifact_uri=source, tracking_uri=self._client.tracking_uri
+                )
             )
-            return str(_weights_folder(Path(folder)))
+            if source.partition(":")[0] not in EXTERNAL:  # the plugins check their own folders
+                _check_contained(folder)
+            return str(_weights_folder(folder))
         except Exception as error:  # every artifact store has exceptions of its own
             reason = " ".join(str(error).split())
             raise ZooError(
@@ -260,7 +264,11 @@ class MlflowRegistry:
             name: Name of the model; characters that MLflow refuses become dashes.
             folder: Folder to log.
             run_id: Run that the model comes from; None: none.
+
+        Raises:
+            ZooError: A link in the folder leads out of it.
         """
+        _check_contained(folder)
         allowed = "".join(c if c.isalnum() or c in "-_" else "-" for c in name)
         model = self._client.create_logged_model(experiment, name=allowed, source_run_id=run_id)
         try:
@@ -285,8 +293,26 @@ def _weights_folder(folder: Path) -> Path:
     """Return the folder of the weights in a downloaded model; a winner has them in a subfolder."""
     if not (folder / "MLmodel").exists():
         return folder
-    artifacts = Model.load(folder).flavors.get("python_function", {}).get("artifacts") or {}
-    return folder / artifacts["weights"]["path"] if "weights" in artifacts else folder
+    artifacts = read_flavors(folder / "MLmodel").get("python_function", {}).get("artifacts") or {}
+    if "weights" not in artifacts:
+        return folder
+    path = str(artifacts["weights"]["path"])
+    if not (folder / path).resolve().is_relative_to(folder.resolve()):
+        raise ZooError(f"MLmodel: expected weights below the model's folder, got {path!r}")
+    return folder / path
+
+
+def _check_contained(folder: Path) -> None:
+    """Check that all files of a folder of weights are in it.
+
+    Raises:
+        ZooError: A link leads out of it.
+    """
+    if escape := find_escape(folder):
+        raise ZooError(
+            f"{escape}: expected a file inside {folder}, got a link to {escape.resolve()}: "
+            "copy the file, or delete the link"
+        )
 
 
 def _pages(search: Callable[..., Any]) -> Iterator[Any]:

@@ -116,9 +116,9 @@ def test_a_file_that_is_no_yaml_or_not_there_is_one_line(tmp_path: Path) -> None
     with pytest.raises(ConfigError, match=r"zoo\.yaml: cannot be read as YAML: ") as error:
         read_zoo(zoo(tmp_path, "models: [{\n  a: b: c"))
     assert "\n" not in str(error.value)
-    with pytest.raises(ConfigError, match=r"none\.yaml: expected a YAML file with a list 'models'"):
+    with pytest.raises(ConfigError, match=r"none\.yaml: expected a YAML file, got none"):
         read_zoo(tmp_path / "none.yaml")
-    with pytest.raises(ConfigError, match="cannot be read as YAML"):
+    with pytest.raises(ConfigError, match="expected a YAML file, got a folder"):
         read_zoo(tmp_path)
 
 

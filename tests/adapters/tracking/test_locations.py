@@ -26,7 +26,9 @@ PATH = "api/2.0/mlflow-artifacts/artifacts/x"
 
 
 @pytest.fixture
-def listener(monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
+def listener(store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
+    """A host of a stranger, for a client: in a server, MLflow refuses such hosts itself."""
+    monkeypatch.delenv("_MLFLOW_SERVER_ARTIFACT_ROOT")
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "me")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", "hush-hush")
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")

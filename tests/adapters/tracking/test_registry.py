@@ -529,3 +529,49 @@ def test_a_winner_is_a_member_whose_weights_come_back(
     assert (Path(registry.weights(member)) / "model.safetensors").read_bytes() == values
     local = Path(mlflow.artifacts.download_artifacts(uri))
     assert (local / "model.safetensors").read_bytes() == values
+
+
+# --- what a folder of weights may not do ---------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/etc", "../../..", "weights/../../x"])
+def test_an_mlmodel_names_no_weights_outside_of_its_folder(
+    registry: MlflowRegistry, logged: Any, tmp_path: Path, path: str
+) -> None:
+    """A winner's file is read from the registry, where anyone may have logged it."""
+    artifacts = {"weights": {"path": path, "uri": "weights"}}
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "MLmodel").write_text(
+        json.dumps({"flavors": {"python_function": {"artifacts": artifacts}}})
+    )
+    logged("hostile", tmp_path / "model", {"recall.arch": "timm/x", "recall.modality": "image"})
+    (member,), _ = members(registry)
+
+    with pytest.raises(ZooError, match="expected weights below the model's folder"):
+        registry.weights(member)
+
+
+def test_a_folder_with_a_link_to_elsewhere_is_not_logged(
+    registry: MlflowRegistry, client: MlflowClient, tmp_path: Path
+) -> None:
+    """A folder from somewhere would carry a file of this machine into the registry."""
+    folder = tiny_bert(tmp_path / "bert")
+    (tmp_path / "id_rsa").write_text("secret")
+    (folder / "notes.txt").symlink_to(tmp_path / "id_rsa")
+
+    with pytest.raises(ZooError, match=r"notes\.txt: expected a file inside .*, got a link to"):
+        registry.register(entry(folder))
+    assert members(registry) == ([], [])
+
+
+def test_an_mlmodel_that_is_a_bomb_is_left_out_at_once(
+    registry: MlflowRegistry, logged: Any, tmp_path: Path
+) -> None:
+    """Listing the zoo reads the file of every version without tags."""
+    (tmp_path / "model").mkdir()
+    lines = ["a0: &a0 [x, x]", *(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}]" for i in range(1, 60))]
+    (tmp_path / "model" / "MLmodel").write_text("\n".join([*lines, "flavors: {x: {y: *a59}}"]))
+    name = logged("bomb", tmp_path / "model")
+
+    assert members(registry)[0] == []
+    assert name in members(registry)[1][0]
