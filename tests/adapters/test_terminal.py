@@ -44,3 +44,22 @@ def test_a_long_cell_is_folded_and_nothing_of_it_is_lost(
 
     shown = "".join(c for c in capsys.readouterr().out if c in "0123456789abcdef")
     assert shown.endswith(digest)
+
+
+def test_no_name_acts_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    """A model may be called anything: a name must not move the cursor or be two lines."""
+    name = "m\x1b[2J\x07\u202e\nfake: done :smile: http://me:hush@host"
+    terminal = Terminal()
+
+    terminal.info(name)
+    terminal.warning(name)
+    with terminal.progress(name, 1) as bar:
+        bar.advance(status=name)
+    terminal.table(name, [{name: name}])
+
+    shown = capsys.readouterr()
+    for text in (shown.err, shown.out):
+        assert not {"\x1b", "\x07", "\u202e"} & {*text}
+        assert "hush" not in text
+        assert ":smile:" in text
+        assert not any(line.startswith("fake") for line in text.splitlines())

@@ -29,7 +29,7 @@ from prepared import (
     services_for,
     text_zoo,
 )
-from tiny import CLASSES
+from tiny import CLASSES, tiny_texts
 
 from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
 from mlflow_recall.adapters.tracking import tags
@@ -334,6 +334,27 @@ def test_one_selection_never_registers_twice(
 
     assert str(second.version) == selected.registered.version
     assert [version.version for version in registered(text)] == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["kay's tickets", '<b>"kay\'s"|*tickets*</b>'])
+def test_a_second_selection_for_a_name_with_quotes_is_the_second_version(
+    text: Zoo, name: str, tmp_path: Path
+) -> None:
+    """The name of a file becomes the name of a model, which filters and pages must bear."""
+    target = DatasetSpec(path=str(tiny_texts(tmp_path / "kay's tickets.csv", 60)), name=name)
+
+    versions = []
+    for _ in range(2):
+        selected, _ = selection(
+            text, dataset=target, register_as=None, top_k=2, recommender="prior"
+        )
+        versions.append(str(selected.registered.version))
+    note = page_of(text, selected.run_id).parent.data.tags["mlflow.note.content"]
+
+    assert versions == ["1", "2"]
+    assert selected.registered.name == name.replace("/", "--")
+    assert "<b>" not in note
 
 
 def test_the_winner_is_retrained_on_all_samples_as_one_more_child(

@@ -23,7 +23,7 @@ from mlflow_recall.adapters.export.export_files import (
 from mlflow_recall.adapters.export.summaries import ExportSummary, ImportSummary
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.adopted_runs import AdoptedRuns
-from mlflow_recall.adapters.tracking.client import ensure_experiment, search_runs
+from mlflow_recall.adapters.tracking.client import ensure_experiment, search_runs, search_versions
 from mlflow_recall.adapters.tracking.ownership import owner_tag
 from mlflow_recall.adapters.tracking.registry import MlflowRegistry
 from mlflow_recall.core.external_runs.rules import sources_from_json
@@ -202,8 +202,7 @@ class HistoryTransfer:
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
-            versions = self._client.search_model_versions(f"name = '{name}'")
-            if versions:
+            if versions := search_versions(self._client, name):
                 return str(max(int(v.version) for v in versions))
         source = model_tags.get(tags.SOURCE, "")
         if ":/" not in source:  # a folder, or weights that were logged in the exported store

@@ -25,7 +25,12 @@ from mlflow_recall.adapters.tables.validation import (
 )
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.adopted_runs import AdoptedRuns
-from mlflow_recall.adapters.tracking.client import ensure_experiment, search_runs
+from mlflow_recall.adapters.tracking.client import (
+    FINISHED,
+    ensure_experiment,
+    search_adopted_runs,
+    search_versions,
+)
 from mlflow_recall.adapters.tracking.ownership import owner_tag
 from mlflow_recall.adapters.tracking.registry import MlflowRegistry
 from mlflow_recall.core.external_runs.rules import MetricSource, sources_to_json
@@ -106,13 +111,11 @@ class TableImport:
 
     def _known_digests(self, experiment: str) -> dict[FineTuningKey, dict[str, str]]:
         """Return metric -> digest of every fine-tuning that was imported before."""
-        query = (
-            f"tags.`{tags.TABLE_ROWS}` LIKE '%' AND tags.`{tags.ADOPTED}` = '{self._namespace}' "
-            "AND attributes.status = 'FINISHED'"
-        )
         known: dict[FineTuningKey, dict[str, str]] = {}
         prefix = self._registry.name_of("")
-        for run in search_runs(self._client, [experiment], query):
+        condition = f"tags.`{tags.TABLE_ROWS}` LIKE '%' AND {FINISHED}"
+        finished = search_adopted_runs(self._client, [experiment], self._namespace, condition)
+        for run in finished:
             rows = json.loads(run.data.tags[tags.TABLE_ROWS])
             title = run.data.tags[tags.MODEL].removeprefix(prefix)
             key = (title, run.data.tags[tags.DATASET], rows["run"])
@@ -147,7 +150,7 @@ class TableImport:
             except MlflowException as error:
                 if error.error_code != "RESOURCE_ALREADY_EXISTS":
                     raise
-                if self._client.search_model_versions(f"name = '{name}'", max_results=1):
+                if search_versions(self._client, name):
                     continue
             self._client.create_model_version(name, model_tags[tags.SOURCE], tags=model_tags)
 

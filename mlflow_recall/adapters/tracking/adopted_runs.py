@@ -18,9 +18,11 @@ from mlflow.exceptions import MlflowException
 from mlflow_recall.adapters.manifests.bounded_yaml import read_yaml
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.client import (
+    FINISHED,
     adopted_experiments,
     ensure_experiment,
     metric_points,
+    search_adopted_runs,
     search_runs,
 )
 from mlflow_recall.adapters.tracking.run_records import adopted_curves
@@ -116,7 +118,7 @@ class AdoptedRuns:
         experiment = self._client.get_experiment_by_name(self._experiment)
         run_of: dict[bool, str] = {}
         if experiment is not None and (ids := adopted_experiments(experiment)):
-            for run in search_runs(self._client, ids, self._query):
+            for run in search_adopted_runs(self._client, ids, self._namespace):
                 if source := _sources(run.data.tags).get(metric):
                     run_of.setdefault(source.minimize, f"{run.info.run_name} ({run.info.run_id})")
         return run_of
@@ -143,8 +145,7 @@ class AdoptedRuns:
         """Return the finished runs that the namespace adopted or imported from tables."""
         experiment = self._client.get_experiment_by_name(self._experiment)
         ids = adopted_experiments(experiment) if experiment is not None else []
-        query = f"{self._query} AND attributes.status = 'FINISHED'"
-        return list(search_runs(self._client, ids, query))
+        return list(search_adopted_runs(self._client, ids, self._namespace, FINISHED))
 
     def record_experiments(self, experiments: Sequence[Experiment]) -> None:
         """Record in the namespace's experiment where its adopted runs are, and that they changed.
@@ -203,10 +204,6 @@ class AdoptedRuns:
     @property
     def _experiment(self) -> str:
         return f"{self._namespace}/benchmark"
-
-    @property
-    def _query(self) -> str:
-        return f"tags.`{tags.ADOPTED}` = '{self._namespace}'"
 
     def _tags(self, candidate: InterpretedRun, metric: str) -> dict[str, str]:
         """Return the tags of an adopted run, except its curve."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 import mlflow
 from mlflow import MlflowClient
 from mlflow.entities import Experiment, Run
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from mlflow_recall.adapters.tracking import tags
@@ -20,6 +22,8 @@ from mlflow_recall.safe_text import redact
 
 _CONNECT_TIMEOUT = 4.0  # seconds
 _PAGE = 1000  # results of one request
+#: filter of runs that are complete
+FINISHED = "attributes.status = 'FINISHED'"
 
 
 def connect(uri: str | None = None) -> MlflowClient:
@@ -53,9 +57,10 @@ def _check_address(uri: str) -> None:
     try:
         parts = urlsplit(uri)
         port = parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError as error:
+    except ValueError:  # its text may quote a part of a password
         raise TrackingError(
-            redact(f"{uri}: expected the address of a tracking server or store, got {error}")
+            redact(f"{uri}: expected the address of a tracking server or store, got none: ")
+            + "write / and @ of a password as %2F and %40"
         ) from None
     if parts.scheme in ("http", "https"):
         try:
@@ -113,6 +118,47 @@ def search_runs(client: MlflowClient, experiments: Sequence[str], query: str) ->
         token = page.token
         if not token:
             return
+
+
+def match(key: str, value: str) -> str:
+    """Return a filter in MLflow's syntax for the entities that have a value.
+
+    MLflow has no escapes, so a value with both kinds of quotes, or with a backslash, matches all
+    that begin like it: compare what is found.
+    """
+    quotes = [] if "\\" in value else [quote for quote in "'\"" if quote not in value]
+    if quotes:
+        return f"{key} = {quotes[0]}{value}{quotes[0]}"
+    prefix = re.split(r"['\"\\]", value)[0]
+    return f"{key} LIKE '{prefix}%'"
+
+
+def search_adopted_runs(
+    client: MlflowClient, experiments: Sequence[str], namespace: str, condition: str = ""
+) -> Iterator[Run]:
+    """Yield the runs that a namespace adopted or imported from tables.
+
+    Args:
+        client: Client of the tracking server.
+        experiments: Ids of the experiments to search.
+        namespace: Namespace whose history the runs are part of.
+        condition: Further filter in MLflow's syntax; empty: none.
+    """
+    query = " AND ".join(filter(None, [match(f"tags.`{tags.ADOPTED}`", namespace), condition]))
+    for run in search_runs(client, experiments, query):
+        if run.data.tags.get(tags.ADOPTED) == namespace:
+            yield run
+
+
+def search_versions(client: MlflowClient, name: str) -> list[ModelVersion]:
+    """Return all versions of a registered model, whatever characters its name has."""
+    versions: list[ModelVersion] = []
+    token: str | None = None
+    while token != "":
+        page = client.search_model_versions(match("name", name), page_token=token)
+        versions += [version for version in page if version.name == name]
+        token = page.token or ""
+    return versions
 
 
 def metric_points(client: MlflowClient, run_id: str, key: str) -> list[tuple[int, float]]:

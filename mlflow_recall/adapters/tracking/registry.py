@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 
 from mlflow_recall.adapters.manifests.yaml_files import ZooEntry
 from mlflow_recall.adapters.tracking import tags
-from mlflow_recall.adapters.tracking.client import ensure_experiment
+from mlflow_recall.adapters.tracking.client import ensure_experiment, search_versions
 from mlflow_recall.adapters.tracking.entry_tags import entry_tags
 from mlflow_recall.adapters.tracking.locations import EXTERNAL, resolve_source
 from mlflow_recall.adapters.tracking.members import read_flavors, read_member
@@ -116,7 +116,7 @@ class MlflowRegistry:
         name = self.name_of(entry.title)
         values = entry_tags(entry, self._namespace)
         model = self._find_model(name)
-        versions = list(self._client.search_model_versions(f"name = '{name}'")) if model else []
+        versions = search_versions(self._client, name) if model else []
         newest = max(versions, key=lambda v: int(v.version), default=None)
         key_tags = [t for t in (tags.SOURCE, tags.CONFIG, tags.WEIGHTS_DIGEST) if t in values]
         if newest is not None and all(newest.tags.get(tag) == values[tag] for tag in key_tags):
@@ -217,7 +217,7 @@ class MlflowRegistry:
         """Return the version that a selection registered before; None without one."""
         if self._find_model(name) is None:
             return None
-        versions = self._client.search_model_versions(f"name = '{name}'")
+        versions = search_versions(self._client, name)
         return next((v for v in versions if v.tags.get(tags.SELECTION) == parent_id), None)
 
     def _find_model(self, name: str) -> RegisteredModel | None:

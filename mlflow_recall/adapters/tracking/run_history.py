@@ -12,7 +12,13 @@ from mlflow import MlflowClient
 from mlflow.entities import Experiment, Run
 
 from mlflow_recall.adapters.tracking import tags
-from mlflow_recall.adapters.tracking.client import adopted_experiments, metric_points, search_runs
+from mlflow_recall.adapters.tracking.client import (
+    FINISHED,
+    adopted_experiments,
+    metric_points,
+    search_adopted_runs,
+    search_runs,
+)
 from mlflow_recall.adapters.tracking.run_records import (
     adopted_record,
     benchmark_record,
@@ -115,10 +121,12 @@ class TrackingHistory:
         adopted_from = experiment.tags.get(tags.ADOPTED_FROM, "")
         if adopted_from == self._adopted_from:
             return
-        query = f"tags.`{tags.ADOPTED}` = '{self._namespace}' AND attributes.status = 'FINISHED'"
+        runs = search_adopted_runs(
+            self._client, adopted_experiments(experiment), self._namespace, FINISHED
+        )
         self._adopted = {
             run.info.run_id: (run, sources_from_json(run.data.tags.get(tags.SOURCES, "")))
-            for run in search_runs(self._client, adopted_experiments(experiment), query)
+            for run in runs
             if tags.MODEL in run.data.tags
         }
         self._adopted_from = adopted_from

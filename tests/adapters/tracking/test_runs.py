@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -315,3 +316,32 @@ def test_a_score_of_somebody_elses_metric_may_be_undefined() -> None:
 
     assert values.divergence() == ""
     assert values.divergence(("auc",)) == "diverged: validation auc is nan after stage 1"
+
+
+def test_a_run_holds_no_secret_and_its_page_nothing_that_acts(
+    client: MlflowClient, writer: RunWriter, tmp_path: Path
+) -> None:
+    """Whatever text comes, from a person, a library or a registry, leaves through one door."""
+    address = "http://me:hush@host/x?token=hush"
+    hostile = f"{address} \x1b[2J\u202e<img src=x>"
+    run = writer.open_run(hostile, "benchmark", {tags.DATASET: address})
+    run.log_params({"path": address})
+    run.set_tags({tags.SPEC: address})
+    run.set_description(hostile)
+    run.log_text(hostile, "a.txt")
+    run.log_table([{"b": hostile}], "b.json")
+    run.log_dataset_input(replace(DATASET, source=address), "target")
+    run.finish("FAILED", hostile)
+
+    logged = client.get_run(run.run_id)
+    files = "".join(
+        Path(client.download_artifacts(run.run_id, name, str(tmp_path))).read_text()
+        for name in ("a.txt", "b.json")
+    )
+    assert logged.inputs is not None
+    assert "hush" not in f"{logged.to_dictionary()} {logged.inputs.to_dictionary()} {files}"
+    for text in (logged.info.run_name, logged.data.tags[tags.REASON], files):
+        assert "\x1b" not in text
+        assert "\\x1b" in text or "\\u001b" in text
+    note = logged.data.tags["mlflow.note.content"]
+    assert not {"\x1b", "\u202e", "<"} & {*note}
