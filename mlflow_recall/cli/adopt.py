@@ -11,13 +11,16 @@ import click
 
 from mlflow_recall.cli.groups import StoreOptions
 from mlflow_recall.cli.options import CONTEXT, option, split_at_commas, split_names, takes
-from mlflow_recall.cli.output import OutputOptions, echo
+from mlflow_recall.cli.output import OutputOptions, echo, exit_if_failed
 from mlflow_recall.cli.session import open_session
 
 if TYPE_CHECKING:
     from mlflow_recall.adapters.terminal import Terminal
     from mlflow_recall.config import AdoptConfig
     from mlflow_recall.workflows.adopt import AdoptionResult
+
+#: what is read from a run, in the order of a table
+_ROLES = ("model", "dataset", "validation", "test", "metric", "unit", "modality", "logged by")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +62,11 @@ class AdoptOptions:
         unset="as known",
         help="Direction of an unknown metric.",
     )
+    unit: str | None = option(
+        "--unit",
+        unset="by values and names",
+        help="percent or fraction: unit of scores such as accuracy, in all named experiments.",
+    )
     modality: str | None = option(
         "--modality", unset="as registered, or guessed", help="text or image."
     )
@@ -99,7 +107,7 @@ class AdoptOptions:
         for key in ("model", "dataset", "validation", "test", "ignore"):
             if value := getattr(self, key):
                 rules[key] = split_names(value)
-        for key in ("metric", "modality", "keep", "minimize"):
+        for key in ("metric", "modality", "unit", "keep", "minimize"):
             if (value := getattr(self, key)) is not None:
                 rules[key] = value
         return AdoptConfig(
@@ -137,6 +145,7 @@ def adopt(options: AdoptOptions, store: StoreOptions, output: OutputOptions) -> 
         output.write(_result_json(result, prefix, dry_run=config.dry_run))
         if output.is_for_people:
             _show(result, session.terminal, dry_run=config.dry_run)
+    exit_if_failed(result.selection.failed)
 
 
 def _write_zoo(result: AdoptionResult, prefix: str, path: Path) -> None:
@@ -162,8 +171,10 @@ def _result_json(result: AdoptionResult, prefix: str, *, dry_run: bool) -> dict[
         "left_out": {
             reason: [run.run_id for run in runs] for reason, runs in selection.left_out.items()
         },
+        "failed": dict(selection.failed),
         "rules": {
-            name: value for name, value in vars(result.rules).items() if name != "test_needed"
+            experiment: {k: v for k, v in vars(rules).items() if k not in ("test_needed", "unit")}
+            for experiment, rules in selection.rules.items()
         },
         "runs": [
             {
@@ -190,7 +201,7 @@ def _show(result: AdoptionResult, terminal: Terminal, *, dry_run: bool) -> None:
     selection, written = result.selection, result.written
     terminal.table("understood as", _role_rows(result))
     if dry_run:
-        terminal.table(f"datasets by {result.rules.metric}", _dataset_rows(result))
+        terminal.table("datasets", _dataset_rows(result))
     rows = [
         {"runs": len(runs), "left out because": reason, "such as": runs[0].label}
         for reason, runs in selection.left_out.items()
@@ -198,6 +209,8 @@ def _show(result: AdoptionResult, terminal: Terminal, *, dry_run: bool) -> None:
     terminal.table("left out", rows)
     for note in adoption_notes(result):
         terminal.warning(note)
+    for name, reason in selection.failed.items():
+        terminal.warning(f"failed: experiment {name!r}: {reason}")
     left_out = sum(map(len, selection.left_out.values()))
     echo(
         f"{count_of(written.adopted, 'run')} {'would be ' if dry_run else ''}adopted, "
@@ -214,36 +227,47 @@ def _role_rows(result: AdoptionResult) -> list[dict[str, object]]:
     """Return one row for each role and place that it is read from."""
     from mlflow_recall.core.external_runs.logging_conventions import detect_convention, read_value
 
-    rules, accepted = result.rules, result.selection.accepted
-    rows: list[dict[str, object]] = []
-    for role, keys in (("model", rules.model), ("dataset", rules.dataset)):
-        counts = Counter(next(k for k in keys if read_value(c.run, k)) for c in accepted)
-        rows += [{"role": role, "read from": key, "runs": n} for key, n in counts.items()]
-    for role in ("validation", "test"):
-        counts = Counter(getattr(c.source, role) or "-" for c in accepted)
-        rows += [{"role": role, "read from": key, "runs": n} for key, n in counts.items()]
-    direction = "lower" if rules.minimize else "higher"
-    metric = f"{rules.metric}, {direction} is better"
-    rows.append({"role": "metric", "read from": metric, "runs": len(accepted)})
-    for role, counts in (
-        ("modality", Counter(c.modality for c in accepted)),
-        ("logged by", Counter(detect_convention(c.run) for c in accepted)),
-    ):
-        rows += [{"role": role, "read from": name, "runs": n} for name, n in counts.items()]
-    return rows
+    selection, accepted = result.selection, result.selection.accepted
+    counts: dict[str, Counter[str]] = {role: Counter() for role in _ROLES}
+    for c in accepted:
+        rules = selection.rules[c.run.experiment]
+        direction = "lower" if rules.minimize else "higher"
+        score_keys = (c.source.validation, c.source.test)
+        units = dict.fromkeys(
+            f"{key} in {rules.units[key]}" for key in score_keys if key in rules.units
+        )
+        values = {
+            "model": next(key for key in rules.model if read_value(c.run, key)),
+            "dataset": next(key for key in rules.dataset if read_value(c.run, key)),
+            "validation": c.source.validation or "-",
+            "test": c.source.test or "-",
+            "metric": f"{rules.metric}, {direction} is better",
+            "unit": ", ".join(units) or "-",
+            "modality": c.modality,
+            "logged by": detect_convention(c.run),
+        }
+        for role, value in values.items():
+            counts[role][value] += 1
+    return [
+        {"role": role, "read from": value, "runs": n}
+        for role in _ROLES
+        for value, n in counts[role].items()
+    ]
 
 
 def _dataset_rows(result: AdoptionResult) -> list[dict[str, object]]:
     selection = result.selection
     rows: list[dict[str, object]] = []
-    for name in selection.datasets:
-        runs = [c for c in selection.accepted if c.dataset == name]
+    columns = {(c.dataset, selection.metric(c)) for c in selection.accepted}
+    for name, metric in sorted(columns):
+        runs = [c for c in selection.accepted if (c.dataset, selection.metric(c)) == (name, metric)]
         measured = {c.model for c in runs}
         models = {c.model for c in selection.accepted if c.modality == runs[0].modality}
         best = max(runs, key=lambda c: c.final_score)
         rows.append(
             {
                 "dataset": name,
+                "metric": metric,
                 "models": len(measured),
                 "missing": len(models - measured),
                 "runs": len(runs),

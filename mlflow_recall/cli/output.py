@@ -52,6 +52,18 @@ def echo(line: str) -> None:
     click.echo(safe_line(line))
 
 
+def exit_if_failed(failed: Mapping[str, str]) -> None:
+    """End a command with exit code 1 if something that was asked for failed.
+
+    It is called last: everything else is done and printed by then.
+
+    Args:
+        failed: What failed -> why.
+    """
+    if failed:
+        click.get_current_context().exit(1)
+
+
 def _finite(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _finite(entry) for key, entry in value.items()}

@@ -220,19 +220,60 @@ def test_a_model_registered_later_is_named_as_in_the_registry(services: Services
 
 
 def test_notes_say_what_a_person_should_know(services: Services) -> None:
-    log_hf(services.client, theirs(services), "org/a", "sst2", [0.5], test=0.4)
+    log_hf(services.client, theirs(services), "org/a", "sst2", [0.9], test=40.0)
     log_hf(services.client, theirs(services), "org/b", "sst2", [50.0])
+    log_run(
+        services.client, theirs(services),
+        {"model": "org/c", "dataset": "d", "vocab_size": 9},
+        [("eval_accuracy", 0, 40.0), ("eval_accuracy", 0, 60.0)],
+    )  # fmt: skip
 
-    lines = adoption_notes(run(services))
+    percent, single, *lines = adoption_notes(run(services))
 
+    assert percent == (
+        f"experiment {theirs(services)!r}: eval_accuracy in percent in all runs: accuracy is "
+        "divided by 100 (3 runs)"
+    )
+    assert single.startswith(f"experiment {theirs(services)!r}: 1 run, such as run (")
+    assert single.endswith(
+        "logged all of eval_accuracy at step 0: the last value is the final score, and there is no "
+        "curve"
+    )
     assert [line.partition(":")[0] for line in lines] == [
-        "1 of 2 runs without a test score, such as org/b sst2 "
+        "2 of 3 runs without a test score, such as org/b sst2 "
         + lines[0].partition("org/b sst2 ")[2].partition(":")[0],
-        "1 run in percent",
-        "2 models not registered, so used for clustering only; a zoo file for `mlflow-recall "
+        "3 models not registered, so used for clustering only; a zoo file for `mlflow-recall "
         "register` needs - {source",
     ]
-    assert "on sst2 the last validation score is used instead" in lines[0]
+    assert "on d, sst2 the last validation score is used instead" in lines[0]
+
+
+def test_a_curve_at_step_0_is_a_final_score_alone(services: Services) -> None:
+    """Code that gives no step logs every epoch there, and only the last value can be told."""
+    points = [("val_acc", 0, value) for value in (0.4, 0.6, 0.7)]
+    params = {"model_name": "org/a", "dataset": "d", "vocab_size": 9}
+    log_run(services.client, theirs(services), params, points)
+
+    run(services)
+
+    (record,) = services.history.records("accuracy")
+    assert (record.final_score, record.validation_scores) == (0.7, ())
+    assert run(services).written.known == 1
+
+
+def test_one_experiment_that_cannot_be_read_does_not_keep_the_others(services: Services) -> None:
+    """The others are adopted, and the command says which was not, and why, with exit code 1."""
+    log_all(services)
+    other = f"{theirs(services)}-2"
+    log_run(services.client, other, {"dataset": "d"}, [("val_acc", 1, 0.5)])
+
+    answer = command(services, "--experiment", f"{theirs(services)},{other}", "--json", "-")
+    data = json.loads(answer.stdout)
+
+    assert answer.exit_code == 1
+    assert data["adopted"] == 6
+    assert list(data["failed"]) == [other]
+    assert data["failed"][other].startswith("model: none of 1 finished runs")
 
 
 # --- bad input -----------------------------------------------------------------------------------
@@ -259,7 +300,7 @@ def test_a_metric_is_not_adopted_in_both_directions(services: Services) -> None:
     )  # fmt: skip
     run(services, metric="drift", minimize=True, modality="text")
 
-    with pytest.raises(ConfigError, match="mixed directions: drift was adopted as lower-is-bett"):
+    with pytest.raises(ConfigError, match=r"drift is lower-is-better in run .* and higher-"):
         run(services, metric="drift", minimize=False, modality="text")
 
 
@@ -289,8 +330,11 @@ def test_the_command_prints_one_object_for_machines(services: Services, tmp_path
     assert (data["adopted"], data["known"]) == (6, 0)
     assert data["left_out"] == {"FAILED, not FINISHED": [failed]}
     assert {entry["run_id"] for entry in data["runs"]} == set(ids)
-    assert data["rules"]["model"] == ["params._name_or_path"]
-    assert data["rules"]["validation"] == ["eval_accuracy"]
+    (rules,) = data["rules"].values()
+    assert rules["model"] == ["params._name_or_path"]
+    assert rules["validation"] == ["eval_accuracy"]
+    assert rules["units"] == {"eval_accuracy": "fraction", "test_accuracy": "fraction"}
+    assert data["failed"] == {}
     assert [entry["source"] for entry in yaml.safe_load(zoo.read_text())["models"]] == [
         "hf:/org/a", "hf:/org/b", "hf:/org/c",
     ]  # fmt: skip
@@ -302,26 +346,27 @@ def test_the_command_prints_what_it_understands_for_people(services: Services) -
     answer = command(services, "--experiment", theirs(services), "--dry-run")
 
     assert answer.exit_code == 0
-    for part in ("params._name_or_path", "eval_accuracy", "HF Trainer", "datasets by accuracy"):
+    for part in ("params._name_or_path", "eval_accuracy", "HF Trainer", "in fraction"):
         assert part in answer.stdout
     assert answer.stdout.splitlines()[-1].startswith("6 runs would be adopted, 0 known, 0 left out")
 
 
 def test_options_come_before_the_file_of_rules(services: Services, tmp_path: Path) -> None:
     log_all(services)
-    rules = {
+    requested = {
         "experiment": theirs(services), "metric": "log_loss", "validation": "eval_loss",
         "test": "test_loss", "dataset": "params.model_type", "models": {"org/a": "mine"},
     }  # fmt: skip
     path = tmp_path / "adopt.yaml"
-    path.write_text(yaml.safe_dump(rules))
+    path.write_text(yaml.safe_dump(requested))
 
     answer = command(
         services, "--rules", str(path), "--dataset", "params.finetuning_task", "--json", "-"
     )
     data = json.loads(answer.stdout)
 
-    assert (data["rules"]["metric"], data["rules"]["minimize"]) == ("log_loss", True)
+    (rules,) = data["rules"].values()
+    assert (rules["metric"], rules["minimize"]) == ("log_loss", True)
     assert {entry["dataset"] for entry in data["runs"]} == set(DATASETS)
     assert registry_for(services).name_of("mine") in {entry["model"] for entry in data["runs"]}
 
@@ -354,7 +399,8 @@ def test_a_run_of_the_real_trainer_is_adopted(services: Services, tmp_path: Path
     result = run(services)
 
     assert result.selection.left_out == {}
-    assert set(result.rules.validation) == {"eval_accuracy"}
+    (rules,) = result.selection.rules.values()
+    assert set(rules.validation) == {"eval_accuracy"}
     (record,) = services.history.records("accuracy")
     assert record.run_id == run_id
     assert (record.model, record.dataset, record.modality) == (

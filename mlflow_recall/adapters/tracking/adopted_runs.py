@@ -45,6 +45,8 @@ _RUN_KEYS = ("experiment", "filter")
 _LIST_KEYS = ("model", "dataset", "validation", "test", "ignore", "experiment")
 #: keys whose value is a mapping
 _MAPPING_KEYS = ("models", "datasets")
+#: fields of ``ImportRules`` that no user sets
+_INFERRED = {"test_needed", "units"}
 
 
 @dataclass
@@ -241,7 +243,7 @@ def read_rules(path: str | Path) -> dict[str, Any]:
         ConfigError: There is no such file, a key is unknown, or a value has the wrong type.
     """
     content = read_yaml(Path(path))
-    known = sorted({f.name for f in fields(ImportRules)} - {"test_needed"} | {*_RUN_KEYS})
+    known = sorted({f.name for f in fields(ImportRules)} - _INFERRED | {*_RUN_KEYS})
     if not isinstance(content, dict) or set(content) - set(known):
         unknown = min(map(str, set(content) - set(known))) if isinstance(content, dict) else content
         raise ConfigError(
@@ -288,6 +290,7 @@ def _to_logged_run(run: Run, experiment: str) -> LoggedRun:
         params=run.data.params,
         tags=run.data.tags,
         metrics=run.data.metrics,
+        steps={metric.key: metric.step for metric in run.data.to_proto().metrics},
         inputs=tuple(dataset_input.dataset.name for dataset_input in inputs),
         is_own=tags.KIND in run.data.tags,
         adopted=run.data.tags.get(tags.ADOPTED, ""),

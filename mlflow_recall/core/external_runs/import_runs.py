@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
+from mlflow_recall.core.external_runs.infer_rules import infer_rules
 from mlflow_recall.core.external_runs.logging_conventions import (
     LoggedRun,
+    has_curve,
     infer_modality,
     is_interrupted,
-    is_percent_name,
     read_value,
     trained_epochs,
 )
@@ -22,24 +23,29 @@ from mlflow_recall.core.external_runs.rules import (
     KnownModel,
     MetricSource,
 )
+from mlflow_recall.core.external_runs.units import UNITS
 from mlflow_recall.core.formatting import join_names
-from mlflow_recall.core.history.metrics import is_bounded
-from mlflow_recall.errors import ConfigError, HistoryError
+from mlflow_recall.core.history.metrics import lowest_value
+from mlflow_recall.errors import ConfigError, HistoryError, RecallError
 
 #: models or runs that a message names
 _NAMED = 3
+_UNKNOWN_MODALITY = "unknown modality: name it with --modality text or --modality image"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunSelection:
     """The runs that become history, and the reasons why others do not."""
 
-    rules: ImportRules
+    #: experiment -> how its runs are read
+    rules: Mapping[str, ImportRules]
     accepted: tuple[InterpretedRun, ...]
     #: reason -> runs that are left out for it
     left_out: Mapping[str, tuple[LoggedRun, ...]]
     #: runs that are history so far, and that a better or later configuration replaces
     superseded: tuple[LoggedRun, ...] = ()
+    #: experiment -> why none of its runs can be used
+    failed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -68,7 +74,11 @@ class RunSelection:
     @property
     def untested(self) -> tuple[LoggedRun, ...]:
         """Runs that have no test score."""
-        return tuple(c.run for c in self.accepted if not _first_key(c.run.metrics, self.rules.test))
+        return tuple(
+            c.run
+            for c in self.accepted
+            if not _first_key(c.run.metrics, self.rules[c.run.experiment].test)
+        )
 
     @property
     def unregistered(self) -> tuple[InterpretedRun, ...]:
@@ -76,41 +86,95 @@ class RunSelection:
         first = {run.model: run for run in reversed(self.accepted) if not run.is_registered}
         return tuple(first.values())[::-1]
 
+    def metric(self, run: InterpretedRun) -> str:
+        """Return the metric that a run is read for."""
+        return self.rules[run.run.experiment].metric
 
-def select_runs(
+
+def import_runs(
     runs: Sequence[LoggedRun],
-    rules: ImportRules,
+    requested: ImportRules,
     namespace: str,
     known: Iterable[KnownModel],
     prefix: str = "",
 ) -> RunSelection:
-    """Select the runs that become history by complete rules.
+    """Select the runs that become history, and infer how they are read.
+
+    Each experiment is read by itself, so that it makes no difference beside which others it is
+    named.
 
     Args:
         runs: Runs of any experiments.
-        rules: Rules as ``infer_rules`` completed them.
+        requested: Rules of the user; empty fields are inferred.
         namespace: Namespace whose history the runs become.
         known: Registered models of the namespace.
         prefix: Prefix of the models' names in its registry.
 
     Raises:
+        HistoryError: No run of any experiment can be used; the message gives the reasons.
+        ConfigError: As above, or two models would have the same name.
+    """
+    models = tuple(known)
+    by_experiment: dict[str, list[LoggedRun]] = {}
+    for run in runs:
+        by_experiment.setdefault(run.experiment, []).append(run)
+    selections: list[RunSelection] = []
+    failed: dict[str, RecallError] = {}
+    for name, own in (by_experiment or {"": []}).items():
+        try:
+            rules = infer_rules(own, requested)
+            selections.append(_select_runs(own, rules, namespace, models, prefix))
+        except (ConfigError, HistoryError) as error:
+            failed[name] = error
+    if not selections:
+        raise next(iter(failed.values()))
+    return _merge(selections, {name: str(error) for name, error in failed.items()})
+
+
+def _merge(selections: Sequence[RunSelection], failed: Mapping[str, str]) -> RunSelection:
+    left_out: dict[str, tuple[LoggedRun, ...]] = {}
+    for selection in selections:
+        for reason, runs in selection.left_out.items():
+            left_out[reason] = (*left_out.get(reason, ()), *runs)
+    accepted = tuple(run for selection in selections for run in selection.accepted)
+    _check_names(accepted)
+    return RunSelection(
+        rules={name: rules for selection in selections for name, rules in selection.rules.items()},
+        accepted=accepted,
+        left_out=left_out,
+        superseded=tuple(run for selection in selections for run in selection.superseded),
+        failed=failed,
+    )
+
+
+def _select_runs(
+    runs: Sequence[LoggedRun],
+    rules: ImportRules,
+    namespace: str,
+    known: Iterable[KnownModel],
+    prefix: str,
+) -> RunSelection:
+    """Return the runs of one experiment that become history by complete rules.
+
+    Raises:
         HistoryError: No run is left; the message gives the reasons.
-        ConfigError: Two models would have the same name, or a modality is not known.
+        ConfigError: Two models would have the same name.
     """
     reader = _Reader(
         rules=rules,
         namespace=namespace,
         known={model.name: model for model in known},
         prefix=prefix,
-        percent_keys=_find_percent_keys(runs, rules),
     )
     left_out: dict[str, list[LoggedRun]] = {}
     usable: list[InterpretedRun] = []
     for run in sorted(runs, key=lambda run: (run.start_time, run.run_id)):
-        if reason := reader.refusal(run):
-            left_out.setdefault(reason, []).append(run)
+        reason = reader.refusal(run)
+        interpreted = None if reason else reader.interpret(run)
+        if interpreted is not None and interpreted.modality:
+            usable.append(interpreted)
         else:
-            usable.append(reader.interpret(run))
+            left_out.setdefault(reason or _UNKNOWN_MODALITY, []).append(run)
     _check_names(usable)
     kept: list[InterpretedRun] = []
     for cell in _cells(usable):
@@ -124,13 +188,14 @@ def select_runs(
     if not kept:
         why = "; ".join(f"{reason}: {_labels(unused)}" for reason, unused in left_out.items())
         raise HistoryError(f"adopt: expected fine-tuning runs, none can be used: {why or 'no run'}")
-    _check_modalities(kept)
     dropped = {c.run.run_id for c in usable} - {c.run.run_id for c in kept}
     return RunSelection(
-        rules,
-        tuple(kept),
-        {reason: tuple(unused) for reason, unused in left_out.items()},
-        tuple(c.run for c in usable if c.run.run_id in dropped and c.run.adopted == namespace),
+        rules={kept[0].run.experiment: rules},
+        accepted=tuple(kept),
+        left_out={reason: tuple(unused) for reason, unused in left_out.items()},
+        superseded=tuple(
+            c.run for c in usable if c.run.run_id in dropped and c.run.adopted == namespace
+        ),
     )
 
 
@@ -143,8 +208,6 @@ class _Reader:
     #: name -> registered model
     known: Mapping[str, KnownModel]
     prefix: str
-    #: keys whose values are percent in every run
-    percent_keys: frozenset[str]
 
     def refusal(self, run: LoggedRun) -> str:
         """Return why a run cannot be used; empty where it can."""
@@ -170,11 +233,12 @@ class _Reader:
         if not validation and not test:
             return f"no score: none of {', '.join((*rules.validation, *rules.test))}"
         for key in filter(None, (validation, test)):
-            value = metrics[key] * self._scale(key, metrics)
+            value = metrics[key] * self._scale(key)
             if not math.isfinite(value):
                 return f"{key} is no finite number"
-            if is_bounded(rules.metric) and not 0 <= value <= 1:
-                return f"{key} is no {rules.metric}, neither in [0, 1] nor in percent"
+            lowest = lowest_value(rules.metric)
+            if lowest is not None and not lowest <= value <= 1 + 1e-6:
+                return f"{key} is no {rules.metric} in the unit {rules.units[key]}"
         return ""
 
     def interpret(self, run: LoggedRun) -> InterpretedRun:
@@ -186,10 +250,11 @@ class _Reader:
         source = MetricSource(
             validation=validation,
             test=test,
-            validation_scale=self._scale(validation, metrics),
-            test_scale=self._scale(test, metrics),
+            validation_scale=self._scale(validation),
+            test_scale=self._scale(test),
             minimize=bool(rules.minimize),
             epochs=trained_epochs(run) if validation else 0,
+            has_curve=not validation or has_curve(run, validation),
         )
         model = self._registry_name(raw_model)
         known = self.known.get(model, KnownModel(model))
@@ -212,16 +277,8 @@ class _Reader:
                 return model.name
         return self.prefix + _shorten_path(name).replace("/", "--").replace(":", "--")
 
-    def _scale(self, key: str, metrics: Mapping[str, float]) -> float:
-        if not key or not is_bounded(self.rules.metric):
-            return 1.0
-        return 0.01 if key in self.percent_keys or metrics[key] > 1 else 1.0
-
-
-def _find_percent_keys(runs: Iterable[LoggedRun], rules: ImportRules) -> frozenset[str]:
-    """Return the keys that are named as timm names percent, and exceed 1 in some run."""
-    keys = {key for key in (*rules.validation, *rules.test) if is_percent_name(key)}
-    return frozenset(key for run in runs for key in keys if run.metrics.get(key, 0.0) > 1)
+    def _scale(self, key: str) -> float:
+        return UNITS[self.rules.units[key]] if key in self.rules.units else 1.0
 
 
 def _first_value(run: LoggedRun, keys: Iterable[str]) -> str:
@@ -273,16 +330,6 @@ def _check_names(runs: Sequence[InterpretedRun]) -> None:
                 f"model {name!r}: expected one folder, got {' and '.join(paths[:3])}: name "
                 "each under `models:` of a file for --rules"
             )
-
-
-def _check_modalities(kept: Sequence[InterpretedRun]) -> None:
-    unknown = [run for run in kept if not run.modality]
-    if unknown:
-        names = sorted({run.model for run in unknown})
-        raise ConfigError(
-            f"modality: {len(unknown)} runs do not tell it, of {join_names(names, _NAMED)}: "
-            "name it with --modality text or --modality image"
-        )
 
 
 def _cells(runs: Iterable[InterpretedRun]) -> Iterator[list[InterpretedRun]]:

@@ -17,7 +17,8 @@ from mlflow_recall.core.external_runs.logging_conventions import (
 )
 from mlflow_recall.core.external_runs.repeats import differing_params
 from mlflow_recall.core.external_runs.rules import ImportRules
-from mlflow_recall.core.history.metrics import METRICS, to_maximize
+from mlflow_recall.core.external_runs.units import infer_units
+from mlflow_recall.core.history.metrics import METRICS, lowest_value, to_maximize
 from mlflow_recall.errors import ConfigError, HistoryError
 
 #: ends of the names of metrics that measure time
@@ -32,13 +33,14 @@ def infer_rules(runs: Sequence[LoggedRun], requested: ImportRules) -> ImportRule
     """Complete the requested rules by the names that training code uses.
 
     Args:
-        runs: Runs of any experiments.
+        runs: Runs of one experiment, so that other experiments change nothing.
         requested: Rules of the user; empty fields are inferred.
 
     Raises:
         HistoryError: There is no finished run, or none with a model, a dataset or a score. The
             message names the expected keys and those that the runs have.
-        ConfigError: Validation, test and metric have different directions.
+        ConfigError: Validation, test and metric have different directions, or the unit of the
+            scores cannot be told.
     """
     usable = [run for run in runs if run.status == "FINISHED" and not run.is_own]
     if not usable:
@@ -57,7 +59,16 @@ def infer_rules(runs: Sequence[LoggedRun], requested: ImportRules) -> ImportRule
         if not any(read_value(run, key) for run in usable for key in keys):
             raise _no_key_error(usable, role, keys)
     rules = _infer_metric(usable, rules)
-    return replace(rules, minimize=_infer_direction(usable, rules))
+    rules = replace(rules, minimize=_infer_direction(usable, rules))
+    return replace(rules, units=_infer_units(usable, rules))
+
+
+def _infer_units(runs: Sequence[LoggedRun], rules: ImportRules) -> dict[str, str]:
+    """Return metric key -> unit; empty for metrics that have none."""
+    keys = dict.fromkeys((*rules.validation, *rules.test))
+    if lowest_value(rules.metric) is None:
+        return {}
+    return dict.fromkeys(keys, rules.unit) if rules.unit else infer_units(runs, keys)
 
 
 def _infer_keys(runs: Sequence[LoggedRun], names: Iterable[str], role: str) -> tuple[str, ...]:
@@ -70,8 +81,6 @@ def _infer_keys(runs: Sequence[LoggedRun], names: Iterable[str], role: str) -> t
                 values_of[key] = [read_value(run, key) for run in runs]
     if role == "dataset":
         values_of["inputs"] = [read_value(run, "inputs") for run in runs]
-        if len({run.experiment for run in runs}) > 1:
-            values_of["experiment"] = [run.experiment for run in runs]
     ordered = sorted(values_of, key=lambda key: len({*values_of[key]} - {""}) < min(2, len(runs)))
     chosen, covered = [], [False] * len(runs)
     for key in ordered:
@@ -79,6 +88,8 @@ def _infer_keys(runs: Sequence[LoggedRun], names: Iterable[str], role: str) -> t
         if any(value and not done for value, done in zip(values, covered, strict=True)):
             chosen.append(key)
             covered = [bool(value) or done for value, done in zip(values, covered, strict=True)]
+    if not chosen and role == "dataset":
+        return ("experiment",)
     if not chosen:
         raise _no_key_error(runs, role, names)
     return tuple(chosen)

@@ -55,7 +55,14 @@ _ALIASES = {
     "log_loss": ("log_loss", "logloss", "nll", "nll_loss", "cross_entropy"),
 }  # fmt: skip
 _CANONICAL = {alias: name for name, aliases in _ALIASES.items() for alias in aliases}
-_PERCENT = re.compile(r"top_?[15]|acc_?[15]$")
+#: names that timm and torchvision give accuracies in percent, and names that say it
+_PERCENT = re.compile(r"(top|acc)_?[15]$")
+_SAYS_PERCENT = re.compile(r"[_/.\- ](pct|perc|percent|percentage)$")
+#: what may stand around the name of a metric in its key
+_AROUND_METRIC = re.compile(
+    r"^(train|training|eval|val|valid|validation|dev|test|predict)[_/.\- ]"
+    r"|(_epoch|_step)?(/dataloader_idx_\d+)?$"
+)
 #: words in the names of metrics of which lower values are better, and higher ones
 _LOSS_WORDS = frozenset(
     {
@@ -102,6 +109,8 @@ class LoggedRun:
     tags: Mapping[str, str] = field(default_factory=dict)
     #: metric key -> its last value
     metrics: Mapping[str, float] = field(default_factory=dict)
+    #: metric key -> step of that value, the last step; empty: unknown
+    steps: Mapping[str, int] = field(default_factory=dict)
     #: names of the datasets that were logged as inputs
     inputs: tuple[str, ...] = ()
     #: whether this package made it, so that no rules are needed to read it
@@ -137,7 +146,7 @@ def canonical_metric(metric: str) -> str:
         >>> canonical_metric("top1"), canonical_metric("Drift")
         ('accuracy', 'drift')
     """
-    normalized = re.sub(r"[/.\- @]", "_", metric.lower())
+    normalized = re.sub(r"[/.\- @]", "_", _SAYS_PERCENT.sub("", metric.lower()))
     return _CANONICAL.get(normalized, normalized)
 
 
@@ -149,9 +158,25 @@ def is_minimized(metric: str) -> bool | None:
     return False if words & _SCORE_WORDS else None
 
 
+def metric_family(key: str) -> str:
+    """Return what keys have in common that one piece of code logs in one unit.
+
+    Example:
+        >>> metric_family("val/acc_epoch"), metric_family("test_acc"), metric_family("eval_top5")
+        ('acc', 'acc', 'top')
+    """
+    name = _AROUND_METRIC.sub("", key.lower())
+    return name.rstrip("15").rstrip("_") if is_percent_name(name) else name
+
+
 def is_percent_name(key: str) -> bool:
     """Return whether a key is named as timm and torchvision name accuracies in percent."""
-    return _PERCENT.search(key.lower()) is not None
+    return _PERCENT.search(_AROUND_METRIC.sub("", key.lower())) is not None
+
+
+def says_percent(key: str) -> bool:
+    """Return whether a key says that it is in percent, as ``val_acc_pct`` does."""
+    return _SAYS_PERCENT.search(_AROUND_METRIC.sub("", key.lower())) is not None
 
 
 def read_value(run: LoggedRun, key: str) -> str:
@@ -198,6 +223,15 @@ def trained_epochs(run: LoggedRun) -> int:
         return max(1, math.ceil(epoch - 0.01)) if _is_hf(run) else int(epoch) + 1
     requested = (run.params.get(key, "") for key in _EPOCH_PARAMS)
     return next((int(number) for text in requested if (number := _to_number(text)) >= 1), 0)
+
+
+def has_curve(run: LoggedRun, key: str) -> bool:
+    """Return whether a metric may be a curve over stages.
+
+    Code that logs without a step puts all values at step 0, so that only the last one can be told.
+    Runs of one epoch may have their only stage there.
+    """
+    return run.steps.get(key, -1) != 0 or trained_epochs(run) == 1
 
 
 def is_interrupted(run: LoggedRun) -> bool:

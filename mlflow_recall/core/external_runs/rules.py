@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 
 from mlflow_recall.core.external_runs.logging_conventions import LoggedRun
+from mlflow_recall.core.external_runs.units import UNITS
 from mlflow_recall.errors import ConfigError, unknown_name
 
 #: ways to choose between several configurations of one cell
@@ -29,6 +30,8 @@ class MetricSource:
     minimize: bool = False
     #: number of epochs, to which longer curves are thinned; 0: curves stay as they are
     epochs: int = 0
+    #: whether the validation key is a curve; otherwise it is a final score alone
+    has_curve: bool = True
 
     @property
     def sign(self) -> float:
@@ -49,7 +52,8 @@ class MetricSource:
         """Return one scaled value for each stage.
 
         A curve with more points than epochs keeps the last point of each epoch, where an epoch is
-        an equal share of the steps. The last point is always kept.
+        an equal share of the steps. The last point is always kept. There are no stages without a
+        curve.
 
         Args:
             points: Steps and values, in order of the steps.
@@ -60,6 +64,8 @@ class MetricSource:
             >>> source.stages([(1, 20), (2, 30), (4, 50)], 0.01)
             [0.3, 0.5]
         """
+        if not self.has_curve:
+            return []
         if 1 < self.epochs < len(points):
             last_step, by_epoch = points[-1][0], {}
             for step, value in points:
@@ -91,7 +97,7 @@ def sources_from_json(text: str) -> dict[str, MetricSource]:
 
 @dataclass(frozen=True, kw_only=True)
 class ImportRules:
-    """How runs are read; empty fields are inferred from the runs.
+    """How the runs of one experiment are read; empty fields are inferred from them.
 
     Where a field has several keys, the first one that a run has counts.
     """
@@ -106,6 +112,10 @@ class ImportRules:
     metric: str = ""
     #: whether lower is better; None: inferred
     minimize: bool | None = None
+    #: unit of scores that are at most 1 by definition: ``percent`` or ``fraction``
+    unit: str = ""
+    #: metric key -> its unit, where there is one
+    units: Mapping[str, str] = field(default_factory=dict)
     modality: str = ""
     #: of several configurations of one cell: ``best`` by validation, ``last`` or ``all``
     keep: str = "best"
@@ -120,6 +130,8 @@ class ImportRules:
     def __post_init__(self) -> None:
         if self.keep not in KEEP_CHOICES:
             raise ConfigError(unknown_name("value of keep", self.keep, KEEP_CHOICES))
+        if self.unit and self.unit not in UNITS:
+            raise ConfigError(unknown_name("unit", self.unit, UNITS))
 
 
 @dataclass(frozen=True)

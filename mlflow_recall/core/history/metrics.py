@@ -39,8 +39,8 @@ METRICS: Mapping[str, Callable[[AnyArray, FloatArray], float]] = MappingProxyTyp
 #: metric that is used where the user names none
 _DEFAULT = "accuracy"
 _LOWER_IS_BETTER = frozenset({"log_loss"})
-#: metrics in [0, 1]
-_BOUNDED = frozenset({"accuracy", "balanced_accuracy", "f1_macro"})
+#: metric -> its lowest value, of those whose highest value is 1
+_LOWEST = {"accuracy": 0.0, "balanced_accuracy": 0.0, "f1_macro": 0.0, "matthews": -1.0}
 
 
 def check_metric(name: str) -> str:
@@ -81,7 +81,12 @@ def to_maximize(name: str, value: float) -> float:
 
 def is_bounded(name: str) -> bool:
     """Return whether metric ``name`` is in [0, 1], so that a tolerance of 0.01 means one point."""
-    return name in _BOUNDED
+    return _LOWEST.get(name) == 0
+
+
+def lowest_value(name: str) -> float | None:
+    """Return the lowest value of a metric whose highest value is 1; None for other metrics."""
+    return _LOWEST.get(name)
 
 
 def compute_metrics(labels: AnyArray, probabilities: FloatArray) -> dict[str, float]:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mlflow_recall.core.external_runs.import_runs import RunSelection, select_runs
-from mlflow_recall.core.external_runs.infer_rules import infer_rules
+from mlflow_recall.core.external_runs.import_runs import RunSelection, import_runs
 from mlflow_recall.core.external_runs.logging_conventions import LoggedRun
 from mlflow_recall.core.external_runs.rules import ImportRules, KnownModel
 
@@ -53,5 +52,11 @@ def hf(
 def read(
     *runs: LoggedRun, known: tuple[KnownModel, ...] = (), prefix: str = "", **rules: Any
 ) -> RunSelection:
-    """Infer the rules, and select the runs by them."""
-    return select_runs(runs, infer_rules(runs, ImportRules(**rules)), "ns", known, prefix)
+    """Select the runs by requested and inferred rules."""
+    return import_runs(runs, ImportRules(**rules), "ns", known, prefix)
+
+
+def rules_of(*runs: LoggedRun, **rules: Any) -> ImportRules:
+    """The rules that runs of one experiment are read by."""
+    (read_by,) = read(*runs, **rules).rules.values()
+    return read_by

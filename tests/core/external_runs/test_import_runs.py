@@ -5,10 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from logged_runs import TIMM, hf, read
 
+from mlflow_recall.core.external_runs.import_runs import RunSelection
+from mlflow_recall.core.external_runs.logging_conventions import LoggedRun
 from mlflow_recall.core.external_runs.rules import KnownModel, MetricSource
-from mlflow_recall.errors import ConfigError, HistoryError
+from mlflow_recall.errors import ConfigError, HistoryError, RecallError
 
 # --- which runs count ----------------------------------------------------------------------------
 
@@ -36,7 +40,7 @@ def test_each_run_that_is_left_out_has_its_reason() -> None:
         "no model: none of params._name_or_path": 1,
         "no dataset: none of params.finetuning_task": 1,
         "eval_accuracy is no finite number": 1,
-        "eval_accuracy is no accuracy, neither in [0, 1] nor in percent": 1,
+        "eval_accuracy is no accuracy in the unit fraction": 1,
         "no score: none of eval_accuracy": 1,
     }
 
@@ -46,18 +50,22 @@ def test_without_usable_runs_the_reasons_are_named() -> None:
         read(hf(score=float("inf")))
 
 
-def test_percent_is_divided_run_by_run_and_timm_names_it() -> None:
-    """A timm run at 0.9 % is percent too, as the other runs with its key show."""
-    low = replace(
-        TIMM, run_id="low", params={**TIMM.params, "model": "r2"}, metrics={"eval_top1": 0.9}
-    )
-    selection = read(hf(), hf(dataset="cola", score=85.0), TIMM, low, modality="any")
+def test_the_unit_is_one_for_a_metric_of_an_experiment() -> None:
+    """0.9 % stays 0.009 beside runs above 1, and 0.8 stays 0.8 in another experiment."""
+    bad = hf("org/b", score=0.9)
+    runs = [hf(score=85.0), hf("org/c", score=70.0), bad, hf("org/d", experiment="fractions")]
 
-    finals = {(c.model, c.dataset): c.final_score for c in selection.accepted}
-    assert finals["org--a", "sst2"] == 0.8
-    assert finals["org--a", "cola"] == pytest.approx(0.85)
-    assert finals["resnet18", "pets"] == pytest.approx(0.815)
-    assert finals["r2", "pets"] == pytest.approx(0.009)
+    finals = {c.model: c.final_score for c in read(*runs).accepted}
+
+    assert finals == {
+        "org--a": pytest.approx(0.85),
+        "org--c": pytest.approx(0.7),
+        "org--b": pytest.approx(0.009),
+        "org--d": 0.8,
+    }
+    assert (
+        read(hf(score=1.0), hf("org/b", score=0.9), unit="percent").accepted[0].final_score == 0.01
+    )
 
 
 def test_a_loss_is_never_read_as_percent() -> None:
@@ -131,10 +139,22 @@ def test_two_folders_of_one_name_are_not_mixed() -> None:
 def test_a_modality_is_named_registered_or_inferred() -> None:
     run = replace(hf(), params={"_name_or_path": "m", "finetuning_task": "d"})
 
-    with pytest.raises(ConfigError, match="modality: 1 runs do not tell it, of m: name it with"):
+    with pytest.raises(HistoryError, match="unknown modality: name it with --modality text or"):
         read(run)
     assert read(run, known=(KnownModel("m", modality="image"),)).accepted[0].modality == "image"
     assert read(run, modality="sound").accepted[0].modality == "sound"
+
+
+def test_runs_of_unknown_modality_are_left_out_and_the_others_stay() -> None:
+    """One unregistered model must not keep a whole history out."""
+    unknown = replace(hf("m"), params={"_name_or_path": "m", "finetuning_task": "sst2"})
+
+    selection = read(hf(), unknown)
+
+    assert selection.models == ("org--a",)
+    assert selection.left_out == {
+        "unknown modality: name it with --modality text or --modality image": (unknown,)
+    }
 
 
 # --- several runs of a cell ----------------------------------------------------------------------
@@ -186,3 +206,68 @@ def test_coverage_counts_pairs_of_one_modality() -> None:
     selection = read(hf(), hf("org/b"), hf(dataset="cola"), TIMM)
 
     assert (selection.cells, selection.coverage) == (4, 0.8)
+
+
+# --- several experiments -------------------------------------------------------------------------
+
+#: params that name the model, and the dataset, in the code of some team
+_MODEL_KEYS = ("model_name", "backbone", "arch")
+_DATASET_KEYS = ("dataset", "data_dir", "task_name")
+
+
+@st.composite
+def experiments(draw: st.DrawFn, name: str) -> list[LoggedRun]:
+    """Runs of one experiment, by mixed conventions, with and without scores, dataset and tests."""
+    runs = []
+    for i in range(draw(st.integers(1, 5))):
+        params = {
+            draw(st.sampled_from(_MODEL_KEYS)): draw(st.sampled_from("ab")),
+            draw(st.sampled_from(_DATASET_KEYS)): draw(st.sampled_from(["", "x", "y"])),
+            "lr": draw(st.sampled_from("12")),
+            "vocab_size": "9",
+        }
+        scores = st.sampled_from([0.0, 0.5, 0.9, 42.0, 97.5])
+        keys = st.sampled_from(["val_acc", "test_acc", "eval_accuracy", "eval_top1", "val_f1"])
+        metrics = draw(st.dictionaries(keys, scores, max_size=3))
+        status = draw(st.sampled_from(["FINISHED", "FINISHED", "FAILED"]))
+        runs.append(
+            LoggedRun(
+                run_id=f"{name}{i}", name="run", experiment=name, status=status,
+                params=params, metrics=metrics,
+            )
+        )  # fmt: skip
+    return runs
+
+
+def _read_alone(runs: list[LoggedRun]) -> RunSelection | None:
+    try:
+        return read(*runs)
+    except RecallError:
+        return None
+
+
+@given(experiments("A"), experiments("B"))
+def test_a_second_experiment_changes_nothing(a: list[LoggedRun], b: list[LoggedRun]) -> None:
+    """Adopting A, then B, is adopting both at once, run by run."""
+    alone = [selection for runs in (a, b) if (selection := _read_alone(runs))]
+
+    together = _read_alone([*a, *b])
+
+    assert [run for one in alone for run in one.accepted] == list(
+        together.accepted if together else ()
+    )
+    if together:
+        assert together.rules == {k: v for one in alone for k, v in one.rules.items()}
+
+
+def test_two_datasets_stay_two_whatever_is_named_beside_them() -> None:
+    """Each of two keys has one value in its runs, so that neither seems to tell the dataset."""
+    timm = [
+        replace(TIMM, run_id=f"{key}-{i}", experiment="timm",
+                params={"model": f"m{i}", key: value})
+        for key, value in (("dataset", "torch/cifar10"), ("data_dir", "/data/pets"))
+        for i in range(3)
+    ]  # fmt: skip
+
+    assert read(*timm).datasets == ("pets", "torch/cifar10")
+    assert read(*timm, hf(experiment="hf")).datasets == ("pets", "sst2", "torch/cifar10")
