@@ -791,6 +791,50 @@ def test_history_show_of_tables_has_the_keys_that_machines_rely_on(cli: Cli, tab
     }
 
 
+def test_check_prints_one_object_with_the_keys_that_machines_rely_on(
+    cli: Cli, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.csv"
+    rows = [f"text {i % 20},{'NA' if i % 2 else 'null'}" for i in range(30)]
+    path.write_text("\n".join(["text,label", *rows, ",NA", "x,"]) + "\n")
+
+    data = cli("check", "--dataset", path, "--json", "-").data
+
+    assert data["task"] == "classification"
+    assert data["inputs"] == ["text"]
+    assert data["rows"] == {"read": 32, "used": 30, "left_out": {"no text": 1, "no label": 1}}
+    assert data["classes"] == {"NA": 15, "null": 15}
+    assert sum(data["splits"].values()) == 30
+    assert 0 < data["duplicates"] <= 20
+    assert [w for w in data["warnings"] if w.startswith("duplicates: 10 rows")] != []
+    assert "files" not in data
+
+
+def test_check_shows_people_what_is_left_out(cli: Cli, tmp_path: Path) -> None:
+    folder = tiny_images(tmp_path / "pets", 12)
+    (folder / "notes.txt").write_text("x")
+
+    answer = cli("check", "--dataset", folder)
+
+    assert answer.code == 0
+    assert answer.out.splitlines()[-1].startswith(
+        "pets: 12 of 13 files used (left out: 1 not a picture in notes.txt); 3 classes; 6 train"
+    )
+
+
+def test_check_of_one_input_for_all_says_so(cli: Cli, tmp_path: Path) -> None:
+    """Nothing can be cut from it, so that it cannot be prepared; the reason is in the check."""
+    path = tmp_path / "a.csv"
+    path.write_text("text,label\n" + "same,a\nsame,b\n" * 6)
+
+    data = cli("check", "--dataset", path, "--json", "-").data
+    answer = cli("recall", "--dataset", path)
+
+    assert [w for w in data["warnings"] if w.startswith("constant input")] != []
+    assert answer.code == 1
+    assert "expected different inputs to cut a" in answer.err
+
+
 def test_json_goes_to_a_file_beside_what_people_read(cli: Cli, zoo: Zoo, tmp_path: Path) -> None:
     answer = cli(
         "recall", "--dataset", zoo.target.path, "--namespace", zoo.namespace,

@@ -17,6 +17,7 @@ from mlflow_recall import __version__
 from mlflow_recall.cli.adopt import adopt
 from mlflow_recall.cli.backtest import backtest
 from mlflow_recall.cli.benchmark import benchmark
+from mlflow_recall.cli.check import check
 from mlflow_recall.cli.cluster import cluster
 from mlflow_recall.cli.explain import explain
 from mlflow_recall.cli.history import history
@@ -77,6 +78,7 @@ def commands() -> None:
 
 
 for _command in (
+    check,
     register,
     adopt,
     benchmark,

@@ -75,6 +75,20 @@ class DatasetOptions:
     split_seed: int = option(
         "--split-seed", default=0, type=click.IntRange(min=0), help="Seed of splits that are drawn."
     )
+    delimiter: str | None = option(
+        "--delimiter",
+        unset="found out",
+        help="Delimiter of a text file: comma, semicolon, tab, pipe or one character.",
+    )
+    encoding: str | None = option(
+        "--encoding", unset="found out", help="Encoding of a text file, such as utf-8 or cp1252."
+    )
+    quoting: str | None = option(
+        "--quoting",
+        unset="found out",
+        help="Quotation marks of a text file: double (as CSV has them), backslash, or none (they "
+        "are text).",
+    )
 
     def spec(self) -> DatasetSpec | None:
         """Return where the dataset is; None: none is named.
@@ -98,6 +112,9 @@ class DatasetOptions:
             label=self.label or "",
             split=self.split,
             seed=self.split_seed,
+            delimiter=self.delimiter or "",
+            encoding=self.encoding or "",
+            quoting=self.quoting or "",
         )
 
 
@@ -108,7 +125,7 @@ class TargetOptions(DatasetOptions):
     dataset: str = option(
         "--dataset",
         default=EXAMPLE,
-        help="CSV, JSONL or Parquet file, image folder, saved datasets folder, hub id, or "
+        help="CSV, TSV, JSON or Parquet file, image folder, saved datasets folder, hub id, or "
         "example:NAME (docstrings, script_id).",
     )
 

@@ -105,12 +105,12 @@ def _prepare_datasets(
     if not config.datasets:
         raise ConfigError("benchmark: expected at least one dataset, got none")
     if len(config.datasets) == 1:  # nothing is left without it: its error ends the command
-        yield services.prepare(config.datasets[0])
+        yield services.load_dataset(config.datasets[0])
         return
     with services.reporter.progress("prepare datasets", len(config.datasets)) as bar:
         for spec in config.datasets:
             try:
-                yield services.prepare(spec)
+                yield services.load_dataset(spec)
             except DatasetError as error:
                 run = writer.open_run(spec.title, "benchmark", {tags.DATASET: spec.title})
                 run.finish("FAILED", str(error))

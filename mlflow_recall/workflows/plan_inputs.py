@@ -81,7 +81,7 @@ def inputs_from_zoo(config: PlanConfig, services: Services) -> PlanInputs:
     Raises:
         RecallError: The dataset cannot be read, or the zoo or its history cannot serve.
     """
-    dataset = services.prepare(config.dataset) if config.dataset else None
+    dataset = services.load_dataset(config.dataset) if config.dataset else None
     context = load_context(config.recommend, services, dataset)
     records, models = context.comparable.records, list(context.members)
     metric, namespace = config.recommend.metric, services.namespace

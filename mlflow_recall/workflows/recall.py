@@ -81,7 +81,9 @@ class RecallResult:
 def load_target(config: RecallConfig, services: Services) -> tuple[Dataset, SelectionContext]:
     """Prepare the target of a recall, and load what is known before any model looks at it."""
     dataset = services.prepare(config.dataset)
-    return dataset, load_context(config.recommend, services, dataset)
+    context = load_context(config.recommend, services, dataset)
+    services.report_account(dataset)
+    return dataset, context
 
 
 def recall_models(
@@ -152,6 +154,7 @@ def run_recall(config: RecallConfig, services: Services) -> tuple[RecallResult, 
         with writer.managed_run(f"recall for {dataset.name}", "recall", services.run_id) as run:
             result = recall_models(config, context, services)
             run.log_dataset_input(dataset, "target")
+            run.log_account(dataset)
             log_recall(result, run)
             recommendation = result.recommendation
             run.set_description(

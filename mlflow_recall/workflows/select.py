@@ -35,6 +35,7 @@ def run_selection(
             f"select for {dataset.name}", "selection", services.run_id
         ) as parent:
             parent.log_dataset_input(dataset, "target")
+            parent.log_account(dataset)
             parent.log_params(_resolved(config), "resolved.")
             job = SelectionJob(config=config, services=services, writer=writer, parent=parent)
             recalled = recall_models(config.recall, context, services)

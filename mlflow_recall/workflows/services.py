@@ -9,7 +9,7 @@ from fnmatch import fnmatchcase
 from mlflow import MlflowClient
 
 from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
-from mlflow_recall.core.formatting import join_names
+from mlflow_recall.core.formatting import count_of, join_names
 from mlflow_recall.core.history.records import Dataset, Member
 from mlflow_recall.errors import ConfigError
 from mlflow_recall.ports import (
@@ -39,6 +39,23 @@ class Services:
     reporter: Reporter
     #: run that was opened for the command, as `mlflow run` does; None: it opens its own
     run_id: str | None = None
+
+    def load_dataset(self, spec: DatasetSpec) -> Dataset:
+        """Prepare a dataset, and report how many of its rows are used and why others are not.
+
+        Raises:
+            DatasetError: It cannot be prepared.
+        """
+        dataset = self.prepare(spec)
+        self.report_account(dataset)
+        return dataset
+
+    def report_account(self, dataset: Dataset) -> None:
+        """Report in one line how many rows of a dataset are used and why others are not."""
+        if dataset.account is not None:
+            count = len(dataset.account.warnings)
+            hint = f"; {count_of(count, 'warning')}: see `mlflow-recall check`" if count else ""
+            self.reporter.info(f"{dataset.name}: {dataset.account.summary}{hint}")
 
 
 def match_names(members: list[Member], patterns: tuple[str, ...]) -> list[Member]:

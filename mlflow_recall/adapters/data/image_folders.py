@@ -60,6 +60,8 @@ class ImageFolder:
     splits: Mapping[str, tuple[tuple[Path, str], ...]]
     #: reason -> files that are not used, in the order of their paths
     left_out: Mapping[str, tuple[Path, ...]]
+    #: folders of classes without a picture that is read
+    empty_classes: tuple[str, ...]
     #: how the folders were understood where that may surprise, a line each
     notes: tuple[str, ...]
 
@@ -111,6 +113,7 @@ def list_image_folder(folder: Path) -> ImageFolder:
             f"{folder}: expected a folder of images with one folder a class, or one that "
             f"Dataset.save_to_disk wrote, got {_describe(left_out.values())}"
         )
+    pictures = [picture for of_split in used.values() for picture in of_split]
     by_reason: dict[str, list[Path]] = defaultdict(list)
     for file in sorted(left_out, key="/".join):
         by_reason[left_out[file]].append(tree.root.joinpath(*file))
@@ -120,7 +123,8 @@ def list_image_folder(folder: Path) -> ImageFolder:
             for split, pictures in used.items()
         },
         left_out={reason: tuple(files) for reason, files in sorted(by_reason.items())},
-        notes=tuple(_notes(tree, base, level, [p for ps in used.values() for p in ps])),
+        empty_classes=tuple(_empty_classes(tree, parents, pictures)),
+        notes=tuple(_notes(base, level, pictures)),
     )
 
 
@@ -265,7 +269,19 @@ def _split_folders(tree: _Tree, base: _Parts) -> dict[str, str]:
     return folders
 
 
-def _notes(tree: _Tree, base: _Parts, level: int, used: Sequence[_Parts]) -> Iterator[str]:
+def _empty_classes(
+    tree: _Tree, parents: Mapping[_Parts, str], used: Sequence[_Parts]
+) -> Iterator[str]:
+    """Yield the folders of classes without a picture that is used, with that of their split."""
+    level = len(next(iter(parents))) + 1
+    filled = {picture[:level] for picture in used}
+    for parts in tree.folders:
+        is_class = len(parts) == level and parts[:-1] in parents
+        if is_class and parts not in filled and not _is_hidden(parts):
+            yield "/".join(parts)
+
+
+def _notes(base: _Parts, level: int, used: Sequence[_Parts]) -> Iterator[str]:
     """Yield what may surprise about how the folders were understood, a line each."""
     if base:
         yield f"classes or splits are the folders in {'/'.join(base)}, the only one"
@@ -275,18 +291,6 @@ def _notes(tree: _Tree, base: _Parts, level: int, used: Sequence[_Parts]) -> Ite
             f"{count_of(len(deeper), 'picture')} in deeper folders: the class is the upper folder, "
             f"{join_names(classes, 5)}"
         )
-    filled = {picture[: level + 1] for picture in used}
-    empty = [
-        "/".join(parts)
-        for parts in tree.folders
-        if len(parts) == level + 1
-        and parts[: len(base)] == base
-        and parts not in filled
-        and not _is_hidden(parts)
-    ]
-    if empty:
-        folders = count_of(len(empty), "folder")
-        yield f"{folders} without a picture that is read: {join_names(empty, 5)}"
 
 
 def _describe(reasons: Iterable[str]) -> str:

@@ -1,38 +1,43 @@
-"""Labeled rows of a dataset, split by split, from any source."""
+"""Labeled rows of a dataset, split by split, from any source, with an account of every row."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
-
+from mlflow_recall.adapters.data import arrow_tables, json_files, text_files
+from mlflow_recall.adapters.data.image_folders import list_image_folder
+from mlflow_recall.adapters.data.labels import (
+    are_fractions,
+    class_name,
+    is_unicode,
+    sort_classes,
+)
+from mlflow_recall.adapters.data.limits import MAX_CELL, MAX_CLASSES, MAX_PICTURE
+from mlflow_recall.adapters.data.pictures import check_pictures
+from mlflow_recall.adapters.data.split_names import find_split
+from mlflow_recall.adapters.data.tables import RowLeftOut, Source, Table
 from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
+from mlflow_recall.core.dataset_account import LeftOut
+from mlflow_recall.core.formatting import join_names
 from mlflow_recall.errors import DatasetError
 
-#: ending of a file -> format of ``datasets.load_dataset``
-_FILE_FORMATS = {
-    ".csv": "csv",
-    ".tsv": "csv",
-    ".json": "json",
-    ".jsonl": "json",
-    ".parquet": "parquet",
-}
-#: usual names of columns, the most specific first
+#: usual names of columns; one that is there is taken, of two none
 _LABEL_COLUMNS = ("label", "labels", "target", "class", "category", "y")
-_TEXT_COLUMNS = ("text", "sentence", "content", "review", "document", "question", "title")
-#: name of a split in a source -> its name here
-_SPLIT_NAMES = {
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "test": "test",
-}
+_TEXT_COLUMNS = (
+    "text", "sentence", "content", "review", "document", "question", "title", "sentence1",
+    "sentence2", "question1", "question2", "text1", "text2", "premise", "hypothesis", "passage",
+    "context", "query", "answer", "body",
+)  # fmt: skip
+#: reason
+BROKEN_PICTURE = "cannot be decoded"
+_TEXT_FILES = (".csv", ".tsv")
+_JSON_FILES = (".json", ".jsonl", ".ndjson")
+_PARQUET_FILES = (".parquet",)
+#: endings of files that are read, those of text also with .gz after them
+ENDINGS = (*_TEXT_FILES, *_JSON_FILES, *_PARQUET_FILES)
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,128 +46,266 @@ class LabeledRows:
 
     inputs: list[Any]
     labels: list[str]
+
+
+class _Row(NamedTuple):
+    """A row that has all it needs."""
+
+    number: int
+    split: str
+    class_: str
+    content: Any
+
+
+@dataclass(frozen=True)
+class _Lost:
+    """What reading a table has shown beside its rows."""
+
+    #: class of a row that is left out -> why
+    classes: dict[str, str]
+    #: whether a picture is decoded in another way than by earlier versions
+    has_new_look: bool
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """The columns that are read."""
+
     #: modality: ``text`` or ``image``
     kind: str
+    inputs: str
+    label: str
+    #: column that names the split of each row; None: there is none
+    split: str | None
+    #: whether all cells are texts, labels that look like numbers too
+    are_letters: bool
+    #: what was decided and not said, for people
+    reading: tuple[str, ...]
 
 
-def read_labeled_rows(spec: DatasetSpec) -> tuple[dict[str, LabeledRows], tuple[str, ...]]:
-    """Return split -> rows for every declared split and train, and the classes in their order.
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Content:
+    """All labeled rows of a source."""
+
+    columns: Columns
+    #: declared splits; train is one of them
+    splits: Mapping[str, LabeledRows]
+    #: names of the classes in their order
+    classes: tuple[str, ...]
+    #: class without any usable row -> why
+    classes_left_out: Mapping[str, str]
+    #: number of rows or files in the source
+    read: int
+    source: Source
+    #: whether a picture is decoded in another way than by earlier versions
+    has_new_look: bool = False
+
+
+def read_content(spec: DatasetSpec) -> Content:
+    """Return all labeled rows of a source.
 
     Raises:
         DatasetError: It cannot be read, lacks a column, or is no classification problem.
     """
-    splits = _declared_splits(_load(spec), spec)
-    columns = next(iter(splits.values())).column_names
-    kind, inputs = _input_column(splits, spec, columns)
-    label = _label_column(spec, columns, inputs)
-    content = {name: _rows(split, kind, inputs, label, spec) for name, split in splits.items()}
-    content = {name: rows for name, rows in content.items() if len(rows.labels)}
-    if "train" not in content:
+    source = _load(spec)
+    tables = _declared_tables(source, spec)
+    columns = _choose_columns(tables, spec)
+    read = sum(map(len, tables.values())) + sum(source.left_out.counts.values())
+    splits: dict[str, LabeledRows] = {}
+    lost, has_new_look = dict(source.classes_left_out), False
+    for name, table in tables.items():
+        try:
+            found = _add_rows(splits, name, table, columns, source.left_out)
+        except DatasetError as error:
+            raise DatasetError(f"{spec.title}: {error}") from None
+        lost |= found.classes
+        has_new_look |= found.has_new_look
+    if "train" not in splits:
         raise DatasetError(f"{spec.title}: expected labeled rows to train on, got none")
-    return content, _classes(content, spec)
+    if columns.are_letters and are_fractions(splits["train"].labels):
+        raise DatasetError(
+            f"{spec.title}: column {columns.label!r}: expected classes, got fractions: this is a "
+            "regression problem"
+        )
+    classes = _classes(splits, spec)
+    return Content(
+        columns=columns,
+        splits=splits,
+        classes=classes,
+        classes_left_out={name: why for name, why in lost.items() if name not in classes},
+        read=read,
+        source=source,
+        has_new_look=has_new_look,
+    )
 
 
-def _load(spec: DatasetSpec) -> dict[str, Any]:
-    """Return all splits of a source, as ``datasets`` reads them."""
-    import datasets
+def _load(spec: DatasetSpec) -> Source:
+    """Return what a source holds, by its kind."""
     from datasets.utils.logging import disable_progress_bar
 
     disable_progress_bar()
     path = Path(spec.path).expanduser()
     try:
         if path.is_file():
-            if path.suffix.lower() not in _FILE_FORMATS:
-                raise DatasetError(
-                    f"{path}: expected a file of type {', '.join(_FILE_FORMATS)}, got "
-                    f"{path.suffix or 'no ending'!r}"
-                )
-            if not path.stat().st_size:
-                raise DatasetError(f"{path}: expected rows, got an empty file")
-            options = {"delimiter": "\t"} if path.suffix.lower() == ".tsv" else {}
-            loaded = datasets.load_dataset(
-                _FILE_FORMATS[path.suffix.lower()], data_files=str(path), **options
-            )
-        elif path.is_dir():
-            loaded = _load_folder(path)
-        elif _looks_local(spec.path):
+            return _load_file(path, spec)
+        if path.is_dir():
+            return _load_folder(path)
+        if _looks_local(spec.path):
             raise DatasetError(
                 f"{spec.path}: expected a file, a folder or a hub id: there is no such file in "
                 f"{Path.cwd()}"
             )
-        else:
-            loaded = datasets.load_dataset(spec.path, spec.config or None)
+        return arrow_tables.read_hub(spec)
     except DatasetError:
         raise
-    except Exception as error:
+    except Exception as error:  # libraries raise many kinds of errors for damaged files
         reason = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
         raise DatasetError(f"{spec.path}: cannot be read as a dataset: {reason[0]}") from error
-    return dict(loaded) if isinstance(loaded, dict) else {"train": loaded}
 
 
-def _load_folder(path: Path) -> Any:
-    import datasets
+def _load_file(path: Path, spec: DatasetSpec) -> Source:
+    ending = _ending(path)
+    if ending in _TEXT_FILES:
+        return text_files.read_delimited(path, spec)
+    if ending in _JSON_FILES:
+        return json_files.read_json(path, spec)
+    if ending in _PARQUET_FILES and path.suffix.lower() == ending:
+        if not path.stat().st_size:
+            raise DatasetError(f"{path}: expected rows, got an empty file")
+        return arrow_tables.read_parquet(path)
+    raise DatasetError(
+        f"{path}: expected a file of type {', '.join(ENDINGS)} (text also as .gz), got "
+        f"{path.suffix or 'no ending'!r}"
+    )
 
-    if any((path / name).exists() for name in ("dataset_dict.json", "state.json")):
-        return datasets.load_from_disk(str(path))
-    if not any(child.is_dir() for child in path.iterdir()):
-        raise DatasetError(
-            f"{path}: expected a folder of images with one folder a class, or one that "
-            "Dataset.save_to_disk wrote"
-        )
-    return datasets.load_dataset("imagefolder", data_dir=str(path))
+
+def _ending(path: Path) -> str:
+    return Path(path.name.lower().removesuffix(".gz")).suffix
+
+
+def _load_folder(path: Path) -> Source:
+    if arrow_tables.is_saved(path):
+        return arrow_tables.read_saved(path)
+    return _image_folder(path)
+
+
+def _image_folder(path: Path) -> Source:
+    """Return the pictures of a folder as rows with the columns ``image`` and ``label``."""
+    listing = list_image_folder(path)
+    root = path.resolve()
+    left_out = LeftOut()
+    for reason, files in listing.left_out.items():
+        for file in files:
+            left_out.add(reason, str(file.relative_to(root)))
+    return Source(
+        tables={split: _picture_table(rows, root) for split, rows in listing.splits.items()},
+        left_out=left_out,
+        classes_left_out=dict.fromkeys(listing.empty_classes, "no picture that is read"),
+        reading=listing.notes,
+        unit="file",
+    )
+
+
+def _picture_table(rows: Sequence[tuple[Path, str]], root: Path) -> Table:
+    return Table(
+        columns={
+            "image": [{"path": file} for file, _ in rows],
+            "label": [label for _, label in rows],
+        },
+        texts=(),
+        images=("image",),
+        folder=root,
+        place=lambda row: str(rows[row][0].relative_to(root)),
+    )
 
 
 def _looks_local(path: str) -> bool:
-    return path.startswith((".", "/", "~")) or Path(path).suffix.lower() in _FILE_FORMATS
+    return path.startswith((".", "/", "~")) or _ending(Path(path)) in ENDINGS
 
 
-def _declared_splits(splits: dict[str, Any], spec: DatasetSpec) -> dict[str, Any]:
-    """Return the splits by their usual names, or those of the split column."""
-    declared = {_SPLIT_NAMES[name]: split for name, split in splits.items() if name in _SPLIT_NAMES}
-    if not declared:
-        declared = {"train": next(iter(splits.values()))}
-    rows = next(iter(declared.values()))
-    if len(declared) > 1 or spec.split not in rows.column_names:
-        return declared
-    values = rows[spec.split]
-    if unknown := sorted({str(v) for v in values} - set(_SPLIT_NAMES)):
+def _declared_tables(source: Source, spec: DatasetSpec) -> dict[str, Table]:
+    """Return the tables by the split that they stand for; one without a split's name is train."""
+    tables: dict[str, Table] = {}
+    names: dict[str, str] = {}
+    for name, table in source.tables.items():
+        split = find_split(name)
+        if split is None and len(source.tables) == 1:
+            split = "train"
+        if split is None:
+            source.left_out.add(f"split {name!r} is not used", count=len(table))
+        elif split in tables:
+            raise DatasetError(
+                f"{spec.title}: expected every split once, got {names[split]!r} and {name!r} as "
+                f"{split}: rename or merge them"
+            )
+        else:
+            tables[split], names[split] = table, name
+    if not tables:
         raise DatasetError(
-            f"{spec.title}: column {spec.split!r}: expected train, validation or test, "
-            f"got {unknown[0]!r}"
+            f"{spec.title}: expected splits named train, validation or test, got "
+            f"{join_names(source.tables)}"
         )
-    positions: dict[str, list[int]] = {}
-    for i, value in enumerate(values):
-        positions.setdefault(_SPLIT_NAMES[str(value)], []).append(i)
-    return {name: rows.select(indices) for name, indices in positions.items()}
+    return tables
 
 
-def _input_column(
-    splits: Mapping[str, Any], spec: DatasetSpec, columns: Sequence[str]
-) -> tuple[str, str]:
+def _choose_columns(tables: Mapping[str, Table], spec: DatasetSpec) -> Columns:
+    """Return the columns of a specification, or those that can be no others."""
+    first = next(iter(tables.values()))
+    names = [name for name in first.columns if name]
+    are_letters = _are_all_texts(first)
+    kind, inputs = _input_column(first, names if are_letters else first.texts, spec)
+    label = _label_column(spec, names, inputs)
+    split = spec.split if len(tables) == 1 and spec.split in names else None
+    if split in (inputs, label) or (spec.split not in names and spec.split != DatasetSpec.split):
+        raise DatasetError(_no_column(spec, "split", spec.split, names, names))
+    for name, table in tables.items():
+        if lacking := {inputs, label} - {*table.columns}:
+            raise DatasetError(
+                f"{spec.title}: the {name} split has no column {min(lacking)!r}: expected the "
+                f"columns of all splits to be the same, got {', '.join(table.columns)}"
+            )
+    reading = []
+    if not (spec.text or spec.image or kind == "image"):
+        others = [c for c in first.texts if c not in (inputs, label, spec.split)]
+        unread = f" (not {', '.join(others)})" if others else ""
+        reading.append(f"text from {inputs!r}{unread}")
+    if not spec.label and len(names) > 2:
+        reading.append(f"label from {label!r}")
+    return Columns(
+        kind=kind,
+        inputs=inputs,
+        label=label,
+        split=split,
+        are_letters=are_letters,
+        reading=tuple(reading),
+    )
+
+
+def _input_column(table: Table, texts: Sequence[str], spec: DatasetSpec) -> tuple[str, str]:
     """Return modality and name of the column that a model reads."""
-    import datasets
-
-    features = next(iter(splits.values())).features
-    images = [c for c in columns if isinstance(features[c], datasets.Image)]
-    strings = [
-        c for c in columns if getattr(features[c], "dtype", "") in ("string", "large_string")
-    ]
-    for kind, column, usable in (("image", spec.image, images), ("text", spec.text, strings)):
+    names = [name for name in table.columns if name]
+    for kind, column, usable in (("image", spec.image, table.images), ("text", spec.text, texts)):
         if column and column not in usable:
-            raise DatasetError(_no_column(spec, kind, column, usable, columns))
+            raise DatasetError(_no_column(spec, kind, column, usable, names))
         if column:
             return kind, column
-    if images:
-        return "image", images[0]
-    reserved = {spec.label or _first_column(_LABEL_COLUMNS, columns), spec.split}
-    strings = [c for c in strings if c not in reserved]
-    inferred = _infer_column(_TEXT_COLUMNS, strings)
-    if not inferred:
-        raise DatasetError(
-            f"{spec.title}: which column is the text? got {', '.join(columns)}: "
-            "name it with --text COLUMN"
-        )
-    return "text", inferred
+    if len(table.images) == 1:
+        return "image", table.images[0]
+    if table.images:
+        raise DatasetError(_which(spec, "image", table.images))
+    labels = [spec.label] if spec.label else _usual(_LABEL_COLUMNS, names)
+    likely = [c for c in table.texts if c not in {*labels, spec.split}]
+    usual = _usual(_TEXT_COLUMNS, likely)
+    if len(usual) == 1:
+        return "text", usual[0]
+    if len(likely) == 1:
+        return "text", likely[0]
+    raise DatasetError(_which(spec, "text", usual or names))
+
+
+def _are_all_texts(table: Table) -> bool:
+    """Return whether the file has texts alone, so that a column of digits can be one."""
+    return all(isinstance(next(iter(cells), None), str) for cells in table.columns.values())
 
 
 def _label_column(spec: DatasetSpec, columns: Sequence[str], inputs: str) -> str:
@@ -171,13 +314,20 @@ def _label_column(spec: DatasetSpec, columns: Sequence[str], inputs: str) -> str
         if spec.label not in columns:
             raise DatasetError(_no_column(spec, "label", spec.label, columns, columns))
         return spec.label
-    inferred = _infer_column(_LABEL_COLUMNS, [c for c in columns if c not in (inputs, spec.split)])
-    if not inferred:
-        raise DatasetError(
-            f"{spec.title}: which column is the label? got {', '.join(columns)}: "
-            "name it with --label COLUMN"
-        )
-    return inferred
+    others = [c for c in columns if c not in (inputs, spec.split)]
+    usual = _usual(_LABEL_COLUMNS, others)
+    if len(usual) == 1:
+        return usual[0]
+    if len(others) == 1:
+        return others[0]
+    raise DatasetError(_which(spec, "label", usual or columns))
+
+
+def _which(spec: DatasetSpec, kind: str, columns: Sequence[str]) -> str:
+    return (
+        f"{spec.title}: which column is the {kind}? got {', '.join(columns)}: name it with "
+        f"--{kind} COLUMN"
+    )
 
 
 def _no_column(
@@ -187,65 +337,115 @@ def _no_column(
     return f"{spec.title}: no {kind} column {column!r}: expected one of {expected}"
 
 
-def _infer_column(usual_names: Sequence[str], columns: Sequence[str]) -> str:
-    """Return the column with a usual name, or the only column; empty without either."""
-    return _first_column(usual_names, columns) or (columns[0] if len(columns) == 1 else "")
+def _usual(usual_names: Sequence[str], columns: Sequence[str]) -> list[str]:
+    """Return the columns with a usual name, in any case."""
+    return [column for column in columns if column.lower() in usual_names]
 
 
-def _first_column(usual_names: Sequence[str], columns: Sequence[str]) -> str:
-    """Return the column with the first of these names that there is, ignoring case."""
-    by_lower = {column.lower(): column for column in columns}
-    return next((by_lower[name] for name in usual_names if name in by_lower), "")
+def _add_rows(
+    splits: dict[str, LabeledRows], name: str, table: Table, columns: Columns, left_out: LeftOut
+) -> _Lost:
+    """Add the rows of a table that have an input, a label and a split to their splits."""
+    declared = table.class_names.get(columns.label)
+    is_image = columns.inputs in table.images
+    read_input = _read_image if is_image else _read_text
+    split_cells = table.columns[columns.split] if columns.split else [name] * len(table)
+    cells = zip(
+        table.columns[columns.inputs], table.columns[columns.label], split_cells, strict=True
+    )
+    rows: list[_Row] = []
+    lost = _Lost({}, has_new_look=False)
+    for i, (value, key, split_cell) in enumerate(cells):
+        column, class_ = columns.label, None
+        try:
+            class_ = class_name(key, declared)
+            column = columns.split or ""
+            split = _read_split(split_cell)
+            column = columns.inputs
+            rows.append(_Row(i, split, class_, read_input(value, table)))
+        except RowLeftOut as reason:
+            left_out.add(str(reason), table.place(i))
+            if class_ is not None:
+                lost.classes.setdefault(class_, str(reason))
+        except DatasetError as error:
+            raise DatasetError(f"column {column!r}: {table.place(i)}: {error}") from None
+    check = check_pictures([row.content for row in rows]) if is_image else None
+    for position, row in enumerate(rows):
+        if check and position in check.broken:
+            place = f"{table.place(row.number)} ({check.broken[position]})"
+            left_out.add(BROKEN_PICTURE, place)
+            lost.classes.setdefault(row.class_, BROKEN_PICTURE)
+            continue
+        part = splits.setdefault(row.split, LabeledRows([], []))
+        part.inputs.append(row.content)
+        part.labels.append(row.class_)
+    return replace(lost, has_new_look=bool(check and check.changed))
 
 
-def _rows(split: Any, kind: str, inputs: str, label: str, spec: DatasetSpec) -> LabeledRows:
-    """Return the rows that have both an input and a label.
-
-    Test splits on the hub mark hidden labels with -1.
-    """
-    import datasets
-
-    feature = split.features[label]
-    if str(getattr(feature, "dtype", "")).startswith(("float", "double")):
-        numbers = np.array([v for v in split[label] if v is not None], dtype=float)
-        if not np.array_equal(numbers, numbers.round()):
-            raise DatasetError(
-                f"{spec.title}: column {label!r}: expected classes, got fractions: "
-                "this is a regression problem"
-            )
-    if kind == "image":
-        split = split.cast_column(inputs, datasets.Image(decode=False))
-    names = getattr(feature, "names", None)
-    hidden = {None, ""} | ({-1} if names else set())
-    pairs = [
-        (value, names[key] if names else _label_text(key))
-        for value, key in zip(split[inputs], split[label], strict=True)
-        if key not in hidden and value not in (None, "")
-    ]
-    return LabeledRows([_read_input(value) for value, _ in pairs], [n for _, n in pairs], kind)
+def _read_split(cell: object) -> str:
+    if cell is None or cell == "":
+        raise RowLeftOut("no split")
+    split = find_split(str(cell))
+    if split is None:
+        raise DatasetError(
+            f"expected train, validation or test, got {str(cell)!r}: name the column of the splits "
+            "with --split"
+        )
+    return split
 
 
-def _label_text(value: object) -> str:
-    return str(int(value)) if isinstance(value, float) else str(value)
-
-
-def _read_input(value: Any) -> Any:
-    """Return a text as it is, or the bytes of an image."""
-    if isinstance(value, dict):
-        return value["bytes"] if value.get("bytes") else Path(value["path"]).read_bytes()
+def _read_text(value: object, _: Table) -> str:
+    if value is None or value == "":
+        raise RowLeftOut("no text")
+    if not isinstance(value, str):
+        raise DatasetError(f"expected a text, got {type(value).__name__}")
+    if len(value) > MAX_CELL:
+        raise DatasetError(
+            f"expected texts of at most {MAX_CELL} characters, got one of {len(value)}"
+        )
+    if not is_unicode(value):
+        raise RowLeftOut("text that is not Unicode")
     return value
 
 
-def _classes(content: Mapping[str, LabeledRows], spec: DatasetSpec) -> tuple[str, ...]:
-    """Return the classes of train, sorted as numbers if all of them are integers."""
-    classes = set(content["train"].labels)
-    for split, rows in content.items():
+def _read_image(value: Any, table: Table) -> bytes:
+    """Return the bytes of an encoded image, from the cell or from a file of the dataset's."""
+    content = value.get("bytes") if isinstance(value, dict) else value
+    path = value.get("path") if isinstance(value, dict) else None
+    if content is None and path:
+        content = _read_file(str(path), table.folder)
+    if not content:
+        raise RowLeftOut("no picture")
+    if not isinstance(content, bytes):
+        raise DatasetError(f"expected an encoded picture, got {type(content).__name__}")
+    if len(content) > MAX_PICTURE:
+        raise RowLeftOut(f"picture of over {MAX_PICTURE // 10**6} MB")
+    return content
+
+
+def _read_file(path: str, folder: Path | None) -> bytes:
+    """Return the content of a file that a cell names; only those of the dataset's folder count."""
+    if folder is None or not (folder / path).resolve().is_relative_to(folder.resolve()):
+        raise DatasetError(
+            f"expected a picture in the dataset's own folder, got the path {path!r}: save the "
+            "dataset with its pictures in it"
+        )
+    try:
+        return (folder / path).read_bytes()
+    except OSError:
+        raise RowLeftOut("file that cannot be read") from None
+
+
+def _classes(splits: Mapping[str, LabeledRows], spec: DatasetSpec) -> tuple[str, ...]:
+    """Return the classes of train in their order."""
+    classes = set(splits["train"].labels)
+    for split, rows in splits.items():
         if unknown := sorted(set(rows.labels) - classes):
             raise DatasetError(
                 f"{spec.title}: label {unknown[0]!r} of the {split} split never occurs in train: "
                 f"expected one of {', '.join(sorted(classes)[:10])}"
             )
-    total = sum(len(rows.labels) for rows in content.values())
+    total = sum(len(rows.labels) for rows in splits.values())
     if len(classes) < 2:
         raise DatasetError(f"{spec.title}: expected two classes or more, got {sorted(classes)}")
     if total < 3 * len(classes):
@@ -253,6 +453,9 @@ def _classes(content: Mapping[str, LabeledRows], spec: DatasetSpec) -> tuple[str
             f"{spec.title}: expected at least 3 rows a class, got {total} rows of {len(classes)} "
             "classes: is that column really the label?"
         )
-    if all(name.lstrip("-").isdigit() for name in classes):
-        return tuple(sorted(classes, key=int))
-    return tuple(sorted(classes))
+    if len(classes) > MAX_CLASSES:
+        raise DatasetError(
+            f"{spec.title}: expected at most {MAX_CLASSES} classes, got {len(classes)}: is that "
+            "column really the label?"
+        )
+    return sort_classes(classes)

@@ -4,51 +4,74 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mlflow_recall.adapters.data.labeled_rows import LabeledRows, read_labeled_rows
+from mlflow_recall.adapters.data.labeled_rows import Content, LabeledRows, read_content
+from mlflow_recall.adapters.data.splits import SPLITS, cut_splits
 from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
 from mlflow_recall.cache import build_once, cache_folder, is_digest
 from mlflow_recall.core.arrays import IntArray
+from mlflow_recall.core.dataset_account import DatasetAccount, count_duplicates, find_warnings
+from mlflow_recall.core.formatting import count_of
 from mlflow_recall.core.history.records import Dataset
+from mlflow_recall.errors import DatasetError
 
-#: share of each class in a split that the source does not have
-_SPLIT_SHARE = 0.2
-#: classes with fewer rows are not split
-_MIN_ROWS_TO_SPLIT = 3
 _META_FILE = "recall.json"
+#: part of the digest of datasets whose splits are cut in another way than at first
+_CUT_TOGETHER = b"cut with equal inputs together"
+#: part of the digest of datasets with pictures that earlier versions decoded in another way
+_NEW_LOOK = b"decoded as a person sees it"
 
 
 def prepare(spec: DatasetSpec) -> Dataset:
     """Read, check, split and save a dataset where workers can load it.
 
-    A second call returns the saved copy.
+    A second call reads the source again, and returns the saved copy if the content is the same.
 
     Raises:
-        DatasetError: It cannot be read, lacks a column, or is no classification problem.
+        DatasetError: It cannot be read, lacks a column, is no classification problem, or has too
+            few different inputs for the splits that it lacks.
     """
-    content, classes = read_labeled_rows(spec)
-    digest = _digest(content, classes, spec.seed)
+    content, splits, account = _read(spec)
+    for name, rows in splits.items():
+        if not rows.labels:
+            raise DatasetError(
+                f"{spec.title}: expected different inputs to cut a {name} split from, got "
+                f"{count_of(len(set(content.splits['train'].inputs)), 'different input')} in "
+                f"{count_of(account.used, 'row')}: is {account.inputs[0]!r} the right column?"
+            )
+    digest = _digest(content, spec.seed)
 
     def save(folder: Path) -> None:
-        _save(folder, content, classes, spec.seed)
+        _save(folder, content, splits)
 
     folder = build_once(cache_folder("datasets", digest), save)
     meta = json.loads((folder / _META_FILE).read_text())
     return Dataset(
         name=spec.title,
         digest=digest,
-        modality=content["train"].kind,
+        modality=content.columns.kind,
         classes=tuple(meta["classes"]),
         sizes=meta["sizes"],
         source=spec.origin or str(spec.path),
         folder=str(folder),
         spec=spec.to_json(),
+        account=account,
     )
+
+
+def read_account(spec: DatasetSpec) -> DatasetAccount:
+    """Return an account of every row of a dataset's source; nothing is saved.
+
+    Raises:
+        DatasetError: It cannot be read, lacks a column, or is no classification problem.
+    """
+    return _read(spec)[2]
 
 
 def find_prepared(name: str, digest: str, modality: str) -> Dataset | None:
@@ -120,67 +143,127 @@ def stratified_sample(labels: IntArray, samples: int, seed: int) -> IntArray:
     return np.sort(np.lexsort((shuffled.argsort(), rank))[:samples])
 
 
-def _digest(content: Mapping[str, LabeledRows], classes: tuple[str, ...], seed: int) -> str:
-    """Return 16 characters that change with any row, label, declared split and with the seed."""
-    state = hashlib.sha256(json.dumps([classes, seed]).encode())
-    for split in sorted(content):
+def _read(spec: DatasetSpec) -> tuple[Content, dict[str, LabeledRows], DatasetAccount]:
+    """Return the content of a source, its splits, and the account."""
+    content = read_content(spec)
+    keys = _input_keys(content)
+    splits = _complete_splits(content, keys["train"], spec.seed)
+    return content, splits, _account(content, keys, splits, spec.seed)
+
+
+def _complete_splits(
+    content: Content, keys: Sequence[Hashable], seed: int
+) -> dict[str, LabeledRows]:
+    """Return all splits; each missing one is cut from train.
+
+    Args:
+        content: All rows.
+        keys: Keys of the inputs of train; rows with equal ones stay together.
+        seed: Decides which rows are cut.
+    """
+    splits = dict(content.splits)
+    train = splits["train"]
+    missing = [name for name in ("test", "validation") if name not in splits]
+    part_of = cut_splits(_indices(train, content.classes), keys, len(missing), seed)
+    for part, name in enumerate(["train", *missing]):
+        rows = np.flatnonzero(part_of == part)
+        splits[name] = LabeledRows([train.inputs[i] for i in rows], [train.labels[i] for i in rows])
+    return {name: splits[name] for name in SPLITS}
+
+
+def _indices(rows: LabeledRows, classes: Sequence[str]) -> IntArray:
+    index = {name: i for i, name in enumerate(classes)}
+    return np.array([index[name] for name in rows.labels], dtype=np.intp)
+
+
+def _input_keys(content: Content) -> dict[str, list[Hashable]]:
+    """Return declared split -> keys of the inputs, which are equal for equal inputs."""
+    return {split: [_key(value) for value in rows.inputs] for split, rows in content.splits.items()}
+
+
+def _key(value: str | bytes) -> Hashable:
+    return value if isinstance(value, str) else hashlib.sha256(value).digest()
+
+
+def _account(
+    content: Content,
+    keys: Mapping[str, Sequence[Hashable]],
+    splits: Mapping[str, LabeledRows],
+    seed: int,
+) -> DatasetAccount:
+    """Return the account of a dataset whose splits are complete."""
+    as_they_fall = _complete_splits(content, range(len(keys["train"])), seed)
+    given = set(content.splits) if len(content.splits) > 1 else set()
+    across = count_duplicates(keys)
+    labels = [label for rows in content.splits.values() for label in rows.labels]
+    warnings = find_warnings(
+        [key for split_keys in keys.values() for key in split_keys],
+        labels,
+        are_texts=content.columns.kind == "text",
+    )
+    if across:
+        warnings.append(
+            f"duplicates across the given splits ({', '.join(sorted(given))}): {across} rows have "
+            "an input that also stands in another split: scores on them are too good"
+        )
+    counts = Counter(labels)
+    source = content.source
+    return DatasetAccount(
+        unit=source.unit,
+        modality=content.columns.kind,
+        inputs=(content.columns.inputs,),
+        label=content.columns.label,
+        read=content.read,
+        left_out=source.left_out.counts,
+        places=source.left_out.places,
+        classes={name: counts[name] for name in content.classes},
+        classes_left_out=content.classes_left_out,
+        splits={name: len(rows.labels) for name, rows in splits.items()},
+        duplicates=count_duplicates(
+            {name: [_key(value) for value in rows.inputs] for name, rows in as_they_fall.items()}
+        ),
+        reading=(*content.columns.reading, *source.reading),
+        warnings=tuple(warnings),
+    )
+
+
+def _digest(content: Content, seed: int) -> str:
+    """Return 16 characters that change with any row, label, declared split and with the seed.
+
+    A dataset that is prepared as it was by earlier versions keeps its digest, so that its runs
+    remain valid.
+    """
+    state = hashlib.sha256(json.dumps([content.classes, seed]).encode())
+    train = content.splits["train"].inputs
+    has_repeats = len(set(train)) < len(train)
+    is_cut = len(content.splits) < len(SPLITS)
+    if len(content.splits) == 1 or (is_cut and has_repeats):
+        state.update(_CUT_TOGETHER)
+    if content.has_new_look:
+        state.update(_NEW_LOOK)
+    for split in sorted(content.splits):
         state.update(f"\0{split}\0".encode())
-        for value, label in zip(content[split].inputs, content[split].labels, strict=True):
+        rows = content.splits[split]
+        for value, label in zip(rows.inputs, rows.labels, strict=True):
             state.update(value if isinstance(value, bytes) else value.encode())
             state.update(f"\0{label}\0".encode())
     return state.hexdigest()[:16]
 
 
-def _save(
-    folder: Path, content: Mapping[str, LabeledRows], classes: tuple[str, ...], seed: int
-) -> None:
-    """Complete the splits, and write each as an Arrow folder and the meta file last."""
+def _save(folder: Path, content: Content, splits: Mapping[str, LabeledRows]) -> None:
+    """Write each split as an Arrow folder, and the meta file last."""
     import datasets
 
-    index = {name: i for i, name in enumerate(classes)}
-    declared = {
-        split: (rows.inputs, np.array([index[name] for name in rows.labels], dtype=np.intp))
-        for split, rows in content.items()
-    }
-    kind = content["train"].kind
+    kind = content.columns.kind
     feature = datasets.Image() if kind == "image" else datasets.Value("string")
-    schema = datasets.Features({kind: feature, "label": datasets.ClassLabel(names=list(classes))})
+    labels = datasets.ClassLabel(names=list(content.classes))
+    schema = datasets.Features({kind: feature, "label": labels})
     sizes = {}
-    for split, (inputs, labels) in complete_splits(declared, seed).items():
-        values = [{"bytes": data, "path": None} for data in inputs] if kind == "image" else inputs
-        rows = datasets.Dataset.from_dict({kind: values, "label": labels}, features=schema)
-        rows.save_to_disk(str(folder / split))
-        sizes[split] = len(rows)
-    (folder / _META_FILE).write_text(json.dumps({"classes": classes, "sizes": sizes}))
-
-
-def complete_splits(
-    declared: Mapping[str, tuple[list[Any], IntArray]], seed: int
-) -> dict[str, tuple[list[Any], IntArray]]:
-    """Return all splits; each missing one is a fifth of every class of train.
-
-    A class with fewer than three rows stays in train as a whole.
-
-    Args:
-        declared: Inputs and labels of the splits that exist; train is one of them.
-        seed: Decides which rows are moved.
-    """
-    splits = dict(declared)
-    rng = np.random.default_rng(seed)
-    for name in ("test", "validation"):
-        if name in splits:
-            continue
-        inputs, labels = splits["train"]
-        is_moved = np.zeros(len(labels), dtype=bool)
-        for label in np.unique(labels):
-            rows = rng.permutation(np.flatnonzero(labels == label))
-            count = max(1, round(_SPLIT_SHARE * len(rows)))
-            if len(rows) >= _MIN_ROWS_TO_SPLIT:
-                is_moved[rows[:count]] = True
-        splits[name] = _select_rows(inputs, labels, is_moved)
-        splits["train"] = _select_rows(inputs, labels, ~is_moved)
-    return splits
-
-
-def _select_rows(inputs: list[Any], labels: IntArray, mask: Any) -> tuple[list[Any], IntArray]:
-    return [value for value, keep in zip(inputs, mask, strict=True) if keep], labels[mask]
+    for name, rows in splits.items():
+        inputs = rows.inputs
+        if kind == "image":
+            inputs = [{"bytes": data, "path": None} for data in inputs]
+        columns = {kind: inputs, "label": _indices(rows, content.classes)}
+        datasets.Dataset.from_dict(columns, features=schema).save_to_disk(str(folder / name))
+        sizes[name] = len(rows.labels)
+    (folder / _META_FILE).write_text(json.dumps({"classes": content.classes, "sizes": sizes}))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from mlflow_recall.errors import DatasetError
+
+_SEED = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +31,11 @@ class DatasetSpec:
     split: str = "split"
     #: seed of the splits that the source does not have
     seed: int = 0
+    #: how a text file is written: one character or the name of a delimiter, an encoding, and
+    #: ``double``, ``backslash`` or ``none`` for its quotation marks; empty: found out
+    delimiter: str = ""
+    encoding: str = ""
+    quoting: str = ""
     license: str = ""
     #: where the dataset comes from, for people
     origin: str = ""
@@ -42,7 +50,7 @@ class DatasetSpec:
             folder: Folder of the file; a path that exists in it is relative to it.
 
         Raises:
-            DatasetError: A key is unknown, there is no path, or the seed is not an integer.
+            DatasetError: A key is unknown, there is no path, or a value has another type.
         """
         known = {field.name for field in fields(cls)}
         if unknown := set(entry) - known:
@@ -52,19 +60,18 @@ class DatasetSpec:
             )
         if not entry.get("path"):
             raise DatasetError(f"{where}: expected a path or hub id under 'path', got none")
+        for key, value in entry.items():
+            if not isinstance(value, str | int | float | None):
+                raise DatasetError(f"{where}: {key}: expected text, got {value!r}")
         local = folder / str(entry["path"])
-        path = str(local) if local.exists() else str(entry["path"])
+        path = str(local) if _exists(local) else str(entry["path"])
         texts = {k: str(v) for k, v in entry.items() if k != "seed" and v is not None}
-        seed = entry.get("seed") or 0
-        try:
-            return cls(**{**texts, "path": path}, seed=int(seed))
-        except (TypeError, ValueError):
-            raise DatasetError(f"{where}: seed: expected an integer, got {seed!r}") from None
+        return cls(**{**texts, "path": path}, seed=_read_seed(entry.get("seed"), where))
 
     def to_json(self) -> str:
         """Return the specification as JSON that holds in any working directory."""
         path = Path(self.path).expanduser()
-        entry = {**vars(self), "path": str(path.resolve()) if path.exists() else self.path}
+        entry = {**vars(self), "path": str(path.resolve()) if _exists(path) else self.path}
         non_empty = {key: value for key, value in entry.items() if value not in ("", 0)}
         return json.dumps(non_empty, sort_keys=True)
 
@@ -74,5 +81,25 @@ class DatasetSpec:
         if self.name:
             return self.name
         local = Path(self.path)
-        stem = local.stem if local.exists() else self.path.strip("/").replace("/", "--")
+        stem = local.stem if _exists(local) else self.path.strip("/").replace("/", "--")
         return f"{stem}--{self.config}" if self.config else stem
+
+
+def _exists(path: Path) -> bool:
+    """Return whether there is such a file or folder; a name that no system allows has none."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _read_seed(value: object, where: str) -> int:
+    """Return a seed; zero where it is unset.
+
+    Raises:
+        DatasetError: It is no integer from 0 up.
+    """
+    text = "0" if value is None or value == "" else str(value)
+    if isinstance(value, bool) or not _SEED.fullmatch(text):
+        raise DatasetError(f"{where}: seed: expected an integer from 0 up, got {value!r}")
+    return int(text)

@@ -96,15 +96,23 @@ class ActiveRun:
 
     def log_dataset_input(self, dataset: Dataset, context: str) -> None:
         """Log the dataset as an input of the run."""
+        profile: dict[str, object] = {**dataset.sizes, "classes": len(dataset.classes)}
+        if dataset.account is not None:
+            profile |= {"read": dataset.account.read, "left_out": dict(dataset.account.left_out)}
         entity = Input(
             name=dataset.name,
             digest=dataset.digest,
             source_type="code",
             source=json.dumps({"tags": {"source": redact(dataset.source)}}),
-            profile=json.dumps({**dataset.sizes, "classes": len(dataset.classes)}),
+            profile=json.dumps(profile),
         )
         entry = DatasetInput(entity, [InputTag(MLFLOW_DATASET_CONTEXT, context)])
         self._client.log_inputs(self.run_id, [entry])
+
+    def log_account(self, dataset: Dataset) -> None:
+        """Log what the source of a dataset holds and what is used of it, if it was read now."""
+        if dataset.account is not None:
+            self.log_text(json.dumps(dataset.account.to_dict(), indent=2), "dataset.json")
 
     def log_table(self, rows: Sequence[Mapping[str, object]], path: str) -> None:
         """Log rows as a table artifact, which the UI shows as one; nothing without rows."""

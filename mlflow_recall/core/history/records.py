@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from mlflow_recall.core.dataset_account import DatasetAccount
+
 
 @dataclass(frozen=True, kw_only=True)
 class Record:
@@ -107,3 +109,5 @@ class Dataset:
     folder: str
     #: how it can be prepared again, as JSON; empty where that is unknown
     spec: str = ""
+    #: what its source holds and what is used of it; None: it was not read now
+    account: DatasetAccount | None = None

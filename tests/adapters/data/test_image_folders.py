@@ -143,7 +143,7 @@ def test_a_class_of_which_nothing_is_read_is_named(tmp_path: Path) -> None:
     folder = listed(tmp_path, ["a/1.png", "b/1.png", "phone/1.heic", "docs/a.xml"])
 
     assert classes(folder) == {"train": {"a": 1, "b": 1}}
-    assert folder.notes == ("3 folders without a picture that is read: docs, empty, phone",)
+    assert folder.empty_classes == ("docs", "empty", "phone")
 
 
 def test_pictures_in_deeper_folders_belong_to_the_upper_one(tmp_path: Path) -> None:

@@ -1,0 +1,58 @@
+"""Splits that a source does not have, cut from train."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+
+from mlflow_recall.core.arrays import IntArray
+from mlflow_recall.core.dataset_account import MIN_ROWS_TO_SPLIT
+
+SPLITS = ("train", "validation", "test")
+#: share of the rows in a split that the source does not have
+_SPLIT_SHARE = 0.2
+
+
+def cut_splits(labels: IntArray, keys: Sequence[Hashable], missing: int, seed: int) -> IntArray:
+    """Return which part every row belongs to: 0 stays, 1 and up are cut, each a fifth of all rows.
+
+    A cut part has a fifth of every class, as near as rows with equal inputs allow, which are never
+    parted. A class with fewer than three distinct inputs stays as a whole.
+
+    Args:
+        labels: (n,) class indices.
+        keys: n inputs, or keys that are equal for equal inputs.
+        missing: Number of parts to cut, 0 to 2.
+        seed: Decides which rows are cut.
+    """
+    numbers: dict[Hashable, int] = {}
+    group = np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.intp)
+    first = np.unique(group, return_index=True)[1]  # the first row of every group
+    sizes = np.bincount(group)
+    part_of_group = np.zeros(len(first), dtype=np.intp)
+    rng = np.random.default_rng(seed)
+    for part in range(1, missing + 1):
+        for label in np.unique(labels):
+            of_class = np.flatnonzero(labels[first] == label)
+            left = rng.permutation(of_class[part_of_group[of_class] == 0])
+            if len(of_class) < MIN_ROWS_TO_SPLIT:
+                continue
+            count = max(1, round(_SPLIT_SHARE * sizes[of_class].sum()))
+            part_of_group[_take(left, sizes[left], count)] = part
+    return part_of_group[group]
+
+
+def _take(groups: IntArray, sizes: IntArray, count: int) -> IntArray:
+    """Return groups, in their order, whose sizes add up to ``count`` or just less.
+
+    Without any that is small enough, it is the smallest.
+    """
+    total, taken = 0, []
+    for group, size in zip(groups, sizes, strict=True):
+        if total + size <= count:
+            taken.append(group)
+            total += size
+        if total == count:
+            break
+    return np.array(taken or [groups[sizes.argmin()]], dtype=np.intp)

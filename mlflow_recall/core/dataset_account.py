@@ -1,0 +1,255 @@
+"""What a dataset's source holds, what is used of it, and what its user should look at."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mlflow_recall.core.formatting import count_of, join_names
+
+#: places that are named for each reason
+_NAMED_PLACES = 3
+#: classes with fewer rows are never cut
+MIN_ROWS_TO_SPLIT = 3
+#: the largest class has more rows than so many times the smallest: said
+_IMBALANCE = 10
+#: share of all rows with one and the same input: said
+_CONSTANT_SHARE = 0.5
+#: share of texts that are longer than a recipe reads: said
+_LONG_SHARE = 0.05
+#: tokens that a recipe of texts reads by default; a word has at least one
+_TOKENS_READ = 128
+#: share of texts that name their own class, and how many times those that name another: said
+_LEAK_SHARE, _LEAK_RATIO = 0.3, 5
+#: names with fewer characters are too short to be looked for in a text
+_MIN_NAME_LENGTH = 2
+_WORD = re.compile(r"\w+")
+
+
+class LeftOut:
+    """Rows or files that are not used, by reason, with the first places of each."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] = Counter()
+        self._places: dict[str, list[str]] = {}
+
+    def add(self, reason: str, place: str = "", count: int = 1) -> None:
+        """Count rows or files that are left out.
+
+        Args:
+            reason: Why, such as ``no label``.
+            place: Where, such as ``row 17`` or a file; empty where that says nothing.
+            count: Number of rows.
+        """
+        self._counts[reason] += count
+        places = self._places.setdefault(reason, [])
+        if place and len(places) < _NAMED_PLACES:
+            places.append(place)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Reason -> number of rows or files."""
+        return dict(self._counts)
+
+    @property
+    def places(self) -> dict[str, tuple[str, ...]]:
+        """Reason -> the first places."""
+        return {reason: tuple(places) for reason, places in self._places.items() if places}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DatasetAccount:
+    """An account of every row or file of a dataset's source."""
+
+    #: what one row is called: ``row`` or ``file``
+    unit: str = "row"
+    task: str = "classification"
+    #: ``text`` or ``image``
+    modality: str
+    #: columns that the model reads, in order
+    inputs: tuple[str, ...]
+    #: column of the labels, or ``folder``
+    label: str
+    read: int
+    #: reason -> number of rows or files
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    #: reason -> the first places
+    places: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    #: class -> number of rows
+    classes: Mapping[str, int]
+    #: class without any usable row -> why
+    classes_left_out: Mapping[str, str] = field(default_factory=dict)
+    splits: Mapping[str, int]
+    #: rows whose input also stands in another split, before they are moved together
+    duplicates: int = 0
+    #: how the source was read where that was decided and not said, for people
+    reading: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def used(self) -> int:
+        """Number of rows or files that are used."""
+        return sum(self.splits.values())
+
+    @property
+    def summary(self) -> str:
+        """The account in one line."""
+        parts = [f"{self.used} of {count_of(self.read, self.unit)} used"]
+        if self.left_out:
+            parts[0] += f" (left out: {', '.join(self._reasons())})"
+        parts.append(f"{len(self.classes)} classes")
+        if self.classes_left_out:
+            reasons = (f"{name!r}: {reason}" for name, reason in self.classes_left_out.items())
+            parts[-1] += f" (left out {join_names(reasons, 3)})"
+        parts.append(", ".join(f"{count} {split}" for split, count in self.splits.items()))
+        parts += self.reading
+        return "; ".join(parts)
+
+    def _reasons(self) -> Iterator[str]:
+        for reason, count in self.left_out.items():
+            places = self.places.get(reason, ())
+            shown = f" in {', '.join(places)}" if places and count <= _NAMED_PLACES else ""
+            yield f"{count} {reason}{shown}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the account for machines."""
+        counts = {"read": self.read, "used": self.used, "left_out": dict(self.left_out)}
+        data: dict[str, Any] = {
+            "task": self.task,
+            "modality": self.modality,
+            "inputs": list(self.inputs),
+            "label": self.label,
+            "rows": counts,
+            "places": {reason: list(places) for reason, places in self.places.items()},
+            "classes": dict(self.classes),
+            "classes_left_out": dict(self.classes_left_out),
+            "splits": dict(self.splits),
+            "duplicates": self.duplicates,
+            "reading": list(self.reading),
+            "warnings": list(self.warnings),
+        }
+        if self.unit == "file":
+            data["files"] = {"used": self.used, "left_out": dict(self.left_out)}
+        return data
+
+
+def count_duplicates(splits: Mapping[str, Sequence[Hashable]]) -> int:
+    """Return the number of rows whose input also stands in another split.
+
+    Args:
+        splits: Split -> inputs, or keys of them.
+
+    Example:
+        >>> count_duplicates({"train": ["a", "b", "b"], "test": ["b", "c"]})
+        3
+    """
+    splits_of: dict[Hashable, set[str]] = {}
+    for split, inputs in splits.items():
+        for value in inputs:
+            splits_of.setdefault(value, set()).add(split)
+    return sum(
+        len(splits_of[value]) > 1 for split_inputs in splits.values() for value in split_inputs
+    )
+
+
+def find_warnings(
+    inputs: Sequence[Hashable], labels: Sequence[str], *, are_texts: bool
+) -> list[str]:
+    """Return what a user should know of the rows of a dataset, a line each.
+
+    Args:
+        inputs: n texts, or keys of n images that are equal for equal images.
+        labels: n names of classes.
+        are_texts: Whether the inputs are texts.
+    """
+    counts = Counter(labels)
+    warnings = [*_similar_names(counts), *_class_sizes(counts), *_repeats(inputs, labels)]
+    if are_texts:
+        texts = [str(value) for value in inputs]
+        warnings += [*_lengths(texts), *_leaks(texts, labels, counts)]
+    return warnings
+
+
+def _similar_names(counts: Mapping[str, int]) -> Iterator[str]:
+    similar: dict[str, list[str]] = {}
+    for name in counts:
+        similar.setdefault(" ".join(name.split()).casefold(), []).append(name)
+    for names in similar.values():
+        if len(names) > 1:
+            shown = " and ".join(f"{name!r} ({counts[name]})" for name in sorted(names))
+            yield f"classes that differ by case or blanks alone: {shown}: are they one class?"
+
+
+def _class_sizes(counts: Mapping[str, int]) -> Iterator[str]:
+    rare = sorted(name for name, count in counts.items() if count < MIN_ROWS_TO_SPLIT)
+    if rare:
+        yield (
+            f"{count_of(len(rare), 'class') if len(rare) == 1 else f'{len(rare)} classes'} with "
+            f"fewer than {MIN_ROWS_TO_SPLIT} rows: {join_names(map(repr, rare), 5)}: a split that "
+            "is cut has none of them"
+        )
+    sizes = [count for count in counts.values() if count >= MIN_ROWS_TO_SPLIT]
+    if sizes and max(sizes) > _IMBALANCE * min(sizes):
+        yield (
+            f"imbalance: the largest class has {max(sizes)} rows, the smallest {min(sizes)}: "
+            "accuracy says little of the small ones; consider --metric balanced_accuracy"
+        )
+
+
+def _repeats(inputs: Sequence[Hashable], labels: Sequence[str]) -> Iterator[str]:
+    counts = Counter(inputs)
+    if not counts:
+        return
+    most = max(counts.values())
+    if len(counts) == 1:
+        yield "constant input: all rows have the same one, so that nothing can be learned from it"
+    elif most > _CONSTANT_SHARE * len(inputs):
+        yield f"nearly constant input: {most} of {len(inputs)} rows have the same one"
+    labels_of: dict[Hashable, set[str]] = {}
+    for value, label in zip(inputs, labels, strict=True):
+        labels_of.setdefault(value, set()).add(label)
+    if mixed := sum(len(names) > 1 for names in labels_of.values()):
+        yield f"{count_of(mixed, 'input')} with several labels: the same input has different ones"
+    if repeated := len(inputs) - len(counts):
+        yield f"duplicates: {count_of(repeated, 'row')} with the input of another row"
+
+
+def _lengths(texts: Sequence[str]) -> Iterator[str]:
+    if blank := sum(not text.strip() for text in texts):
+        yield f"{count_of(blank, 'text')} of blanks alone"
+    long = sum(len(text.split()) > _TOKENS_READ for text in texts)
+    if long > _LONG_SHARE * len(texts):
+        yield (
+            f"{long} of {len(texts)} texts have more than {_TOKENS_READ} words: recipes read "
+            f"{_TOKENS_READ} tokens by default, see --input-size"
+        )
+
+
+def _leaks(texts: Sequence[str], labels: Sequence[str], counts: Mapping[str, int]) -> Iterator[str]:
+    """Yield a warning where texts name their own class far more often than another one."""
+    names = {name: name.casefold() for name in counts if len(name) >= _MIN_NAME_LENGTH}
+    if len(counts) < 2 or not names:
+        return
+    words = [frozenset(_WORD.findall(text.casefold())) for text in texts]
+    is_single = {name: _WORD.fullmatch(key) is not None for name, key in names.items()}
+    own = other = rows = 0
+    for text, row_words, label in zip(texts, words, labels, strict=True):
+        if label not in names:
+            continue
+        rows += 1
+        key = names[label]
+        own += key in row_words if is_single[label] else key in text.casefold()
+    if not rows or own < _LEAK_SHARE * rows:
+        return
+    number_of = Counter(word for row_words in words for word in row_words)
+    for name, key in names.items():
+        other += number_of[key] if is_single[name] else 0
+    others = max(0, other - own) / max(1, len(names) - 1)
+    if own > _LEAK_RATIO * others:
+        yield (
+            f"label in the text: {own} of {rows} texts name their own class: is the label part of "
+            "the text column?"
+        )
