@@ -23,10 +23,14 @@ MODEL = "recall.model"
 class CohortPruner(BasePruner, Generic[Options]):
     """Prune the trials that a policy stops, stage by stage, a whole stage at once.
 
-    A stage is a step from 1. The cohort is ``study.user_attrs["recall.cohort"]``, the model of a
-    trial its ``user_attrs["recall.model"]``. A verdict depends on the reported values alone: the
-    decisions of all stages are replayed from the first, so neither the order of the reports nor
-    what Optuna was told in the meantime matters. A failed trial still counts where it has reported.
+    A stage is a step; steps are consecutive, from 1 or from 0. The cohort is
+    ``study.user_attrs["recall.cohort"]``, the model of a trial its ``user_attrs["recall.model"]``.
+    The decisions of all stages are replayed from the first, so neither the order of the reports
+    nor what Optuna was told of stopped trials in the meantime matters.
+
+    A trial may end by itself: after early stopping, or pruned by its own objective. It then counts
+    in later stages with its last value, and nobody waits for it. A failed trial counts where it has
+    reported, and not later.
 
     Use it by ask-and-tell, or with as many workers as trials and ``wait_for_verdict``. A plain
     ``study.optimize`` trains one trial after the other, so no stage would ever be complete.
@@ -56,8 +60,8 @@ class CohortPruner(BasePruner, Generic[Options]):
             StageIncomplete: A trial of the cohort has not reported that stage yet.
             ConfigError: The study names no cohort, or the trial is not in it.
         """
-        stage = trial.last_step
-        if stage is None:
+        stage = len(_scores(trial))
+        if not stage:
             return False
         verdicts = self.verdicts(study, stage)
         if trial.number not in verdicts:
@@ -68,11 +72,11 @@ class CohortPruner(BasePruner, Generic[Options]):
         return verdicts[trial.number].stop
 
     def verdicts(self, study: Study, stage: int) -> dict[int, Verdict]:
-        """Return trial number -> verdict of every trial that reached ``stage``.
+        """Return trial number -> verdict of every trial that counts in ``stage``, from 1.
 
         Raises:
             StageIncomplete: A trial of the cohort has not reported yet.
-            ConfigError: The study names no cohort.
+            ConfigError: The study names no cohort, or steps of a trial are no stages.
         """
         if COHORT not in study.user_attrs:
             raise ConfigError(
@@ -84,18 +88,19 @@ class CohortPruner(BasePruner, Generic[Options]):
         cohort_numbers: list[int] = study.user_attrs[COHORT]
         if missing := [number for number in cohort_numbers if number not in trials]:
             raise StageIncomplete(_incomplete(1, missing))
+        scores = {
+            number: [sign * value for value in _scores(trials[number], stage)]
+            for number in cohort_numbers
+        }
         active = [trials[number] for number in cohort_numbers]
         verdicts: dict[int, Verdict] = {}
         for current in range(1, stage + 1):
-            active = [t for t in active if current in t.intermediate_values or not _failed(t)]
-            if missing := [t.number for t in active if current not in t.intermediate_values]:
-                raise StageIncomplete(_incomplete(current, missing))
-            scores = {
-                trial.number: [sign * trial.intermediate_values[s] for s in range(1, current + 1)]
-                for trial in active
-            }
-            verdicts = self._decide(active, scores)
-            active = [trial for trial in active if not verdicts[trial.number].stop]
+            missing = [t.number for t in active if len(scores[t.number]) < current]
+            if unfinished := [n for n in missing if not trials[n].state.is_finished()]:
+                raise StageIncomplete(_incomplete(current, unfinished))
+            active = [t for t in active if t.number not in missing]
+            verdicts = self._decide(active, {t.number: scores[t.number][:current] for t in active})
+            active = [t for t in active if not verdicts[t.number].stop]
         return verdicts
 
     def _decide(
@@ -122,8 +127,30 @@ def _incomplete(stage: int, trials: Sequence[int]) -> str:
     )
 
 
-def _failed(trial: FrozenTrial) -> bool:
-    return trial.state == TrialState.FAIL
+def _scores(trial: FrozenTrial, stages: int = 0) -> list[float]:
+    """Return the values that a trial reported, one for each stage.
+
+    Args:
+        trial: Trial of the cohort.
+        stages: If the trial ended by itself before so many, its last value stands for the others.
+
+    Raises:
+        ConfigError: Its steps are not consecutive from 0 or 1.
+    """
+    steps = sorted(trial.intermediate_values)
+    first = min(1, *steps) if steps else 1
+    for step, expected in zip(steps, range(first, first + len(steps)), strict=True):
+        if step != expected:
+            raise ConfigError(
+                f"pruner: trial {trial.number}: expected reports of steps {first}, {first + 1}, "
+                f"{first + 2} and so on, one for each stage, got step {step} where {expected} was "
+                "due: call trial.report(score, stage) once after each stage"
+            )
+    scores = [trial.intermediate_values[step] for step in steps]
+    if trial.state in (TrialState.COMPLETE, TrialState.PRUNED):
+        last = scores[-1] if scores else trial.value
+        scores += [] if last is None else [last] * (stages - len(scores))
+    return scores
 
 
 def wait_for_verdict(trial: Trial, *, timeout: float, poll: float = 0.05) -> bool:

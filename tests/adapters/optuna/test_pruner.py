@@ -301,6 +301,106 @@ def test_two_trials_of_one_model_are_an_error() -> None:
         trials[0].should_prune()
 
 
+# --- trials that end by themselves, and steps -----------------------------------------------------
+
+
+def halving_study(
+    scores: list[float],
+    step: int = 1,
+    direction: StudyDirection = StudyDirection.MAXIMIZE,
+) -> tuple[Study, list[Trial]]:
+    """Trials of a halving over three stages that have reported the first one."""
+    pruner = CohortPruner(POLICIES["halving"].decide, PolicyOptions(3))
+    study = optuna.create_study(direction=direction, pruner=pruner)
+    trials = [study.ask() for _ in scores]
+    study.set_user_attr(COHORT, [trial.number for trial in trials])
+    for trial, score in zip(trials, scores, strict=True):
+        trial.report(score, step)
+    return study, trials
+
+
+def prune_those_that_stop(study: Study, trials: list[Trial]) -> list[int]:
+    stopped = [trial for trial in trials if trial.should_prune()]
+    for trial in stopped:
+        study.tell(trial, state=TrialState.PRUNED)
+    return [trial.number for trial in stopped]
+
+
+@pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.PRUNED])
+@pytest.mark.parametrize(("score", "is_stopped"), [(0.75, True), (0.85, False)])
+def test_a_trial_that_ended_by_itself_counts_with_its_last_value(
+    state: TrialState, score: float, is_stopped: bool
+) -> None:
+    """After early stopping there are no more reports, and the others must not wait for them."""
+    study, trials = halving_study([0.5, 0.6, 0.7, 0.8])
+    assert prune_those_that_stop(study, trials) == [0, 1]
+    study.tell(trials[3], 0.8 if state == TrialState.COMPLETE else None, state=state)
+
+    trials[2].report(score, 2)
+
+    assert trials[2].should_prune() is is_stopped
+
+
+def test_a_trial_that_diverged_and_pruned_itself_is_the_worst() -> None:
+    """Whether it reports NaN or not."""
+    study, trials = halving_study([0.5, 0.6, math.nan, 0.8])
+    study.tell(trials[2], state=TrialState.PRUNED)
+
+    assert [trial.should_prune() for trial in (trials[0], trials[1], trials[3])] == [
+        True,
+        False,
+        False,
+    ]
+
+
+@pytest.mark.parametrize("state", [TrialState.COMPLETE, TrialState.PRUNED, TrialState.FAIL])
+@pytest.mark.parametrize("direction", [StudyDirection.MAXIMIZE, StudyDirection.MINIMIZE])
+def test_a_trial_that_ends_before_its_first_report_blocks_nobody(
+    state: TrialState, direction: StudyDirection
+) -> None:
+    """A complete one has a value nevertheless, and the others have none."""
+    sign = 1.0 if direction == StudyDirection.MAXIMIZE else -1.0
+    study, trials = halving_study([sign * 0.5, sign * 0.6], direction=direction)
+    early = study.ask()
+    study.set_user_attr(COHORT, [0, 1, 2])
+    study.tell(early, sign * 0.9 if state == TrialState.COMPLETE else None, state=state)
+
+    assert [trial.should_prune() for trial in trials] == [
+        True,
+        state == TrialState.COMPLETE,
+    ]
+
+
+def test_steps_from_0_are_the_same_stages() -> None:
+    """Training loops often count epochs from 0."""
+    for step in (0, 1):
+        study, trials = halving_study([0.5, 0.6, 0.7, 0.8], step)
+        assert prune_those_that_stop(study, trials) == [0, 1]
+        for trial, score in zip(trials[2:], (0.9, 0.8), strict=True):
+            trial.report(score, step + 1)
+        assert [trial.should_prune() for trial in trials[2:]] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("steps", "message"),
+    [
+        ([100], "expected reports of steps 1, 2, 3 and so on, .* got step 100 where 1 was due"),
+        ([2], "got step 2 where 1 was due"),
+        ([0, 2], "expected reports of steps 0, 1, 2 and so on, .* got step 2 where 1 was due"),
+        ([1, 2, 4], "got step 4 where 3 was due"),
+    ],
+)
+def test_steps_that_are_no_stages_are_refused_at_once(steps: list[int], message: str) -> None:
+    """Batches as steps would make everybody wait for stages that nobody reports."""
+    _, trials = cohort_study(RISING)
+    for step in steps:
+        trials[0].report(0.5, step)
+
+    with pytest.raises(ConfigError, match=message) as error:
+        wait_for_verdict(trials[0], timeout=HANG_LIMIT)
+    assert "\n" not in str(error.value)
+
+
 # --- study.optimize ------------------------------------------------------------------------------
 
 
@@ -354,3 +454,33 @@ def test_a_worker_for_each_trial_halves_as_it_should() -> None:
 def test_fewer_workers_than_trials_time_out() -> None:
     with pytest.raises(StageIncomplete, match=r"expected reports of all trials, .*; waited 0\.2 s"):
         optimize(patient(0.2), jobs=2)
+
+
+def test_workers_do_not_wait_for_trials_that_end_by_themselves() -> None:
+    """One stops early, one prunes itself on NaN, one fails; the other two race on, from step 0."""
+
+    def objective(trial: Trial) -> float:
+        for stage in range(STAGES):
+            if trial.number == 2 and stage == 1:
+                return 0.65  # nothing is to be gained any more
+            score = math.nan if trial.number == 1 else 0.5 + trial.number / 20 + stage / 100
+            if trial.number == 0:
+                raise ValueError("out of memory")
+            trial.report(score, stage)
+            if math.isnan(score) or wait_for_verdict(trial, timeout=HANG_LIMIT, poll=0.01):
+                raise optuna.TrialPruned
+        return score
+
+    pruner = CohortPruner(POLICIES["brute_force"].decide, PolicyOptions(STAGES))
+    study = optuna.create_study(direction="maximize", pruner=pruner)
+    study.set_user_attr(COHORT, list(range(5)))
+    study.optimize(objective, n_trials=5, n_jobs=5, catch=(ValueError,))
+
+    assert [trial.state.name for trial in study.trials] == [
+        "FAIL",
+        "PRUNED",
+        "COMPLETE",
+        "COMPLETE",
+        "COMPLETE",
+    ]
+    assert [len(trial.intermediate_values) for trial in study.trials] == [0, 1, 1, STAGES, STAGES]
