@@ -15,6 +15,9 @@ Each message says where, what was expected, what was got and what to do, in one 
 
 from __future__ import annotations
 
+#: characters of a message of another library
+_MAX_LINE = 400
+
 
 class RecallError(Exception):
     """Base of all expected errors: one line for people, exit code 1."""
@@ -54,6 +57,12 @@ class TaskError(RecallError):
 
 class StageIncomplete(RecallError):  # noqa: N818 - a state of the cohort, not a mistake
     """A verdict was requested before its stage is complete."""
+
+
+def one_line(error: BaseException) -> str:
+    """Return the message of an error of another library as one line of moderate length."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    return text if len(text) <= _MAX_LINE else f"{text[:_MAX_LINE]}..."
 
 
 def unknown_name(kind: str, name: str, known: object) -> str:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .external import ExternalArtifactRepository, missing
+
+if TYPE_CHECKING:
+    from mlflow.exceptions import MlflowException
 
 #: variable that names a folder with ``org/name[@revision]/``, for machines without a hub
 MIRROR = "MLFLOW_RECALL_HUB"
@@ -38,12 +42,8 @@ def snapshot(repository: str, revision: str, uri: str) -> Path:
         MlflowException: The repository cannot be reached or found, or has no safetensors.
     """
     folder = _mirrored(repository, revision) or _downloaded(repository, revision, uri)
-    if not any(folder.rglob("*.safetensors")):
-        raise missing(
-            f"{uri}: expected weights as *.safetensors in {repository}, got none: convert them "
-            "where you trust their source, with save_pretrained(folder) of a recent transformers, "
-            "and register that folder"
-        )
+    if not _has_weights(folder):
+        raise _without_weights(repository, uri)
     return folder
 
 
@@ -52,6 +52,64 @@ def mirror_roots(folder: Path) -> tuple[Path, ...]:
     mirror = os.environ.get(MIRROR)
     root = Path(mirror).expanduser() if mirror else None
     return (root,) if root and folder.is_relative_to(root) else ()
+
+
+def configuration(repository: str, revision: str, uri: str) -> Path:
+    """Return the local folder of a hub repository, with its weights only if they are there already.
+
+    Args:
+        repository: ``org/name``.
+        revision: Branch, tag or commit; empty: the default branch.
+        uri: Source as it is registered, for error messages.
+
+    Raises:
+        MlflowException: The repository cannot be reached or found, or has no safetensors.
+    """
+    from huggingface_hub import HfApi, constants, snapshot_download
+
+    folder = _mirrored(repository, revision) or _cached(repository, revision)
+    if folder is not None or constants.HF_HUB_OFFLINE:
+        return folder if folder and _has_weights(folder) else snapshot(repository, revision, uri)
+    try:
+        files = HfApi().model_info(repository, revision=revision or None).siblings or ()
+        if any(file.rfilename.endswith(".safetensors") for file in files):
+            small = [pattern for pattern in WANTED if pattern != "*.safetensors"]
+            return Path(
+                snapshot_download(repository, revision=revision or None, allow_patterns=small)
+            )
+    except Exception as error:  # of the hub, of its HTTP client, or of the disk
+        raise _unreachable(error, repository, revision, uri) from error
+    raise _without_weights(repository, uri)
+
+
+def _has_weights(folder: Path) -> bool:
+    return any(folder.rglob("*.safetensors"))
+
+
+def _cached(repository: str, revision: str) -> Path | None:
+    """Return the folder of a repository in the hub's cache; None if its weights are not there."""
+    from huggingface_hub import snapshot_download
+
+    try:
+        folder = Path(
+            snapshot_download(repository, revision=revision or None, local_files_only=True)
+        )
+    except Exception:  # of many kinds, for names and for what is missing
+        return None
+    return folder if _has_weights(folder) else None
+
+
+def _without_weights(repository: str, uri: str) -> MlflowException:
+    return missing(
+        f"{uri}: expected weights as *.safetensors in {repository}, got none: convert them "
+        "where you trust their source, with save_pretrained(folder) of a recent transformers, "
+        "and register that folder"
+    )
+
+
+def _unreachable(error: Exception, repository: str, revision: str, uri: str) -> MlflowException:
+    got, remedy = _describe(error, repository, revision)
+    return missing(f"{uri}: expected {repository} on the Hugging Face hub, got {got}: {remedy}")
 
 
 def _mirrored(repository: str, revision: str) -> Path | None:
@@ -74,10 +132,7 @@ def _downloaded(repository: str, revision: str, uri: str) -> Path:
             snapshot_download(repository, revision=revision or None, allow_patterns=[*WANTED])
         )
     except Exception as error:  # of the hub, of its HTTP client, or of the disk
-        got, remedy = _describe(error, repository, revision)
-        raise missing(
-            f"{uri}: expected {repository} on the Hugging Face hub, got {got}: {remedy}"
-        ) from error
+        raise _unreachable(error, repository, revision, uri) from error
 
 
 def _describe(error: Exception, repository: str, revision: str) -> tuple[str, str]:

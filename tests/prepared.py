@@ -157,7 +157,7 @@ def write_text_zoo(folder: Path, count: int = len(RATES)) -> tuple[Path, Path, P
 def build_zoo(uri: str, namespace: str, zoo_file: Path, benchmarks: Path, target: Path) -> Zoo:
     """Register the models of a zoo file and benchmark them, in this process."""
     services, reporter = services_for(uri, namespace)
-    done = register_models(read_zoo(zoo_file), registry_for(services), reporter)
+    done = register_models(read_zoo(zoo_file), registry_for(services), reporter).models
     result = run_benchmark(BenchmarkConfig(datasets=tuple(read_benchmarks(benchmarks))), services)
     assert not result.failed
     models = tuple(model.name for model in done)

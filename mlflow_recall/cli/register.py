@@ -30,15 +30,14 @@ def register(options: RegisterOptions, store: StoreOptions, output: OutputOption
 
     entries = read_zoo(options.zoo)
     with open_session(store) as session:
-        results = register_models(entries, session.registry, session.terminal)
-        rows = [vars(result) for result in results]
-        output.write({"models": rows})
+        result = register_models(entries, session.registry, session.terminal)
+        rows = [vars(model) for model in result.models]
+        output.write({"models": rows, "failed": result.failed})
         if output.is_for_people:
             session.terminal.table("registered models", rows)
-            counts = Counter(result.action for result in results)
-            failed = len(entries) - len(results)
+            counts = Counter(model.action for model in result.models)
             echo(
-                f"{len(results)} of {count_of(len(entries), 'model')} registered: "
+                f"{len(rows)} of {count_of(len(entries), 'model')} registered: "
                 f"{counts['created']} new, {counts['updated']} updated"
-                + (f", {failed} failed" if failed else "")
+                + (f", {len(result.failed)} failed" if result.failed else "")
             )

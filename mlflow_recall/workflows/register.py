@@ -3,48 +3,81 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from mlflow_recall.adapters.manifests.yaml_files import ZooEntry
 from mlflow_recall.adapters.tracking.entry_tags import entry_arch
 from mlflow_recall.adapters.tracking.registry import MlflowRegistry, RegistrationResult
-from mlflow_recall.adapters.zoo.model_size import config_folder, measure_size
+from mlflow_recall.adapters.zoo.model_folder import check_folder
+from mlflow_recall.adapters.zoo.model_settings import check_settings
+from mlflow_recall.adapters.zoo.model_size import measure_size
+from mlflow_recall.adapters.zoo.sources import locate
+from mlflow_recall.adapters.zoo.trial import try_model
+from mlflow_recall.core.history.records import Member
 from mlflow_recall.errors import ZooError
 from mlflow_recall.ports import Reporter
+from mlflow_recall.workflows.benchmark import resolve_recipe
+
+
+@dataclass(kw_only=True)
+class RegisterResult:
+    """What became of the entries of a zoo file."""
+
+    models: list[RegistrationResult] = field(default_factory=list)
+    #: name -> why it is not registered
+    failed: dict[str, str] = field(default_factory=dict)
 
 
 def register_models(
     entries: Sequence[ZooEntry], registry: MlflowRegistry, reporter: Reporter
-) -> list[RegistrationResult]:
-    """Register every entry; entries that have not changed since are left as they are.
+) -> RegisterResult:
+    """Register every entry that can be trained, probed and served; a warning names the others.
 
-    Raises:
-        ZooError: No entry could be registered; a warning says why for each.
+    Entries that have not changed since are left as they are.
     """
-    results = []
+    result = RegisterResult()
     with reporter.progress("register", len(entries)) as bar:
         for entry in entries:
             try:
-                results.append(registry.register(add_size(entry)))
+                result.models.append(registry.register(_examine(entry)))
             except ZooError as error:
+                result.failed[entry.title] = str(error)
                 reporter.warning(f"not registered: {error}")
             bar.advance(status=entry.title)
-    if not results:
-        raise ZooError("register: expected at least one usable model, got none")
-    return results
+    return result
 
 
-def add_size(entry: ZooEntry) -> ZooEntry:
-    """Return the entry with its size, if it has none and its architecture is known.
+def _examine(entry: ZooEntry) -> ZooEntry:
+    """Return an entry with its architecture and its size, after it was tried.
 
-    Nothing is downloaded: a hub model gets its size when it is registered again after its first use
-    on this machine.
+    Raises:
+        ZooError: Its weights cannot be had, or it cannot be trained, probed and served.
     """
+    check_settings(entry.config, f"{entry.title}: config")
+    folder = locate(entry.source)
+    if entry.folder is not None:
+        check_folder(entry.folder)
+    entry = replace(entry, arch=entry_arch(entry, folder))
+    member = Member(
+        name=entry.title,
+        version="",
+        modality=entry.modality,
+        arch=entry.arch,
+        family=entry.family,
+        has_source_head=entry.source_head,
+        config=entry.config,
+        recipe=entry.recipe,
+    )
+    try_model(member, folder, resolve_recipe(member, {}))
+    return _add_size(entry, folder)
+
+
+def _add_size(entry: ZooEntry, folder: Path | None) -> ZooEntry:
+    """Return the entry with its size, where it has none and its configuration is known."""
     if entry.parameters and entry.gmacs and entry.input_size:
         return entry
-    size = measure_size(
-        entry_arch(entry), entry.modality, config_folder(entry.source), entry.config
-    )
+    size = measure_size(entry.arch, entry.modality, folder, entry.config)
     if size is None:
         return entry
     return replace(

@@ -287,7 +287,7 @@ def test_a_broken_model_is_failed_runs_and_the_rest_is_done(
     (tmp_path / "bert-0" / "model.safetensors").write_bytes(b"no tensors at all")
     entries = read_zoo(tmp_path / "zoo.yaml")
     broken, sound = (
-        model.name for model in register_models(entries, registry_for(small), small.reporter)
+        model.name for model in register_models(entries, registry_for(small), small.reporter).models
     )
 
     result = run_benchmark(config, small)

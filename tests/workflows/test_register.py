@@ -14,7 +14,6 @@ from tiny import tiny_bert, tiny_timm
 from mlflow_recall.adapters.manifests.yaml_files import read_zoo
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.registry import MlflowRegistry, RegistrationResult
-from mlflow_recall.errors import ZooError
 from mlflow_recall.workflows.register import register_models
 
 
@@ -38,7 +37,7 @@ def zoo_file(tmp_path: Path) -> Path:
 
 
 def registered(zoo_file: Path, registry: MlflowRegistry) -> list[RegistrationResult]:
-    return register_models(read_zoo(zoo_file), registry, RecordingReporter())
+    return register_models(read_zoo(zoo_file), registry, RecordingReporter()).models
 
 
 def test_folders_become_members_with_resolvable_weights(
@@ -108,27 +107,54 @@ def test_a_pickled_folder_is_reported_and_the_rest_is_registered(
     torch.save({"weight": torch.zeros(1)}, folder / "pytorch_model.bin")
     reporter = RecordingReporter()
 
-    (resnet,) = register_models(read_zoo(zoo_file), registry, reporter)
+    result = register_models(read_zoo(zoo_file), registry, reporter)
 
+    (resnet,) = result.models
+    assert list(result.failed) == ["org--bert"]
     assert resnet.name.endswith("resnet")
     (line,) = reporter.lines
     assert "expected safetensors, got pytorch_model.bin: nothing here unpickles" in line
     assert client.search_registered_models(f"name = '{registry.name_of('org--bert')}'") == []
 
 
-def test_a_zoo_without_any_usable_model_is_an_error(
+def test_a_zoo_without_any_usable_model_names_every_reason(
     zoo_file: Path, registry: MlflowRegistry
 ) -> None:
+    """A script reads the reasons, so they are a result and not an error."""
     for name in ("bert", "resnet"):
         shutil.rmtree(zoo_file.parent / name)
 
-    with pytest.raises(ZooError, match="expected at least one usable model, got none"):
-        registered(zoo_file, registry)
+    result = register_models(read_zoo(zoo_file), registry, RecordingReporter())
+
+    assert result.models == []
+    assert list(result.failed) == ["org--bert", "resnet"]
+    assert all("there is none" in reason for reason in result.failed.values())
 
 
-def test_a_hub_source_is_registered_without_a_look_at_the_hub(
-    tmp_path: Path, registry: MlflowRegistry, client: MlflowClient
+@pytest.mark.parametrize("source", ["hf:/org/name@main", "timm:/resnet10t"])
+def test_a_hub_source_without_weights_is_not_created(
+    tmp_path: Path, registry: MlflowRegistry, client: MlflowClient, source: str
 ) -> None:
+    """Registered, it would take a place among the recalled models and fail there."""
+    zoo_file = write_zoo(
+        tmp_path / "zoo.yaml", [{"source": source, "name": "m", "modality": "image"}]
+    )
+
+    result = register_models(read_zoo(zoo_file), registry, RecordingReporter())
+
+    assert "nothing cached, and no download" in result.failed["m"]
+    assert client.search_registered_models(f"name = '{registry.name_of('m')}'") == []
+
+
+def test_a_mirrored_hub_source_is_tried_and_keeps_its_source(
+    tmp_path: Path,
+    registry: MlflowRegistry,
+    client: MlflowClient,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its architecture and size are those of its configuration."""
+    tiny_bert(tmp_path / "hub" / "org" / "name")
+    monkeypatch.setenv("MLFLOW_RECALL_HUB", str(tmp_path / "hub"))
     zoo_file = write_zoo(
         tmp_path / "zoo.yaml", [{"source": "hf:/org/name@main", "modality": "text"}]
     )
@@ -138,3 +164,5 @@ def test_a_hub_source_is_registered_without_a_look_at_the_hub(
     assert model.name == registry.name_of("org--name")
     version = client.get_model_version(model.name, model.version)
     assert version.source == version.tags[tags.SOURCE] == "hf:/org/name@main"
+    assert version.tags[tags.ARCH] == "transformers/bert"
+    assert int(version.tags[tags.PARAMETERS]) > 0

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
 from pathlib import Path
 
 from mlflow_recall.adapters.manifests.yaml_files import ZooEntry
 from mlflow_recall.adapters.tracking import tags
+from mlflow_recall.adapters.zoo.model_folder import read_config, weight_files
 from mlflow_recall.errors import ZooError
-
-#: endings of pickled files, which this package never reads
-PICKLE_SUFFIXES = (".bin", ".pt", ".pth", ".pkl", ".ckpt")
 
 
 def entry_tags(entry: ZooEntry, namespace: str) -> dict[str, str]:
@@ -43,22 +40,26 @@ def entry_tags(entry: ZooEntry, namespace: str) -> dict[str, str]:
     return {key: value for key, value in values.items() if value not in ("", "{}")}
 
 
-def entry_arch(entry: ZooEntry) -> str:
+def entry_arch(entry: ZooEntry, folder: Path | None = None) -> str:
     """Return library and architecture of an entry, without loading its weights.
+
+    Args:
+        entry: Entry of a zoo file.
+        folder: Folder with its configuration; None: its own folder, if its source is one.
 
     Raises:
         ZooError: Its folder has no ``config.json``, and it has no key ``arch``.
     """
     if entry.arch:
         return entry.arch
+    config = read_config(folder or entry.folder)
+    if "architecture" in config:
+        return f"timm/{config['architecture']}"
+    if config:
+        return f"transformers/{config.get('model_type', 'auto')}"
     scheme, _, rest = entry.source.partition(":/")
     if scheme == "timm":
         return f"timm/{rest.partition('@')[0].partition('.')[0]}"
-    if entry.folder is not None and (entry.folder / "config.json").exists():
-        config = json.loads((entry.folder / "config.json").read_text())
-        if "architecture" in config:
-            return f"timm/{config['architecture']}"
-        return f"transformers/{config.get('model_type', 'auto')}"
     if entry.folder is not None:
         raise ZooError(
             f"{entry.title}: expected config.json in {entry.folder}, or the key arch "
@@ -73,27 +74,12 @@ def _digest(folder: Path) -> str:
     Raises:
         ZooError: There is no such folder, or it has no safetensors.
     """
-    if not folder.is_dir():
-        raise ZooError(
-            f"{folder}: expected a folder with safetensors, there is none; a hub model is written "
-            "hf:/org/name"
-        )
-    files = sorted(folder.glob("*.safetensors"))
-    if not files:
-        pickled = _first_pickled(folder.iterdir())
-        raise ZooError(
-            f"{folder}: expected safetensors, got {pickled}: nothing here unpickles; save it with "
-            "save_pretrained(folder, safe_serialization=True)"
-        )
+    weight_files(folder)
     state = hashlib.sha256()
-    for file in [*files, folder / "config.json"]:
+    for file in [*sorted(folder.glob("*.safetensors")), folder / "config.json"]:
         if file.exists():
             state.update(file.name.encode())
             with file.open("rb") as stream:
                 while block := stream.read(1 << 20):
                     state.update(block)
     return state.hexdigest()[:16]
-
-
-def _first_pickled(files: Iterable[Path]) -> str:
-    return next((f.name for f in sorted(files) if f.suffix in PICKLE_SUFFIXES), "no weights")

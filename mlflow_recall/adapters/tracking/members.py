@@ -16,8 +16,9 @@ from mlflow.exceptions import MlflowException
 from mlflow_recall.adapters.manifests.bounded_yaml import read_yaml
 from mlflow_recall.adapters.manifests.yaml_files import MODALITIES
 from mlflow_recall.adapters.tracking import tags
-from mlflow_recall.adapters.tracking.entry_tags import PICKLE_SUFFIXES
 from mlflow_recall.adapters.tracking.locations import resolve_source
+from mlflow_recall.adapters.zoo.model_folder import PICKLE_SUFFIXES
+from mlflow_recall.adapters.zoo.model_settings import check_settings
 from mlflow_recall.core.history.recipes import Recipe
 from mlflow_recall.core.history.records import Member
 from mlflow_recall.errors import ConfigError, TrackingError, ZooError
@@ -48,6 +49,8 @@ def read_member(client: MlflowClient, version: ModelVersion, values: Mapping[str
         Recipe().with_changes(recipe, f"{label}: tag {tags.RECIPE}")
     except ConfigError as error:
         raise ZooError(str(error)) from error
+    config = _object(values, tags.CONFIG, label)
+    check_settings(config, f"{label}: tag {tags.CONFIG}")
     return Member(
         name=version.name,
         version=str(version.version),
@@ -63,7 +66,7 @@ def read_member(client: MlflowClient, version: ModelVersion, values: Mapping[str
         input_size=_integer(values.get(tags.INPUT_SIZE, "")),
         is_available=values.get(tags.WEIGHTS) != "absent",
         has_source_head=values.get(tags.SOURCE_HEAD) == "true",
-        config=_object(values, tags.CONFIG, label),
+        config=config,
         recipe=recipe,
         cluster=values.get(tags.CLUSTER, ""),
         is_representative=values.get(tags.REPRESENTATIVE) == "true",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from mlflow_recall.adapters.zoo.model_folder import read_config
 
 #: tokens of the text that multiply-adds are counted for
 TOKENS = 128
@@ -41,9 +42,12 @@ def measure_size(
         config: Arguments that shape the architecture.
 
     Returns:
-        The size; None where the arguments do not determine the model.
+        The size of the part that reads the modality; None where the arguments do not determine it.
+
+    Raises:
+        ZooError: ``config.json`` is refused.
     """
-    described = _read_config(folder)
+    described = read_config(folder)
     library, _, name = arch.partition("/")
     try:
         if library == "timm":
@@ -54,33 +58,6 @@ def measure_size(
     except Exception as error:  # libraries raise many kinds of errors for an unusual config
         logging.getLogger(__name__).info("%s: size unknown: %s", arch, error)
     return None
-
-
-def config_folder(source: str) -> Path | None:
-    """Return the folder on this machine with the configuration of a source; None without one.
-
-    Args:
-        source: Folder, ``hf:/org/name[@revision]`` or ``timm:/name[@revision]``.
-    """
-    scheme, separator, rest = source.partition(":/")
-    if not separator:
-        return Path(source)
-    name, _, revision = rest.partition("@")
-    repository = {"hf": name, "timm": f"timm/{name}"}.get(scheme)
-    if repository is None:
-        return None
-    from huggingface_hub import try_to_load_from_cache
-
-    path = try_to_load_from_cache(repository, "config.json", revision=revision or None)
-    return Path(path).parent if isinstance(path, str) else None
-
-
-def _read_config(folder: Path | None) -> dict[str, Any]:
-    file = folder / "config.json" if folder else None
-    if file is None or not file.exists():
-        return {}
-    described: dict[str, Any] = json.loads(file.read_text())
-    return described
 
 
 def _timm_size(architecture: str, arguments: dict[str, Any]) -> Size:
@@ -106,19 +83,26 @@ def _transformers_size(folder: Path, modality: str, config: Mapping[str, object]
     import torch
     from transformers import AutoConfig, AutoModel
 
+    from mlflow_recall.adapters.zoo.transformers_models import LOCAL, find_reader
+
     auto: Any = AutoModel
-    described: Any = AutoConfig.from_pretrained(folder, **config)
+    described: Any = AutoConfig.from_pretrained(folder, **LOCAL, **config)
     with torch.device("meta"):
         # other kinds of attention read the values of masks, which tensors without memory lack
-        module: Any = auto.from_config(described, attn_implementation="eager").eval()
+        module: Any = auto.from_config(
+            described, attn_implementation="eager", trust_remote_code=False
+        ).eval()
+        reader = find_reader(module, modality)
         if modality == "text":
-            max_tokens = getattr(described, "max_position_embeddings", None) or TOKENS
+            max_tokens = getattr(reader.config, "max_position_embeddings", None) or TOKENS
             size = min(TOKENS, max_tokens)
             batch = {"input_ids": torch.zeros(1, size, dtype=torch.long)}
         else:
-            size = getattr(described, "image_size", None) or _IMAGE_SIDE
-            batch = {"pixel_values": torch.empty(1, 3, size, size)}
-    return Size(_count_parameters(module), _count_gmacs(module, **batch), size)
+            size = getattr(reader.config, "image_size", None) or _IMAGE_SIDE
+            size = size[0] if isinstance(size, list | tuple) else size
+            channels = getattr(reader.config, "num_channels", None) or 3
+            batch = {"pixel_values": torch.empty(1, channels, size, size)}
+    return Size(_count_parameters(reader), _count_gmacs(reader, **batch), size)
 
 
 def _count_parameters(module: Any) -> int:
@@ -133,6 +117,6 @@ def _count_gmacs(module: Any, **batch: Any) -> float | None:
     try:
         with torch.no_grad(), torch.device("meta"), FlopCounterMode(display=False) as counter:
             module(**batch)
-    except (RuntimeError, NotImplementedError):
+    except Exception:  # of many kinds, where tensors have no values
         return None
     return float(counter.get_total_flops()) / 2e9

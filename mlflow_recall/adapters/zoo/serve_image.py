@@ -110,10 +110,14 @@ def _load_timm(folder: Path, device: torch.device) -> tuple[list[str], _Logits]:
     module = timm.create_model(described["architecture"], pretrained=False, **arguments)
     module.load_state_dict(load_file(folder / "model.safetensors"))
     module.to(device).eval()
-    size, mean, std = (described["recall_input"][key] for key in ("size", "mean", "std"))
+    described_input = described["recall_input"]
+    size, mode, mean, std = (described_input[key] for key in ("size", "mode", "mean", "std"))
 
     def logits(images: list[Image.Image]) -> Tensor:
-        squares = [np.asarray(image.resize((size, size)), np.float32) for image in images]
+        squares = [
+            np.asarray(image.convert(mode).resize((size, size)), np.float32).reshape(size, size, -1)
+            for image in images
+        ]
         scaled = torch.from_numpy(np.stack(squares) / 255)
         normalized = (scaled - torch.tensor(mean)) / torch.tensor(std)
         output: Tensor = module(normalized.permute(0, 3, 1, 2).to(device))
@@ -129,24 +133,28 @@ def _load_transformers(folder: Path, device: torch.device) -> tuple[list[str], _
     described = json.loads((folder / "classifier.json").read_text())
     head = load_file(folder / "head.safetensors")
     weight, bias = (head[name].to(device) for name in ("weight", "bias"))
-    encoder: Any = AutoModel.from_pretrained(
-        folder, use_safetensors=True, dtype=torch.float32, local_files_only=True
+    # nothing of the model's own runs, and nothing is fetched
+    local: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+    backbone: Any = AutoModel.from_pretrained(
+        folder, use_safetensors=True, dtype=torch.float32, **local
     )
-    encoder.to(device).eval()
+    backbone.to(device).eval()
+    encoder = backbone
+    if getattr(backbone.config, "is_encoder_decoder", False):
+        encoder = backbone.get_encoder()
+    elif hasattr(backbone.config, "vision_config"):
+        encoder = backbone.get_encoder(modality="image")
     untyped: Any = AutoImageProcessor
-    processor = untyped.from_pretrained(folder, local_files_only=True)
-    size = described["input_size"]
-    options: dict[str, Any] = {}
-    if size:
-        options = {"size": {"height": size, "width": size}, "do_center_crop": False}
-    # encoders with fixed patches accept another image size only with this argument
-    native_size = getattr(encoder.config, "image_size", None)
-    has_other_size = native_size and size != native_size
-    arguments = {"interpolate_pos_encoding": True} if has_other_size else {}
+    processor = untyped.from_pretrained(folder, **local)
+    size, resample = described["size"], described["resample"]
 
     def logits(images: list[Image.Image]) -> Tensor:
-        batch = processor(images, return_tensors="pt", **options).to(device)
-        hidden: Tensor = encoder(**batch, **arguments).last_hidden_state
+        squares = [image.resize((size, size), resample) for image in images]
+        values = processor(squares, return_tensors="pt", do_resize=False, do_center_crop=False)
+        batch = {
+            key: value for key, value in values.to(device).items() if key in described["inputs"]
+        }
+        hidden: Tensor = encoder(**batch, **described["arguments"]).last_hidden_state
         pooled = hidden.mean(dim=1) if hidden.ndim == 3 else hidden.flatten(2).mean(dim=2)
         return torch.nn.functional.linear(pooled, weight, bias)
 

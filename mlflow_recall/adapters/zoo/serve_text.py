@@ -33,14 +33,15 @@ class TextClassifier(PythonModel):
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._weight, self._bias = (head[name].to(self._device) for name in ("weight", "bias"))
         self._classes: list[str] = described["classes"]
-        encoder: Any = AutoModel.from_pretrained(
-            folder, use_safetensors=True, dtype=torch.float32, local_files_only=True
+        # nothing of the model's own runs, and nothing is fetched
+        local: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
+        backbone: Any = AutoModel.from_pretrained(
+            folder, use_safetensors=True, dtype=torch.float32, **local
         )
-        self._encoder = encoder.to(self._device).eval()
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-        if self._tokenizer.pad_token is None:
-            self._tokenizer.pad_token = self._tokenizer.eos_token
-        self._max_length = described["input_size"] or min(self._tokenizer.model_max_length, 512)
+        self._encoder = _reader(backbone.to(self._device).eval())
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, **local)
+        self._inputs: list[str] = described["inputs"]
+        self._max_length: int = described["max_length"]
 
     def predict(
         self,
@@ -79,13 +80,32 @@ class TextClassifier(PythonModel):
     @torch.inference_mode()
     def _probabilities(self, texts: list[str]) -> Tensor:
         """Return (n, c) probabilities: the softmax of the head on the mean over tokens."""
+        # a model that knows no mask always gets the same length, as in training
+        padding = True if "attention_mask" in self._inputs else "max_length"
         batch = self._tokenizer(
-            texts, truncation=True, max_length=self._max_length, padding=True, return_tensors="pt"
+            texts,
+            truncation=True,
+            max_length=self._max_length,
+            padding=padding,
+            padding_side="right",
+            return_attention_mask=True,
+            return_tensors="pt",
         ).to(self._device)
-        hidden: Tensor = self._encoder(**batch).last_hidden_state
+        arguments = {name: value for name, value in batch.items() if name in self._inputs}
+        hidden: Tensor = self._encoder(**arguments).last_hidden_state
         mask = batch["attention_mask"][..., None]
         pooled = (hidden * mask).sum(dim=1) / mask.sum(dim=1)
         return torch.nn.functional.linear(pooled, self._weight, self._bias).double().softmax(dim=1)
+
+
+def _reader(backbone: Any) -> Any:
+    """Return the part of a model that reads a text: all of it, or one of its towers."""
+    if getattr(backbone.config, "is_encoder_decoder", False):
+        return backbone.get_encoder()
+    if hasattr(backbone.config, "text_config"):
+        towers = ("text_model", "language_model")
+        return next((getattr(backbone, t) for t in towers if hasattr(backbone, t)), backbone)
+    return backbone
 
 
 mlflow.models.set_model(TextClassifier())

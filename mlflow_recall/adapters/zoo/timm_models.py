@@ -3,24 +3,50 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import timm
 import torch
-from safetensors import SafetensorError, safe_open
+from PIL import Image
+from safetensors import safe_open
 from timm.data.config import resolve_data_config
-from timm.models import save_for_hf
+from timm.models import PretrainedCfg, save_for_hf
 from torch import Tensor
 
 from mlflow_recall.adapters.data.decoding import decode_image
+from mlflow_recall.adapters.zoo.blank import build_blank
+from mlflow_recall.adapters.zoo.model_folder import WEIGHTS_FILE, read_config
+from mlflow_recall.adapters.zoo.model_settings import check_settings
 from mlflow_recall.adapters.zoo.network import Batch
 from mlflow_recall.core.history.recipes import Recipe
 from mlflow_recall.core.history.records import Dataset, Member
-from mlflow_recall.errors import ZooError
+from mlflow_recall.errors import ZooError, one_line
 
-_WEIGHTS_FILE = "model.safetensors"
+#: what timm reads from ``pretrained_cfg``: nothing that names a file or a place
+_TRANSFORMS = (
+    "input_size",
+    "fixed_input_size",
+    "interpolation",
+    "crop_pct",
+    "crop_mode",
+    "mean",
+    "std",
+    "pool_size",
+    "num_classes",
+    "classifier",
+    "first_conv",
+    "label_offset",
+)
+#: tensors that timm resizes to the image
+_RESIZED = ("pos_embed", "relative_position", "attention_bias", "abs_pos", "rel_pos")
+#: pixels of a side where neither the recipe nor the architecture has a size
+_IMAGE_SIDE = 224
+#: channels of an image -> its mode in Pillow
+_MODES = {1: "L", 3: "RGB"}
 
 
 def load(
@@ -38,49 +64,185 @@ def load(
     Raises:
         ZooError: The weights are missing, pickled, or of another architecture.
     """
-    folder = Path(weights)
-    weights_file = folder / _WEIGHTS_FILE
-    if not weights_file.exists():
-        raise ZooError(f"{member.name}: expected {_WEIGHTS_FILE} in {weights}, there is none")
-    config_file = folder / "config.json"
-    config = json.loads(config_file.read_text()) if config_file.exists() else {}
-    arch = config.get("architecture") or member.arch.partition("/")[2]
-    arguments: dict[str, Any] = {**(config.get("model_args") or {}), **member.config}
-    arguments.pop("num_classes", None)
     try:
-        source = {**config.get("pretrained_cfg", {}), "file": str(weights_file)}
-        source["num_classes"] = classes = _count_classes(weights_file, arch, source)
-        if recipe.input_size and _accepts_image_size(arch):
-            arguments["img_size"] = recipe.input_size
-        module: Any = timm.create_model(
-            arch,
-            pretrained=True,
-            pretrained_cfg_overlay={**source, "custom_load": False},
-            num_classes=classes if source_head else len(dataset.classes),
-            **arguments,
-        )
-    except (RuntimeError, TypeError, ValueError, KeyError, SafetensorError) as error:
-        raise ZooError(f"{member.name}: cannot be loaded from {weights}: {error}") from error
-    if not source_head and config.get("label_names") != list(dataset.classes):
-        module.reset_classifier(len(dataset.classes))
-    network = TimmNetwork(module, recipe, dataset.classes, arguments)
-    _check_weights(network, weights_file, f"{member.name}: cannot be loaded from {weights}", arch)
+        source = _Source.read(member, Path(weights))
+        if source.weights is None:
+            raise ZooError(f"expected {WEIGHTS_FILE} in it, there is none")
+
+        def create(arguments: Mapping[str, Any]) -> Any:
+            overlay = {**source.transforms, "file": str(source.weights), "custom_load": False}
+            classes = source.classes if source_head else len(dataset.classes)
+            module: Any = timm.create_model(
+                source.arch,
+                pretrained=True,
+                pretrained_cfg_overlay=overlay,
+                num_classes=classes,
+                **arguments,
+            )
+            if not source_head and source.label_names != dataset.classes:
+                module.reset_classifier(len(dataset.classes))
+            return module
+
+        network = _fit(create, source, recipe, dataset.classes)
+        _check_weights(network, source)
+    except Exception as error:  # the library raises many kinds of errors
+        raise ZooError(
+            f"{member.name}: cannot be loaded from {weights}: {one_line(error)}"
+        ) from error
     return network
 
 
-def _check_weights(network: TimmNetwork, weights_file: Path, where: str, arch: str) -> None:
-    """Raise an error if most of the backbone is not in the file.
+def load_blank(
+    member: Member, weights: str | None, dataset: Dataset, recipe: Recipe, source_head: bool
+) -> TimmNetwork:
+    """Return the network that ``load`` returns, with zeros instead of the weights.
+
+    Names and shapes of the weights are checked, but no weight is read.
+
+    Args:
+        member: See ``load``.
+        weights: See ``load``; None: the architecture is all that is known.
+        dataset: See ``load``.
+        recipe: See ``load``.
+        source_head: See ``load``.
+
+    Raises:
+        ZooError: See ``load``.
+    """
+    try:
+        source = _Source.read(member, Path(weights) if weights else None)
+
+        def create(arguments: Mapping[str, Any]) -> Any:
+            classes = source.classes if source_head else len(dataset.classes)
+            return build_blank(
+                lambda: timm.create_model(
+                    source.arch,
+                    pretrained_cfg_overlay=dict(source.transforms),
+                    num_classes=classes,
+                    **arguments,
+                )
+            )
+
+        network = _fit(create, source, recipe, dataset.classes)
+        _check_weights(network, source)
+    except Exception as error:  # the library raises many kinds of errors
+        raise ZooError(
+            f"{member.name}: cannot be loaded from {weights or member.arch}: {one_line(error)}"
+        ) from error
+    return network
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Source:
+    """What a folder and the registry say of a model."""
+
+    arch: str
+    #: arguments that shape the architecture
+    arguments: Mapping[str, Any]
+    #: how images are preprocessed, and which parts of the network depend on the classes
+    transforms: Mapping[str, Any]
+    #: names of the classes of the head in the folder; empty where they are unknown
+    label_names: tuple[str, ...]
+    #: classes of the head in the folder; 0 if it has none
+    classes: int
+    #: None: there is no such file
+    weights: Path | None
+
+    @classmethod
+    def read(cls, member: Member, folder: Path | None) -> _Source:
+        """Read the configuration in a folder.
+
+        Args:
+            member: Model, with its architecture and the arguments that shape it.
+            folder: Folder in timm's own layout; None: there is none.
+
+        Raises:
+            ZooError: The architecture is unknown, or an argument is refused.
+        """
+        check_settings(member.config, "config")
+        config = read_config(folder)
+        arch = config.get("architecture") or member.arch.partition("/")[2]
+        if not timm.is_model(arch):
+            raise ZooError(f"expected an architecture of timm {timm.__version__}, got {arch!r}")
+        arguments = {**(config.get("model_args") or {}), **member.config}
+        arguments.pop("num_classes", None)
+        described = config.get("pretrained_cfg") or {}
+        transforms = {name: described[name] for name in _TRANSFORMS if name in described}
+        weights = folder / WEIGHTS_FILE if folder else None
+        known = _pretrained_cfg(arch)
+        if weights is not None and weights.is_file():
+            classes = _count_classes(weights, transforms.get("classifier") or known.classifier)
+        else:
+            weights, classes = None, known.num_classes
+        return cls(
+            arch=arch,
+            arguments=arguments,
+            transforms={**transforms, "num_classes": classes},
+            label_names=tuple(config.get("label_names") or ()),
+            classes=classes,
+            weights=weights,
+        )
+
+    @property
+    def size(self) -> int:
+        """Side of the image that the model was made for."""
+        shape = self.transforms.get("input_size") or _pretrained_cfg(self.arch).input_size
+        return int(self.arguments.get("img_size") or (shape[-1] if shape else _IMAGE_SIDE))
+
+
+def _fit(
+    create: Callable[[Mapping[str, Any]], Any],
+    source: _Source,
+    recipe: Recipe,
+    classes: tuple[str, ...],
+) -> TimmNetwork:
+    """Return a network for images of the recipe's size, or of its own where it takes no other."""
+    sizes = dict.fromkeys((recipe.input_size or source.size, source.size))
+    for size in sizes:
+        arguments = dict(source.arguments)
+        if size != source.size or recipe.input_size:
+            arguments |= {"img_size": size} if _accepts_image_size(source.arch) else {}
+        try:
+            network = TimmNetwork(create(arguments).eval(), size, classes, arguments)
+            with torch.no_grad():
+                network.embeddings(network.collate(network.made_up()))
+        except Exception as error:  # architectures raise many kinds of errors for a size
+            refusal = error
+        else:
+            return network
+    raise refusal
+
+
+def _check_weights(network: TimmNetwork, source: _Source) -> None:
+    """Raise an error if most of the backbone is not in the file, or if it has other shapes.
 
     timm leaves missing weights at their random values without an error.
     """
+    if source.weights is None:
+        return
     backbone = network.frozen_parameters("backbone")
-    with safe_open(weights_file, framework="np") as file:
-        loaded = len(set(backbone) & set(file.keys()))
-    if 2 * loaded < len(backbone):
+    parameters = dict(network.module.named_parameters())
+    with safe_open(source.weights, framework="np") as file:
+        loaded = set(backbone) & set(file.keys())
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in loaded}
+    if 2 * len(loaded) < len(backbone):
         raise ZooError(
-            f"{where}: it has {loaded} of {len(backbone)} weights of {arch}, by timm's names: "
+            f"it has {len(loaded)} of {len(backbone)} weights of {source.arch}, by timm's names: "
             "is it another architecture?"
         )
+    for name, shape in shapes.items():
+        built = tuple(parameters[name].shape)
+        is_resized = len(shape) == 4 or any(part in name for part in _RESIZED)
+        if shape != built and not is_resized:
+            raise ZooError(
+                f"{name}: expected the shape {built} of {source.arch}, got {shape} in "
+                f"{WEIGHTS_FILE}"
+            )
+
+
+def _pretrained_cfg(arch: str) -> PretrainedCfg:
+    """Return what timm knows of the weights of an architecture."""
+    return timm.get_pretrained_cfg(arch, allow_unregistered=True) or PretrainedCfg()
 
 
 def _accepts_image_size(arch: str) -> bool:
@@ -98,10 +260,9 @@ def _accepts_image_size(arch: str) -> bool:
     return True
 
 
-def _count_classes(weights_file: Path, arch: str, source: dict[str, Any]) -> int:
+def _count_classes(weights_file: Path, classifier: Any) -> int:
     """Return the number of classes of the head in the file; 0 if it has none."""
-    classifier = source.get("classifier") or timm.get_pretrained_cfg(arch, allow_unregistered=True)
-    name = classifier if isinstance(classifier, str) else getattr(classifier, "classifier", "fc")
+    name = classifier if isinstance(classifier, str) else next(iter(classifier or ["fc"]))
     with safe_open(weights_file, framework="np") as file:
         key = f"{name}.weight"
         return int(file.get_slice(key).get_shape()[0]) if key in file.keys() else 0  # noqa: SIM118
@@ -112,7 +273,7 @@ class TimmNetwork:
 
     Args:
         module: Model with a head for the target's classes, or with its source head.
-        recipe: Recipe with the side of the image.
+        size: Side of the image.
         classes: Names of the target's classes.
         arguments: Arguments that shape the architecture.
     """
@@ -120,22 +281,33 @@ class TimmNetwork:
     def __init__(
         self,
         module: Any,
-        recipe: Recipe,
+        size: int,
         classes: tuple[str, ...],
         arguments: dict[str, Any],
     ) -> None:
         self.module = module
-        head = {id(parameter) for parameter in module.get_classifier().parameters()}
+        head = {id(p) for part in _parts(module.get_classifier()) for p in part.parameters()}
         self.head_parameters = frozenset(n for n, p in module.named_parameters() if id(p) in head)
         self._classes = classes
         self._arguments = arguments
-        self._data_config: dict[str, Any] = resolve_data_config({}, model=module)  # type: ignore[no-untyped-call]
-        self._size = recipe.input_size or self._data_config["input_size"][-1]
-        self._mean, self._std = (torch.tensor(self._data_config[key]) for key in ("mean", "std"))
+        described: dict[str, Any] = resolve_data_config({}, model=module)  # type: ignore[no-untyped-call]
+        self._size = size
+        channels = arguments.get("in_chans", described["input_size"][0])
+        if channels not in _MODES:
+            raise ZooError(f"expected a model of 1 or 3 channels, got {channels}")
+        self._mode = _MODES[channels]
+        self._mean, self._std = (
+            list(described[key]) if len(described[key]) == channels else [0.5] * channels
+            for key in ("mean", "std")
+        )
 
     def preprocess(self, rows: Any) -> list[Any]:
         """Return a normalized (3, s, s) tensor for each image; see ``network.Network``."""
         return [self._normalize(decode_image(image["bytes"])) for image in rows["image"]]
+
+    def made_up(self) -> list[Any]:
+        """Return one preprocessed image of one color."""
+        return [self._normalize(Image.new("RGB", (self._size, self._size), "gray"))]
 
     def collate(self, encoded: list[Any]) -> Batch:
         """See ``network.Network``."""
@@ -150,8 +322,9 @@ class TimmNetwork:
     def embeddings(self, batch: Batch) -> Tensor:
         """Return the pooled features before the head; see ``network.Network``."""
         features = self.module.forward_features(batch["x"])
-        pooled: Tensor = self.module.forward_head(features, pre_logits=True)
-        return pooled.flatten(start_dim=1)
+        pooled = self.module.forward_head(features, pre_logits=True)
+        parts = pooled if isinstance(pooled, list | tuple) else [pooled]
+        return torch.cat([part.flatten(start_dim=1) for part in parts], dim=1)
 
     def frozen_parameters(self, what: str) -> list[str]:
         """See ``network.Network``."""
@@ -180,12 +353,21 @@ class TimmNetwork:
         # how to preprocess an image without this package
         config["recall_input"] = {
             "size": self._size,
-            "mean": list(self._data_config["mean"]),
-            "std": list(self._data_config["std"]),
+            "mode": self._mode,
+            "mean": self._mean,
+            "std": self._std,
         }
         config_file.write_text(json.dumps(config, indent=2))
 
     def _normalize(self, image: Any) -> Tensor:
-        square = image.resize((self._size, self._size))
-        pixels = torch.from_numpy(np.asarray(square, dtype=np.float32) / 255)
-        return ((pixels - self._mean) / self._std).permute(2, 0, 1)
+        square = image.convert(self._mode).resize((self._size, self._size))
+        pixels = np.asarray(square, dtype=np.float32).reshape(self._size, self._size, -1)
+        scaled = torch.from_numpy(pixels / 255)
+        normalized = (scaled - torch.tensor(self._mean)) / torch.tensor(self._std)
+        return normalized.permute(2, 0, 1)
+
+
+def _parts(classifier: Any) -> list[Any]:
+    """Return the modules of a classifier, of which some architectures have several."""
+    parts = classifier if isinstance(classifier, list | tuple) else [classifier]
+    return [part for part in parts if isinstance(part, torch.nn.Module)]

@@ -7,12 +7,14 @@ of WordNet supersenses all-MiniLM-L6 has an accuracy of 0.74 with the mean and 0
 
 from __future__ import annotations
 
+import inspect
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, ClassVar, cast
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import (
@@ -26,42 +28,74 @@ from transformers import (
 from transformers.utils import logging
 
 from mlflow_recall.adapters.data.decoding import decode_image
+from mlflow_recall.adapters.zoo.blank import build_blank, check_size
+from mlflow_recall.adapters.zoo.model_folder import check_code, check_folder
+from mlflow_recall.adapters.zoo.model_settings import check_settings
 from mlflow_recall.adapters.zoo.network import Batch
 from mlflow_recall.core.history.recipes import Recipe
 from mlflow_recall.core.history.records import Dataset, Member
-from mlflow_recall.errors import ZooError
+from mlflow_recall.errors import ZooError, one_line
 
 _HEAD_FILE = "head.safetensors"
 _CLASSES_FILE = "classifier.json"
 _DROPOUT = 0.1
+#: of a text where neither the recipe nor the model has a limit
+_MAX_TOKENS = 512
+#: pixels of a side where neither the recipe nor the model has a size
+_IMAGE_SIDE = 224
 #: modality -> class that loads a model with its source head
 _CLASSES_WITH_HEAD = {
     "text": AutoModelForSequenceClassification,
     "image": AutoModelForImageClassification,
 }
+#: what tokenizers and processors return
+_INPUTS = ("input_ids", "attention_mask", "token_type_ids", "pixel_values", "pixel_mask")
+#: tells a model with fixed patches that an image has another size
+_SIZE_ARGUMENT = "interpolate_pos_encoding"
+#: nothing of a model's own runs, and nothing is fetched
+LOCAL: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
 
 
 class Classifier(nn.Module):
-    """A backbone with one linear layer on its pooled output.
+    """A backbone with one linear layer on the pooled output of the part that reads the input.
 
     Args:
         backbone: Model without a head.
+        modality: ``text`` or ``image``.
+        width: Size of the pooled output.
         classes: Number of classes.
     """
 
-    def __init__(self, backbone: nn.Module, classes: int) -> None:
+    def __init__(self, backbone: nn.Module, modality: str, width: int, classes: int) -> None:
         super().__init__()
         self.backbone: Any = backbone
         self.dropout = nn.Dropout(_DROPOUT)
-        config: Any = backbone.config
-        width = getattr(config, "hidden_size", None) or config.hidden_sizes[-1]
         self.head = nn.Linear(width, classes)
+        self._modality = modality
 
-    def forward(self, **batch: Tensor) -> Tensor:
-        """Return (b, classes) logits."""
-        output = self.backbone(**batch)
-        logits: Tensor = self.head(self.dropout(pooled(output, batch.get("attention_mask"))))
+    def forward(self, mask: Tensor | None, **arguments: Any) -> Tensor:
+        """Return (b, classes) logits.
+
+        Args:
+            mask: (b, t) mask of the tokens that are no padding; None: there is no padding.
+            arguments: Arguments of the backbone.
+        """
+        output = find_reader(self.backbone, self._modality)(**arguments)
+        logits: Tensor = self.head(self.dropout(pooled(output, mask)))
         return logits
+
+
+def find_reader(backbone: Any, modality: str) -> Any:
+    """Return the part of a model that reads a text or an image: all of it, or one of its towers."""
+    config = backbone.config
+    if getattr(config, "is_encoder_decoder", False):
+        return backbone.get_encoder()
+    if modality == "image" and hasattr(config, "vision_config"):
+        return backbone.get_encoder(modality="image")
+    if modality == "text" and hasattr(config, "text_config"):
+        towers = ("text_model", "language_model")
+        return next((getattr(backbone, t) for t in towers if hasattr(backbone, t)), backbone)
+    return backbone
 
 
 def pooled(output: Any, mask: Tensor | None) -> Tensor:
@@ -90,41 +124,97 @@ def load(
         source_head: Whether the head in the weights is kept; otherwise a new one replaces it.
 
     Raises:
-        ZooError: The weights are missing, pickled, or of another architecture.
+        ZooError: The weights are missing, pickled, or of another architecture; or the folder needs
+            code of its own.
     """
+    return _load(member, weights, dataset, recipe, source_head=source_head, is_blank=False)
+
+
+def load_blank(
+    member: Member, weights: str, dataset: Dataset, recipe: Recipe, source_head: bool
+) -> TransformersNetwork:
+    """Return the network that ``load`` returns, with zeros instead of the weights.
+
+    Names and shapes of the weights are checked, but no weight is read.
+
+    Raises:
+        ZooError: See ``load``.
+    """
+    return _load(member, weights, dataset, recipe, source_head=source_head, is_blank=True)
+
+
+def _load(
+    member: Member,
+    weights: str,
+    dataset: Dataset,
+    recipe: Recipe,
+    *,
+    source_head: bool,
+    is_blank: bool,
+) -> TransformersNetwork:
     _silence_transformers()
     model_folder, processor_folder = _find_folders(Path(weights))
-    is_text = member.modality == "text"
+    where = f"{member.name}: cannot be loaded from {weights}"
     try:
-        config = AutoConfig.from_pretrained(model_folder, **member.config)
+        check_settings(member.config, "config")
+        check_folder(model_folder)
+        check_code(processor_folder)
+        config = AutoConfig.from_pretrained(model_folder, **LOCAL, **member.config)
         has_own_head = source_head and not (model_folder / _HEAD_FILE).exists()
         model_class = _CLASSES_WITH_HEAD[member.modality] if has_own_head else AutoModel
-        backbone, loading_info = model_class.from_pretrained(
-            model_folder,
-            config=config,
-            use_safetensors=True,  # nothing here unpickles
-            dtype=torch.float32,
-            output_loading_info=True,
-        )
-        processor = (AutoTokenizer if is_text else AutoImageProcessor).from_pretrained(
-            processor_folder
-        )
-    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise ZooError(f"{member.name}: cannot be loaded from {weights}: {error}") from error
-    total, missing = len(list(backbone.parameters())), len(loading_info["missing_keys"])
+        backbone = _load_weights(model_class, model_folder, config, is_blank=is_blank)
+        auto: Any = AutoTokenizer if member.modality == "text" else AutoImageProcessor
+        processor = auto.from_pretrained(processor_folder, **LOCAL)
+        network_class = _NETWORK_CLASSES[member.modality]
+        network = network_class(backbone, processor, recipe, dataset.classes)
+        width = network.measure_width()
+        if not has_own_head:
+            network.module = _add_head(
+                backbone, model_folder, dataset, member.modality, width, source_head=source_head
+            )
+    except Exception as error:  # the library raises many kinds of errors
+        raise ZooError(f"{where}: {one_line(error)}") from error
+    return network
+
+
+def _load_weights(model_class: Any, folder: Path, config: Any, *, is_blank: bool) -> Any:
+    """Return a model with its weights, or with zeros after a check of their names and shapes.
+
+    Raises:
+        ZooError: Most of the weights are missing, or one has another shape.
+    """
+    model, loading_info = model_class.from_pretrained(
+        folder,
+        config=config,
+        use_safetensors=True,  # nothing here unpickles
+        dtype=torch.float32,
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # they are named below
+        **({"device_map": "meta"} if is_blank else {}),
+        **LOCAL,
+    )
+    check_size(model)
+    total, missing = len(list(model.parameters())), len(loading_info["missing_keys"])
     if 2 * missing > total:  # missing weights have random values
         raise ZooError(
-            f"{member.name}: cannot be loaded from {weights}: it has {total - missing} of {total} "
-            f"weights of {config.model_type}: is it another architecture?"
+            f"it has {total - missing} of {total} weights of {config.model_type}: is it another "
+            "architecture?"
         )
-    network_class = _TextNetwork if is_text else _ImageNetwork
-    if has_own_head:
-        return network_class(backbone, processor, recipe, ())
-    module = _add_head(backbone, model_folder, dataset, source_head=source_head)
-    return network_class(module, processor, recipe, dataset.classes)
+    for name, stored, built in loading_info["mismatched_keys"]:
+        raise ZooError(
+            f"{name}: expected the shape {tuple(built)} of config.json, got {tuple(stored)} in the "
+            "weights"
+        )
+    if not is_blank:
+        return model
+    return build_blank(
+        lambda: model_class.from_config(config, dtype=torch.float32, trust_remote_code=False)
+    )
 
 
-def _add_head(backbone: Any, folder: Path, dataset: Dataset, *, source_head: bool) -> Classifier:
+def _add_head(
+    backbone: Any, folder: Path, dataset: Dataset, modality: str, width: int, *, source_head: bool
+) -> Classifier:
     """Return the backbone with the head of its folder, or with a new one.
 
     The head of the folder is used if it is to be kept or has the classes of the dataset.
@@ -132,8 +222,8 @@ def _add_head(backbone: Any, folder: Path, dataset: Dataset, *, source_head: boo
     file = folder / _CLASSES_FILE
     classes = json.loads(file.read_text())["classes"] if file.exists() else None
     if classes is None or not (source_head or tuple(classes) == dataset.classes):
-        return Classifier(backbone, len(dataset.classes))
-    module = Classifier(backbone, len(classes))
+        return Classifier(backbone, modality, width, len(dataset.classes))
+    module = Classifier(backbone, modality, width, len(classes))
     module.head.load_state_dict(load_file(folder / _HEAD_FILE))
     return module
 
@@ -163,12 +253,13 @@ class TransformersNetwork:
     Subclasses preprocess and collate the rows of one modality.
 
     Args:
-        module: ``Classifier``, or transformers model with its own source head.
+        module: Transformers model, without a head or with its own source head.
         processor: Tokenizer or image processor.
         recipe: Recipe with the maximum length of a text or the side of the image.
         classes: Names of the target's classes.
     """
 
+    modality: ClassVar[str]
     head_parameters = frozenset({"head.weight", "head.bias"})
 
     def __init__(
@@ -178,79 +269,257 @@ class TransformersNetwork:
         self._processor = processor
         self._size = recipe.input_size
         self._classes = classes
+        arguments = inspect.signature(self._reader.forward).parameters
+        self._inputs = [name for name in (*_INPUTS, _SIZE_ARGUMENT) if name in arguments]
+
+    def measure_width(self) -> int:
+        """Return the size of the pooled features, from a pass over one made-up sample."""
+        raise NotImplementedError
+
+    def preprocess(self, rows: Any) -> list[Any]:
+        """See ``network.Network``."""
+        raise NotImplementedError
+
+    def collate(self, encoded: list[Any]) -> Batch:
+        """See ``network.Network``."""
+        raise NotImplementedError
 
     def logits(self, batch: Batch) -> Tensor:
         """See ``network.Network``."""
-        output = self.module(**self._arguments(batch))
-        logits: Tensor = getattr(output, "logits", output)
+        arguments = self._arguments(batch)
+        if isinstance(self.module, Classifier):
+            logits: Tensor = self.module(batch.get("attention_mask"), **arguments)
+        else:
+            logits = self.module(**arguments).logits
         return logits
 
     def embeddings(self, batch: Batch) -> Tensor:
         """Return the pooled output of the backbone; see ``network.Network``."""
-        return pooled(self._backbone(**self._arguments(batch)), batch.get("attention_mask"))
+        return pooled(self._reader(**self._arguments(batch)), batch.get("attention_mask"))
 
     def frozen_parameters(self, what: str) -> list[str]:
-        """See ``network.Network``."""
-        backbone = [
-            name for name, _ in self.module.named_parameters() if name not in self.head_parameters
+        """Return the names of parameters that are not trained; see ``network.Network``.
+
+        Those that read no input of this modality, such as a decoder's, never are.
+        """
+        reader = self._reader
+        used = {id(parameter) for parameter in reader.parameters()}
+        named = [
+            (name, parameter)
+            for name, parameter in self.module.named_parameters()
+            if name not in self.head_parameters
         ]
-        if what == "embeddings":
-            return [name for name in backbone if "embeddings" in name]
-        return backbone if what == "backbone" else []
+        if what == "backbone":
+            return [name for name, _ in named]
+        embeddings = {id(p) for p in _input_embeddings(reader)} if what == "embeddings" else set()
+        return [
+            name
+            for name, parameter in named
+            if id(parameter) not in used
+            or id(parameter) in embeddings
+            or (what == "embeddings" and "embeddings" in name)
+        ]
 
     def save(self, folder: Path) -> None:
         """Write an encoder folder with the head beside it; see ``network.Network``."""
         self.module.backbone.save_pretrained(folder)
         self._processor.save_pretrained(folder)
         save_file(self.module.head.state_dict(), folder / _HEAD_FILE)
-        described = {"classes": self._classes, "input_size": self._size}
+        described = {"classes": self._classes, "inputs": self._inputs, **self._description()}
         (folder / _CLASSES_FILE).write_text(json.dumps(described))
 
     @property
     def _backbone(self) -> Any:
-        return getattr(self.module, "backbone", None) or self.module.base_model
+        module = self.module
+        return module.backbone if isinstance(module, Classifier) else module.base_model
+
+    @property
+    def _reader(self) -> Any:
+        return find_reader(self._backbone, self.modality)
 
     def _arguments(self, batch: Batch) -> dict[str, Any]:
-        return dict(batch)
+        """Return what the model takes of a batch."""
+        return {name: value for name, value in batch.items() if name in self._inputs}
+
+    def _description(self) -> dict[str, Any]:
+        """Return how inputs are preprocessed, for those who serve the model."""
+        raise NotImplementedError
 
 
 class _TextNetwork(TransformersNetwork):
     """A network that reads the column ``text``."""
 
+    modality = "text"
+
+    def __init__(
+        self, module: nn.Module, processor: Any, recipe: Recipe, classes: tuple[str, ...]
+    ) -> None:
+        super().__init__(module, processor, recipe, classes)
+        if processor.vocab_size <= len(processor.all_special_ids):
+            raise ZooError(
+                "expected a tokenizer with a vocabulary, got special tokens alone: save the "
+                "tokenizer into the folder, with tokenizer.save_pretrained(folder)"
+            )
+        if processor.pad_token is None:
+            processor.pad_token = processor.eos_token or processor.unk_token
+        if processor.pad_token is None:
+            raise ZooError("expected a tokenizer with a pad, end or unknown token, got none")
+        processor.padding_side = "right"  # positions are counted from the left
+        if getattr(module.config, "pad_token_id", None) is None:
+            cast("Any", module).config.pad_token_id = processor.pad_token_id
+        self._size = min(recipe.input_size or _MAX_TOKENS, self._max_tokens())
+
+    def measure_width(self) -> int:
+        """See ``TransformersNetwork``."""
+        with torch.no_grad():
+            return self.embeddings(self.collate(self._encode(["a"]))).shape[1]
+
     def preprocess(self, rows: Any) -> list[Any]:
-        max_length = self._size or min(self._processor.model_max_length, 512)
-        tokens = self._processor(list(rows["text"]), truncation=True, max_length=max_length)
-        return [{name: values[i] for name, values in tokens.items()} for i in range(len(rows))]
+        """See ``network.Network``."""
+        return self._encode(list(rows["text"]))
 
     def collate(self, encoded: list[Any]) -> Batch:
-        if self._processor.pad_token is None:
-            self._processor.pad_token = self._processor.eos_token
-        return dict(self._processor.pad(encoded, return_tensors="pt"))
+        """Return tokens as tensors; a model that knows no mask always gets the same length."""
+        has_mask = "attention_mask" in self._inputs
+        padding = (
+            {"padding": True} if has_mask else {"padding": "max_length", "max_length": self._size}
+        )
+        return dict(self._processor.pad(encoded, return_tensors="pt", **padding))
 
     def embeddings(self, batch: Batch) -> Tensor:
-        """Return (b, d) means over layers and tokens."""
-        hidden = self._backbone(**batch, output_hidden_states=True).hidden_states
+        """Return (b, d) means over layers and tokens.
+
+        A layer of another shape than the last one, as in models that shorten texts, does not count.
+        """
+        output = self._reader(**self._arguments(batch), output_hidden_states=True)
+        last = output.last_hidden_state
+        hidden = getattr(output, "hidden_states", None) or ()
+        layers = [layer for layer in hidden[1:] if layer.shape == last.shape]
+        tokens = torch.stack(layers).mean(dim=0) if layers else last
         mask = batch["attention_mask"][..., None]
-        tokens = torch.stack(hidden[1:]).mean(dim=0)
         return (tokens * mask).sum(dim=1) / mask.sum(dim=1)
+
+    def _encode(self, texts: list[str]) -> list[Any]:
+        tokens = self._processor(
+            texts, truncation=True, max_length=self._size, return_attention_mask=True
+        )
+        return [{name: values[i] for name, values in tokens.items()} for i in range(len(texts))]
+
+    def _max_tokens(self) -> int:
+        """Return the length of the longest text that tokenizer and model take.
+
+        The positions of RoBERTa and its kind start behind that of the padding.
+        """
+        reader = self._reader
+        limits = [int(self._processor.model_max_length)]
+        for name in ("max_position_embeddings", "max_seq_len"):
+            count = getattr(reader.config, name, None)
+            if isinstance(count, int) and count > 0:
+                limits.append(count - _position_offset(reader, count))
+        return min(limits)
+
+    def _description(self) -> dict[str, Any]:
+        return {"max_length": self._size}
 
 
 class _ImageNetwork(TransformersNetwork):
-    """A network that reads the column ``image``."""
+    """A network that reads the column ``image``.
+
+    An image is resized to a square here; the processor scales its values.
+    """
+
+    modality = "image"
+
+    def __init__(
+        self, module: nn.Module, processor: Any, recipe: Recipe, classes: tuple[str, ...]
+    ) -> None:
+        super().__init__(module, processor, recipe, classes)
+        self._native_size = _first_number(getattr(self._reader.config, "image_size", None))
+        self._size = recipe.input_size or self._native_size or _processor_size(processor)
+
+    def measure_width(self) -> int:
+        """Return the size of the pooled features; a size that the model refuses becomes its own."""
+        from PIL import Image
+
+        for size in dict.fromkeys((self._size, self._native_size or self._size)):
+            self._size = size
+            try:
+                image = Image.new("RGB", (size, size), "gray")
+                with torch.no_grad():
+                    return self.embeddings(self.collate([image])).shape[1]
+            except Exception as error:  # models raise many kinds of errors for a size
+                refusal = error
+        raise refusal
 
     def preprocess(self, rows: Any) -> list[Any]:
-        return [decode_image(image["bytes"]) for image in rows["image"]]
+        """See ``network.Network``."""
+        resample = getattr(self._processor, "resample", None)
+        return [
+            decode_image(image["bytes"]).resize((self._size, self._size), resample)
+            for image in rows["image"]
+        ]
 
     def collate(self, encoded: list[Any]) -> Batch:
-        size = {"height": self._size, "width": self._size}
-        options = {"size": size, "do_center_crop": False} if self._size else {}
-        return dict(self._processor(encoded, return_tensors="pt", **options))
+        """See ``network.Network``."""
+        return dict(self._processor(encoded, return_tensors="pt", **_VALUES_ONLY))
 
     def _arguments(self, batch: Batch) -> dict[str, Any]:
         """Return the arguments of the module.
 
         Models with fixed patches accept another image size only with an argument for it.
         """
-        native_size = getattr(self._backbone.config, "image_size", None)
-        has_other_size = native_size and self._size != native_size
-        return {**batch, **({"interpolate_pos_encoding": True} if has_other_size else {})}
+        return {**super()._arguments(batch), **self._size_argument}
+
+    @property
+    def _size_argument(self) -> dict[str, bool]:
+        has_other_size = self._native_size is not None and self._size != self._native_size
+        return {_SIZE_ARGUMENT: True} if has_other_size and _SIZE_ARGUMENT in self._inputs else {}
+
+    def _description(self) -> dict[str, Any]:
+        resample = getattr(self._processor, "resample", None)
+        return {
+            "size": self._size,
+            "resample": None if resample is None else int(resample),
+            "arguments": self._size_argument,
+        }
+
+
+#: modality -> class
+_NETWORK_CLASSES: Mapping[str, type[TransformersNetwork]] = MappingProxyType(
+    {"text": _TextNetwork, "image": _ImageNetwork}
+)
+#: arguments of a processor whose images have the right size already
+_VALUES_ONLY = {"do_resize": False, "do_center_crop": False}
+
+
+def _input_embeddings(reader: Any) -> list[nn.Parameter]:
+    try:
+        return list(reader.get_input_embeddings().parameters())
+    except (AttributeError, NotImplementedError):  # it has none
+        return []
+
+
+def _position_offset(reader: Any, count: int) -> int:
+    """Return how many of a model's positions no token has."""
+    for name, part in reader.named_modules():
+        is_table = isinstance(part, nn.Embedding) and "position" in name
+        if is_table and part.num_embeddings == count and part.padding_idx is not None:
+            return int(part.padding_idx) + 1
+    return 0
+
+
+def _first_number(value: object) -> int | None:
+    """Return a size that is a number, or the first of a list; None without one."""
+    if isinstance(value, list | tuple) and value:
+        value = value[0]
+    return value if isinstance(value, int) else None
+
+
+def _processor_size(processor: Any) -> int:
+    """Return the side of the image that a processor makes."""
+    for name in ("crop_size", "size"):
+        size = getattr(processor, name, None)
+        values = dict(size).values() if size else ()
+        if numbers := [value for value in values if isinstance(value, int)]:
+            return min(numbers)
+    return _IMAGE_SIDE

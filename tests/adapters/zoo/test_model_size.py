@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from tiny import tiny_bert
 from transformers import BertConfig, DebertaV2Config
 
-from mlflow_recall.adapters.zoo.model_size import TOKENS, config_folder, measure_size
+from mlflow_recall.adapters.zoo.model_size import TOKENS, measure_size
 
 BERT = "transformers/bert"
 
@@ -95,9 +95,3 @@ def test_what_nothing_tells_is_unknown(tmp_path: Path) -> None:
     assert measure_size("timm/no_such_network", "image") is None
     assert measure_size("transformers/auto", "text") is None
     assert measure_size("transformers/auto", "text", tmp_path) is None
-
-
-def test_configurations_are_looked_for_on_this_machine_only(tmp_path: Path) -> None:
-    assert config_folder(str(tmp_path)) == tmp_path
-    assert config_folder("hf:/no-such-org/no-such-name@main") is None
-    assert config_folder("example:/all-minilm-l6-v2") is None

@@ -509,7 +509,9 @@ def test_pickled_timm_weights_are_refused(image: Case, tmp_path: Path) -> None:
     torch.save(load_file(weights), tmp_path / "pytorch_model.bin")
     weights.unlink()
 
-    with pytest.raises(ZooError, match=r"m: expected model\.safetensors in .*, there is none"):
+    with pytest.raises(
+        ZooError, match=r"m: cannot .*: expected model\.safetensors in it, there is none"
+    ):
         run(replace(image, weights=tmp_path).task())
 
 
