@@ -402,9 +402,8 @@ def real_engine(capfd: pytest.CaptureFixture[str]) -> Cli:
             ["expected every model once, got 'a--b' twice"],
         ),
         ([], ["expected a list 'models'"]),
-        ([{"source": "absent", "modality": "text"}], ["absent"]),
     ],
-    ids=["key", "modality", "source", "recipe field", "recipe", "twice", "empty", "folder"],
+    ids=["key", "modality", "source", "recipe field", "recipe", "twice", "empty"],
 )
 def test_a_wrong_zoo_file_is_answered_with_entry_and_key(
     entries: list[dict[str, object]], words: list[str], cli: Cli, store: str, tmp_path: Path
@@ -419,6 +418,22 @@ def test_a_wrong_zoo_file_is_answered_with_entry_and_key(
         assert word in answer.err
     assert line.startswith("mlflow-recall: ")
     assert "Traceback" not in answer.err
+    assert holdings(store) == before
+
+
+def test_a_model_that_is_not_registered_is_named_and_the_exit_code_says_so(
+    cli: Cli, store: str, tmp_path: Path
+) -> None:
+    """A script that registers a zoo must notice the one that is missing from it."""
+    before = holdings(store)
+    entries = [{"source": "absent", "name": "m", "modality": "text"}]
+
+    answer = cli("register", "--zoo", write_zoo(tmp_path / "zoo.yaml", entries), "--json", "-")
+
+    assert answer.code == 1
+    printed = json.loads(answer.out)
+    assert printed["models"] == []
+    assert "expected a folder with safetensors, there is none" in printed["failed"]["m"]
     assert holdings(store) == before
 
 

@@ -41,3 +41,5 @@ def register(options: RegisterOptions, store: StoreOptions, output: OutputOption
                 f"{counts['created']} new, {counts['updated']} updated"
                 + (f", {len(result.failed)} failed" if result.failed else "")
             )
+    if result.failed:
+        raise click.exceptions.Exit(1)
