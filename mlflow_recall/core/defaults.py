@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, fields
 
+from mlflow_recall.bounded_json import parse_json
 from mlflow_recall.errors import HistoryError
 
 #: models to train where neither the user nor the defaults say how many
@@ -40,7 +41,7 @@ class Defaults:
             HistoryError: The text is something else.
         """
         try:
-            values = json.loads(text)
+            values = parse_json(text)
             known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
         except (ValueError, TypeError):
             raise HistoryError(

@@ -15,6 +15,8 @@ from mlflow.exceptions import MlflowException
 from mlflow_recall.adapters.export.export_files import (
     MODELS,
     RUNS,
+    check_destination,
+    make_folder,
     read_lines,
     read_models,
     read_runs,
@@ -23,13 +25,20 @@ from mlflow_recall.adapters.export.export_files import (
 from mlflow_recall.adapters.export.summaries import ExportSummary, ImportSummary
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.adopted_runs import AdoptedRuns
-from mlflow_recall.adapters.tracking.client import ensure_experiment, search_runs, search_versions
+from mlflow_recall.adapters.tracking.client import (
+    FINISHED,
+    ensure_experiment,
+    search_runs,
+    search_versions,
+)
+from mlflow_recall.adapters.tracking.locations import EXTERNAL
 from mlflow_recall.adapters.tracking.ownership import owner_tag
 from mlflow_recall.adapters.tracking.registry import MlflowRegistry
 from mlflow_recall.core.external_runs.rules import sources_from_json
 from mlflow_recall.core.history.records import Member
 from mlflow_recall.errors import HistoryError
 from mlflow_recall.ports import Reporter
+from mlflow_recall.safe_text import redact, safe_data
 
 #: number of metrics in one request; with the parameters it stays below the server's limit of 1000
 _BATCH_SIZE = 900
@@ -75,7 +84,8 @@ class HistoryTransfer:
         benchmark_runs, adopted_runs = list(self._benchmark_runs()), self._adopted.runs()
         if not benchmark_runs and not adopted_runs:
             raise HistoryError(f"experiment {self._experiment!r}: expected finished runs, got none")
-        folder.mkdir(parents=True, exist_ok=True)
+        check_destination(folder, [RUNS, MODELS])
+        make_folder(folder)
         known_lines = read_lines(folder)
         lines: list[tuple[tuple[str, str, str], str]] = []
         with reporter.progress("export", len(benchmark_runs) + len(adopted_runs)) as bar:
@@ -110,11 +120,11 @@ class HistoryTransfer:
             [entry for entry in entries if modality in (None, entry["tags"].get(tags.MODALITY))]
             for entries in (read_runs(folder), read_models(folder))
         )
-        experiment_id = ensure_experiment(self._client, self._experiment)
-        known = self._known_runs(experiment_id)
+        known = self._known_runs()
         new = [run for run in runs if not known & {run["run"], self._table_rows(run["tags"])}]
         directions = _directions(new)
         self._adopted.check_directions(directions)
+        experiment_id = ensure_experiment(self._client, self._experiment)
         versions = {model["title"]: self._import_model(model) for model in models}
         experiments = [self._client.get_experiment(experiment_id)]
         if directions:
@@ -134,9 +144,11 @@ class HistoryTransfer:
         query = f"tags.`{tags.KIND}` = 'benchmark' AND attributes.status = 'FINISHED'"
         return search_runs(self._client, ids, query)
 
-    def _known_runs(self, experiment: str) -> set[str]:
+    def _known_runs(self) -> set[str]:
         """Return the ids and the table rows of the runs that need not be imported again."""
-        finished = search_runs(self._client, [experiment], "attributes.status = 'FINISHED'")
+        experiment = self._client.get_experiment_by_name(self._experiment)
+        ids = [str(experiment.experiment_id)] if experiment is not None else []
+        finished = search_runs(self._client, ids, FINISHED)
         runs = [*finished, *self._adopted.runs()]
         return {*map(_origin, runs), *(self._table_rows(run.data.tags) for run in runs)} - {""}
 
@@ -196,7 +208,7 @@ class HistoryTransfer:
     def _import_model(self, model: Mapping[str, Any]) -> str:
         """Return the version of a registered model, which is created if there is none."""
         name = self._registry.name_of(model["title"])
-        model_tags = {**model["tags"], tags.NAMESPACE: self._namespace}
+        model_tags = safe_data({**model["tags"], tags.NAMESPACE: self._namespace})
         try:
             self._client.create_registered_model(name, tags=model_tags)
         except MlflowException as error:
@@ -205,7 +217,8 @@ class HistoryTransfer:
             if versions := search_versions(self._client, name):
                 return str(max(int(v.version) for v in versions))
         source = model_tags.get(tags.SOURCE, "")
-        if ":/" not in source:  # a folder, or weights that were logged in the exported store
+        # other sources are folders, weights that were logged in the exported store, or strangers
+        if source.partition(":/")[0] not in EXTERNAL:
             source, model_tags[tags.WEIGHTS] = f"absent:/{model['title']}", "absent"
         version = self._client.create_model_version(name, source, tags=model_tags)
         return str(version.version)
@@ -227,8 +240,17 @@ class HistoryTransfer:
             run_tags[tags.MODEL_VERSION] = versions.get(title, run_tags.get(tags.MODEL_VERSION, ""))
             run_tags[tags.CURVE] = json.dumps(_curves(entry["metrics"]))
         run = self._client.create_run(
-            experiment, start_time=entry["start"], run_name=entry["name"], tags=run_tags
+            experiment, start_time=entry["start"], run_name=entry["name"], tags=safe_data(run_tags)
         )
+        try:
+            self._log_history(run.info.run_id, entry)
+        except BaseException:
+            self._client.set_terminated(run.info.run_id, "FAILED")
+            raise
+        self._client.set_terminated(run.info.run_id, "FINISHED", entry["end"])
+
+    def _log_history(self, run_id: str, entry: Mapping[str, Any]) -> None:
+        """Log the parameters and whole metric histories of a run."""
         points = [
             # times increase, so that the last of several values of a step counts
             Metric(key, value, entry["end"] - later_points, step)
@@ -237,12 +259,11 @@ class HistoryTransfer:
                 range(len(history) - 1, -1, -1), history, strict=True
             )
         ]
-        params = [Param(key, value) for key, value in entry["params"].items()]
+        params = [Param(key, redact(value)) for key, value in entry["params"].items()]
         for start in range(0, max(1, len(points)), _BATCH_SIZE):
             batch = points[start : start + _BATCH_SIZE]
-            self._client.log_batch(run.info.run_id, metrics=batch, params=params)
+            self._client.log_batch(run_id, metrics=batch, params=params)
             params = []
-        self._client.set_terminated(run.info.run_id, "FINISHED", entry["end"])
 
 
 def _to_line(entry: Mapping[str, Any]) -> str:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import pandas as pd
 from mlflow import MlflowClient
 from mlflow.entities import Run
 
+from mlflow_recall.adapters.export.export_files import check_destination, make_folder
 from mlflow_recall.adapters.export.summaries import ExportSummary
 from mlflow_recall.adapters.tables.table_files import ENDINGS
 from mlflow_recall.adapters.tables.table_import import FEATURE
@@ -19,6 +20,7 @@ from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.client import adopted_experiments, search_runs
 from mlflow_recall.adapters.tracking.registry import MlflowRegistry
 from mlflow_recall.adapters.tracking.run_history import TrackingHistory
+from mlflow_recall.bounded_json import parse_json, parse_object
 from mlflow_recall.core.external_runs.rules import sources_from_json
 from mlflow_recall.core.history.comparable import select_comparable
 from mlflow_recall.core.history.metrics import METRICS, to_maximize
@@ -30,6 +32,7 @@ _MATRIX_COLUMNS = ["model", "dataset", "metric", "value", "run"]
 _CURVE_COLUMNS = ["model", "dataset", "step", "split", "metric", "value", "run"]
 _SCORE_COLUMNS = ["model", "dataset", "score_name", "value"]
 _MODEL_COLUMNS = ["model", "modality", "family", "arch", "parameters", "upstream", "license"]
+_TABLES = ("matrix", "curves", "proxy", "models", "datasets")
 _DATASET_COLUMNS = ["dataset", "modality", "classes", "samples"]
 
 
@@ -66,6 +69,7 @@ class TableExport:
         """
         if ending not in ENDINGS:
             raise ConfigError(unknown_name("ending", ending, ENDINGS))
+        check_destination(folder, [f"{name}{other}" for name in _TABLES for other in ENDINGS])
         runs = self._runs()
         members = self._registry.members()
         notes: dict[str, None] = {}
@@ -179,8 +183,8 @@ class _Rows:
         """Return a run's name in the tables that it came from, or else its number in the cell."""
         if run_id not in self.labels:
             used = self._labels_of_cell.setdefault(cell, set())
-            table_rows = json.loads(self._runs[run_id].data.tags.get(tags.TABLE_ROWS, "{}"))
-            label = table_rows.get("run", "")
+            table_rows = parse_object(self._runs[run_id].data.tags.get(tags.TABLE_ROWS, "{}"))
+            label = str(table_rows.get("run", ""))
             if not label or label in used:
                 numbers = (str(number) for number in count(1))
                 label = next(number for number in numbers if number not in used)
@@ -205,17 +209,20 @@ def _is_loss(run: Run, metric: str) -> bool:
 
 def _steps(run: Run, stages: int) -> list[float]:
     """Return the steps of the table that a run came from, or else the epochs."""
-    steps = json.loads(run.data.tags.get(tags.STEPS, "[]"))
-    return steps if len(steps) == stages else list(range(1, stages + 1))
+    with suppress(ValueError):  # anyone can write tags
+        steps = parse_json(run.data.tags.get(tags.STEPS, "[]"))
+        is_curve = isinstance(steps, list) and all(type(step) in (int, float) for step in steps)
+        if is_curve and len(steps) == stages:
+            return [*steps]
+    return list(range(1, stages + 1))
 
 
 def _logged_sizes(run: Run) -> dict[str, Any]:
     """Return classes and training samples of the dataset that a run logged as its input."""
     for dataset_input in run.inputs.dataset_inputs if run.inputs else ():
-        profile = json.loads(dataset_input.dataset.profile or "{}")
-        if isinstance(profile, dict):
-            sizes = {"classes": profile.get("classes"), "samples": profile.get("train")}
-            return {key: value for key, value in sizes.items() if value is not None}
+        profile = parse_object(dataset_input.dataset.profile or "{}")
+        sizes = {"classes": profile.get("classes"), "samples": profile.get("train")}
+        return {key: value for key, value in sizes.items() if value is not None}
     return {}
 
 
@@ -248,7 +255,7 @@ def _model_table(members: Sequence[Member], names: Mapping[str, None], prefix: s
 
 def _write_tables(folder: Path, tables: Mapping[str, pd.DataFrame], ending: str) -> None:
     """Write the tables; a file is replaced only when the new one is complete."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for name in tables:
         for other in ENDINGS:
             if other != ending and (path := folder / f"{name}{other}").exists():

@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
+from mlflow_recall.adapters.export.export_files import check_model, check_run
 from mlflow_recall.adapters.export.summaries import ImportSummary
 from mlflow_recall.adapters.tables.folder_history import FolderHistory
 from mlflow_recall.adapters.tables.validation import (
@@ -33,8 +35,11 @@ from mlflow_recall.adapters.tracking.client import (
 )
 from mlflow_recall.adapters.tracking.ownership import owner_tag
 from mlflow_recall.adapters.tracking.registry import MlflowRegistry
+from mlflow_recall.bounded_json import parse_object
 from mlflow_recall.core.external_runs.rules import MetricSource, sources_to_json
+from mlflow_recall.errors import HistoryError
 from mlflow_recall.ports import Reporter
+from mlflow_recall.safe_text import redact
 
 #: prefix of an imported run's parameters that hold features of its dataset
 FEATURE = "dataset."
@@ -62,6 +67,7 @@ class TableImport:
     def __init__(self, client: MlflowClient, namespace: str, registry: MlflowRegistry) -> None:
         self._client = client
         self._namespace = namespace
+        self._experiment = f"{namespace}/benchmark"
         self._registry = registry
         self._adopted = AdoptedRuns(client, namespace)
 
@@ -78,8 +84,6 @@ class TableImport:
         fine_tunings = collect_fine_tunings(tables, options)
         titles = registry_titles(fine_tunings)
         modalities = {key: find_modality(tables, key, options) for key in fine_tunings}
-        experiment_id = ensure_experiment(self._client, f"{self._namespace}/benchmark")
-        experiment = self._client.get_experiment(experiment_id)
         self._adopted.check_directions(
             {
                 name: points.minimize
@@ -87,51 +91,51 @@ class TableImport:
                 for name, points in metrics.items()
             }
         )
-        new = select_new(fine_tunings, self._known_digests(experiment_id), titles)
-        self._adopted.record_experiments([experiment])
-        self._register(tables, {key[0]: modalities[key] for key in fine_tunings}, titles)
+        new = select_new(fine_tunings, self._known_digests(), titles)
         features = tables.dataset_features()
+        entries = [
+            self._entry(key, metrics, titles[key[0]], modalities[key], features)
+            for key, metrics in new.items()
+        ]
+        models = self._models(tables, {key[0]: modalities[key] for key in fine_tunings}, titles)
+        _check_importable(folder, entries, models)  # from here on, everything can be written
+        experiment_id = ensure_experiment(self._client, self._experiment)
+        experiment = self._client.get_experiment(experiment_id)
+        self._adopted.record_experiments([experiment])
+        for name, model_tags in models.items():
+            self._register(name, model_tags)
         with reporter.progress("import tables", len(new)) as bar:
-            for key, metrics in new.items():
-                run_tags = {
-                    tags.MODEL: self._registry.name_of(titles[key[0]]),
-                    tags.DATASET: key[1],
-                    tags.MODALITY: modalities[key],
-                    tags.TABLE_ROWS: json.dumps(
-                        {"run": key[2], "digests": {n: p.digest for n, p in metrics.items()}}
-                    ),
-                }
-                values = {name: column.get(key[1], "") for name, column in features.items()}
-                self._log_run(
-                    experiment_id, f"{titles[key[0]]} on {key[1]}", run_tags, values, metrics
-                )
-                bar.advance(status=key[1])
+            for entry in entries:
+                self._log_run(experiment_id, entry)
+                bar.advance(status=entry["tags"][tags.DATASET])
         self._adopted.record_experiments([experiment])
         return ImportSummary(runs=len(new), models=len(titles), known=len(fine_tunings) - len(new))
 
-    def _known_digests(self, experiment: str) -> dict[FineTuningKey, dict[str, str]]:
+    def _known_digests(self) -> dict[FineTuningKey, dict[str, str]]:
         """Return metric -> digest of every fine-tuning that was imported before."""
         known: dict[FineTuningKey, dict[str, str]] = {}
         prefix = self._registry.name_of("")
         condition = f"tags.`{tags.TABLE_ROWS}` LIKE '%' AND {FINISHED}"
-        finished = search_adopted_runs(self._client, [experiment], self._namespace, condition)
+        home = self._client.get_experiment_by_name(self._experiment)
+        experiments = [str(home.experiment_id)] if home is not None else []
+        finished = search_adopted_runs(self._client, experiments, self._namespace, condition)
         for run in finished:
-            rows = json.loads(run.data.tags[tags.TABLE_ROWS])
-            title = run.data.tags[tags.MODEL].removeprefix(prefix)
-            key = (title, run.data.tags[tags.DATASET], rows["run"])
-            known.setdefault(key, {}).update(rows["digests"])
+            rows = parse_object(run.data.tags[tags.TABLE_ROWS])
+            title = run.data.tags.get(tags.MODEL, "").removeprefix(prefix)
+            key = (title, run.data.tags.get(tags.DATASET, ""), str(rows.get("run", "")))
+            digests = rows.get("digests")
+            known.setdefault(key, {}).update(digests if isinstance(digests, dict) else {})
         return known
 
-    def _register(
+    def _models(
         self, tables: FolderHistory, modalities: Mapping[str, str], titles: Mapping[str, str]
-    ) -> None:
-        """Register the models that are not registered yet, without weights.
+    ) -> dict[str, dict[str, str]]:
+        """Return name in the registry -> tags of a model without weights.
 
         Such a model has a history, but cannot be trained.
         """
-        features = tables.model_features()
+        features, models = tables.model_features(), {}
         for model, title in titles.items():
-            name = self._registry.name_of(title)
             model_tags = {
                 tag: text
                 for tag, columns in _MODEL_COLUMNS.items()
@@ -139,56 +143,85 @@ class TableImport:
                 if text
             }
             model_tags.setdefault(tags.ARCH, f"unknown/{model_tags.get(tags.FAMILY, 'unknown')}")
-            model_tags |= {
+            models[self._registry.name_of(title)] = model_tags | {
                 tags.MODALITY: modalities[model],
                 tags.NAMESPACE: self._namespace,
                 tags.SOURCE: f"absent:/{title}",
                 tags.WEIGHTS: "absent",
             }
-            try:
-                self._client.create_registered_model(name, tags={tags.NAMESPACE: self._namespace})
-            except MlflowException as error:
-                if error.error_code != "RESOURCE_ALREADY_EXISTS":
-                    raise
-                if search_versions(self._client, name):
-                    continue
-            self._client.create_model_version(name, model_tags[tags.SOURCE], tags=model_tags)
+        return models
 
-    def _log_run(
+    def _register(self, name: str, model_tags: Mapping[str, str]) -> None:
+        """Register a model, unless it is registered."""
+        try:
+            self._client.create_registered_model(name, tags={tags.NAMESPACE: self._namespace})
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+            if search_versions(self._client, name):
+                return
+        self._client.create_model_version(name, model_tags[tags.SOURCE], tags=dict(model_tags))
+
+    def _entry(
         self,
-        experiment: str,
-        name: str,
-        run_tags: Mapping[str, str],
-        features: Mapping[str, float | str],
+        key: FineTuningKey,
         metrics: Mapping[str, MetricPoints],
-    ) -> None:
-        """Log one fine-tuning as a finished run.
+        title: str,
+        modality: str,
+        features: Mapping[str, Mapping[str, float | str]],
+    ) -> dict[str, Any]:
+        """Return one fine-tuning as an export holds it.
 
         Args:
-            experiment: Id of the experiment.
-            name: Name of the run.
-            run_tags: Tags that identify the fine-tuning.
-            features: Features of its dataset.
+            key: Model, dataset, and name of the fine-tuning among its repeats.
             metrics: Metric -> its points.
+            title: Name of the model without a namespace.
+            modality: Modality of the fine-tuning.
+            features: Feature -> dataset -> value.
         """
         now = int(time.time() * 1000)
+        digests = {name: points.digest for name, points in metrics.items()}
+        logged: dict[str, list[tuple[int, float]]] = {}
+        for name, value, step in _log_points(metrics):
+            logged.setdefault(name, []).append((step, value))
+        params = {"model": self._registry.name_of(title), "dataset": key[1]}
+        texts = {f"{FEATURE}{name}": _text(of.get(key[1], "")) for name, of in features.items()}
+        return {
+            "run": key[2],
+            "name": f"{title} on {key[1]}",
+            "start": now,
+            "end": now,
+            "tags": {
+                tags.MODEL: self._registry.name_of(title),
+                tags.DATASET: key[1],
+                tags.MODALITY: modality,
+                tags.TABLE_ROWS: json.dumps({"run": key[2], "digests": digests}),
+                **self._history_tags(metrics),
+            },
+            "params": params | {name: text for name, text in texts.items() if text},
+            "metrics": logged,
+        }
+
+    def _log_run(self, experiment: str, entry: Mapping[str, Any]) -> None:
+        """Log one fine-tuning as a finished run."""
         run = self._client.create_run(
             experiment,
-            run_name=name,
+            run_name=entry["name"],
             tags={tags.OWNER: owner_tag(), tags.HEARTBEAT: f"{time.time():.0f}"},
         )
         run_id = run.info.run_id
         try:
-            points = [Metric(key, value, now, step) for key, value, step in _log_points(metrics)]
+            points = [
+                Metric(key, value, entry["end"], step)
+                for key, history in entry["metrics"].items()
+                for step, value in history
+            ]
             for start in range(0, len(points), _BATCH_SIZE):
                 self._client.log_batch(run_id, metrics=points[start : start + _BATCH_SIZE])
-            params = {"model": run_tags[tags.MODEL], "dataset": run_tags[tags.DATASET]}
-            params |= {f"{FEATURE}{k}": text for k, v in features.items() if (text := _text(v))}
-            all_tags = {**run_tags, **self._history_tags(metrics)}
             self._client.log_batch(
                 run_id,
-                params=[Param(key, value) for key, value in params.items()],
-                tags=[RunTag(key, value) for key, value in all_tags.items()],
+                params=[Param(key, redact(value)) for key, value in entry["params"].items()],
+                tags=[RunTag(key, redact(value)) for key, value in entry["tags"].items()],
             )
         except BaseException:
             self._client.set_terminated(run_id, "FAILED")
@@ -218,6 +251,26 @@ class TableImport:
         if longest != [*range(1, len(longest) + 1)] and len(json.dumps(longest)) <= tags.MAX_LENGTH:
             history_tags[tags.STEPS] = json.dumps(longest)
         return history_tags
+
+
+def _check_importable(
+    folder: Path, entries: Sequence[Mapping[str, Any]], models: Mapping[str, Mapping[str, str]]
+) -> None:
+    """Check that a store accepts every fine-tuning and every model.
+
+    Raises:
+        HistoryError: It refuses one of them.
+    """
+    try:
+        for entry in entries:
+            place = entry["name"]
+            check_run(entry)
+        for name, model_tags in models.items():
+            place = name
+            check_model({"title": name, "tags": model_tags})
+    except (ValueError, MlflowException) as error:
+        reason = " ".join(str(error).split())
+        raise HistoryError(f"{folder}: {place:.200}: {reason:.400}") from None
 
 
 def _log_points(metrics: Mapping[str, MetricPoints]) -> Iterator[tuple[str, float, int]]:

@@ -26,6 +26,7 @@ from mlflow_recall.adapters.tracking.client import (
     search_runs,
 )
 from mlflow_recall.adapters.tracking.run_records import adopted_curves
+from mlflow_recall.bounded_json import parse_object
 from mlflow_recall.core.external_runs.logging_conventions import LoggedRun
 from mlflow_recall.core.external_runs.rules import (
     ImportRules,
@@ -176,7 +177,7 @@ class AdoptedRuns:
     def write(self, candidate: InterpretedRun, metric: str) -> None:
         """Write the tags of one run in one request; its metric histories are read for the curve."""
         run, source = candidate.run, candidate.source
-        curves = _read_object(run.tags.get(tags.CURVE, "{}"))
+        curves = parse_object(run.tags.get(tags.CURVE, "{}"))
         for key, values in self._curves(run, source).items():
             curves[f"{key}/{metric}"] = values
         text = json.dumps({key: values for key, values in curves.items() if values})
@@ -299,15 +300,6 @@ def _to_logged_run(run: Run, experiment: str) -> LoggedRun:
 
 def _sources(run_tags: Mapping[str, str]) -> dict[str, MetricSource]:
     return sources_from_json(run_tags.get(tags.SOURCES, "{}"))
-
-
-def _read_object(text: str) -> dict[str, Any]:
-    """Return a JSON object; empty where the text is something else."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _all_experiments(client: MlflowClient) -> Iterator[Experiment]:

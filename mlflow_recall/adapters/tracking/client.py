@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import socket
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from mlflow.exceptions import MlflowException
 
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.locations import check_host
+from mlflow_recall.bounded_json import parse_json
 from mlflow_recall.errors import HistoryError, TrackingError
 from mlflow_recall.safe_text import redact
 
@@ -178,9 +178,9 @@ def adopted_experiments(experiment: Experiment) -> list[str]:
     """
     text = experiment.tags.get(tags.ADOPTED_FROM)
     try:
-        return [str(number) for number in json.loads(text)["experiments"]] if text else []
+        return [str(number) for number in parse_json(text)["experiments"]] if text else []
     except (ValueError, TypeError, LookupError):
         raise HistoryError(
             f"experiment {experiment.name!r}: tag {tags.ADOPTED_FROM}: expected JSON with a list "
-            f"of experiments, got {text!r}: delete the tag and run `mlflow-recall adopt` again"
+            f"of experiments, got {text!r:.60}: delete the tag and run `mlflow-recall adopt` again"
         ) from None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +18,7 @@ from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.locations import resolve_source
 from mlflow_recall.adapters.zoo.model_folder import PICKLE_SUFFIXES
 from mlflow_recall.adapters.zoo.model_settings import check_settings
+from mlflow_recall.bounded_json import parse_json
 from mlflow_recall.core.history.recipes import Recipe
 from mlflow_recall.core.history.records import Member
 from mlflow_recall.errors import ConfigError, TrackingError, ZooError
@@ -134,7 +134,7 @@ def read_flavors(file: Path) -> dict[str, Any]:
 
 def _integer(text: str) -> int | None:
     """Return the number in a tag; None if it holds none, since anyone can write tags."""
-    return int(text) if text.isdecimal() else None
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None
 
 
 def _positive(text: str) -> float | None:
@@ -154,9 +154,9 @@ def _object(values: Mapping[str, str], tag: str, label: str) -> dict[str, object
     """
     text = values.get(tag, "{}")
     try:
-        value = json.loads(text)
+        value = parse_json(text)
     except ValueError:
         value = None
     if not isinstance(value, dict):
-        raise ZooError(f"{label}: tag {tag}: expected a JSON object, got {text!r}")
+        raise ZooError(f"{label}: tag {tag}: expected a JSON object, got {text!r:.60}")
     return value

@@ -18,6 +18,7 @@ from mlflow.exceptions import MlflowException
 
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.client import search_runs
+from mlflow_recall.bounded_json import parse_json
 
 #: seconds between two heartbeats, and the maximum age of the last one of a live owner
 HEARTBEAT_INTERVAL, MAX_HEARTBEAT_AGE = 30.0, 300.0
@@ -36,9 +37,9 @@ def stale_reason(run: Run, now: float) -> str | None:
     if tags.OWNER not in run_tags:
         return None
     try:
-        owner = json.loads(run_tags[tags.OWNER])
+        owner = parse_json(run_tags[tags.OWNER])
         host, process, started = str(owner["host"]), int(owner["process"]), float(owner["started"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, LookupError, TypeError, OverflowError):
         host, process, started = "", 0, 0.0
     if host == socket.gethostname():
         if _is_alive(process, started):
@@ -54,7 +55,7 @@ def stale_reason(run: Run, now: float) -> str | None:
 
 
 def _is_alive(process_id: int, started: float) -> bool:
-    with suppress(psutil.Error, ValueError):
+    with suppress(psutil.Error, ValueError, OverflowError):
         process = psutil.Process(process_id)
         is_same = abs(process.create_time() - started) < 1
         return is_same and process.status() != psutil.STATUS_ZOMBIE

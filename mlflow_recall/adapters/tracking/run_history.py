@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from contextlib import suppress
@@ -25,6 +24,7 @@ from mlflow_recall.adapters.tracking.run_records import (
     distinct_datasets,
     ends_with,
 )
+from mlflow_recall.bounded_json import parse_json
 from mlflow_recall.core.external_runs.rules import MetricSource, sources_from_json
 from mlflow_recall.core.history.metrics import METRICS, check_metric, to_maximize
 from mlflow_recall.core.history.records import Record
@@ -155,8 +155,9 @@ class TrackingHistory:
         They come from the tag if it agrees with metrics and stage, else from the metric histories.
         """
         validation_key, test_key, logged = f"val/{metric}", f"test/{metric}", run.data.metrics
-        with suppress(ValueError, TypeError, LookupError):  # the tag is damaged or absent
-            curves = json.loads(run.data.tags[tags.CURVE])
+        # the tag is damaged or absent
+        with suppress(ValueError, TypeError, LookupError, AttributeError, OverflowError):
+            curves = parse_json(run.data.tags[tags.CURVE])
             validation = [float(value) for value in curves[validation_key]]
             test, seconds = (
                 [float(value) for value in curves.get(key, ())] for key in (test_key, "seconds")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 
 from mlflow_recall.adapters.tracking import tags
+from mlflow_recall.bounded_json import parse_json
 from mlflow_recall.core.external_runs.rules import MetricSource
 from mlflow_recall.core.history.metrics import to_maximize
 from mlflow_recall.core.history.records import Record
@@ -21,8 +21,8 @@ def adopted_curves(
 
     All are empty where the tag is absent or damaged.
     """
-    with suppress(ValueError, TypeError, AttributeError):
-        curves = json.loads(run_tags.get(tags.CURVE, "{}"))
+    with suppress(ValueError, TypeError, AttributeError, OverflowError):
+        curves = parse_json(run_tags.get(tags.CURVE, "{}"))
         validation, test, seconds = (
             [float(value) for value in curves.get(key, ())]
             for key in (f"val/{metric}", f"test/{metric}", f"seconds/{metric}")
@@ -102,7 +102,7 @@ def benchmark_record(
         validation_scores=tuple(to_maximize(metric, value) for value in validation),
         final_score=to_maximize(metric, final_score),
         test_scores=tuple(to_maximize(metric, value) for value in test_scores),
-        epochs=int(run_tags.get(tags.EPOCHS, len(validation))),
+        epochs=_epochs(run_tags.get(tags.EPOCHS, ""), len(validation)),
         seconds=tuple(seconds),
         modality=run_tags.get(tags.MODALITY, ""),
         dataset_digest=run_tags.get(tags.DIGEST, ""),
@@ -114,10 +114,15 @@ def benchmark_record(
     )
 
 
+def _epochs(text: str, default: int) -> int:
+    """Return the number in a tag; the default where it holds none, since anyone can write tags."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else default
+
+
 def _read_names(text: str) -> tuple[str, ...]:
     """Return the names in a tag; none where it is damaged."""
     with suppress(ValueError, TypeError):
-        return tuple(str(name) for name in json.loads(text or "[]"))
+        return tuple(str(name) for name in parse_json(text or "[]"))
     return ()
 
 

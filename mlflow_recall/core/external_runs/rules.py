@@ -6,7 +6,9 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
+from mlflow_recall.bounded_json import parse_json
 from mlflow_recall.core.external_runs.logging_conventions import LoggedRun
 from mlflow_recall.core.external_runs.units import UNITS
 from mlflow_recall.errors import ConfigError, unknown_name
@@ -90,9 +92,24 @@ def sources_to_json(sources: Mapping[str, MetricSource]) -> str:
 def sources_from_json(text: str) -> dict[str, MetricSource]:
     """Read what ``sources_to_json`` wrote; empty where the text is something else."""
     try:
-        return {str(metric): MetricSource(**values) for metric, values in json.loads(text).items()}
+        return {metric: _source(values) for metric, values in parse_json(text).items()}
     except (ValueError, TypeError, AttributeError):
         return {}
+
+
+def _source(values: Mapping[str, Any]) -> MetricSource:
+    """Return a source from JSON.
+
+    Raises:
+        ValueError: A value has another type than its field, or is no finite number.
+    """
+    source = MetricSource(**values)
+    for name, default in vars(MetricSource()).items():
+        value = getattr(source, name)
+        kinds = (int, float) if isinstance(default, float) else (type(default),)
+        if type(value) not in kinds or (isinstance(value, float) and not math.isfinite(value)):
+            raise ValueError(name)
+    return source
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -12,6 +12,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
+from mlflow_recall.bounded_json import parse_json
 from mlflow_recall.errors import ConfigError
 
 _FREEZE = ("nothing", "embeddings", "backbone")
@@ -109,7 +110,7 @@ class Recipe:
                 converted[name] = _convert(value, known[name])
             except (TypeError, ValueError, OverflowError):
                 raise ConfigError(
-                    f"{where}: {name}: expected {known[name].__name__}, got {value!r}"
+                    f"{where}: {name}: expected {known[name].__name__}, got {value!r:.60}"
                 ) from None
         return replace(self, **converted)
 
@@ -122,11 +123,11 @@ class Recipe:
             ConfigError: The text is something else.
         """
         try:
-            changes = json.loads(text)
-        except json.JSONDecodeError:
+            changes = parse_json(text)
+        except ValueError:
             changes = None
         if not isinstance(changes, dict):
-            raise ConfigError(f"recorded recipe: expected a JSON object, got {text!r}")
+            raise ConfigError(f"recorded recipe: expected a JSON object, got {text!r:.60}")
         return cls().with_changes(changes, "recorded recipe")
 
 
