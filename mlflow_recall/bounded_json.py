@@ -20,8 +20,8 @@ def parse_json(text: str | bytes) -> Any:
     try:
         value = json.loads(decoded)
     except RecursionError:
-        raise ValueError(f"more than {limits.NESTING} levels of nesting") from None
-    if decoded.count("[") + decoded.count("{") > limits.NESTING:
+        raise ValueError(f"more than {limits.MAX_NESTING} levels of nesting") from None
+    if decoded.count("[") + decoded.count("{") > limits.MAX_NESTING:
         _check_depth(value)
     return value
 
@@ -43,8 +43,8 @@ def read_object(path: Path, error: type[RecallError]) -> dict[str, Any]:
         error: What is raised if it holds something else.
     """
     try:
-        if (size := path.stat().st_size) > limits.METADATA_BYTES:
-            raise ValueError(f"{size} bytes, more than {limits.METADATA_BYTES}")
+        if (size := path.stat().st_size) > limits.MAX_METADATA_BYTES:
+            raise ValueError(f"{size} bytes, more than {limits.MAX_METADATA_BYTES}")
         value = parse_json(path.read_bytes())
     except (OSError, ValueError) as reason:  # bytes that are no text are a ValueError
         raise error(f"{path}: expected a JSON object, got {reason}") from None
@@ -56,7 +56,7 @@ def read_object(path: Path, error: type[RecallError]) -> dict[str, Any]:
 def _check_depth(value: Any) -> None:
     """Raise a ``ValueError`` if lists and objects are nested too deep."""
     level = [value]
-    for _ in range(limits.NESTING + 1):
+    for _ in range(limits.MAX_NESTING + 1):
         level = [
             entry
             for parent in level
@@ -65,4 +65,4 @@ def _check_depth(value: Any) -> None:
         ]
         if not level:
             return
-    raise ValueError(f"more than {limits.NESTING} levels of nesting")
+    raise ValueError(f"more than {limits.MAX_NESTING} levels of nesting")

@@ -1,31 +1,42 @@
 """Limits of what is read from files and servers that somebody else may have written.
 
-Readers refuse what is larger with one line. ``docs/security.md`` lists every limit.
+Readers refuse what is larger with one line. ``docs/security.md`` states the same numbers.
 """
 
 from __future__ import annotations
 
-#: bytes of a file that people write: a zoo, benchmarks, rules
-YAML_BYTES = 1_000_000
+# of a dataset
+#: bytes of a file, unpacked
+MAX_BYTES = 2 * 2**30
+MAX_ROWS = 10_000_000
+MAX_COLUMNS = 1_000
+#: characters of one cell of text
+MAX_CELL = 10_000_000
+#: bytes of one encoded picture
+MAX_PICTURE = 100_000_000
+MAX_CLASSES = 10_000
+#: characters of the name of a class
+MAX_CLASS_NAME = 500
+
+# of a file that people write: a zoo, benchmarks, rules
+MAX_YAML_BYTES = 1_000_000
 #: values of such a file, where an alias counts as all that it stands for
-YAML_VALUES = 100_000
-#: lists and mappings inside each other, in YAML and in JSON
-NESTING = 50
-#: digits of an integer
-NUMBER_LENGTH = 300
+MAX_YAML_VALUES = 100_000
+#: characters of an integer
+MAX_NUMBER_LENGTH = 300
+
+# of any YAML or JSON
+#: lists and mappings inside each other
+MAX_NESTING = 50
 #: bytes of a small file that describes a model or a dataset, such as ``config.json``
-METADATA_BYTES = 20_000_000
+MAX_METADATA_BYTES = 20_000_000
+
+# of a history in files
 #: bytes of one line of an export
-EXPORT_LINE_BYTES = 20_000_000
-#: bytes of a file of an export
-EXPORT_BYTES = 2_000_000_000
-#: columns of a table of a history
-TABLE_COLUMNS = 1_000
-#: bytes of a table of a history
-TABLE_BYTES = 2_000_000_000
-#: characters of a name of a model, dataset or metric
-NAME_LENGTH = 250
-#: characters of a parameter's value that a tracking server keeps
-PARAM_LENGTH = 6_000
-#: characters of an option's value
-OPTION_LENGTH = 10_000
+MAX_EXPORT_LINE_BYTES = 20_000_000
+#: bytes of an export, and rows of a table as ``MAX_ROWS``
+MAX_EXPORT_BYTES = 2 * 2**30
+#: bytes of a table, unpacked
+MAX_TABLE_BYTES = 2 * 2**30
+#: characters of the name of a run, model, dataset or metric
+MAX_NAME_LENGTH = 250

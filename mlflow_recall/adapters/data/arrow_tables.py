@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlflow_recall.adapters.data.limits import MAX_COLUMNS, MAX_ROWS
 from mlflow_recall.adapters.data.tables import Source, Table
 from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
 from mlflow_recall.errors import DatasetError
+from mlflow_recall.limits import MAX_COLUMNS, MAX_ROWS
 
 #: fields of a struct that holds an encoded image
 _IMAGE_FIELDS = {"bytes", "path"}

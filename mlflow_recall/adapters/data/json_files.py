@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mlflow_recall.adapters.data.limits import MAX_COLUMNS, MAX_ROWS
 from mlflow_recall.adapters.data.tables import Source, Table
 from mlflow_recall.adapters.data.text_files import decode_text, read_bytes
 from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
 from mlflow_recall.errors import DatasetError
+from mlflow_recall.limits import MAX_COLUMNS, MAX_ROWS
 
 _EXPECTED = "expected one object a line, a list of objects, or an object of lists"
 

@@ -15,7 +15,6 @@ from mlflow_recall.adapters.data.labels import (
     is_unicode,
     sort_classes,
 )
-from mlflow_recall.adapters.data.limits import MAX_CELL, MAX_CLASSES, MAX_PICTURE
 from mlflow_recall.adapters.data.pictures import check_pictures
 from mlflow_recall.adapters.data.split_names import find_split
 from mlflow_recall.adapters.data.tables import RowLeftOut, Source, Table
@@ -23,6 +22,7 @@ from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
 from mlflow_recall.core.dataset_account import LeftOut
 from mlflow_recall.core.formatting import join_names
 from mlflow_recall.errors import DatasetError
+from mlflow_recall.limits import MAX_CELL, MAX_CLASSES, MAX_PICTURE
 
 #: usual names of columns; one that is there is taken, of two none
 _LABEL_COLUMNS = ("label", "labels", "target", "class", "category", "y")

@@ -8,9 +8,9 @@ import math
 import re
 from collections.abc import Iterable, Sequence
 
-from mlflow_recall.adapters.data.limits import MAX_CLASS_NAME
 from mlflow_recall.adapters.data.tables import RowLeftOut
 from mlflow_recall.errors import DatasetError
+from mlflow_recall.limits import MAX_CLASS_NAME
 
 #: reasons
 NO_LABEL = "no label"

@@ -19,11 +19,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from mlflow_recall.adapters.data.limits import MAX_BYTES, MAX_CELL, MAX_COLUMNS, MAX_ROWS
 from mlflow_recall.adapters.data.tables import Source, Table
 from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
 from mlflow_recall.core.dataset_account import LeftOut
 from mlflow_recall.errors import DatasetError
+from mlflow_recall.limits import MAX_BYTES, MAX_CELL, MAX_COLUMNS, MAX_ROWS
 
 #: delimiter -> its name for people, and for an option
 DELIMITERS: Mapping[str, str] = MappingProxyType(

@@ -154,12 +154,12 @@ def _lines(path: Path) -> Iterator[bytes]:
     """
     try:
         with path.open("rb") as file:
-            if path.stat().st_size > limits.EXPORT_BYTES:
-                raise HistoryError(f"{path}: expected at most {limits.EXPORT_BYTES} bytes")
-            while line := file.readline(limits.EXPORT_LINE_BYTES):
-                if len(line) == limits.EXPORT_LINE_BYTES:
+            if path.stat().st_size > limits.MAX_EXPORT_BYTES:
+                raise HistoryError(f"{path}: expected at most {limits.MAX_EXPORT_BYTES} bytes")
+            while line := file.readline(limits.MAX_EXPORT_LINE_BYTES):
+                if len(line) == limits.MAX_EXPORT_LINE_BYTES:
                     raise HistoryError(
-                        f"{path}: expected lines of less than {limits.EXPORT_LINE_BYTES} bytes"
+                        f"{path}: expected lines of less than {limits.MAX_EXPORT_LINE_BYTES} bytes"
                     )
                 yield line.rstrip(b"\r\n")
     except OSError:
@@ -171,7 +171,7 @@ def _lines(path: Path) -> Iterator[bytes]:
 def check_run(entry: Mapping[str, Any]) -> None:
     """Raise a ``ValueError`` or MLflow's own error for a fine-tuning that no store accepts."""
     _check_text(entry["run"], "run")
-    _check_text(entry["name"], "name", limit=3 * limits.NAME_LENGTH)
+    _check_text(entry["name"], "name", limit=3 * limits.MAX_NAME_LENGTH)
     for key in ("start", "end"):
         _check_integer(entry[key], key, least=0)
     if entry["end"] < entry["start"]:
@@ -220,7 +220,7 @@ def check_model(entry: Mapping[str, Any]) -> None:
         _SERVER._validate_model_version_tag(key, value)
 
 
-def _check_text(value: Any, where: str, limit: int = limits.NAME_LENGTH) -> None:
+def _check_text(value: Any, where: str, limit: int = limits.MAX_NAME_LENGTH) -> None:
     if not isinstance(value, str) or not value.strip():
         raise ValueError(f"{where}: expected text, got {value!r:.60}")
     if len(value) > limit:

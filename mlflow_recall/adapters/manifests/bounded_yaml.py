@@ -30,7 +30,7 @@ class _UniqueKeyLoader(_SafeLoader):  # type: ignore[misc]
 
 def _construct_integer(loader: Any, node: yaml.ScalarNode) -> Any:
     """Return an integer that can be printed: YAML has notations for far larger ones."""
-    if len(node.value) > limits.NUMBER_LENGTH:
+    if len(node.value) > limits.MAX_NUMBER_LENGTH:
         raise yaml.constructor.ConstructorError(
             problem=f"an integer of {len(node.value)} characters", problem_mark=node.start_mark
         )
@@ -50,8 +50,8 @@ def read_yaml(path: Path) -> Any:
         if not path.is_file():
             got = "a folder" if path.is_dir() else "none: no such file"
             raise ConfigError(f"{path}: expected a YAML file, got {got}")
-        if (size := path.stat().st_size) > limits.YAML_BYTES:
-            raise ConfigError(f"{path}: expected at most {limits.YAML_BYTES} bytes, got {size}")
+        if (size := path.stat().st_size) > limits.MAX_YAML_BYTES:
+            raise ConfigError(f"{path}: expected at most {limits.MAX_YAML_BYTES} bytes, got {size}")
         text = path.read_text(encoding="utf-8-sig")
         _check_limits(text)
         return yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a safe loader
@@ -87,8 +87,8 @@ def _check_limits(text: str) -> None:
         elif isinstance(event, yaml.CollectionStartEvent):
             open_nodes.append((event.anchor, values))
             values += 1
-            if len(open_nodes) > limits.NESTING:
-                raise ValueError(f"line {line}: more than {limits.NESTING} levels of nesting")
+            if len(open_nodes) > limits.MAX_NESTING:
+                raise ValueError(f"line {line}: more than {limits.MAX_NESTING} levels of nesting")
         elif isinstance(event, yaml.CollectionEndEvent):
             anchor, before = open_nodes.pop()
             if anchor:
@@ -97,5 +97,5 @@ def _check_limits(text: str) -> None:
             values += 1
             if event.anchor:
                 sizes[event.anchor] = 1 + len(event.value) // 100
-        if values > limits.YAML_VALUES:
-            raise ValueError(f"line {line}: more than {limits.YAML_VALUES} values with aliases")
+        if values > limits.MAX_YAML_VALUES:
+            raise ValueError(f"line {line}: more than {limits.MAX_YAML_VALUES} values with aliases")
