@@ -833,7 +833,7 @@ def test_check_shows_people_what_is_left_out(cli: Cli, tmp_path: Path) -> None:
 
     assert answer.code == 0
     assert answer.out.splitlines()[-1].startswith(
-        "pets: 12 of 13 files used (left out: 1 not a picture in notes.txt); 3 classes; 6 train"
+        "pets: 12 of 13 files used (left out: 1 not a picture: notes.txt); 3 classes; 6 train"
     )
 
 

@@ -56,6 +56,7 @@ def benchmark(
     """Fine-tune every missing cell of models x datasets, each as one MLflow run."""
     from mlflow_recall.adapters.manifests.yaml_files import read_benchmarks
     from mlflow_recall.config import BenchmarkConfig
+    from mlflow_recall.core.formatting import count_of
     from mlflow_recall.workflows.benchmark import run_benchmark
 
     specs = read_benchmarks(options.datasets)
@@ -79,7 +80,7 @@ def benchmark(
             rows = [{"failed": name, "reason": why} for name, why in result.failed.items()]
             session.terminal.table("failed", rows)
             echo(
-                f"{result.cells} cells: {len(result.completed)} completed, {result.skipped} "
+                f"{count_of(result.cells, 'cell')}: {len(result.completed)} completed, {result.skipped} "
                 f"skipped, {result.elsewhere} running elsewhere, {len(result.failed)} failed"
                 + (f", {result.remaining} remaining" if result.remaining else "")
             )

@@ -111,7 +111,7 @@ class DatasetAccount:
     def _reasons(self) -> Iterator[str]:
         for reason, count in self.left_out.items():
             places = self.places.get(reason, ())
-            shown = f" in {', '.join(places)}" if places and count <= _NAMED_PLACES else ""
+            shown = f": {', '.join(places)}" if places and count <= _NAMED_PLACES else ""
             yield f"{count} {reason}{shown}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -231,24 +231,18 @@ def _lengths(texts: Sequence[str]) -> Iterator[str]:
 def _leaks(texts: Sequence[str], labels: Sequence[str], counts: Mapping[str, int]) -> Iterator[str]:
     """Yield a warning where texts name their own class far more often than another one."""
     names = {name: name.casefold() for name in counts if len(name) >= _MIN_NAME_LENGTH}
-    if len(counts) < 2 or not names:
-        return
-    words = [frozenset(_WORD.findall(text.casefold())) for text in texts]
-    is_single = {name: _WORD.fullmatch(key) is not None for name, key in names.items()}
+    words = {key for key in names.values() if _WORD.fullmatch(key)}
     own = other = rows = 0
-    for text, row_words, label in zip(texts, words, labels, strict=True):
+    for text, label in zip(texts, labels, strict=True):
         if label not in names:
             continue
         rows += 1
-        key = names[label]
-        own += key in row_words if is_single[label] else key in text.casefold()
-    if not rows or own < _LEAK_SHARE * rows:
-        return
-    number_of = Counter(word for row_words in words for word in row_words)
-    for name, key in names.items():
-        other += number_of[key] if is_single[name] else 0
-    others = max(0, other - own) / max(1, len(names) - 1)
-    if own > _LEAK_RATIO * others:
+        key, lowered = names[label], text.casefold()
+        named = words.intersection(_WORD.findall(lowered))
+        own += key in (named if key in words else lowered)
+        other += len(named - {key})
+    others = other / max(1, len(words) - 1)  # texts that name one of the other classes, on average
+    if rows and own >= _LEAK_SHARE * rows and own > _LEAK_RATIO * others:
         yield (
             f"label in the text: {own} of {rows} texts name their own class: is the label part of "
             "the text column?"

@@ -41,7 +41,7 @@ def test_the_summary_names_the_places_of_few_and_counts_many() -> None:
     )
 
     assert summarized.summary.startswith(
-        "12 of 14 rows used (left out: 1 no text in row 3, 9 no label); "
+        "12 of 14 rows used (left out: 1 no text: row 3, 9 no label); "
     )
     assert "8 train, 2 validation, 2 test" in summarized.summary
 
