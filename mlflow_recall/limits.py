@@ -40,3 +40,15 @@ MAX_EXPORT_BYTES = 2 * 2**30
 MAX_TABLE_BYTES = 2 * 2**30
 #: characters of the name of a run, model, dataset or metric
 MAX_NAME_LENGTH = 250
+
+# of a model
+#: characters of a text of a zoo file
+MAX_ZOO_TEXT = 1_000
+#: parameters of a model that is trained here; each takes four bytes, and more in training
+MAX_PARAMETERS = 10_000_000_000
+#: layers, heads or experts: each takes time to build, whatever its size
+MAX_LAYERS = 1_024
+#: any other number in ``config.json``: widths, positions and ids of tokens
+MAX_MODEL_SIZE = 1 << 24
+#: classes of the head that it was pre-trained with
+MAX_HEAD_CLASSES = 100_000

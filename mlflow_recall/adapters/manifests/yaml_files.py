@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
+from mlflow_recall import limits
 from mlflow_recall.adapters.manifests.bounded_yaml import read_yaml
 from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
 from mlflow_recall.core.history.recipes import Recipe
@@ -72,26 +76,98 @@ def read_zoo(path: str | Path) -> list[ZooEntry]:
                 f"{where}: unknown key {min(unknown)!r}: "
                 f"expected some of {', '.join(sorted(known))}"
             )
-        source = str(entry.get("source") or "")
-        if not source:
-            raise ConfigError(f"{where}: expected a source such as hf:/org/name, got none")
-        if entry.get("modality") not in MODALITIES:
-            raise ConfigError(
-                f"{where}: modality: expected one of {', '.join(MODALITIES)}, "
-                f"got {entry.get('modality')!r}"
-            )
-        for key in ("config", "recipe"):
-            if not isinstance(entry.get(key, {}), dict):
-                raise ConfigError(f"{where}: {key}: expected a mapping, got {entry[key]!r}")
-        if ":/" not in source:
-            source = str((path.parent / source).resolve())
-        model = ZooEntry(**{**entry, "source": source})
-        Recipe().with_changes(model.recipe, where)
-        models.append(model)
+        models.append(_read_model(entry, where, path.parent))
     titles = [model.title for model in models]
     if repeated := {title for title in titles if titles.count(title) > 1}:
         raise ConfigError(f"{path}: expected every model once, got {min(repeated)!r} twice")
     return models
+
+
+def _read_model(entry: Mapping[str, Any], where: str, folder: Path) -> ZooEntry:
+    """Return one entry of a zoo file, whose values may have any type that YAML has.
+
+    Raises:
+        ConfigError: A value is not what its key expects.
+    """
+    values = {key: value for key, value in entry.items() if value is not None}
+    if not values.get("source"):
+        raise ConfigError(f"{where}: expected a source such as hf:/org/name, got none")
+    for key in values.keys() - _KINDS.keys():
+        values[key] = _read_text(values[key], f"{where}: {key}")
+    for key, read in _KINDS.items():
+        if key in values:
+            values[key] = read(values[key], f"{where}: {key}")
+    if values.get("modality") not in MODALITIES:
+        raise ConfigError(
+            f"{where}: modality: expected one of {', '.join(MODALITIES)}, "
+            f"got {entry.get('modality')!r:.60}"
+        )
+    if ":/" not in values["source"]:
+        values["source"] = str((folder / values["source"]).resolve())
+    model = ZooEntry(**values)
+    if not model.title:
+        raise ConfigError(f"{where}: expected a name, got {values.get('name')!r}")
+    Recipe().with_changes(model.recipe, where)
+    return model
+
+
+def _read_text(value: object, where: str) -> str:
+    """Return text; a whole number is text that somebody did not write in quotes.
+
+    Of fractions, dates and the like, YAML does not keep how they were written.
+    """
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        raise ConfigError(f"{where}: expected text, got {value!r:.60}: write it in quotes")
+    if not value.isprintable() or len(value) > limits.MAX_ZOO_TEXT:
+        raise ConfigError(
+            f"{where}: expected one line of at most {limits.MAX_ZOO_TEXT} printable characters, "
+            f"got {value!r:.60}"
+        )
+    return value
+
+
+def _read_number(value: object, where: str) -> float:
+    number = math.nan
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
+        with suppress(ValueError, OverflowError):
+            number = float(value)
+    if not 0 < number < math.inf:
+        raise ConfigError(f"{where}: expected a number above 0, got {value!r:.60}")
+    return number
+
+
+def _read_count(value: object, where: str) -> int:
+    number = _read_number(value, where)
+    if not number.is_integer():
+        raise ConfigError(f"{where}: expected a whole number, got {value!r:.60}")
+    return int(number)
+
+
+def _read_flag(value: object, where: str) -> bool:
+    if str(value).lower() not in ("true", "false"):
+        raise ConfigError(f"{where}: expected true or false, got {value!r:.60}")
+    return str(value).lower() == "true"
+
+
+def _read_mapping(value: object, where: str) -> dict[str, object]:
+    if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
+        raise ConfigError(f"{where}: expected a mapping of names, got {value!r:.60}")
+    return value
+
+
+#: key of a zoo file that is no text -> what reads it
+_KINDS: Mapping[str, Callable[[object, str], Any]] = MappingProxyType(
+    {
+        "source_head": _read_flag,
+        "parameters": _read_count,
+        "gmacs": _read_number,
+        "input_size": _read_count,
+        "config": _read_mapping,
+        "recipe": _read_mapping,
+    }
+)
 
 
 def read_benchmarks(path: str | Path) -> list[DatasetSpec]:

@@ -9,12 +9,10 @@ import torch
 from accelerate import init_empty_weights
 from torch import nn
 
+from mlflow_recall import limits
 from mlflow_recall.errors import ZooError
 
 M = TypeVar("M", bound=nn.Module)
-
-#: largest network that is trained here, in numbers; each takes four bytes, and more in training
-MAX_PARAMETERS = 10_000_000_000
 
 
 def build_blank(build: Callable[[], M]) -> M:
@@ -43,5 +41,5 @@ def check_size(module: nn.Module) -> None:
         ZooError: It has too many parameters, or constants of that size.
     """
     size = sum(p.numel() for p in module.parameters()) + sum(b.numel() for b in module.buffers())
-    if size > MAX_PARAMETERS:
-        raise ZooError(f"expected at most {MAX_PARAMETERS:,} parameters, got {size:,}")
+    if size > limits.MAX_PARAMETERS:
+        raise ZooError(f"expected at most {limits.MAX_PARAMETERS:,} parameters, got {size:,}")

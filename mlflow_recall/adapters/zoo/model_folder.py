@@ -13,6 +13,7 @@ from pathlib import Path, PurePath
 from types import MappingProxyType
 from typing import Any
 
+from mlflow_recall import limits
 from mlflow_recall.adapters.zoo.model_settings import check_settings
 from mlflow_recall.errors import ZooError
 
@@ -28,13 +29,8 @@ _CODE_FILES = (
     "preprocessor_config.json",
     "processor_config.json",
 )
-_MAX_BYTES = 16_000_000
-_MAX_CLASSES = 100_000
-#: numbers of layers, heads or experts; each takes time to build, whatever its size
+#: numbers of layers, heads or experts
 _COUNTS = re.compile(r"layers?$|depths?$|blocks?$|heads?$|stages?$|experts?$|repeats?$")
-_MAX_COUNT = 1024
-#: sizes, token ids and lengths
-_MAX_SIZE = 1 << 24
 #: periods of rotary positions, which are no sizes
 _PERIODS = re.compile(r"theta|base|period|freq")
 _ATTENTION = ("eager", "sdpa", "flex_attention")
@@ -117,8 +113,10 @@ def read_json(file: Path) -> dict[str, Any]:
         ZooError: It is too large, or no JSON object.
     """
     try:
-        if file.stat().st_size > _MAX_BYTES:
-            raise ZooError(f"{file}: expected at most {_MAX_BYTES // 10**6} MB")
+        if (size := file.stat().st_size) > limits.MAX_METADATA_BYTES:
+            raise ZooError(
+                f"{file}: expected at most {limits.MAX_METADATA_BYTES:,} bytes, got {size:,}"
+            )
         value = json.loads(file.read_text())
     except (OSError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split())
@@ -162,7 +160,7 @@ def _check_values(config: Mapping[str, Any], file: Path) -> None:
             raise ZooError(f"{file}: {key}: expected {expected}, got {str(value)[:80]!r}")
         for number in value if isinstance(value, list) else [value]:
             if isinstance(number, int) and not isinstance(number, bool):
-                limit = _MAX_COUNT if _COUNTS.search(key) else _MAX_SIZE
+                limit = limits.MAX_LAYERS if _COUNTS.search(key) else limits.MAX_MODEL_SIZE
                 if abs(number) > limit and not _PERIODS.search(key):
                     raise ZooError(
                         f"{file}: {key}: expected at most {limit:,}, got {str(number)[:20]}"
@@ -173,8 +171,8 @@ def _check_values(config: Mapping[str, Any], file: Path) -> None:
 
 def _entries(value: object, file: Path, key: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
     """Yield every key of nested mappings with its value; that of a list for what is in it."""
-    if depth > 32:
-        raise ZooError(f"{file}: expected at most 32 levels, got more")
+    if depth > limits.MAX_NESTING:
+        raise ZooError(f"{file}: expected at most {limits.MAX_NESTING} levels, got more")
     if isinstance(value, dict):
         for name, entry in value.items():
             yield name, entry
@@ -192,13 +190,13 @@ def _rule(expected: str, accepts: Callable[[Any], object]) -> Callable[[Any], st
 
 
 def _is_class_table(value: Any) -> bool:
-    return isinstance(value, dict | list) and len(value) <= _MAX_CLASSES
+    return isinstance(value, dict | list) and len(value) <= limits.MAX_HEAD_CLASSES
 
 
 _ATTENTION_RULE = _rule(
     f"one of {', '.join(_ATTENTION)} (no kernels are fetched)", lambda value: value in _ATTENTION
 )
-_CLASSES_RULE = _rule(f"at most {_MAX_CLASSES:,} classes", _is_class_table)
+_CLASSES_RULE = _rule(f"at most {limits.MAX_HEAD_CLASSES:,} classes", _is_class_table)
 _NOTHING = _rule("nothing", lambda _: False)
 #: key of a configuration, at any depth -> what is expected of its value where it is refused
 _RULES: Mapping[str, Callable[[Any], str]] = MappingProxyType(
@@ -219,8 +217,8 @@ _RULES: Mapping[str, Callable[[Any], str]] = MappingProxyType(
             _NOTHING,
         ),
         **dict.fromkeys(("num_labels", "num_classes"), _rule(
-            f"at most {_MAX_CLASSES:,}",
-            lambda value: isinstance(value, int) and value <= _MAX_CLASSES,
+            f"at most {limits.MAX_HEAD_CLASSES:,}",
+            lambda value: isinstance(value, int) and value <= limits.MAX_HEAD_CLASSES,
         )),
         **dict.fromkeys(("id2label", "label2id", "label_names"), _CLASSES_RULE),
         "model_type": _rule(

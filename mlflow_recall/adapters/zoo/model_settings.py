@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from mlflow_recall import limits
 from mlflow_recall.errors import ZooError, unknown_name
 
 _MAX_LIST = 64
@@ -81,8 +82,8 @@ SETTINGS: Mapping[str, _Kind] = MappingProxyType(
              "representation_size", "dim", "d_model", "d_ff"),
             _WIDTH,
         ),
-        "num_classes": _whole(0, 100_000),
-        "num_labels": _whole(1, 100_000),
+        "num_classes": _whole(0, limits.MAX_HEAD_CLASSES),
+        "num_labels": _whole(1, limits.MAX_HEAD_CLASSES),
         # sizes of the image, and of what it is cut into
         **dict.fromkeys(
             ("image_size", "img_size", "patch_size", "window_size", "kernel_size", "kernel_sizes",

@@ -178,38 +178,44 @@ def _load(
 
 
 def _load_weights(model_class: Any, folder: Path, config: Any, *, is_blank: bool) -> Any:
-    """Return a model with its weights, or with zeros after a check of their names and shapes.
+    """Return a model with its weights, or with zeros; names and shapes are compared before.
 
     Raises:
-        ZooError: Most of the weights are missing, or one has another shape.
+        ZooError: It is too large, most of the weights are missing, or one has another shape.
     """
-    model, loading_info = model_class.from_pretrained(
-        folder,
-        config=config,
-        use_safetensors=True,  # nothing here unpickles
-        dtype=torch.float32,
-        output_loading_info=True,
-        ignore_mismatched_sizes=True,  # they are named below
-        **({"device_map": "meta"} if is_blank else {}),
+    arguments: dict[str, Any] = {
+        "config": config,
+        "use_safetensors": True,  # nothing here unpickles
+        "dtype": torch.float32,
+        "output_loading_info": True,
+        "ignore_mismatched_sizes": True,  # they are named below
         **LOCAL,
-    )
-    check_size(model)
+    }
+    with torch.device("meta"):  # without memory
+        check_size(model_class.from_config(config, trust_remote_code=False))
+    if any(folder.glob("*.safetensors")) or not is_blank:
+        model, loading_info = model_class.from_pretrained(folder, device_map="meta", **arguments)
+        _check_weights(model, loading_info, config.model_type)
+    if is_blank:
+        return build_blank(
+            lambda: model_class.from_config(config, dtype=torch.float32, trust_remote_code=False)
+        )
+    return model_class.from_pretrained(folder, **arguments)[0]
+
+
+def _check_weights(model: Any, loading_info: Mapping[str, Any], model_type: str) -> None:
+    """Raise an error for weights of another architecture, since missing ones have random values."""
     total, missing = len(list(model.parameters())), len(loading_info["missing_keys"])
-    if 2 * missing > total:  # missing weights have random values
+    if 2 * missing > total:
         raise ZooError(
-            f"it has {total - missing} of {total} weights of {config.model_type}: is it another "
+            f"it has {total - missing} of {total} weights of {model_type}: is it another "
             "architecture?"
         )
-    for name, stored, built in loading_info["mismatched_keys"]:
+    for name, stored, built in sorted(loading_info["mismatched_keys"]):
         raise ZooError(
             f"{name}: expected the shape {tuple(built)} of config.json, got {tuple(stored)} in the "
             "weights"
         )
-    if not is_blank:
-        return model
-    return build_blank(
-        lambda: model_class.from_config(config, dtype=torch.float32, trust_remote_code=False)
-    )
 
 
 def _add_head(

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mlflow_recall.adapters.manifests.yaml_files import ZooEntry, read_benchmarks, read_zoo
 from mlflow_recall.errors import ConfigError, DatasetError
@@ -120,6 +124,84 @@ def test_a_file_that_is_no_yaml_or_not_there_is_one_line(tmp_path: Path) -> None
         read_zoo(tmp_path / "none.yaml")
     with pytest.raises(ConfigError, match="expected a YAML file, got a folder"):
         read_zoo(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("pair", "key", "value"),
+    [
+        ("name: 2024", "name", "2024"),
+        ("license: 3", "license", "3"),
+        ("license: null", "license", ""),
+        ('gmacs: "4.1"', "gmacs", 4.1),
+        ("gmacs: 4", "gmacs", 4.0),
+        ("parameters: 22e6", "parameters", 22_000_000),
+        ("input_size: '128'", "input_size", 128),
+        ("source_head: 'True'", "source_head", True),
+    ],
+)
+def test_a_value_of_another_type_is_what_it_says(
+    tmp_path: Path, pair: str, key: str, value: object
+) -> None:
+    """YAML makes numbers of names, and people write numbers in quotes."""
+    (entry,) = read_zoo(zoo(tmp_path, f"models:\n  - {{source: a, modality: text, {pair}}}\n"))
+
+    assert getattr(entry, key) == value
+    assert type(getattr(entry, key)) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("pair", "message"),
+    [
+        ("gmacs: x", "gmacs: expected a number above 0, got 'x'"),
+        ("gmacs: .nan", "gmacs: expected a number above 0, got nan"),
+        ("gmacs: true", "gmacs: expected a number above 0, got True"),
+        ("parameters: 1.5", "parameters: expected a whole number, got 1.5"),
+        ("parameters: -1", "parameters: expected a number above 0, got -1"),
+        ("source_head: perhaps", "source_head: expected true or false, got 'perhaps'"),
+        ("name: 1.10", r"name: expected text, got 1\.1: write it in quotes"),
+        ("name: no", "name: expected text, got False: write it in quotes"),
+        ("name: 2024-01-02", "name: expected text, got datetime.*: write it in quotes"),
+        ("name: [a]", r"name: expected text, got \['a'\]: write it in quotes"),
+        ("name: /", "expected a name, got '/'"),
+        ('name: "a\\e[31m"', "name: expected one line of at most 1000 printable characters"),
+        ("config: {1: 2}", r"config: expected a mapping of names, got \{1: 2\}"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_one_line(tmp_path: Path, pair: str, message: str) -> None:
+    """A guess would be registered without a word."""
+    path = zoo(tmp_path, f"models:\n  - {{source: a, modality: text, {pair}}}\n")
+
+    with pytest.raises(ConfigError, match=rf"zoo\.yaml: models\[1\]: {message}") as error:
+        read_zoo(path)
+    assert "\n" not in str(error.value)
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20) | st.dates(),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+
+
+@settings(max_examples=40)
+@given(st.dictionaries(st.sampled_from([field.name for field in fields(ZooEntry)]), VALUES))
+def test_any_value_under_any_key_is_an_entry_or_one_line(
+    tmp_path_factory: pytest.TempPathFactory, values: dict[str, object]
+) -> None:
+    """A file of somebody else must never end in a traceback."""
+    path = tmp_path_factory.getbasetemp() / "any.yaml"
+    path.write_text(yaml.safe_dump({"models": [{"source": "a", "modality": "text", **values}]}))
+
+    message = ""
+    try:
+        titles = [entry.title for entry in read_zoo(path)]
+    except ConfigError as error:
+        titles, message = [], str(error)
+
+    assert message.isprintable()
+    assert [bool(title) for title in titles] == [True] * (not message)
 
 
 def test_a_benchmark_file_lists_datasets_relative_to_itself(tmp_path: Path) -> None:
