@@ -80,7 +80,8 @@ def benchmark(
             rows = [{"failed": name, "reason": why} for name, why in result.failed.items()]
             session.terminal.table("failed", rows)
             echo(
-                f"{count_of(result.cells, 'cell')}: {len(result.completed)} completed, {result.skipped} "
-                f"skipped, {result.elsewhere} running elsewhere, {len(result.failed)} failed"
+                f"{count_of(result.cells, 'cell')}: {len(result.completed)} completed, "
+                f"{result.skipped} skipped, {result.elsewhere} running elsewhere, "
+                f"{len(result.failed)} failed"
                 + (f", {result.remaining} remaining" if result.remaining else "")
             )
