@@ -892,6 +892,40 @@ def test_register_benchmark_and_export_tell_what_they_did(
     assert {answer.code for answer in (registered, limited, done, repeated, moved, back)} == {0}
 
 
+def test_what_failed_is_exit_code_1_after_all_the_rest(
+    cli: Cli, zoo: Zoo, tmp_path: Path, namespace: str
+) -> None:
+    """A job in a pipeline must not go on as if everything had been done."""
+    zoo_file = write_zoo(
+        tmp_path / "zoo.yaml",
+        [
+            {"source": str(zoo.folder / "bert-0"), "modality": "text", "name": "good"},
+            {"source": str(tmp_path / "absent"), "modality": "text", "name": "bad"},
+        ],
+    )
+    (tmp_path / "bad.csv").write_text("text,label\n")
+    listed = {"datasets": [{"path": zoo.target.path}, {"path": str(tmp_path / "bad.csv")}]}
+    (tmp_path / "listed.yaml").write_text(yaml.safe_dump(listed))
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/config.json").write_text("{}")
+    here = ("--namespace", namespace, "--json", "-")
+
+    registered = cli("register", "--zoo", zoo_file, *here)
+    done = cli("benchmark", "--datasets", tmp_path / "listed.yaml", "--epochs", 1, *here)
+    compared = cli(
+        "cluster", "--compare", "--encoder", tmp_path / "broken",
+        "--namespace", zoo.namespace, "--json", "-",
+    )  # fmt: skip
+
+    assert [answer.code for answer in (registered, done, compared)] == [1, 1, 1]
+    assert list(registered.data["failed"]) == ["bad"]
+    assert len(registered.data["models"]) == 1
+    assert list(done.data["failed"]) == ["bad"]
+    assert len(done.data["completed"]) == 1
+    assert list(compared.data["failed"]) == ["similarity by description, text"]
+    assert {row["similarity"] for row in compared.data["comparison"]} == {"performance"}
+
+
 @pytest.fixture
 def known(client: MlflowClient, namespace: str) -> str:
     """A namespace with text models on two datasets, one of them repeated, and a picture model."""

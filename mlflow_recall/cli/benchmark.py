@@ -9,7 +9,7 @@ import click
 
 from mlflow_recall.cli.groups import COUNT, EngineOptions, RecipeOptions, StoreOptions
 from mlflow_recall.cli.options import CONTEXT, option, split_names, takes
-from mlflow_recall.cli.output import OutputOptions, echo
+from mlflow_recall.cli.output import OutputOptions, echo, exit_if_failed
 from mlflow_recall.cli.session import open_session
 from mlflow_recall.errors import ConfigError
 
@@ -85,3 +85,4 @@ def benchmark(
                 f"{len(result.failed)} failed"
                 + (f", {result.remaining} remaining" if result.remaining else "")
             )
+    exit_if_failed(result.failed)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import click
 
 from mlflow_recall.cli.groups import COUNT, EngineOptions, StoreOptions, TableOptions
 from mlflow_recall.cli.options import CONTEXT, option, takes
-from mlflow_recall.cli.output import OutputOptions, echo, run_note
+from mlflow_recall.cli.output import OutputOptions, echo, exit_if_failed, run_note
 from mlflow_recall.cli.session import open_session
 from mlflow_recall.cli.tables import open_tables, refuse_table_options
 from mlflow_recall.errors import ConfigError
@@ -19,8 +19,7 @@ from mlflow_recall.errors import ConfigError
 if TYPE_CHECKING:
     from mlflow_recall.adapters.terminal import Terminal
     from mlflow_recall.config import ClusterConfig
-    from mlflow_recall.core.clusters.comparison import ClusteringComparison
-    from mlflow_recall.workflows.cluster import ClusterResult
+    from mlflow_recall.workflows.cluster import ClusterResult, ComparisonResult
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,8 +132,12 @@ def cluster(
                 encode=encode,
             )
             _show_comparison(comparison, output, session.terminal)
+            failed = comparison.failed
         else:
-            _show_clusters(cluster_zoo(config, services, encode), output, session.terminal)
+            results = cluster_zoo(config, services, encode)
+            _show_clusters(results, output, session.terminal)
+            failed = _failures(results)
+    exit_if_failed(failed)
 
 
 def _cluster_tables(
@@ -150,12 +153,18 @@ def _cluster_tables(
     if options.compare:
         comparison = compare_history_clusterings(config, history, encode=encode)
         _show_comparison(comparison, output, terminal)
+        exit_if_failed(comparison.failed)
     else:
         results = cluster_history(config, history, encode=encode)
         for result in results:
             for note in result.notes if output.is_for_people else ():
                 terminal.warning(note)
         _show_clusters(results, output, terminal)
+
+
+def _failures(results: Sequence[ClusterResult]) -> dict[str, str]:
+    """Return what failed in any modality, with the reason."""
+    return {what: reason for result in results for what, reason in result.failed.items()}
 
 
 def _show_clusters(
@@ -165,11 +174,12 @@ def _show_clusters(
     from mlflow_recall.workflows.cluster import cluster_rows
 
     data = [_cluster_json(result) for result in results]
+    failed = _failures(results)
     if len(data) > 1:  # by modality, and all clusters together
         together = [cluster for entry in data for cluster in entry["clusters"]]
-        output.write({"clusters": together, "by_modality": data})
+        output.write({"clusters": together, "by_modality": data, "failed": failed})
     else:
-        output.write(data[0])
+        output.write({**data[0], "failed": failed})
     if not output.is_for_people:
         return
     for result in results:
@@ -200,22 +210,22 @@ def _cluster_json(result: ClusterResult) -> dict[str, Any]:
 
 
 def _show_comparison(
-    comparison: Mapping[str, Sequence[ClusteringComparison]],
-    output: OutputOptions,
-    terminal: Terminal,
+    comparison: ComparisonResult, output: OutputOptions, terminal: Terminal
 ) -> None:
     """Show clusterings side by side, and the one whose models are separated best."""
     from mlflow_recall.core.formatting import count_of
 
     data = [
         {"modality": modality or "any", **vars(row)}
-        for modality, rows in comparison.items()
+        for modality, rows in comparison.by_modality.items()
         for row in rows
     ]
-    output.write({"comparison": data})
+    output.write({"comparison": data, "failed": comparison.failed})
+    for what, reason in comparison.failed.items():
+        terminal.warning(f"failed: {what}: {reason}")
     if not output.is_for_people:
         return
-    for modality, rows in comparison.items():
+    for modality, rows in comparison.by_modality.items():
         table = [
             {
                 "similarity": row.similarity,

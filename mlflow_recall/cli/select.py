@@ -17,7 +17,7 @@ from mlflow_recall.cli.groups import (
     TargetOptions,
 )
 from mlflow_recall.cli.options import CONTEXT, check_assignments, option, takes
-from mlflow_recall.cli.output import OutputOptions, echo, recall_json
+from mlflow_recall.cli.output import OutputOptions, echo, exit_if_failed, recall_json
 from mlflow_recall.cli.session import Session, open_session
 
 if TYPE_CHECKING:
@@ -147,6 +147,7 @@ def select(
             if comparison := compare_with_brute_force(result):
                 session.terminal.info(comparison)
             echo(_outcome(result, session))
+    exit_if_failed(result.failed)
 
 
 def _result_json(result: SelectionResult) -> dict[str, Any]:
@@ -172,6 +173,7 @@ def _result_json(result: SelectionResult) -> dict[str, Any]:
         "final": {"epochs": result.final.epochs, "test": dict(result.final.test)},
         "regret": result.regret,
         "budget_stop": result.budget_stop,
+        "failed": result.failed,
         "recall": recall_json(result.recall),
     }
 

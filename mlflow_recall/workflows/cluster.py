@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 from mlflow_recall.adapters import figures
 from mlflow_recall.adapters.tracking import tags
@@ -16,6 +17,7 @@ from mlflow_recall.core.history.comparable import select_comparable
 from mlflow_recall.core.history.matrix import PerformanceMatrix
 from mlflow_recall.core.history.records import Member
 from mlflow_recall.core.recommend.cold_start import ColdStartEstimate, add_to_clusters
+from mlflow_recall.errors import HistoryError, RecallError
 from mlflow_recall.ports import History
 from mlflow_recall.safe_text import escape_markdown
 from mlflow_recall.workflows.new_models import estimate_new_models, probe_new_models
@@ -35,6 +37,17 @@ class ClusterResult:
     tagged: int = 0
     #: recorded fine-tunings that the matrix leaves out, one line each
     notes: tuple[str, ...] = ()
+    #: what could not be probed -> reason
+    failed: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparisonResult:
+    """Clusterings side by side, by modality."""
+
+    by_modality: Mapping[str, Sequence[ClusteringComparison]]
+    #: similarity or modality that could not be compared -> reason
+    failed: Mapping[str, str]
 
 
 def cluster_history(
@@ -74,25 +87,37 @@ def compare_history_clusterings(
     *,
     descriptions: Mapping[str, str] | None = None,
     encode: EncodeTexts | None = None,
-) -> dict[str, Sequence[ClusteringComparison]]:
+) -> ComparisonResult:
     """Compare similarities, algorithms and numbers of clusters, as the paper's tables I and X.
 
-    Nothing is written; see ``core.clusters.comparison``.
+    Nothing is written; see ``core.clusters.comparison``. If the descriptions cannot be compared,
+    the scores are, and a modality that cannot be compared leaves the others as they are.
 
     Raises:
-        HistoryError: Nothing is recorded, or nothing of the modality.
+        HistoryError: Nothing is recorded, or nothing can be compared.
     """
-    return {
-        modality: compare_clusterings(
+    by_modality: dict[str, Sequence[ClusteringComparison]] = {}
+    failed: dict[str, str] = {}
+    for modality, matrix, _ in _matrices(config, history):
+        compare = partial(
+            compare_clusterings,
             matrix,
-            descriptions=dict(zip(matrix.models, _texts(matrix, descriptions or {}), strict=True)),
             encode=encode,
             counts=[config.clusters] if config.clusters else None,
             cuts=[] if config.cut is None else [config.cut],
             top=config.top,
         )
-        for modality, matrix, _ in _matrices(config, history)
-    }
+        texts = dict(zip(matrix.models, _texts(matrix, descriptions or {}), strict=True))
+        try:
+            by_modality[modality] = compare(descriptions=texts)
+        except HistoryError as error:
+            failed[modality] = str(error)
+        except RecallError as error:
+            by_modality[modality] = compare(descriptions=None)
+            failed[f"similarity by description, {modality or 'all models'}"] = str(error)
+    if not by_modality:
+        raise HistoryError("; ".join(failed.values()))
+    return ComparisonResult(by_modality=by_modality, failed=failed)
 
 
 def cluster_zoo(
@@ -116,7 +141,8 @@ def cluster_zoo(
             with writer.managed_run(name, "cluster", run_id) as run:
                 for note in result.notes:
                     services.reporter.warning(note)
-                estimates = _estimate_new_models(config, result, members, services)
+                failed: dict[str, str] = {}
+                estimates = _estimate_new_models(config, result, members, services, failed)
                 for estimate in estimates:
                     services.reporter.warning(
                         f"{estimate.model} has no history: assigned to the cluster of "
@@ -130,7 +156,7 @@ def cluster_zoo(
                 )
                 run.log_params(non_default(vars(config)), "resolved.")
                 _log(result, tagged, config.metric, run)
-            results.append(replace(result, run_id=run.run_id, tagged=tagged))
+            results.append(replace(result, run_id=run.run_id, tagged=tagged, failed=failed))
     finally:
         writer.close()
     return results
@@ -176,16 +202,23 @@ def _texts(matrix: PerformanceMatrix, descriptions: Mapping[str, str]) -> list[s
 
 
 def _estimate_new_models(
-    config: ClusterConfig, result: ClusterResult, members: Sequence[Member], services: Services
+    config: ClusterConfig,
+    result: ClusterResult,
+    members: Sequence[Member],
+    services: Services,
+    failed: dict[str, str],
 ) -> list[ColdStartEstimate]:
-    """Estimate cluster and strength of the modality's models without a history."""
+    """Estimate cluster and strength of the modality's models without a history.
+
+    What could not be probed is added to ``failed`` with the reason.
+    """
     of_modality = [m for m in members if not result.modality or m.modality == result.modality]
     matrix = result.matrix.select_models(member.name for member in of_modality)
     estimates = estimate_new_models(matrix, result.clustering, of_modality, config.metric)
     if not estimates or not config.probe_new:
         return estimates
     return probe_new_models(
-        matrix, result.clustering, of_modality, config.metric, config.probe_new, services
+        matrix, result.clustering, of_modality, config.metric, config.probe_new, services, failed
     )
 
 

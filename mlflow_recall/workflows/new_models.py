@@ -97,6 +97,7 @@ def probe_new_models(
     metric: str,
     max_datasets: int,
     services: Services,
+    failed: dict[str, str],
 ) -> list[ColdStartEstimate]:
     """Estimate the models without a history from probes on recorded datasets.
 
@@ -111,12 +112,13 @@ def probe_new_models(
         metric: Metric of the matrix.
         max_datasets: Datasets to score on, at most.
         services: Engine, registry and history.
+        failed: Gets what could not be probed, with the reason.
     """
     features = model_features(members)
     from_features = estimate_from_features(matrix, clustering, features)
     records = services.history.records(metric)
     comparable = select_comparable(records, members[0].modality, members=members)
-    datasets = _restore_datasets(matrix, comparable, max_datasets, services)
+    datasets = _restore_datasets(matrix, comparable, max_datasets, services, failed)
     if not datasets:
         return from_features
     available = {member.name: member for member in members if member.is_available}
@@ -124,7 +126,7 @@ def probe_new_models(
     to_probe = [
         available[name] for name in (*new_models, *reference_models(matrix, features, available))
     ]
-    scores = _score_on(datasets, to_probe, matrix, comparable, services)
+    scores = _score_on(datasets, to_probe, matrix, comparable, services, failed)
     estimates = score_cold_start(from_features, matrix, clustering, features, scores)
     if not any(estimate.scored_datasets for estimate in estimates):
         services.reporter.warning(
@@ -134,23 +136,32 @@ def probe_new_models(
 
 
 def _restore_datasets(
-    matrix: PerformanceMatrix, comparable: ComparableRecords, max_datasets: int, services: Services
+    matrix: PerformanceMatrix,
+    comparable: ComparableRecords,
+    max_datasets: int,
+    services: Services,
+    failed: dict[str, str],
 ) -> dict[str, Dataset]:
-    """Prepare recorded datasets again, the most measured first."""
+    """Prepare recorded datasets again, the most measured first.
+
+    Datasets that cannot be had are failures if there are not enough others.
+    """
     records = {r.dataset: r for r in comparable.records if r.dataset in matrix.datasets}
     datasets: dict[str, Dataset] = {}
-    failures: list[str] = []
+    failures: dict[str, str] = {}
     for name in most_measured(matrix, records, len(records)):
         if len(datasets) == max_datasets:
             break
         try:
             datasets[name] = restore_dataset(records[name], services.prepare)
         except DatasetError as error:
-            failures.append(str(error))
+            failures[name] = str(error)
     if len(datasets) < max_datasets and failures:
+        failed |= failures
         services.reporter.warning(
             f"{len(datasets)} of {count_of(len(records), 'recorded dataset')} can be prepared again"
-            f" to score new models on{'' if datasets else ', features alone count'}: {failures[0]}"
+            f" to score new models on{'' if datasets else ', features alone count'}: "
+            f"{next(iter(failures.values()))}"
         )
     return datasets
 
@@ -161,6 +172,7 @@ def _score_on(
     matrix: PerformanceMatrix,
     comparable: ComparableRecords,
     services: Services,
+    failed: dict[str, str],
 ) -> dict[str, FloatArray]:
     """Return score -> (m, d) values; NaN where a model was not probed or a score is constant."""
     tasks = [
@@ -173,6 +185,7 @@ def _score_on(
     for name in datasets:
         left_out: dict[str, str] = {}
         probes = dict(_successful(members, results, left_out))
+        failed |= {f"{model} on {name}": reason for model, reason in left_out.items()}
         scores = score_probes(probes, DEFAULT_SCORES, left_out) if len(probes) >= MIN_PROBES else {}
         column = matrix.datasets.index(name)
         for score, value_of in scores.items():

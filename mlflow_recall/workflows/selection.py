@@ -37,6 +37,8 @@ class FinalModel:
     epochs: int = 0
     #: metric -> value on the test split after that training; empty without one
     test: Mapping[str, float] = field(default_factory=dict)
+    #: why that training failed; None: it did not
+    error: str | None = None
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -63,6 +65,11 @@ class SelectionResult:
     has_predictions: bool
     #: why the winner was not trained to the last stage; None: it was
     budget_stop: str | None = None
+
+    @property
+    def failed(self) -> dict[str, str]:
+        """What failed although the winner is registered -> reason."""
+        return {"training on all samples": self.final.error} if self.final.error else {}
 
     @property
     def ground_truth(self) -> GroundTruth | None:

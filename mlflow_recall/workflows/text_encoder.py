@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mlflow_recall.core.arrays import FloatArray
@@ -23,7 +23,6 @@ def load_encoder(name: str, services: Services) -> EncodeTexts:
 
     Raises:
         ConfigError: There is no such text model.
-        ZooError: Its weights cannot be resolved.
     """
     if Path(name).is_dir():
         return load_encoder_folder(name)
@@ -33,7 +32,7 @@ def load_encoder(name: str, services: Services) -> EncodeTexts:
     if len(chosen) != 1:
         known = join_names(member.name for member in matches or members)
         raise ConfigError(f"encoder: expected a folder or one of {known}, got {name!r}")
-    return _encoder(chosen[0], services.registry.weights(chosen[0]))
+    return _encoder(chosen[0], lambda: services.registry.weights(chosen[0]))
 
 
 def load_encoder_folder(folder: str) -> EncodeTexts:
@@ -51,13 +50,14 @@ def load_encoder_folder(folder: str) -> EncodeTexts:
             f"tables have no registry, got {folder!r}"
         )
     member = Member(name=Path(folder).name, version="", modality="text", arch="transformers/auto")
-    return _encoder(member, folder)
+    return _encoder(member, lambda: folder)
 
 
-def _encoder(member: Member, weights: str) -> EncodeTexts:
+def _encoder(member: Member, weights: Callable[[], str]) -> EncodeTexts:
+    """Return an encoder that resolves and loads its weights when it is used."""
     from mlflow_recall.adapters import zoo
 
     def encode(texts: Sequence[str]) -> FloatArray:
-        return zoo.embed(member, weights, texts)
+        return zoo.embed(member, weights(), texts)
 
     return encode

@@ -50,7 +50,7 @@ def retrain_on_all(
     except TaskError as error:
         run.finish_with_error(error)
         job.services.reporter.warning(f"not trained on all samples: {error}")
-        return same
+        return replace(same, error=str(error))
     except BaseException as error:
         run.finish_with_error(error)
         raise

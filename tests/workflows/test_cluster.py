@@ -431,7 +431,9 @@ def test_clusterings_by_an_encoder_are_compared(
     encode = load_encoder_folder(str(text_zoo(store).folder / "bert-1"))
 
     config = ClusterConfig(clusters=2)
-    plain = compare_history_clusterings(config, copied.history, descriptions=texts)["text"]
+    plain = compare_history_clusterings(config, copied.history, descriptions=texts).by_modality[
+        "text"
+    ]
     encoded = compare_history_clusterings(
         config, copied.history, descriptions=texts, encode=encode
     )["text"]
@@ -461,7 +463,7 @@ def test_an_unknown_similarity_is_answered_with_the_known() -> None:
 
 def test_clusterings_are_compared_by_modality(both: Both) -> None:
     """Of five models 2 to 4 clusters are counted, of four 2 and 3; and each may be automatic."""
-    compared = compare_history_clusterings(ClusterConfig(), both)
+    compared = compare_history_clusterings(ClusterConfig(), both).by_modality
 
     assert set(compared) == {"image", "text"}
     for modality, counts in (("text", [2, 3, 4]), ("image", [2, 3])):
@@ -478,9 +480,29 @@ def test_a_comparison_counts_and_cuts_what_is_asked_for(both: Both) -> None:
     counted = compare_history_clusterings(ClusterConfig(clusters=2, modality="text"), both)
     cut = compare_history_clusterings(ClusterConfig(cut=0.1, modality="text"), both)
 
-    assert list(counted) == ["text"]
-    assert {row.requested for row in counted["text"]} == {None, 2}
-    assert [row.requested for row in cut["text"] if row.choice == "cut"] == [0.1]
+    assert list(counted.by_modality) == ["text"]
+    assert {row.requested for row in counted.by_modality["text"]} == {None, 2}
+    assert [r.requested for r in cut.by_modality["text"] if r.choice == "cut"] == [0.1]
+    assert counted.failed == cut.failed == {}
+
+
+def test_an_encoder_that_cannot_be_read_leaves_the_comparison_of_scores(
+    copied: Services, texts: dict[str, str], tmp_path: Path
+) -> None:
+    """The rest of what was asked for is done, and the failure is named with its reason."""
+    folder = tmp_path / "broken"
+    folder.mkdir()
+    (folder / "config.json").write_text("{}")
+    encode = load_encoder_folder(str(folder))
+
+    result = compare_history_clusterings(
+        ClusterConfig(clusters=2), copied.history, descriptions=texts, encode=encode
+    )
+
+    assert {row.similarity for row in result.by_modality["text"]} == {"performance"}
+    ((what, reason),) = result.failed.items()
+    assert what == "similarity by description, text"
+    assert "broken" in reason
 
 
 def test_a_comparison_tags_nothing_and_logs_no_run(
@@ -610,9 +632,13 @@ def test_where_no_dataset_can_be_prepared_features_alone_count(
     monkeypatch.setenv("MLFLOW_RECALL_CACHE", str(tmp_path / "other"))
     looking = Looking({})
 
-    cluster_zoo(ClusterConfig(clusters=2, probe_new=2), replace(services, probe=looking))
+    (result,) = cluster_zoo(
+        ClusterConfig(clusters=2, probe_new=2), replace(services, probe=looking)
+    )
 
     assert looking.tasks == []
+    assert set(result.failed) == {"set-0", "set-1", "set-2"}
+    assert result.failed["set-0"].startswith("set-0: no prepared copy on this machine")
     run_tags = services.client.get_registered_model(name).tags
     assert run_tags[tags.ESTIMATED_FROM] == "features"
     (line,) = [

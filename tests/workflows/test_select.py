@@ -373,6 +373,26 @@ def test_the_winner_is_retrained_on_all_samples_as_one_more_child(
     assert final.data.metrics["test/accuracy"] == selected.final.test["accuracy"]
 
 
+def test_a_winner_that_cannot_be_retrained_is_registered_as_it_won(text: Zoo) -> None:
+    """Hours of training are not lost, and the failure is named, with exit code 1 of the command."""
+    healthy, _ = services_for(text.uri, text.namespace)
+    config = configure(text, policy="brute_force", final="full", models=text.models[:1])
+
+    def train(task: TrainTask) -> Iterator[StageResult]:
+        if task.recipe.train_samples == 0:
+            raise RuntimeError("out of memory")
+        return healthy.train(task)
+
+    services = replace(healthy, train=train)
+    selected = run_selection(config, services, registry_for(services))
+
+    assert selected.final.epochs == 0
+    ((what, reason),) = selected.failed.items()
+    assert what == "training on all samples"
+    assert "out of memory" in reason
+    assert selected.registered.version
+
+
 def test_final_same_registers_what_won(text: Zoo) -> None:
     selected, _ = selection(text, top_k=2, final="same", recommender="prior")
 
