@@ -9,7 +9,7 @@ import click
 
 from mlflow_recall.cli.groups import StoreOptions
 from mlflow_recall.cli.options import CONTEXT, option, takes
-from mlflow_recall.cli.output import OutputOptions, echo
+from mlflow_recall.cli.output import OutputOptions, echo, exit_if_failed
 from mlflow_recall.cli.session import open_session
 
 
@@ -41,5 +41,4 @@ def register(options: RegisterOptions, store: StoreOptions, output: OutputOption
                 f"{counts['created']} new, {counts['updated']} updated"
                 + (f", {len(result.failed)} failed" if result.failed else "")
             )
-    if result.failed:
-        raise click.exceptions.Exit(1)
+    exit_if_failed(result.failed)

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -431,12 +432,9 @@ def test_clusterings_by_an_encoder_are_compared(
     encode = load_encoder_folder(str(text_zoo(store).folder / "bert-1"))
 
     config = ClusterConfig(clusters=2)
-    plain = compare_history_clusterings(config, copied.history, descriptions=texts).by_modality[
-        "text"
-    ]
-    encoded = compare_history_clusterings(
-        config, copied.history, descriptions=texts, encode=encode
-    )["text"]
+    compare = partial(compare_history_clusterings, config, copied.history, descriptions=texts)
+    plain = compare().by_modality["text"]
+    encoded = compare(encode=encode).by_modality["text"]
 
     def own(rows: Sequence[ClusteringComparison], similarity: str) -> list[float]:
         return [row.own_silhouette for row in rows if row.similarity == similarity]
