@@ -24,7 +24,7 @@ from mlflow_recall.ports import Probe, ProbeTask
 #: default limit of all files together in bytes; ``MLFLOW_RECALL_PROBES`` sets it in megabytes
 _DEFAULT_LIMIT = 2_000_000_000
 #: part of the key, which changes when the probe of the same model changes
-_FORMAT_VERSION = 2
+_FORMAT_VERSION = 3
 
 
 class ProbeCache:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from mlflow_recall.adapters.probe_cache import ProbeCache
 from mlflow_recall.adapters.tracking.client import search_runs
+from mlflow_recall.adapters.zoo.model_folder import weights_digest
 from mlflow_recall.core.history.comparable import ComparableRecords
 from mlflow_recall.core.history.records import Dataset, Member
 from mlflow_recall.core.scores import (
@@ -20,7 +22,7 @@ from mlflow_recall.core.scores import (
     with_depth,
 )
 from mlflow_recall.errors import ZooError
-from mlflow_recall.ports import Probe, ProbeTask
+from mlflow_recall.ports import Probe, ProbeTask, Registry
 from mlflow_recall.workflows.benchmark import resolve_recipe
 from mlflow_recall.workflows.services import Services
 
@@ -48,21 +50,20 @@ def run_probes(tasks: Sequence[ProbeTask], services: Services, what: str) -> lis
         services: Engine and registry.
         what: What is probed, for the progress bar.
     """
-    cache = ProbeCache()
-    cached = [cache.get(task) for task in tasks]
-    results: list[Probe | str] = [probe or "not probed" for probe in cached]
-    folders: dict[str, str] = {}
+    cache, weights = ProbeCache(), _Weights(services.registry)
+    results: list[Probe | str] = []
+    to_run: list[ProbeTask] = []
     missing: list[int] = []
     for i, task in enumerate(tasks):
-        if cached[i] is not None:
-            continue
-        name = task.member.name
         try:
-            folders[name] = folders.get(name) or services.registry.weights(task.member)
-            missing.append(i)
+            identified = weights.identify(task)
+            cached = cache.get(identified)
+            results.append(cached or "not probed")
+            if cached is None:
+                to_run.append(replace(identified, weights=weights.folder(task.member)))
+                missing.append(i)
         except ZooError as error:
-            results[i] = str(error)
-    to_run = [replace(tasks[i], weights=folders[tasks[i].member.name]) for i in missing]
+            results.append(str(error))
     with services.reporter.progress(f"probe {len(to_run)} {what}", len(to_run)) as bar:
         for progress in services.engine.stream(services.probe, to_run):
             task = to_run[progress.index]
@@ -75,6 +76,40 @@ def run_probes(tasks: Sequence[ProbeTask], services: Services, what: str) -> lis
                 continue
             bar.advance(status=f"{task.member.name} on {task.dataset.name}")
     return results
+
+
+class _Weights:
+    """Folders with the weights of models, each resolved and read once."""
+
+    def __init__(self, registry: Registry) -> None:
+        self._registry = registry
+        self._folders: dict[str, str] = {}
+        self._digests: dict[str, str] = {}
+
+    def folder(self, member: Member) -> str:
+        """Return the folder of a model.
+
+        Raises:
+            ZooError: There is none.
+        """
+        if member.name not in self._folders:
+            self._folders[member.name] = self._registry.weights(member)
+        return self._folders[member.name]
+
+    def identify(self, task: ProbeTask) -> ProbeTask:
+        """Return the task with what its model's weights are, where they may change.
+
+        Behind a name of the hub they may, while those that MLflow holds do not.
+
+        Raises:
+            ZooError: They may have changed, and cannot be read.
+        """
+        member = task.member
+        if not member.is_external:
+            return task
+        if member.name not in self._digests:
+            self._digests[member.name] = weights_digest(Path(self.folder(member)))
+        return replace(task, member=replace(member, identity=self._digests[member.name]))
 
 
 def score_probes(

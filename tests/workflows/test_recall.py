@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
 from pathlib import Path
@@ -14,16 +15,19 @@ import pytest
 from fakes import InlineEngine
 from mlflow.artifacts import load_dict
 from prepared import Zoo, find_runs, image_zoo, services_for, tag_clusters, text_zoo
+from safetensors.numpy import load_file, save_file
 
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.registry import MlflowRegistry
 from mlflow_recall.config import RecallConfig, RecommendConfig
+from mlflow_recall.core.history.recipes import Recipe
 from mlflow_recall.core.history.records import Member
 from mlflow_recall.core.recommend.constraints import Constraints
 from mlflow_recall.core.scores import with_depth
 from mlflow_recall.errors import ConfigError, ZooError
 from mlflow_recall.ports import Probe, ProbeTask, Progress
 from mlflow_recall.workflows.context import SelectionContext
+from mlflow_recall.workflows.probes import run_probes
 from mlflow_recall.workflows.recall import RecallResult, load_target, recall_models, run_recall
 from mlflow_recall.workflows.services import Services
 
@@ -442,6 +446,32 @@ def test_a_second_recall_on_the_same_dataset_computes_nothing(
     recalled_by(services, replace(config, dataset=elsewhere))
 
     assert len(engine.tasks) == 3 * given  # another sample, another dataset
+
+
+def test_weights_that_changed_behind_their_name_are_probed_again(
+    text: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name of the hub, unlike what MLflow holds, may stand for other weights tomorrow."""
+    monkeypatch.delenv("MLFLOW_RECALL_PROBES")
+    services = replace(services_for(text.uri, text.namespace)[0], engine=CountingEngine())
+    member = services.registry.members()[0]
+    folder = tmp_path / "hub"
+    shutil.copytree(services.registry.weights(member), folder)
+    monkeypatch.setattr(services.registry, "weights", lambda _: str(folder))
+    dataset = services.prepare(text.target)
+    task = ProbeTask(
+        member=replace(member, is_external=True), dataset=dataset, recipe=Recipe(), samples=31
+    )
+
+    def count_runs() -> int:
+        (probe,) = run_probes([task], services, "models")
+        assert isinstance(probe, Probe)
+        return len(services.engine.tasks)  # type: ignore[attr-defined]
+
+    assert [count_runs(), count_runs()] == [1, 1]
+    weights = load_file(folder / "model.safetensors")
+    save_file({name: tensor + 1 for name, tensor in weights.items()}, folder / "model.safetensors")
+    assert count_runs() == 2
 
 
 def test_the_target_s_own_history_is_not_used(text: Zoo) -> None:

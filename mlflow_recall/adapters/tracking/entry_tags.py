@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 
 from mlflow_recall.adapters.manifests.yaml_files import ZooEntry
 from mlflow_recall.adapters.tracking import tags
-from mlflow_recall.adapters.zoo.model_folder import read_config, weight_files
+from mlflow_recall.adapters.zoo.model_folder import read_config, weights_digest
 from mlflow_recall.errors import ZooError
 
 
@@ -18,7 +17,7 @@ def entry_tags(entry: ZooEntry, namespace: str) -> dict[str, str]:
     Raises:
         ZooError: Its folder has no safetensors, or its architecture is unknown.
     """
-    digest = {tags.WEIGHTS_DIGEST: _digest(entry.folder)} if entry.folder else {}
+    digest = {tags.WEIGHTS_DIGEST: weights_digest(entry.folder)} if entry.folder else {}
     values = {
         tags.ARCH: entry_arch(entry),
         tags.MODALITY: entry.modality,
@@ -66,20 +65,3 @@ def entry_arch(entry: ZooEntry, folder: Path | None = None) -> str:
             "(timm/<architecture>) in the zoo file"
         )
     return f"transformers/{entry.family or 'auto'}"
-
-
-def _digest(folder: Path) -> str:
-    """Return 16 characters that change with the configuration or the weights of a folder.
-
-    Raises:
-        ZooError: There is no such folder, or it has no safetensors.
-    """
-    weight_files(folder)
-    state = hashlib.sha256()
-    for file in [*sorted(folder.glob("*.safetensors")), folder / "config.json"]:
-        if file.exists():
-            state.update(file.name.encode())
-            with file.open("rb") as stream:
-                while block := stream.read(1 << 20):
-                    state.update(block)
-    return state.hexdigest()[:16]

@@ -15,7 +15,7 @@ from mlflow.exceptions import MlflowException
 from mlflow_recall.adapters.manifests.bounded_yaml import read_yaml
 from mlflow_recall.adapters.manifests.yaml_files import MODALITIES
 from mlflow_recall.adapters.tracking import tags
-from mlflow_recall.adapters.tracking.locations import resolve_source
+from mlflow_recall.adapters.tracking.locations import EXTERNAL, resolve_source
 from mlflow_recall.adapters.zoo.model_folder import PICKLE_SUFFIXES
 from mlflow_recall.adapters.zoo.model_settings import check_settings
 from mlflow_recall.bounded_json import parse_json
@@ -71,7 +71,10 @@ def read_member(client: MlflowClient, version: ModelVersion, values: Mapping[str
         cluster=values.get(tags.CLUSTER, ""),
         is_representative=values.get(tags.REPRESENTATIVE) == "true",
         tags=dict(values),
-        identity=f"{version.creation_timestamp}:{version.source}",
+        # what MLflow holds never changes under a version
+        identity=values.get(tags.WEIGHTS_DIGEST)
+        or f"{version.creation_timestamp}:{version.source}",
+        is_external=str(version.source).partition(":/")[0] in EXTERNAL,
     )
 
 

@@ -6,6 +6,7 @@ fetch what it mentions and take as much memory as it says; such folders are refu
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -104,6 +105,23 @@ def weight_files(folder: Path) -> list[Path]:
             "unpickles; save it with save_pretrained(folder, safe_serialization=True)"
         )
     return files
+
+
+def weights_digest(folder: Path) -> str:
+    """Return 16 characters that change with the configuration or the weights of a folder.
+
+    Raises:
+        ZooError: There is no such folder, or it has no safetensors.
+    """
+    weight_files(folder)
+    state = hashlib.sha256()
+    for file in [*sorted(folder.glob("*.safetensors")), folder / "config.json"]:
+        if file.exists():
+            state.update(file.name.encode())
+            with file.open("rb") as stream:
+                while block := stream.read(1 << 20):
+                    state.update(block)
+    return state.hexdigest()[:16]
 
 
 def read_json(file: Path) -> dict[str, Any]:

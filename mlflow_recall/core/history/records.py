@@ -82,8 +82,10 @@ class Member:
     tags: Mapping[str, str] = field(default_factory=dict)
     #: text that describes it, from the registry: model, family and upstream data
     description: str = ""
-    #: distinguishes versions of one name and number that are kept in different registries
+    #: digest of the weights, or what distinguishes versions that are kept in different registries
     identity: str = ""
+    #: whether the weights are outside of MLflow, so that they may change under one version
+    is_external: bool = False
 
     @property
     def library(self) -> str:
