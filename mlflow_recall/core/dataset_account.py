@@ -166,7 +166,8 @@ def find_warnings(
         are_texts: Whether the inputs are texts.
     """
     counts = Counter(labels)
-    warnings = [*_similar_names(counts), *_class_sizes(counts), *_repeats(inputs, labels)]
+    warnings = [*_similar_names(counts), *_blanks(counts), *_class_sizes(counts)]
+    warnings += _repeats(inputs, labels)
     if are_texts:
         texts = [str(value) for value in inputs]
         warnings += [*_lengths(texts), *_leaks(texts, labels, counts)]
@@ -181,6 +182,12 @@ def _similar_names(counts: Mapping[str, int]) -> Iterator[str]:
         if len(names) > 1:
             shown = " and ".join(f"{name!r} ({counts[name]})" for name in sorted(names))
             yield f"classes that differ by case or blanks alone: {shown}: are they one class?"
+
+
+def _blanks(counts: Mapping[str, int]) -> Iterator[str]:
+    names = sorted(name for name in counts if name != name.strip())
+    if names:
+        yield f"names of classes with blanks around them: {join_names(map(repr, names), 5)}"
 
 
 def _class_sizes(counts: Mapping[str, int]) -> Iterator[str]:

@@ -78,6 +78,7 @@ def test_clean_rows_have_no_warnings() -> None:
             ["de", "de ", "DE"] * 4,
             "by case or blanks alone: 'DE' (4) and 'de' (4)",
         ),
+        (TEXTS, [" no", " yes"] * 6, "names of classes with blanks around them: ' no', ' yes'"),
         (TEXTS, [*LABELS[:10], "rare", "rare"], "1 class with fewer than 3 rows: 'rare'"),
         (TEXTS, [*["a"] * 8, "b", "b", "c", "c"], "2 classes with fewer than 3 rows: 'b', 'c'"),
         (["same"] * 12, LABELS, "constant input: all rows have the same one"),

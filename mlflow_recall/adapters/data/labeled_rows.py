@@ -300,6 +300,11 @@ def _input_column(table: Table, texts: Sequence[str], spec: DatasetSpec) -> tupl
         return "text", usual[0]
     if len(likely) == 1:
         return "text", likely[0]
+    if not likely:
+        raise DatasetError(
+            f"{spec.title}: expected a column of texts or pictures, got none among "
+            f"{join_names(names)}: name it with --text COLUMN"
+        )
     raise DatasetError(_which(spec, "text", usual or names))
 
 
@@ -325,7 +330,7 @@ def _label_column(spec: DatasetSpec, columns: Sequence[str], inputs: str) -> str
 
 def _which(spec: DatasetSpec, kind: str, columns: Sequence[str]) -> str:
     return (
-        f"{spec.title}: which column is the {kind}? got {', '.join(columns)}: name it with "
+        f"{spec.title}: which column is the {kind}? got {join_names(columns)}: name it with "
         f"--{kind} COLUMN"
     )
 

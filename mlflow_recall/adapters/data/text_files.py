@@ -14,7 +14,7 @@ import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -57,6 +57,8 @@ _NO_CP1252 = re.compile(r"[\x00-\x08\x0e-\x1a\x1c-\x1f]")
 _NUMBER = re.compile(
     r"\s*[-+]?(\d+\.?\d*(e[-+]?\d+)?|\.\d+(e[-+]?\d+)?|nan|inf(inity)?)\s*", re.IGNORECASE
 )
+#: first line by which Excel is told the delimiter
+_SEPARATOR_LINE = re.compile(r"sep=(.)", re.IGNORECASE)
 #: a quoted cell over so many lines that each look like a row is one that a lone mark opened
 _SWALLOWED_LINES = 4
 
@@ -170,6 +172,9 @@ def read_delimited(path: Path, spec: DatasetSpec) -> Source:
     """
     text, encoding = decode_text(read_bytes(path), path, spec.encoding or None)
     lines = list(io.StringIO(text, newline=""))
+    if lines and (separator := _SEPARATOR_LINE.fullmatch(lines[0].strip("\r\n"))):
+        lines[0] = "\n"  # an empty line, so that the others keep their numbers
+        spec = replace(spec, delimiter=spec.delimiter or separator[1])
     reading = _choose_reading(lines, path, spec)
     if not reading.rows:
         raise DatasetError(f"{path}: expected labeled rows under its header, got none")

@@ -121,6 +121,13 @@ def test_rows_with_too_few_cells_are_counted(tmp_path: Path) -> None:
     assert source.tables["train"].place(1) == "row 3 (line 5)"
 
 
+def test_the_line_that_tells_excel_the_delimiter_is_no_header(tmp_path: Path) -> None:
+    source = read(tmp_path / "a.csv", "sep=;\ntext;label\na, b;x\nc;y\n")
+
+    assert columns(source) == {"text": ["a, b", "c"], "label": ["x", "y"]}
+    assert source.tables["train"].place(0) == "row 1 (line 3)"
+
+
 def test_empty_cells_after_the_last_column_are_nothing(tmp_path: Path) -> None:
     assert columns(read(tmp_path / "a.csv", "text,label,,\na,x,,\nb,y,,\n")) == {
         "text": ["a", "b"], "label": ["x", "y"],
