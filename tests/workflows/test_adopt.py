@@ -261,6 +261,19 @@ def test_a_curve_at_step_0_is_a_final_score_alone(services: Services) -> None:
     assert run(services).written.known == 1
 
 
+def test_experiments_of_one_dataset_are_compared_by_one_split(services: Services) -> None:
+    """One of them is without test scores, so that the test scores of the other do not compare."""
+    other = f"{theirs(services)}-2"
+    log_hf(services.client, theirs(services), "org/a", "sst2", [0.5, 0.7], test=0.9)
+    log_hf(services.client, other, "org/b", "sst2", [0.6, 0.8])
+    for experiment in (theirs(services), other):
+        adopt_runs(AdoptConfig(experiments=(experiment,)), services, registry_for(services))
+
+    records = services.history.records("accuracy")
+
+    assert sorted(record.final_score for record in records) == [0.7, 0.8]
+
+
 def test_one_experiment_that_cannot_be_read_does_not_keep_the_others(services: Services) -> None:
     """The others are adopted, and the command says which was not, and why, with exit code 1."""
     log_all(services)

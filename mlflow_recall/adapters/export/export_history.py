@@ -15,7 +15,11 @@ from mlflow_recall.adapters.tracking.run_records import (
     benchmark_record,
     distinct_datasets,
 )
-from mlflow_recall.core.external_runs.rules import MetricSource, sources_from_json
+from mlflow_recall.core.external_runs.rules import (
+    MetricSource,
+    compare_by_one_split,
+    sources_from_json,
+)
 from mlflow_recall.core.history.metrics import METRICS, check_metric, to_maximize
 from mlflow_recall.core.history.records import Record
 from mlflow_recall.core.history.resample import RecordedSteps
@@ -75,10 +79,11 @@ class ExportHistory:
             for run in self._benchmark_runs
             if run["metrics"].get(f"val/{metric}")
         ]
+        adopted = [(run, by[metric]) for run, by in self._adopted_runs if metric in by]
+        sources = compare_by_one_split([(r["tags"].get(tags.DATASET, ""), s) for r, s in adopted])
         records += [
-            _adopted_record(run, sources[metric], metric)
-            for run, sources in self._adopted_runs
-            if metric in sources
+            _adopted_record(run, source, metric)
+            for (run, _), source in zip(adopted, sources, strict=True)
         ]
         if not records:
             raise HistoryError(

@@ -25,7 +25,11 @@ from mlflow_recall.adapters.tracking.run_records import (
     ends_with,
 )
 from mlflow_recall.bounded_json import parse_json
-from mlflow_recall.core.external_runs.rules import MetricSource, sources_from_json
+from mlflow_recall.core.external_runs.rules import (
+    MetricSource,
+    compare_by_one_split,
+    sources_from_json,
+)
 from mlflow_recall.core.history.metrics import METRICS, check_metric, to_maximize
 from mlflow_recall.core.history.records import Record
 from mlflow_recall.errors import HistoryError
@@ -81,17 +85,18 @@ class TrackingHistory:
         if metric not in self._adopted_metrics:
             check_metric(metric)
         records = [record for run in self._runs.values() if (record := self._record(run, metric))]
+        adopted = [(run, by[metric]) for run, by in self._adopted.values() if metric in by]
+        sources = compare_by_one_split([(r.data.tags.get(tags.DATASET, ""), s) for r, s in adopted])
         records += [
             adopted_record(
                 run.data.tags,
-                sources[metric],
+                source,
                 metric,
                 run.data.metrics,
                 partial(metric_points, self._client, run.info.run_id),
                 run.info.run_id,
             )
-            for run, sources in self._adopted.values()
-            if metric in sources
+            for (run, _), source in zip(adopted, sources, strict=True)
         ]
         if not records:
             raise HistoryError(

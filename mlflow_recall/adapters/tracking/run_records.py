@@ -62,7 +62,7 @@ def adopted_record(
         dataset=run_tags.get(tags.DATASET, ""),
         validation_scores=tuple(sign * value for value in validation),
         final_score=sign * source.final_score(logged),
-        test_scores=tuple(sign * value for value in test),
+        test_scores=tuple(sign * value for value in test if source.test),
         epochs=len(validation),
         seconds=tuple(seconds),
         modality=run_tags.get(tags.MODALITY, ""),

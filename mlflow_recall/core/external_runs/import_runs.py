@@ -22,6 +22,7 @@ from mlflow_recall.core.external_runs.rules import (
     InterpretedRun,
     KnownModel,
     MetricSource,
+    compare_by_one_split,
 )
 from mlflow_recall.core.external_runs.units import UNITS
 from mlflow_recall.core.formatting import join_names
@@ -299,22 +300,19 @@ def _shorten_path(name: str) -> str:
 
 
 def _comparable(kept: Sequence[InterpretedRun]) -> tuple[list[InterpretedRun], list[LoggedRun]]:
-    """Let all runs of a dataset be compared by one split.
-
-    That is the validation split where some run has no test score.
+    """Let all runs of a dataset be compared by one split; see ``compare_by_one_split``.
 
     Returns:
         The runs, and those that are left out because they have nothing but a test score.
     """
-    by_validation = {run.dataset for run in kept if not run.source.test}
+    untested = {run.dataset for run in kept if not run.source.test}
+    sources = compare_by_one_split([(run.dataset, run.source) for run in kept])
     comparable, test_only = [], []
-    for run in kept:
-        if run.dataset not in by_validation or not run.source.test:
-            comparable.append(run)
-        elif run.source.validation:
-            comparable.append(replace(run, source=replace(run.source, test="", test_scale=1.0)))
-        else:
+    for run, source in zip(kept, sources, strict=True):
+        if source.test and run.dataset in untested:
             test_only.append(run.run)
+        else:
+            comparable.append(replace(run, source=source))
     return comparable, test_only
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from mlflow_recall.bounded_json import parse_json
@@ -78,6 +78,24 @@ class MetricSource:
             by_epoch.pop(0, None)  # evaluated before the first step
             return [scale * value for value in by_epoch.values()]
         return [scale * value for _, value in points]
+
+
+def compare_by_one_split(sources: Sequence[tuple[str, MetricSource]]) -> list[MetricSource]:
+    """Return the sources by which the runs of each dataset are compared.
+
+    A test score of one model and a validation score of another would not compare. So where some run
+    on a dataset has no test score, the last validation score is used in every run that has one.
+
+    Args:
+        sources: Dataset and source of each run.
+    """
+    untested = {dataset for dataset, source in sources if not source.test}
+    return [
+        replace(source, test="", test_scale=1.0)
+        if dataset in untested and source.validation
+        else source
+        for dataset, source in sources
+    ]
 
 
 def sources_to_json(sources: Mapping[str, MetricSource]) -> str:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from mlflow_recall.core.external_runs.rules import (
     ImportRules,
     MetricSource,
+    compare_by_one_split,
     sources_from_json,
     sources_to_json,
 )
@@ -57,3 +58,15 @@ def test_an_unknown_value_of_keep_lists_the_known_ones() -> None:
         ConfigError, match="unknown value of keep 'first': expected one of all, best, last"
     ):
         ImportRules(keep="first")
+
+
+def test_runs_of_a_dataset_are_compared_by_one_split() -> None:
+    """Also if they were adopted one experiment after the other."""
+    tested = MetricSource(validation="val", test="test", test_scale=0.01)
+    untested, test_alone = MetricSource(validation="val"), MetricSource(test="test")
+
+    sources = compare_by_one_split(
+        [("x", tested), ("x", untested), ("y", tested), ("x", test_alone), ("y", test_alone)]
+    )
+
+    assert sources == [untested, untested, tested, test_alone, test_alone]
