@@ -1,4 +1,4 @@
-"""Every command of the README is run, here or by ``.ci/run``."""
+"""Every command of the README and of the other pages is run, here or by ``.ci/run``."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ import pandas as pd
 import pytest
 import yaml
 from fakes import InlineEngine
+from logged import log_hf
+from mlflow import MlflowClient
 from tiny import CLASSES, tiny_bert, tiny_texts
 from waiting import PATH, read_url, run_server
 
@@ -24,7 +26,12 @@ from mlflow_recall.cli import main
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-BLOCKS = dict(re.findall(r"<!-- (\w+) -->\n```bash\n(.*?)```", README, re.DOTALL))
+BLOCK = re.compile(r"<!-- (\w+) -->\n```bash\n(.*?)```", re.DOTALL)
+BLOCKS = dict(BLOCK.findall(README))
+PAGES = [page.read_text() for page in sorted((ROOT / "docs").glob("*.md"))]
+#: blocks of the pages in ``docs``, in an order in which their files are there
+PAGE_BLOCKS = {name: block for page in PAGES for name, block in BLOCK.findall(page)}
+PAGE_ORDER = ("check", "files", "plan", "adopt")
 
 pytestmark = pytest.mark.slow
 
@@ -69,7 +76,7 @@ def run_here(commands: str, folder: Path) -> None:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
         patch.setattr("mlflow_recall.engines.get_engine", lambda *_: InlineEngine())
         for line in commands.splitlines():
-            program, *arguments = shlex.split(line)
+            program, *arguments = shlex.split(line, comments=True)
             assert program == "mlflow-recall"
             with pytest.raises(SystemExit) as leaving:
                 main(arguments)
@@ -129,6 +136,24 @@ def test_own_models_from_the_zoo_file_to_a_served_winner(
     assert answers["score"].tolist() == pytest.approx(expected["score"].tolist(), abs=1e-5)
     assert set(answers["label"]) <= set(CLASSES)
     assert answers["score"].between(1 / len(CLASSES), 1).all()
+
+
+def test_every_command_block_of_the_pages_is_run() -> None:
+    """A block without a name would not be."""
+    assert set(PAGE_BLOCKS) == set(PAGE_ORDER)
+    assert sum(page.count("```bash") for page in PAGES) == len(PAGE_BLOCKS)
+
+
+def test_the_commands_of_the_pages_are_right(desk: Path, tmp_path: Path) -> None:
+    """A reader copies them after those of the README, with fine-tunings of their own."""
+    folder = shutil.copytree(desk, tmp_path / "desk")
+    client = MlflowClient(tracking_uri=f"sqlite:///{folder}/mlflow.db")
+    for model, score in (("org/a", 0.8), ("org/b", 0.7), ("org/c", 0.4)):
+        for dataset in ("sst2", "cola"):
+            log_hf(client, "fine-tuning", model, dataset, [score - 0.1, score], test=score)
+
+    for name in PAGE_ORDER:
+        run_here(PAGE_BLOCKS[name], folder)
 
 
 def test_a_history_moves_as_text(desk: Path) -> None:
