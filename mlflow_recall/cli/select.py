@@ -153,7 +153,7 @@ def select(
 def _result_json(result: SelectionResult) -> dict[str, Any]:
     return {
         "winner": result.winner.name,
-        "registered": vars(result.registered),
+        "registered": vars(result.registered) if result.registered else None,
         "run_id": result.run_id,
         "epochs": result.epochs,
         "seconds": result.seconds,
@@ -190,12 +190,13 @@ def _outcome(result: SelectionResult, session: Session) -> str:
     link = run_link(server, result.experiment_id, result.run_id)
     where = link if is_server else f"{link} after `mlflow ui --backend-store-uri {uri}`"
     regret = f", regret {result.regret:.3f}" if result.regret is not None else ""
-    registered = result.registered
+    registered = "not registered"
+    if model := result.registered:
+        registered = f"registered as {model.name} version {model.version} @{model.alias}"
     budget_stop = f" ({result.budget_stop})" if result.budget_stop else ""
     return (
         f"winner: {result.winner.name}, test {result.metric} "
-        f"{result.test[result.metric]:.3f}{regret}, registered as {registered.name} version "
-        f"{registered.version} @{registered.alias}; {result.epochs} epochs{budget_stop} where "
-        f"brute force takes {result.cost['brute_force']} and halving {result.cost['halving']}; "
-        f"{where}"
+        f"{result.test[result.metric]:.3f}{regret}, {registered}; {result.epochs} "
+        f"epochs{budget_stop} where brute force takes {result.cost['brute_force']} and halving "
+        f"{result.cost['halving']}; {where}"
     )

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shutil
 
+from mlflow.exceptions import MlflowException
+
 from mlflow_recall.adapters.tracking.registry import MlflowRegistry
 from mlflow_recall.adapters.tracking.runs import RunWriter, non_default
 from mlflow_recall.config import SelectConfig
 from mlflow_recall.core.policies import POLICIES
+from mlflow_recall.errors import RecallError
 from mlflow_recall.workflows.race import Race
 from mlflow_recall.workflows.race_plan import check_auto_policy, plan_race
 from mlflow_recall.workflows.recall import RecallResult, load_target, log_recall, recall_models
-from mlflow_recall.workflows.selection import SelectionResult, log_selection
+from mlflow_recall.workflows.selection import RegisteredModel, SelectionResult, log_selection
 from mlflow_recall.workflows.selection_job import SelectionJob
 from mlflow_recall.workflows.services import Services
 from mlflow_recall.workflows.winner import evaluate_winner, register_winner, retrain_on_all
@@ -45,6 +48,8 @@ def run_selection(
             finally:
                 shutil.rmtree(job.folder, ignore_errors=True)
             log_selection(result, parent)
+            if reason := result.failed.get("registration"):
+                parent.finish("FAILED", reason)
     finally:
         writer.close()
     return result
@@ -60,7 +65,13 @@ def _select(job: SelectionJob, recalled: RecallResult, registry: MlflowRegistry)
         winner = race.run()
         test = evaluate_winner(job, winner, race.task(winner, stages + 1, stages))
         final = retrain_on_all(job, winner, dataset, has_budget_stop=race.budget_stop is not None)
-        registered = register_winner(job, registry, winner, dataset, final, race.budget_stop)
+        failed = {"training on all samples": final.error} if final.error else {}
+        registered: RegisteredModel | None = None
+        try:
+            registered = register_winner(job, registry, winner, dataset, final, race.budget_stop)
+        except (MlflowException, RecallError) as error:  # what was found is not lost for that
+            failed["registration"] = " ".join(str(error).split())
+            job.services.reporter.warning(f"failed: registration: {failed['registration']}")
     except BaseException as error:
         for candidate in race.candidates:
             if not candidate.run.is_closed:
@@ -84,6 +95,7 @@ def _select(job: SelectionJob, recalled: RecallResult, registry: MlflowRegistry)
         policy=plan.policy,
         has_predictions=plan.history is not None,
         budget_stop=race.budget_stop,
+        failed=failed,
     )
 
 

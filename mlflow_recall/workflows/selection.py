@@ -53,7 +53,8 @@ class SelectionResult:
     test: Mapping[str, float]
     run_id: str
     experiment_id: str
-    registered: RegisteredModel
+    #: None where the registry refused it
+    registered: RegisteredModel | None
     epochs: int
     seconds: float
     #: ``brute_force`` or ``halving`` -> epochs over all eligible models
@@ -65,11 +66,8 @@ class SelectionResult:
     has_predictions: bool
     #: why the winner was not trained to the last stage; None: it was
     budget_stop: str | None = None
-
-    @property
-    def failed(self) -> dict[str, str]:
-        """What failed although the winner is registered -> reason."""
-        return {"training on all samples": self.final.error} if self.final.error else {}
+    #: what failed although there is a winner -> reason
+    failed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def ground_truth(self) -> GroundTruth | None:
@@ -101,7 +99,7 @@ def log_selection(result: SelectionResult, parent: ActiveRun) -> None:
     parent.set_tags(
         {
             tags.WINNER: result.winner.name,
-            tags.REGISTERED: f"{registered.name}/{registered.version}",
+            **({tags.REGISTERED: f"{registered.name}/{registered.version}"} if registered else {}),
             tags.POLICY: result.policy,
             tags.HAS_PREDICTIONS: str(result.has_predictions).lower(),
             **({tags.BUDGET_STOP: result.budget_stop} if result.budget_stop else {}),
@@ -117,11 +115,10 @@ def log_selection(result: SelectionResult, parent: ActiveRun) -> None:
     predictions = {c.name: c.predictions for c in result.candidates}
     parent.log_figure(figures.race_figure(curves, predictions, metric), "selection/race.png")
     link = figures.candidates_link("", parent.experiment_id, parent.run_id, metric)
-    alias = f"{registered.name}@{registered.alias}"
     paragraphs = [
         f"**{escape_markdown(result.winner.name)}** wins with test {metric} "
-        f"{result.test[metric]:.3f}, registered as "
-        f"[{escape_markdown(alias)}](#/models/{quote(registered.name)}).",
+        f"{result.test[metric]:.3f}, {_registered_link(registered)}.",
+        *(_bold_sentence(f"{what} failed: {reason}") for what, reason in result.failed.items()),
         escape_markdown(compare_with_brute_force(result) or ""),
         _bold_sentence(result.budget_stop),
         f"It cost {result.epochs} epochs in {result.seconds:.0f} s; brute force over the "
@@ -133,6 +130,13 @@ def log_selection(result: SelectionResult, parent: ActiveRun) -> None:
         f"{figures.markdown_table(recommendation_rows(result.recall.recommendation))}",
     ]
     parent.set_description("\n\n".join(filter(None, paragraphs)) + "\n")
+
+
+def _registered_link(registered: RegisteredModel | None) -> str:
+    if registered is None:
+        return "not registered"
+    alias = escape_markdown(f"{registered.name}@{registered.alias}")
+    return f"registered as [{alias}](#/models/{quote(registered.name)})"
 
 
 def _bold_sentence(text: str | None) -> str | None:

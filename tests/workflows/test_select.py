@@ -18,6 +18,7 @@ import pytest
 from mlflow.artifacts import download_artifacts
 from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
 from prepared import (
     EPOCHS,
     TARGET_ROWS,
@@ -125,6 +126,12 @@ def latest(zoo: Zoo) -> Page:
     query = f"tags.`{tags.KIND}` = 'selection'"
     runs = search_runs(zoo.client, [str(experiment.experiment_id)], query)
     return page_of(zoo, max(runs, key=lambda run: run.info.start_time).info.run_id)
+
+
+def winner_of(selected: SelectionResult) -> RegisteredModel:
+    """Return where the winner is registered."""
+    assert selected.registered is not None
+    return selected.registered
 
 
 def registered(zoo: Zoo, name: str = "") -> list[ModelVersion]:
@@ -294,7 +301,7 @@ def test_the_winner_is_registered_under_its_alias(
 
 
 def test_the_winner_predicts_through_mlflow(page: tuple[SelectionResult, Page]) -> None:
-    version = page[0].registered.version
+    version = winner_of(page[0]).version
 
     model = mlflow.pyfunc.load_model(f"models:/text-winner/{version}")
     answers = model.predict(pd.DataFrame({"text": ["w00 w03 w06", "w01 w04 w07"]}))
@@ -306,7 +313,7 @@ def test_the_winner_predicts_through_mlflow(page: tuple[SelectionResult, Page]) 
 def test_nothing_of_the_winner_is_pickled(
     page: tuple[SelectionResult, Page], tmp_path: Path
 ) -> None:
-    version = page[0].registered.version
+    version = winner_of(page[0]).version
 
     folder = Path(download_artifacts(f"models:/text-winner/{version}", dst_path=str(tmp_path)))
 
@@ -332,7 +339,7 @@ def test_one_selection_never_registers_twice(
         alias="winner",
     )
 
-    assert str(second.version) == selected.registered.version
+    assert str(second.version) == winner_of(selected).version
     assert [version.version for version in registered(text)] == before
 
 
@@ -349,11 +356,11 @@ def test_a_second_selection_for_a_name_with_quotes_is_the_second_version(
         selected, _ = selection(
             text, dataset=target, register_as=None, top_k=2, recommender="prior"
         )
-        versions.append(str(selected.registered.version))
+        versions.append(str(winner_of(selected).version))
     note = page_of(text, selected.run_id).parent.data.tags["mlflow.note.content"]
 
     assert versions == ["1", "2"]
-    assert selected.registered.name == name.replace("/", "--")
+    assert winner_of(selected).name == name.replace("/", "--")
     assert "<b>" not in note
 
 
@@ -390,7 +397,7 @@ def test_a_winner_that_cannot_be_retrained_is_registered_as_it_won(text: Zoo) ->
     ((what, reason),) = selected.failed.items()
     assert what == "training on all samples"
     assert "out of memory" in reason
-    assert selected.registered.version
+    assert winner_of(selected).version
 
 
 def test_final_same_registers_what_won(text: Zoo) -> None:
@@ -654,7 +661,7 @@ def test_a_budget_that_ends_early_registers_the_best_so_far_as_cut(text: Zoo) ->
 
     reason = f"the budget of 1 epochs ended after stage 1 of {EPOCHS}"
     run_page = page_of(text, selected.run_id)
-    version = text.client.get_model_version_by_alias(selected.registered.name, "winner")
+    version = text.client.get_model_version_by_alias(winner_of(selected).name, "winner")
     assert (selected.epochs, selected.winner.stage, selected.budget_stop) == (1, 1, reason)
     assert reason in reporter.warnings
     assert run_page.parent.data.tags[tags.BUDGET_STOP] == version.tags[tags.BUDGET_STOP] == reason
@@ -883,24 +890,33 @@ def test_a_bug_in_the_middle_closes_every_run_as_failed(text: Zoo) -> None:
         assert run.data.tags[tags.REASON] == "ZeroDivisionError: a bug"
 
 
-def test_a_registry_that_refuses_leaves_no_run_open(text: Zoo) -> None:
-    services, _ = services_for(text.uri, text.namespace)
+@pytest.mark.parametrize("error", [ZooError("no room"), MlflowException("no room")])
+def test_a_registry_that_refuses_fails_the_selection_and_leaves_its_result(
+    text: Zoo, error: Exception
+) -> None:
+    """Who may train may not always register, and finds out after everything was trained."""
+    services, reporter = services_for(text.uri, text.namespace)
     before = len(registered(text))
 
     class Full(MlflowRegistry):
         def register_winner(self, *_: object, **__: object) -> ModelVersion:
-            raise ZooError("registry: expected room, got none")
+            raise error
 
-    with pytest.raises(ZooError, match="expected room"):
-        run_selection(
-            configure(text, top_k=1, final="same"),
-            services,
-            Full(services.client, services.namespace),
-        )
+    selected = run_selection(
+        configure(text, final="same", models=text.models[:1]),
+        services,
+        Full(services.client, services.namespace),
+    )
 
+    assert selected.registered is None
+    assert selected.failed == {"registration": "no room"}
+    assert reporter.warnings[-1] == "failed: registration: no room"
     run_page = latest(text)
     assert run_page.parent.info.status == "FAILED"
-    assert run_page.parent.data.tags[tags.REASON] == "registry: expected room, got none"
+    assert run_page.parent.data.tags[tags.REASON] == "no room"
+    assert run_page.parent.data.tags[tags.WINNER] == text.models[0]
+    assert tags.REGISTERED not in run_page.parent.data.tags
+    assert "not registered" in run_page.parent.data.tags["mlflow.note.content"]
     assert "RUNNING" not in {run.info.status for run in (*run_page.children, *run_page.finals)}
     assert len(registered(text)) == before
 
@@ -928,6 +944,6 @@ def test_images_are_selected_for_and_served_too(store: str) -> None:
     assert len(selected.candidates) == 4
     assert all(c.status != "failed" for c in selected.candidates)
     picture = next((zoo.folder / "target").rglob("*.png")).read_bytes()
-    model = mlflow.pyfunc.load_model(f"models:/image-winner/{selected.registered.version}")
+    model = mlflow.pyfunc.load_model(f"models:/image-winner/{winner_of(selected).version}")
     (label,) = model.predict(pd.DataFrame({"image": [base64.b64encode(picture).decode()]}))["label"]
     assert label in CLASSES

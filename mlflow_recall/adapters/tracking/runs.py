@@ -192,7 +192,7 @@ class RunWriter:
 
     @contextmanager
     def managed_run(self, name: str, kind: str, run_id: str | None = None) -> Iterator[ActiveRun]:
-        """Open the run of a command, and close it at the end of the block.
+        """Open the run of a command, and close it at the end of the block, unless it is closed.
 
         Args:
             name: Name of the run.
@@ -205,7 +205,8 @@ class RunWriter:
         except BaseException as error:
             run.finish_with_error(error)
             raise
-        run.finish()
+        if not run.is_closed:
+            run.finish()
 
     def _take_over(self, run_id: str, name: str, kind: str) -> ActiveRun:
         adopted = self.client.get_run(run_id)

@@ -180,10 +180,14 @@ def test_photographs_are_turned_upright(image: Served) -> None:
 
 def test_every_kind_of_picture_is_answered_as_in_training(image: Served) -> None:
     """A served model decodes with the code of training: 16-bit, CMYK, alpha, turned and all."""
-    files = {**UNCHANGED, **CHANGED}
-    expected = _answers(image.network, {"image": [{"bytes": data} for data in files.values()]})
+    _check_pictures(image)
 
-    answer = mlflow.pyfunc.load_model(str(image.folder)).predict(
+
+def _check_pictures(served: Served) -> None:
+    files = {**UNCHANGED, **CHANGED}
+    expected = _answers(served.network, {"image": [{"bytes": data} for data in files.values()]})
+
+    answer = mlflow.pyfunc.load_model(str(served.folder)).predict(
         pd.DataFrame({"image": list(files.values())})
     )
 
@@ -278,6 +282,7 @@ def test_an_image_model_of_transformers_is_served_too(
 
     model = mlflow.pyfunc.load_model(str(served.folder))
     _check(model.predict(pd.DataFrame({"image": served.inputs})), served)
+    _check_pictures(served)
 
 
 @pytest.mark.slow
