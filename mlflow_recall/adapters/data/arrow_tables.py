@@ -125,6 +125,7 @@ def _table(rows: Any, path: Path, folder: Path) -> Table:
     import datasets
 
     _check_size(path, len(rows.column_names), len(rows))
+    rows.data.validate(full=True)  # texts are Unicode, and all offsets lie inside
     images = []
     for name, feature in rows.features.items():
         if isinstance(feature, datasets.Image):
