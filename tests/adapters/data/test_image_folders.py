@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from mlflow_recall.adapters.data import image_folders
 from mlflow_recall.adapters.data.image_folders import ImageFolder, list_image_folder
@@ -162,6 +164,28 @@ def test_a_folder_around_the_dataset_is_skipped(tmp_path: Path, inside: str) -> 
 
     assert classes(folder) == {"train": {"cat": 1, "dog": 1}}
     assert folder.notes == ("classes or splits are the folders in pets-v2/images, the only one",)
+
+
+_FOLDERS = st.sampled_from(["train", "Test", "val", "cat", "dog", "seg_train", ".git", "x/y", "."])
+_FILES = st.sampled_from(["1.png", "train_2.jpg", "3.heic", "notes.txt", ".4.png", "metadata.csv"])
+
+
+@given(st.sets(st.tuples(_FOLDERS, _FOLDERS, _FILES), min_size=1, max_size=12))
+def test_every_file_of_any_folder_is_used_once_or_left_out_once(
+    tmp_path_factory: pytest.TempPathFactory, names: set[tuple[str, str, str]]
+) -> None:
+    """An account that does not add up hides files; what is ambiguous is refused."""
+    root = tmp_path_factory.mktemp("tree")
+    try:
+        folder = listed(root, ["/".join(parts) for parts in names])
+    except DatasetError:
+        return
+
+    used = [path for pictures in folder.splits.values() for path, _ in pictures]
+    left_out = [path for files in folder.left_out.values() for path in files]
+    files = [path for path in root.resolve().rglob("*") if path.is_file()]
+    assert sorted([*used, *left_out]) == sorted(files)
+    assert all(label in path.parts for pics in folder.splits.values() for path, label in pics)
 
 
 def test_links_are_followed_inside_of_the_folder_only(tmp_path: Path) -> None:
