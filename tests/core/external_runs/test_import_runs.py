@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from logged_runs import TIMM, hf, read
 
@@ -246,6 +246,7 @@ def _read_alone(runs: list[LoggedRun]) -> RunSelection | None:
         return None
 
 
+@settings(max_examples=60)
 @given(experiments("A"), experiments("B"))
 def test_a_second_experiment_changes_nothing(a: list[LoggedRun], b: list[LoggedRun]) -> None:
     """Adopting A, then B, is adopting both at once, run by run."""
