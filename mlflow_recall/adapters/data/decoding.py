@@ -7,6 +7,7 @@ It therefore imports nothing of this package, and nothing but NumPy and Pillow.
 from __future__ import annotations
 
 import io
+import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -36,6 +37,10 @@ _UPRIGHT = {
 }
 #: tags of TIFF: bits of a sample, and 0 where the lowest value is white
 _BITS_PER_SAMPLE, _PHOTOMETRIC = 258, 262
+
+
+# Pillow logs what is wrong with a file, which the error says as well
+logging.getLogger("PIL").addHandler(logging.NullHandler())
 
 
 class ImageDecodeError(ValueError):
@@ -132,33 +137,49 @@ def _convert(image: Image.Image) -> Image.Image:
 
 
 def _scale_to_8_bits(image: Image.Image) -> Image.Image:
-    """Return a gray picture of integers or fractions in 256 shades.
+    """Return a gray picture of integers or fractions in 256 shades."""
+    pixels = np.asarray(image)
+    black, white = _gray_range(image, pixels)
+    # for 16 bits, a table of all values is much faster than the same operations on all pixels
+    is_short = image.mode != "F" and black == 0 and white <= 65535
+    values = (np.arange(65536) if is_short else pixels).astype(np.float32)
+    shades = values
+    if (black, white) != (0, 255):  # otherwise fractions of a shade are cut, as Pillow does
+        shades = (values - black) * np.float32(255 / (white - black))
+        np.rint(shades, out=shades)
+    shades = shades.clip(0, 255)
+    if getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) == 0:
+        shades = 255 - shades
+    if image.info.get("transparency") is not None:
+        shades[values == image.info["transparency"]] = 255
+    shades = np.nan_to_num(shades, copy=False).astype(np.uint8)
+    return Image.fromarray(shades[pixels] if is_short else shades)
+
+
+def _gray_range(image: Image.Image, pixels: Any) -> tuple[float, float]:
+    """Return the values of black and white.
 
     White is the highest value of the file's own range where the format tells it, or else of the
     smallest usual range that holds all values: fractions to 1, integers of 8 and of 16 bits. Other
     values, negative ones for example, are spread from the lowest to the highest.
+
+    Args:
+        image: Gray picture in a deep mode.
+        pixels: (h, w) values.
     """
-    pixels = np.asarray(image, dtype=np.float64)
-    finite = pixels[np.isfinite(pixels)]
+    finite = pixels
+    if image.mode == "F" and not np.isfinite(pixels).all():
+        finite = pixels[np.isfinite(pixels)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
-    tags: Any = getattr(image, "tag_v2", {})  # of a TIFF
     if image.mode.startswith("I;16"):
-        ranges = [2 ** tags.get(_BITS_PER_SAMPLE, (16,))[0] - 1, 65535]
+        bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE, (16,))[0]  # of a TIFF
+        ranges = [2**bits - 1, 65535]
     elif image.mode == "I" and image.format in ("PNG", "PPM"):
         ranges = [65535]
     else:
         ranges = [1, 255, 65535] if image.mode == "F" else [255, 65535]
     usual = next((white for white in ranges if low >= 0 and high <= white), None)
-    black, white = (0.0, usual) if usual else (low, max(high, low + 1))
-    # fractions between two of 256 shades are cut, as Pillow does
-    shades = (pixels if white == 255 else np.rint((pixels - black) / (white - black) * 255)).clip(
-        0, 255
-    )
-    if tags.get(_PHOTOMETRIC) == 0:
-        shades = 255 - shades
-    if image.info.get("transparency") is not None:
-        shades[pixels == image.info["transparency"]] = 255
-    return Image.fromarray(np.nan_to_num(shades).astype(np.uint8))
+    return (0.0, usual) if usual else (low, max(high, low + 1))
 
 
 def _rotate_upright(rgb: Image.Image, image: Image.Image) -> Image.Image:
