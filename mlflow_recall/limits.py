@@ -37,7 +37,7 @@ MAX_EXPORT_LINE_BYTES = 20_000_000
 #: bytes of an export, and rows of a table as ``MAX_ROWS``
 MAX_EXPORT_BYTES = 2 * 2**30
 #: bytes of a table, unpacked
-MAX_TABLE_BYTES = 2 * 2**30
+MAX_TABLE_BYTES = 500_000_000
 #: characters of the name of a run, model, dataset or metric
 MAX_NAME_LENGTH = 250
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +12,9 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 
+from mlflow_recall import limits
 from mlflow_recall.core.arrays import AnyArray, FloatArray
 from mlflow_recall.errors import HistoryError
 
@@ -66,6 +71,9 @@ class Table:
             HistoryError: A cell is neither empty nor a finite number.
         """
         cells = self.frame[column]
+        if not pd.api.types.is_numeric_dtype(cells):  # times would become numbers, and lists errors
+            is_plain = cells.map(lambda cell: isinstance(cell, (str, int, float)))
+            cells = cells.where(cells.isna() | is_plain, "no number")
         values = pd.to_numeric(cells, errors="coerce").to_numpy(dtype=np.float64, na_value=np.nan)
         wrong = (np.isnan(values) & cells.notna().to_numpy()) | np.isinf(values)
         self.reject_rows(
@@ -120,9 +128,12 @@ def read_table(folder: Path, name: str, columns: Sequence[str] = ()) -> Table:
     path = _find_table(folder, name)
     try:
         read = _read_parquet if path.suffix == ".parquet" else _read_csv
-        frame = read(path, has_keys=not columns)
+        with warnings.catch_warnings():
+            # a row that is longer than the header loses cells
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            frame = read(path, has_keys=not columns)
     except Exception as error:  # every format has exceptions of its own
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split())[:300]
         raise HistoryError(f"{path}: cannot be read as a table: {reason}") from error
     if missing := [column for column in columns if column not in frame]:
         raise HistoryError(
@@ -158,7 +169,7 @@ def _find_table(folder: Path, name: str) -> Path:
 
 
 def _read_csv(path: Path, *, has_keys: bool) -> pd.DataFrame:
-    columns = [str(column) for column in pd.read_csv(path, nrows=0).columns]
+    columns = _header(path)
     name_columns = _name_columns(columns, has_keys=has_keys)
     frame = pd.read_csv(
         path,
@@ -166,11 +177,49 @@ def _read_csv(path: Path, *, has_keys: bool) -> pd.DataFrame:
         keep_default_na=False,
         na_values={column: _EMPTY_CELLS for column in columns if column not in name_columns},
         float_precision="round_trip",
+        index_col=False,  # a row with more cells than the header would name the others
     )
     return frame.assign(**{column: frame[column].astype("category") for column in name_columns})
 
 
+def _header(path: Path) -> list[str]:
+    """Return the columns of a CSV file.
+
+    Raises:
+        ValueError: It is beyond a limit, or two columns have one name.
+    """
+    _check_size(path)
+    first = pd.read_csv(path, header=None, nrows=1, dtype="str", keep_default_na=False)
+    columns = [str(column) for column in first.iloc[0]]
+    _check_columns(columns)
+    return columns
+
+
+def _check_size(path: Path) -> None:
+    """Raise a ``ValueError`` if a file, unpacked, is beyond the limit."""
+    size = path.stat().st_size
+    if path.suffix == ".gz":
+        with gzip.open(path) as file:
+            size = 0
+            while size <= limits.MAX_TABLE_BYTES and (block := file.read(1 << 20)):
+                size += len(block)
+    if size > limits.MAX_TABLE_BYTES:
+        raise ValueError(f"more than {limits.MAX_TABLE_BYTES} bytes")
+
+
+def _check_columns(columns: Sequence[str]) -> None:
+    """Raise a ``ValueError`` if there are too many columns, or two of one name."""
+    if len(columns) > limits.MAX_COLUMNS:
+        raise ValueError(f"{len(columns)} columns, more than {limits.MAX_COLUMNS}")
+    if repeated := [column for column, count in Counter(columns).items() if count > 1]:
+        raise ValueError(f"two columns are called {repeated[0]!r:.60}")
+
+
 def _read_parquet(path: Path, *, has_keys: bool) -> pd.DataFrame:
+    metadata = pq.read_metadata(path)
+    _check_columns(metadata.schema.to_arrow_schema().names)
+    if metadata.num_rows > limits.MAX_ROWS:
+        raise ValueError(f"{metadata.num_rows} rows, more than {limits.MAX_ROWS}")
     frame = pd.read_parquet(path).reset_index(drop=True)
     name_columns = _name_columns(list(frame.columns), has_keys=has_keys)
     cells = {column: frame[column].astype("object") for column in name_columns}
