@@ -3,9 +3,9 @@
     python benchmarks/fuzz.py [--inputs N] [--seed S] [--only NAME] [--minutes M]
 
 Each input is a valid one with one to four seeded changes: bytes are cut, repeated, or replaced by
-what parsers trip over. An input passes if it is read, or refused by one line of this package. Anything
-else counts: another exception (``traceback``), more than 5 s (``slow``), or a file that was written
-outside the folder of the input (``escaped``).
+what parsers trip over. An input passes if it is read, or refused by one line of this package.
+Anything else counts: another exception (``traceback``), more than 5 s (``slow``), or a file that
+was written outside the folder of the input (``escaped``).
 """
 
 from __future__ import annotations
@@ -238,7 +238,8 @@ def _manifests() -> dict[str, Target]:
 
     zoo = (
         b"models:\n- source: hf:/org/name@main\n  modality: text\n  name: a\n  family: bert\n"
-        b"  license: MIT\n  parameters: 1000\n  gmacs: 1.5\n  input_size: 128\n  source_head: true\n"
+        b"  license: MIT\n  parameters: 1000\n  gmacs: 1.5\n  input_size: 128\n"
+        b"  source_head: true\n"
         b"  config: {num_hidden_layers: 2}\n  recipe: {epochs: 3, learning_rate: 1e-4}\n"
         b"- {source: timm:/resnet18.a1_in1k, modality: image, upstream: imagenet}\n"
     )
@@ -415,8 +416,9 @@ def _options() -> dict[str, Target]:
         for j, d in enumerate("uvwxyz")
     )
     commands = {
-        "recommend": "--history FOLDER --metric accuracy --top-k 2 --tolerance 0.01 --confidence 0.9 "
-        "--drop-dataset u --models a,b,c,d --max-params 30M --recommender prior --json FOLDER/out.json",
+        "recommend": "--history FOLDER --metric accuracy --top-k 2 --tolerance 0.01 --confidence "
+        "0.9 --drop-dataset u --models a,b,c,d --max-params 30M --recommender prior "
+        "--json FOLDER/out.json",
         "history show": "--history FOLDER --metric accuracy --figure FOLDER/x.png",
         "cluster": "--history FOLDER --metric accuracy --drop-dataset u --json -",
         "history import": "--from FOLDER --tracking-uri http://127.0.0.1:1 --namespace zoo "
@@ -460,8 +462,9 @@ def sealed(root: Path) -> Iterator[None]:
     before, folder = dict(os.environ), Path.cwd()
     for name in ("home", "cache", "input"):
         (root / name).mkdir()
-    paths = {"HOME": "home", "MLFLOW_RECALL_CACHE": "cache", "HF_HOME": "cache"}
-    os.environ |= {name: str(root / folder) for name, folder in paths.items()}
+    os.environ["HOME"] = str(root / "home")
+    for name in ("MLFLOW_RECALL_CACHE", "HF_HOME", "MPLCONFIGDIR", "XDG_CACHE_HOME"):
+        os.environ[name] = str(root / "cache")
     os.environ |= {"HF_HUB_OFFLINE": "1", "MLFLOW_TRACKING_URI": "http://127.0.0.1:1"}
     os.chdir(root)
     try:

@@ -25,6 +25,12 @@ MAX_YAML_VALUES = 100_000
 #: characters of an integer
 MAX_NUMBER_LENGTH = 300
 
+# of the command line
+#: characters of an argument
+MAX_ARGUMENT = 20_000
+#: workers, epochs, samples, models and seeds
+MAX_COUNT = 2**31 - 1
+
 # of any YAML or JSON
 #: lists and mappings inside each other
 MAX_NESTING = 50

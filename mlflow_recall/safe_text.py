@@ -14,24 +14,26 @@ from typing import Any
 from urllib.parse import quote, unquote
 
 _HIDDEN = "***"
-#: address with a user, a password or a token, which may hold any characters but blanks
-_USER_INFO = re.compile(r"\b(?P<scheme>[a-zA-Z][\w+.-]*)://(?P<user>[^\s\"'<>]+)@", re.ASCII)
+#: part of a text that may be an address: a password in it may hold any other characters
+_WORD = re.compile(r"[^\s\"'<>]+")
+_SCHEME = re.compile(r"[a-zA-Z][\w+.-]{0,30}$", re.ASCII)
 #: stores whose addresses have a container before the ``@``
 _WITH_CONTAINER = ("abfs", "abfss", "wasb", "wasbs")
 #: value of a query, an environment or a keyword whose name says that it is secret
 _NAMED_VALUE = re.compile(
-    r"(?P<name>[\w.-]*(?:token|secret|passw(?:or)?d|passphrase|pwd|api[_-]?key|access[_-]?key"
+    r"(?P<name>(?:token|secret|passw(?:or)?d|passphrase|pwd|api[_-]?key|access[_-]?key"
     r"|accountkey|signature|credentials?)[\"']?=[\"']?)(?P<value>[^\s&;,\"'<>)\]}]+)",
-    re.IGNORECASE | re.ASCII,
+    re.IGNORECASE,
 )
 #: value of a query whose name is secret there alone
 _QUERY_VALUE = re.compile(
-    r"(?P<name>[?&;](?:[\w.-]*[_.-])?(?:key|sig|auth|pw|pass|code|sas|jwt)=)(?P<value>[^\s&;\"'<>]+)",
+    r"(?P<name>[?&;](?:[\w.-]{0,40}[_.-])?(?:key|sig|auth|pw|pass|code|sas|jwt)=)"
+    r"(?P<value>[^\s&;\"'<>]+)",
     re.IGNORECASE | re.ASCII,
 )
 #: header, in any notation
 _HEADER = re.compile(
-    r"(?P<name>\bauthorization[\"']?\s*[:=]\s*[\"']?)(?P<value>(?:[a-z]+\s+)?[^\s\"',}]+)",
+    r"(?P<name>\bauthorization[\"']?\s{0,3}[:=]\s{0,3}[\"']?)(?P<value>(?:[a-z]+\s+)?[^\s\"',}]+)",
     re.IGNORECASE,
 )
 #: tokens that tell what they are
@@ -70,7 +72,8 @@ def redact(text: str) -> str:
     """
     for secret in sorted(_known_secrets(os.environ), key=len, reverse=True):
         text = text.replace(secret, _HIDDEN)
-    text = _USER_INFO.sub(_hide_user, text)
+    if "@" in text:
+        text = _WORD.sub(_hide_user, text)
     for pattern in _PATTERNS:
         text = pattern.sub(rf"\g<name>{_HIDDEN}", text)
     return text
@@ -118,10 +121,15 @@ def safe_note(markdown: str) -> str:
 
 
 def _hide_user(match: re.Match[str]) -> str:
-    scheme, user = match["scheme"], match["user"]
-    if scheme.lower() in _WITH_CONTAINER and not re.search("[:/]", user):
+    """Return a word without what stands between ``://`` and the last ``@``."""
+    start, _, rest = match[0].partition("://")
+    user, sign, host = rest.rpartition("@")
+    scheme = _SCHEME.search(start)
+    if not sign or scheme is None:
         return match[0]
-    return f"{scheme}://{_HIDDEN}@"
+    if scheme[0].lower() in _WITH_CONTAINER and not re.search("[:/]", user):
+        return match[0]
+    return f"{start}://{_HIDDEN}@{host}"
 
 
 def _show(match: re.Match[str]) -> str:

@@ -302,8 +302,8 @@ BAD: dict[str, tuple[list[str], int, Sequence[str]]] = {
     ),
     "learning rate that is no number": (
         ["--dataset", "TARGET", "--learning-rate", "nan"],
-        1,
-        ["learning_rate: expected above 0, got nan"],
+        2,
+        ["learning-rate", "expected a finite number, got 'nan'"],
     ),
     "epochs out of range": (["--dataset", "TARGET", "--epochs", "0"], 2, ["epochs", "x>=1"]),
     "seed out of range": (["--dataset", "TARGET", "--seed", "-1"], 1, ["seed: expected at least"]),

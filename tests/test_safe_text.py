@@ -145,6 +145,12 @@ def test_no_name_is_markup_of_a_note(name: str) -> None:
     assert all(escaped[i - 1] == "\\" for i, c in enumerate(escaped) if c in "[]`|*")
 
 
+@pytest.mark.parametrize("part", ["x", "a.", "://", "?", "&a", "token", "@", "x://", "\x1b", " "])
+def test_a_text_of_any_kind_takes_time_in_proportion_to_its_length(part: str) -> None:
+    """The message of a library may quote a whole file: quadratic time would be minutes here."""
+    assert len(safe_text(part * 300_000)) >= 300_000
+
+
 def test_data_for_machines_is_redacted_at_any_depth() -> None:
     """Lists, mappings and their keys are printed as one JSON object."""
     data = {"http://a:b@h": ["http://a:b@h", {"x": "http://a:b@h", "y": 1.5}]}

@@ -64,7 +64,10 @@ def read_url(request: str | urllib.request.Request) -> bytes:
 
 @contextmanager
 def run_server(
-    command: Callable[[str], Sequence[str]], folder: Path, environment: Mapping[str, str]
+    command: Callable[[str], Sequence[str]],
+    folder: Path,
+    environment: Mapping[str, str],
+    scheme: str = "http",
 ) -> Iterator[str]:
     """Run a web server on a free port.
 
@@ -72,12 +75,13 @@ def run_server(
         command: Function from a port to the arguments of the process.
         folder: Working folder of the process, which its log is written to.
         environment: Environment of the process.
+        scheme: ``http``, or ``https`` for a server whose certificate this process trusts.
 
     Yields:
         The address, once the server answers there.
     """
     for _ in range(MAX_PORTS):
-        with _run_server_once(command, folder, environment) as url:
+        with _run_server_once(command, folder, environment, scheme) as url:
             if url:
                 yield url
                 return
@@ -86,11 +90,14 @@ def run_server(
 
 @contextmanager
 def _run_server_once(
-    command: Callable[[str], Sequence[str]], folder: Path, environment: Mapping[str, str]
+    command: Callable[[str], Sequence[str]],
+    folder: Path,
+    environment: Mapping[str, str],
+    scheme: str,
 ) -> Iterator[str]:
     """Yield the address, or an empty text where another process has taken the port meanwhile."""
     log, port = folder / "server.log", find_free_port()
-    url = f"http://127.0.0.1:{port}"
+    url = f"{scheme}://127.0.0.1:{port}"
     with log.open("w") as file:
         process = subprocess.Popen(
             command(str(port)),

@@ -10,10 +10,11 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import NoReturn
 
 import click
 
-from mlflow_recall import __version__
+from mlflow_recall import __version__, limits
 from mlflow_recall.cli.adopt import adopt
 from mlflow_recall.cli.backtest import backtest
 from mlflow_recall.cli.benchmark import benchmark
@@ -31,6 +32,8 @@ from mlflow_recall.cli.select import select
 from mlflow_recall.errors import RecallError, TaskError
 from mlflow_recall.safe_text import safe_line, safe_text
 
+#: characters of a message
+_MAX_LINE = 2_000
 #: settings of MLflow that would disturb the output
 _MLFLOW = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -45,6 +48,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for name, value in _MLFLOW.items():
         os.environ.setdefault(name, value)
     arguments = normalize_arguments(sys.argv[1:] if argv is None else argv, commands)
+    _check_arguments(arguments)
     try:
         sys.exit(commands.main(arguments, prog_name="mlflow-recall", standalone_mode=False) or 0)
     except click.exceptions.NoArgsIsHelpError as error:
@@ -59,6 +63,9 @@ def main(argv: Sequence[str] | None = None) -> None:
         _fail(f"mlflow-recall: {error}", 1)
     except RecallError as error:
         _fail(f"mlflow-recall: {error}", 1)
+    except OSError as error:  # a file or disk of the user, in whatever library
+        reason = error.strerror or " ".join(str(error).split()) or type(error).__name__
+        _fail(f"mlflow-recall: {error.filename or 'system'}: {reason}", 1)
     except (KeyboardInterrupt, click.Abort):
         _fail("mlflow-recall: interrupted; runs that were active are marked KILLED", 130)
     except Exception:  # a bug keeps its traceback, without secrets
@@ -66,8 +73,21 @@ def main(argv: Sequence[str] | None = None) -> None:
         sys.exit(1)
 
 
-def _fail(line: str, code: int) -> None:
-    click.echo(safe_line(" ".join(line.split())), err=True)
+def _check_arguments(arguments: Sequence[str]) -> None:
+    """Exit where an argument is no text, or longer than any option needs."""
+    for place, argument in enumerate(arguments, start=1):
+        if len(argument) > limits.MAX_ARGUMENT:
+            got = f"{len(argument)} characters"
+            _fail(f"mlflow-recall: argument {place}: at most {limits.MAX_ARGUMENT}, got {got}", 2)
+        if any("\ud800" <= character <= "\udfff" for character in argument):
+            _fail(f"mlflow-recall: argument {place}: expected UTF-8, got other bytes", 2)
+
+
+def _fail(line: str, code: int) -> NoReturn:
+    text = " ".join(line.split())
+    if len(text) > _MAX_LINE:
+        text = f"{text[: _MAX_LINE - 200]} … {text[-200:]}"
+    click.echo(safe_line(text), err=True)
     sys.exit(code)
 
 

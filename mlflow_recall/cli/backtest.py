@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlflow_recall.cli.groups import COUNT, StoreOptions, TableOptions
-from mlflow_recall.cli.options import CONTEXT, option, takes
+from mlflow_recall.cli.options import CONTEXT, Number, option, takes
 from mlflow_recall.cli.output import OutputOptions, echo, run_note
 from mlflow_recall.cli.session import open_session
 from mlflow_recall.cli.tables import open_tables, refuse_table_options
@@ -45,7 +45,7 @@ class BacktestOptions:
     )
     tolerance: float | None = option(
         "--tolerance",
-        type=float,
+        type=Number(),
         unset="0.01 for metrics in [0, 1]",
         help="Regret treated as zero.",
     )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlflow_recall.cli.groups import COUNT, EngineOptions, StoreOptions, TableOptions
-from mlflow_recall.cli.options import CONTEXT, option, takes
+from mlflow_recall.cli.options import CONTEXT, Count, Number, option, takes
 from mlflow_recall.cli.output import OutputOptions, echo, exit_if_failed, run_note
 from mlflow_recall.cli.session import open_session
 from mlflow_recall.cli.tables import open_tables, refuse_table_options
@@ -30,7 +30,7 @@ class ClusterOptions:
     method: str = option("--method", default="hierarchical", help="hierarchical or kmeans.")
     cut: float | None = option(
         "--cut",
-        type=float,
+        type=Number(),
         unset="the best silhouette",
         help="Height at which the tree is cut, in the unit of the metric.",
     )
@@ -54,7 +54,7 @@ class ClusterOptions:
     probe_new: int = option(
         "--probe-new",
         default=0,
-        type=click.IntRange(min=0),
+        type=Count(min=0),
         help="Recorded datasets on which models without a history are scored; 0: their features "
         "are compared.",
     )

@@ -9,6 +9,8 @@ import click
 
 from mlflow_recall.cli.example import EXAMPLE, is_example, shipped_target
 from mlflow_recall.cli.options import (
+    Count,
+    Number,
     check_count,
     option,
     split_at_commas,
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
     from mlflow_recall.config import RecallConfig, RecommendConfig
     from mlflow_recall.core.recommend.constraints import Constraints
 
-POSITIVE = click.FloatRange(min=0, min_open=True)
-COUNT = click.IntRange(min=1)
+POSITIVE = Number(min=0)
+COUNT = Count(min=1)
 #: value of ``--minimize`` without a name: the metric in use
 METRIC_IN_USE = "*"
 
@@ -47,11 +49,11 @@ class EngineOptions:
 
     engine: str = option("--engine", default="local", help="local or ray.")
     workers: int | None = option(
-        "--workers", type=click.IntRange(min=0), unset="one for each core", help="Parallel workers."
+        "--workers", type=Count(min=0), unset="one for each core", help="Parallel workers."
     )
     threads: int | None = option(
         "--threads",
-        type=click.IntRange(min=0),
+        type=Count(min=0),
         unset="cores / workers",
         help="Threads of each worker.",
     )
@@ -73,7 +75,7 @@ class DatasetOptions:
     config: str | None = option("--config", unset="none", help="Configuration of a hub dataset.")
     split: str = option("--split", default="split", help="Column that names the split of each row.")
     split_seed: int = option(
-        "--split-seed", default=0, type=click.IntRange(min=0), help="Seed of splits that are drawn."
+        "--split-seed", default=0, type=Count(min=0), help="Seed of splits that are drawn."
     )
     delimiter: str | None = option(
         "--delimiter",
@@ -237,7 +239,7 @@ class RecommendOptions(ConstraintOptions):
     )
     tolerance: float | None = option(
         "--tolerance",
-        type=float,
+        type=Number(),
         unset="0.01 for metrics in [0, 1]",
         help="Regret treated as zero.",
     )
@@ -292,7 +294,7 @@ class RecallOptions(RecommendOptions):
     probe_samples: int = option(
         "--probe-samples",
         default=500,
-        type=click.IntRange(min=10),
+        type=Count(min=10),
         help="Samples of the target that each representative looks at.",
     )
     label_encoder: str | None = option(
@@ -319,13 +321,13 @@ class RecipeOptions:
     epochs: int | None = option("--epochs", type=COUNT, unset="recipe", help="Training epochs.")
     train_samples: int | None = option(
         "--train-samples",
-        type=click.IntRange(min=0),
+        type=Count(min=0),
         unset="recipe",
         help="Training samples; 0: all.",
     )
     eval_samples: int | None = option(
         "--eval-samples",
-        type=click.IntRange(min=0),
+        type=Count(min=0),
         unset="recipe",
         help="Samples of validation and test, each; 0: all.",
     )
@@ -340,7 +342,7 @@ class RecipeOptions:
     )
     input_size: int | None = option(
         "--input-size",
-        type=click.IntRange(min=0),
+        type=Count(min=0),
         unset="recipe",
         help="Tokens, or pixels of a side; 0: as many as the model can read.",
     )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlflow_recall.cli.groups import METRIC_IN_USE, HistoryOptions, StoreOptions
-from mlflow_recall.cli.options import CONTEXT, option, split_names, takes
+from mlflow_recall.cli.options import CONTEXT, is_writable, option, split_names, takes
 from mlflow_recall.cli.output import OutputOptions, echo
 from mlflow_recall.cli.session import open_session
 from mlflow_recall.cli.tables import losses, open_tables, refuse_table_options
@@ -120,7 +120,7 @@ def _check_figure(file: str) -> None:
 
     known = sorted(Figure().canvas.get_supported_filetypes())
     path = Path(file)
-    if path.suffix[1:].lower() not in known or not path.absolute().parent.is_dir():
+    if path.suffix[1:].lower() not in known or not is_writable(file):
         raise ConfigError(
             f"figure: expected a file in an existing folder that ends in one of "
             f"{', '.join(known)}, got {file!r}"

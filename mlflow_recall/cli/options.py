@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import Field, field, fields
@@ -10,6 +12,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
+
+from mlflow_recall import limits
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -20,6 +24,34 @@ CONTEXT: dict[str, Any] = {
     "max_content_width": 100,
     "show_default": True,
 }
+
+
+class Count(click.IntRange):
+    """An integer that every library takes: not above ``limits.MAX_COUNT``."""
+
+    name = "integer"
+
+    def __init__(self, min: int = 0) -> None:  # noqa: A002 - click's name
+        super().__init__(min=min, max=limits.MAX_COUNT)
+
+    def _describe_range(self) -> str:
+        return f"x>={self.min}"
+
+
+class Number(click.FloatRange):
+    """A number that is finite, and above ``min`` if there is one."""
+
+    name = "float"
+
+    def __init__(self, min: float | None = None) -> None:  # noqa: A002 - click's name
+        super().__init__(min=min, min_open=min is not None)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number that a text stands for; see ``click.ParamType``."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"expected a finite number, got {value!r}.", param, ctx)
+        return number
 
 
 class _TableOption(click.Option):
@@ -112,19 +144,26 @@ def split_conditions(
 
 def check_writable(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
     """Refuse a file that could not be written after hours of work."""
-    if value and value != "-":
-        path = Path(value)
-        if path.is_dir() or not path.absolute().parent.is_dir():
-            raise click.BadParameter(f"expected a file in an existing folder, got {value!r}.")
+    if value and value != "-" and not is_writable(value):
+        raise click.BadParameter(f"expected a file in an existing folder, got {value!r:.200}.")
     return value
+
+
+def is_writable(file: str) -> bool:
+    """Return whether a file can be written: its folder exists, and its name is not too long."""
+    path = Path(file)
+    try:
+        return not path.is_dir() and os.access(path.absolute().parent, os.W_OK | os.X_OK)
+    except OSError:
+        return False
 
 
 def check_count(_: click.Context, __: click.Parameter, value: str | None) -> int | str | None:
     """Return a number of models or ``auto``; refuse anything else."""
     if value is None or value == "auto":
         return value
-    if not (value.isdecimal() and int(value)):
-        raise click.BadParameter(f"expected a number of models (x>=1) or auto, got {value!r}.")
+    if not (value.isascii() and value.isdecimal() and 0 < int(value[:20]) <= limits.MAX_COUNT):
+        raise click.BadParameter(f"expected a number of models (x>=1) or auto, got {value!r:.60}.")
     return int(value)
 
 

@@ -19,7 +19,7 @@ from mlflow_recall.cli.groups import (
     StoreOptions,
     TableOptions,
 )
-from mlflow_recall.cli.options import CONTEXT, option, takes
+from mlflow_recall.cli.options import CONTEXT, Count, option, takes
 from mlflow_recall.cli.output import OutputOptions, echo, run_note
 from mlflow_recall.cli.session import open_session
 from mlflow_recall.cli.tables import open_tables, refuse_table_options
@@ -50,7 +50,7 @@ class PlanOptions:
     next_cells: int = option(
         "--next",
         default=0,
-        type=click.IntRange(min=0),
+        type=Count(min=0),
         metavar="N",
         help="Name the N cells to benchmark next, and the datasets that suffice.",
     )
@@ -63,7 +63,7 @@ class PlanOptions:
     probe_samples: int = option(
         "--probe-samples",
         default=500,
-        type=click.IntRange(min=10),
+        type=Count(min=10),
         help="Samples of the target that each representative looks at.",
     )
 

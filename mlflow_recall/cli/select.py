@@ -16,7 +16,7 @@ from mlflow_recall.cli.groups import (
     StoreOptions,
     TargetOptions,
 )
-from mlflow_recall.cli.options import CONTEXT, check_assignments, option, takes
+from mlflow_recall.cli.options import CONTEXT, Number, check_assignments, option, takes
 from mlflow_recall.cli.output import OutputOptions, echo, exit_if_failed, recall_json
 from mlflow_recall.cli.session import Session, open_session
 
@@ -49,13 +49,13 @@ class SelectOptions:
     policy: str = option("--policy", default="auto", describe=_describe_policies, help="")
     threshold: float | None = option(
         "--threshold",
-        type=float,
+        type=Number(),
         unset="0.0",
         help="Minimum relative lead of a rival's predicted final score, for fine_selection.",
     )
     min_gain_per_epoch: float | None = option(
         "--min-gain-per-epoch",
-        type=float,
+        type=Number(),
         unset="as `backtest` prefers, at first 0.001",
         help="Gain in the metric that one more epoch must be expected to bring, for cost_aware.",
     )
@@ -69,10 +69,10 @@ class SelectOptions:
         help="",
     )
     budget_epochs: float | None = option(
-        "--budget-epochs", type=float, unset="no limit", help="Epochs on the target, at most."
+        "--budget-epochs", type=Number(), unset="no limit", help="Epochs on the target, at most."
     )
     budget_hours: float | None = option(
-        "--budget-hours", type=float, unset="no limit", help="Hours, at most, approximately."
+        "--budget-hours", type=Number(), unset="no limit", help="Hours, at most, approximately."
     )
     register_as: str | None = option(
         "--register-as", unset="the dataset's", help="Name of the winner in the registry."
