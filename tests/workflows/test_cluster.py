@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from prepared import RecordingReporter, find_runs, image_zoo, registry_for, services_for, text_zoo
-from tiny import WORDS
+from tiny import WORDS, tiny_bert
 
 from mlflow_recall.adapters.export.transfer import HistoryTransfer
 from mlflow_recall.adapters.manifests.yaml_files import ZooEntry
@@ -559,7 +559,7 @@ def joined_by_one(store: str, namespace: str, folder: Path) -> tuple[Services, s
     services, reporter = services_for(store, namespace)
     HistoryTransfer(zoo.client, namespace, registry_for(services)).import_history(folder, reporter)
     entry = ZooEntry(
-        source="hf:/org/new",
+        source=str(tiny_bert(folder / "tiny-new")),
         modality="text",
         name="tiny-new",
         arch="transformers/bert",
