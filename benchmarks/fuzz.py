@@ -428,11 +428,13 @@ def _options() -> dict[str, Target]:
         "--epochs 3 --learning-rate 1e-3 --budget-hours 1 --policy halving --register-as x "
         "--alias winner --license MIT --where a=b --seed 1 --workers 1 --json FOLDER/out.json",
     }
+    zoo = "models: [{source: hf:/org/name, modality: text}]\n"
     return {
         f"options of {name}": Target(
             {
                 "arguments": "\n".join([*name.split(), *options.split()]).encode(),
                 "matrix.csv": matrix.encode(),
+                "zoo.yaml": zoo.encode(),
             },
             call,
         )
@@ -461,7 +463,7 @@ def sealed(root: Path) -> Iterator[None]:
     """Work in a folder of its own, where home, cache and working folder are."""
     before, folder = dict(os.environ), Path.cwd()
     for name in ("home", "cache", "input"):
-        (root / name).mkdir()
+        (root / name).mkdir(exist_ok=True)
     os.environ["HOME"] = str(root / "home")
     for name in ("MLFLOW_RECALL_CACHE", "HF_HOME", "MPLCONFIGDIR", "XDG_CACHE_HOME"):
         os.environ[name] = str(root / "cache")
@@ -516,4 +518,5 @@ def main_fuzz(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main_fuzz())
+    if main_fuzz():
+        sys.exit(1)

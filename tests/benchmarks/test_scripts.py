@@ -191,3 +191,12 @@ def test_example(run: Run, zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyP
     strategies = {row[0]: row[1] for row in table_of(printed, "| strategy |")}
     assert strategies["brute force, whole zoo"] == strategies["recall, five, fine-selection"] == "1"
     assert all(row[0] in ("one", "all") for row in table_of(page.read_text(), "| target |"))
+
+
+def test_fuzz(run: Run) -> None:
+    """A table with one row for each parser, and nothing that counts against it."""
+    printed = run("fuzz", "--inputs", 3, "--only", "zoo", "export runs", "dataset CSV")
+
+    rows = table_of(printed, "parser")
+    assert [row[0] for row in rows] == ["zoo YAML", "export runs", "dataset CSV"]
+    assert all(row[1] == "3" and row[4:7] == ["0", "0", "0"] for row in rows)
