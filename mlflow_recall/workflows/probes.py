@@ -58,10 +58,10 @@ def run_probes(tasks: Sequence[ProbeTask], services: Services, what: str) -> lis
         try:
             identified = weights.identify(task)
             cached = cache.get(identified)
-            results.append(cached or "not probed")
             if cached is None:
                 to_run.append(replace(identified, weights=weights.folder(task.member)))
                 missing.append(i)
+            results.append(cached or "not probed")
         except ZooError as error:
             results.append(str(error))
     with services.reporter.progress(f"probe {len(to_run)} {what}", len(to_run)) as bar:
