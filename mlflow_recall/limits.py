@@ -14,6 +14,9 @@ MAX_COLUMNS = 1_000
 MAX_CELL = 10_000_000
 #: bytes of one encoded picture
 MAX_PICTURE = 100_000_000
+#: files and folders of a folder of pictures, and how deep they lie
+MAX_ENTRIES = 500_000
+MAX_DEPTH = 16
 MAX_CLASSES = 10_000
 #: characters of the name of a class
 MAX_CLASS_NAME = 500

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from mlflow_recall.adapters.data.tables import Source, Table
 from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
+from mlflow_recall.bounded_json import read_object
 from mlflow_recall.errors import DatasetError
 from mlflow_recall.limits import MAX_COLUMNS, MAX_ROWS
 
@@ -73,14 +73,14 @@ def _check_files(folder: Path) -> None:
     splits = [folder]
     index = folder / "dataset_dict.json"
     if index.exists():
-        names = _read_object(index).get("splits")
+        names = read_object(index, DatasetError).get("splits")
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise DatasetError(f"{index}: expected a list of splits, got {names!r}")
         splits = [folder / name for name in names]
     for split in splits:
         if not split.resolve().is_relative_to(root):
             raise _outside(folder, str(split))
-        files = _read_object(split / "state.json").get("_data_files")
+        files = read_object(split / "state.json", DatasetError).get("_data_files")
         for file in files if isinstance(files, list) else []:
             name = file.get("filename") if isinstance(file, dict) else None
             if not isinstance(name, str) or not (split / name).resolve().is_relative_to(root):
@@ -89,16 +89,6 @@ def _check_files(folder: Path) -> None:
 
 def _outside(folder: Path, name: str) -> DatasetError:
     return DatasetError(f"{folder}: expected files inside of it, got {name}: save it again")
-
-
-def _read_object(file: Path) -> Mapping[str, Any]:
-    try:
-        content = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise DatasetError(f"{file}: cannot be read as a dataset: {error}") from None
-    if not isinstance(content, dict):
-        raise DatasetError(f"{file}: expected a JSON object, got {type(content).__name__}")
-    return content
 
 
 def _source(loaded: Any, path: Path, folder: Path) -> Source:

@@ -22,10 +22,7 @@ from mlflow_recall.adapters.data.decoding import FORMATS
 from mlflow_recall.adapters.data.split_names import SPLIT_NAMES, find_split
 from mlflow_recall.core.formatting import count_of, join_names
 from mlflow_recall.errors import DatasetError
-
-#: the most files and folders of a folder, and how deep they lie
-MAX_ENTRIES = 500_000
-MAX_DEPTH = 16
+from mlflow_recall.limits import MAX_DEPTH, MAX_ENTRIES
 
 #: why a file is not used
 NOT_A_PICTURE = "not a picture"

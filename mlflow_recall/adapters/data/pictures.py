@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mlflow_recall.adapters.data.decoding import ImageDecodeError, looks_unchanged
+from mlflow_recall.bounded_json import read_object
 from mlflow_recall.cache import build_once, cache_folder
+from mlflow_recall.errors import DatasetError
 
 #: changes whenever ``decoding`` reads other pictures than before, or in another way
 _DECODER = "1"
@@ -43,8 +45,12 @@ def check_pictures(pictures: Sequence[bytes]) -> PictureCheck:
                 broken[i] = str(error)
         (folder / _FILE).write_text(json.dumps({"broken": broken, "changed": changed}))
 
-    content = json.loads((build_once(folder, save) / _FILE).read_text())
-    return PictureCheck(
-        broken={int(i): reason for i, reason in content["broken"].items()},
-        changed=frozenset(content["changed"]),
-    )
+    file = build_once(folder, save) / _FILE
+    content = read_object(file, DatasetError)
+    try:
+        return PictureCheck(
+            broken={int(i): str(reason) for i, reason in content["broken"].items()},
+            changed=frozenset(map(int, content["changed"])),
+        )
+    except (LookupError, TypeError, ValueError, AttributeError):
+        raise DatasetError(f"{file}: is damaged: delete its folder, and it is made again") from None

@@ -14,6 +14,7 @@ import numpy as np
 from mlflow_recall.adapters.data.labeled_rows import Content, LabeledRows, read_content
 from mlflow_recall.adapters.data.splits import SPLITS, cut_splits
 from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
+from mlflow_recall.bounded_json import read_object
 from mlflow_recall.cache import build_once, cache_folder, is_digest
 from mlflow_recall.core.arrays import IntArray
 from mlflow_recall.core.dataset_account import DatasetAccount, count_duplicates, find_warnings
@@ -51,13 +52,13 @@ def prepare(spec: DatasetSpec) -> Dataset:
         _save(folder, content, splits)
 
     folder = build_once(cache_folder("datasets", digest), save)
-    meta = json.loads((folder / _META_FILE).read_text())
+    classes, sizes = _read_meta(folder)
     return Dataset(
         name=spec.title,
         digest=digest,
         modality=content.columns.kind,
-        classes=tuple(meta["classes"]),
-        sizes=meta["sizes"],
+        classes=classes,
+        sizes=sizes,
         source=spec.origin or str(spec.path),
         folder=str(folder),
         spec=spec.to_json(),
@@ -87,17 +88,37 @@ def find_prepared(name: str, digest: str, modality: str) -> Dataset | None:
     folder = cache_folder("datasets", digest)
     if not (folder / _META_FILE).exists():
         return None
-    meta = json.loads((folder / _META_FILE).read_text())
-    classes = tuple(meta["classes"])
+    classes, sizes = _read_meta(folder)
     return Dataset(
         name=name,
         digest=digest,
         modality=modality,
         classes=classes,
-        sizes=meta["sizes"],
+        sizes=sizes,
         source="",
         folder=str(folder),
     )
+
+
+def _read_meta(folder: Path) -> tuple[tuple[str, ...], dict[str, int]]:
+    """Return the classes of a prepared dataset, and split -> number of rows.
+
+    Raises:
+        DatasetError: The file that says it is damaged.
+    """
+    meta = read_object(folder / _META_FILE, DatasetError)
+    classes, sizes = meta.get("classes"), meta.get("sizes")
+    if (
+        not isinstance(classes, list)
+        or not isinstance(sizes, dict)
+        or not all(isinstance(name, str) for name in classes)
+        or not all(type(size) is int for size in sizes.values())
+    ):
+        raise DatasetError(
+            f"{folder / _META_FILE}: expected classes and sizes, got none: delete its folder, and "
+            "the dataset is prepared again"
+        )
+    return tuple(classes), sizes
 
 
 def load_split(dataset: Dataset, split: str, samples: int = 0, seed: int = 0) -> Any:

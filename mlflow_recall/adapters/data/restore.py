@@ -9,6 +9,7 @@ from pathlib import Path
 from mlflow_recall.adapters.data.preparation import find_prepared
 from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
 from mlflow_recall.adapters.tracking import tags
+from mlflow_recall.bounded_json import parse_json
 from mlflow_recall.core.history.records import Dataset, Record
 from mlflow_recall.errors import DatasetError
 
@@ -49,7 +50,10 @@ def restore_dataset(record: Record, prepare: Callable[[DatasetSpec], Dataset]) -
             "came from"
         )
     try:
-        spec = DatasetSpec.from_mapping(json.loads(record.dataset_spec), record.dataset, Path())
+        values = parse_json(record.dataset_spec)
+        if not isinstance(values, dict):
+            raise TypeError(f"expected a JSON object, got {values!r:.60}")
+        spec = DatasetSpec.from_mapping(values, record.dataset, Path())
     except (ValueError, TypeError) as error:
         raise DatasetError(
             f"{record.dataset}: what its runs say of it is damaged: {error}"

@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar, cast
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import (
@@ -32,6 +33,7 @@ from mlflow_recall.adapters.zoo.blank import build_blank, check_size
 from mlflow_recall.adapters.zoo.model_folder import check_code, check_folder
 from mlflow_recall.adapters.zoo.model_settings import check_settings
 from mlflow_recall.adapters.zoo.network import Batch
+from mlflow_recall.bounded_json import read_object
 from mlflow_recall.core.history.recipes import Recipe
 from mlflow_recall.core.history.records import Dataset, Member
 from mlflow_recall.errors import ZooError, one_line
@@ -226,11 +228,19 @@ def _add_head(
     The head of the folder is used if it is to be kept or has the classes of the dataset.
     """
     file = folder / _CLASSES_FILE
-    classes = json.loads(file.read_text())["classes"] if file.exists() else None
+    classes = read_object(file, ZooError).get("classes") if file.exists() else None
+    if not (classes is None or (isinstance(classes, list) and len(classes) > 0)):
+        raise ZooError(f"{file}: expected a list of classes, got {classes!r:.60}")
     if classes is None or not (source_head or tuple(classes) == dataset.classes):
         return Classifier(backbone, modality, width, len(dataset.classes))
     module = Classifier(backbone, modality, width, len(classes))
-    module.head.load_state_dict(load_file(folder / _HEAD_FILE))
+    try:
+        module.head.load_state_dict(load_file(folder / _HEAD_FILE))
+    except (OSError, RuntimeError, SafetensorError) as error:
+        reason = " ".join(str(error).split())
+        raise ZooError(
+            f"{folder / _HEAD_FILE}: expected the head of {len(classes)} classes, got {reason:.200}"
+        ) from error
     return module
 
 
