@@ -48,11 +48,11 @@ def tiny_bert(
         torch.manual_seed(seed)
         model = BertForSequenceClassification(config) if classes else BertModel(config)
     model.save_pretrained(folder)
-    _tokenizer().save_pretrained(folder)
+    tokenizer_of_words().save_pretrained(folder)
     return folder
 
 
-def _tokenizer() -> Any:
+def tokenizer_of_words() -> Any:
     """One token a word, between [CLS] and [SEP]."""
     from tokenizers import Tokenizer
     from tokenizers.models import WordLevel

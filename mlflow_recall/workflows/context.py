@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mlflow_recall.adapters.tracking import tags
+from mlflow_recall.adapters.zoo import why_not_loadable
 from mlflow_recall.config import RecommendConfig
 from mlflow_recall.core.clusters.clustering import (
     Clustering,
@@ -72,7 +73,8 @@ def load_context(
         config: Metric, and which models may be considered.
         services: Store and registry.
         dataset: The target; None: any dataset of the modality.
-        trainable_only: Whether models without weights on this machine are left out.
+        trainable_only: Whether models that cannot be trained on this machine are left out: those
+            without weights, and those whose library or architecture is missing.
 
     Raises:
         RecallError: The zoo or the history cannot serve.
@@ -141,12 +143,16 @@ def find_modality(config: RecommendConfig, records: Sequence[Record]) -> str:
 def _eligible(
     members: Sequence[Member], modality: str, services: Services, *, trainable_only: bool
 ) -> list[Member]:
-    """Return the members of a modality; those without weights are named where they are left out."""
-    of_modality = [member for member in members if member.modality == modality]
-    absent = [member for member in of_modality if not member.is_available]
-    if absent and trainable_only:
-        services.reporter.warning(_describe_absent(absent))
-    eligible = [m for m in of_modality if m.is_available or not trainable_only]
+    """Return the members of a modality; those that cannot be trained here are named if left out."""
+    eligible = [member for member in members if member.modality == modality]
+    if trainable_only:
+        absent = [member for member in eligible if not member.is_available]
+        if absent:
+            services.reporter.warning(_describe_absent(absent))
+        reasons = {m.name: why_not_loadable(m) for m in eligible if m.is_available}
+        if any(reasons.values()):
+            services.reporter.warning(_describe_unloadable(reasons))
+        eligible = [member for member in eligible if reasons.get(member.name) == ""]
     if not eligible:
         raise ZooError(
             f"registry: expected models of modality {modality or 'any'}"
@@ -163,6 +169,14 @@ def _describe_absent(absent: Sequence[Member]) -> str:
     return (
         f"{count_of(len(absent), 'model')} with a history, but without weights on this machine: "
         f"{names}{remedy}"
+    )
+
+
+def _describe_unloadable(reasons: Mapping[str, str]) -> str:
+    unloadable = [f"{name} ({reason})" for name, reason in reasons.items() if reason]
+    return (
+        f"{count_of(len(unloadable), 'model')} that cannot be loaded on this machine: "
+        f"{', '.join(unloadable)}"
     )
 
 

@@ -6,6 +6,7 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields, replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 from zlib import crc32
@@ -557,6 +558,32 @@ def test_models_without_weights_are_part_of_the_history(text: Zoo) -> None:
     assert text.models[0] in {record.model for record in context.comparable.records}
     note = f"1 model with a history, but without weights on this machine: {text.models[0]}"
     assert note in reporter.warnings
+
+
+@pytest.mark.parametrize(
+    ("arch", "reason"),
+    [
+        ("absent_library/net", "unknown library 'absent_library': expected one of timm, transfor"),
+        ("timm/no_such_net", f"timm {version('timm')} has no no_such_net"),
+        ("transformers/no_such_type", f"transformers {version('transformers')} has no no_such_typ"),
+    ],
+)
+def test_models_that_cannot_be_loaded_here_take_no_place_of_others(
+    text: Zoo, arch: str, reason: str
+) -> None:
+    """Selected, each would fail and leave the set with one model less."""
+    services, reporter = services_for(text.uri, text.namespace)
+
+    def alter(member: Member) -> Member:
+        return replace(member, arch=arch) if member.name in text.models[:2] else member
+
+    altered = replace(services, registry=AlteredRegistry(services, alter))
+    context = context_of(altered, configure(text))
+
+    assert set(context.members) == set(text.models[2:])
+    (line,) = [line for line in reporter.warnings if "cannot be loaded" in line]
+    assert line.startswith("2 models that cannot be loaded on this machine: ")
+    assert all(f"{name} ({reason}" in line for name in text.models[:2])
 
 
 def test_the_warning_names_a_command_that_rebuilds_missing_weights(text: Zoo) -> None:

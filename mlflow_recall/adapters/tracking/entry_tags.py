@@ -64,4 +64,4 @@ def entry_arch(entry: ZooEntry, folder: Path | None = None) -> str:
             f"{entry.title}: expected config.json in {entry.folder}, or the key arch "
             "(timm/<architecture>) in the zoo file"
         )
-    return f"transformers/{entry.family or 'auto'}"
+    return "transformers/auto"

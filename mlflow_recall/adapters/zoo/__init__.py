@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points, version
+from importlib.util import find_spec
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
     Load = Callable[[Member, str, Dataset, Recipe, bool], Network]
 
-#: library -> module with ``load``; the entry-point group ``mlflow_recall.zoo`` adds to it
+#: library -> module with ``load``, ``load_blank`` and ``is_known_architecture``; the entry-point
+#: group ``mlflow_recall.zoo`` adds functions like ``load``
 LIBRARIES: Mapping[str, str] = MappingProxyType(
     {
         "timm": "mlflow_recall.adapters.zoo.timm_models",
@@ -66,6 +68,20 @@ def embed(member: Member, weights: str, texts: Sequence[str]) -> FloatArray:
     return embed_texts(member, weights, texts, _loader(member))
 
 
+def why_not_loadable(member: Member) -> str:
+    """Return why a member cannot be loaded on this machine; empty where it can be.
+
+    Only its library and its architecture are looked at, not its weights.
+    """
+    library, _, arch = member.arch.partition("/")
+    if library not in LIBRARIES:
+        return "" if library in _installed() else _unknown_library(library)
+    if find_spec(library) is None:
+        return f"{library} is not installed"
+    is_known: bool = import_module(LIBRARIES[library]).is_known_architecture(arch)
+    return "" if is_known else f"{library} {version(library)} has no {arch}"
+
+
 def _loader(member: Member) -> Load:
     """Return the ``load`` function of a member's library.
 
@@ -76,9 +92,16 @@ def _loader(member: Member) -> Load:
     if library in LIBRARIES:
         load: Load = import_module(LIBRARIES[library]).load
         return load
-    installed = {entry.name: entry for entry in entry_points(group="mlflow_recall.zoo")}
+    installed = _installed()
     if library not in installed:
-        raise ZooError(
-            f"{member.name}: {unknown_name('library', library, {*LIBRARIES, *installed})}"
-        )
+        raise ZooError(f"{member.name}: {_unknown_library(library)}")
     return cast("Load", installed[library].load())
+
+
+def _installed() -> dict[str, EntryPoint]:
+    """Return the libraries that other packages add."""
+    return {entry.name: entry for entry in entry_points(group="mlflow_recall.zoo")}
+
+
+def _unknown_library(name: str) -> str:
+    return unknown_name("library", name, {*LIBRARIES, *_installed()})

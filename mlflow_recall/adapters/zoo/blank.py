@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+import numpy as np
 import torch
 from accelerate import init_empty_weights
 from torch import nn
@@ -16,7 +17,7 @@ M = TypeVar("M", bound=nn.Module)
 
 
 def build_blank(build: Callable[[], M]) -> M:
-    """Return the network that a function builds, all of whose parameters are one shared zero.
+    """Return the network that a function builds, with zeros as parameters.
 
     It has the shapes, the buffers and the code of the real one, so it can be tried, but takes
     neither its memory nor the time to draw random numbers.
@@ -24,12 +25,16 @@ def build_blank(build: Callable[[], M]) -> M:
     Raises:
         ZooError: It is too large.
     """
-    with init_empty_weights(include_buffers=False):
+    try:
+        with init_empty_weights(include_buffers=False):
+            module = build()
+    except NotImplementedError:  # its constructor reads what is in the weights
         module = build()
     check_size(module)
     for part in module.modules():
         for name, parameter in part.named_parameters(recurse=False):
-            zeros = torch.zeros((), dtype=torch.float32).expand(parameter.shape)
+            # of NumPy's zeros, unlike torch's, the system hands out memory where it is written
+            zeros = torch.from_numpy(np.zeros(parameter.shape, dtype=np.float32))
             part.register_parameter(name, nn.Parameter(zeros))
     return module.eval()
 

@@ -150,11 +150,13 @@ def _load_transformers(folder: Path, device: torch.device) -> tuple[list[str], _
 
     def logits(images: list[Image.Image]) -> Tensor:
         squares = [image.resize((size, size), resample) for image in images]
-        values = processor(squares, return_tensors="pt", do_resize=False, do_center_crop=False)
+        values = processor(squares, return_tensors="pt", **described["steps"])
         batch = {
             key: value for key, value in values.to(device).items() if key in described["inputs"]
         }
-        hidden: Tensor = encoder(**batch, **described["arguments"]).last_hidden_state
+        output = encoder(**batch, **described["arguments"])
+        has_maps = not hasattr(output, "last_hidden_state")
+        hidden: Tensor = output.feature_maps[-1] if has_maps else output.last_hidden_state
         pooled = hidden.mean(dim=1) if hidden.ndim == 3 else hidden.flatten(2).mean(dim=2)
         return torch.nn.functional.linear(pooled, weight, bias)
 

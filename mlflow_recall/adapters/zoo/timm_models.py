@@ -13,8 +13,10 @@ import timm
 import torch
 from PIL import Image
 from safetensors import safe_open
+from safetensors.torch import save_file
 from timm.data.config import resolve_data_config
-from timm.models import PretrainedCfg, save_for_hf
+from timm.models import PretrainedCfg
+from timm.models._hub import save_config_for_hf
 from torch import Tensor
 
 from mlflow_recall.adapters.data.decoding import decode_image
@@ -42,7 +44,7 @@ _TRANSFORMS = (
     "label_offset",
 )
 #: tensors that timm resizes to the image
-_RESIZED = ("pos_embed", "relative_position", "attention_bias", "abs_pos", "rel_pos")
+_RESIZED = ("pos", "attention_bias")
 #: pixels of a side where neither the recipe nor the architecture has a size
 _IMAGE_SIDE = 224
 #: channels of an image -> its mode in Pillow
@@ -132,6 +134,11 @@ def load_blank(
     return network
 
 
+def is_known_architecture(name: str) -> bool:
+    """Return whether the installed version can build an architecture."""
+    return timm.is_model(name)
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Source:
     """What a folder and the registry say of a model."""
@@ -162,7 +169,7 @@ class _Source:
         check_settings(member.config, "config")
         config = read_config(folder)
         arch = config.get("architecture") or member.arch.partition("/")[2]
-        if not timm.is_model(arch):
+        if not is_known_architecture(arch):
             raise ZooError(f"expected an architecture of timm {timm.__version__}, got {arch!r}")
         arguments = {**(config.get("model_args") or {}), **member.config}
         arguments.pop("num_classes", None)
@@ -186,8 +193,9 @@ class _Source:
     @property
     def size(self) -> int:
         """Side of the image that the model was made for."""
-        shape = self.transforms.get("input_size") or _pretrained_cfg(self.arch).input_size
-        return int(self.arguments.get("img_size") or (shape[-1] if shape else _IMAGE_SIDE))
+        known: Any = self.transforms.get("input_size", _pretrained_cfg(self.arch).input_size)
+        size = self.arguments.get("img_size") or known or _IMAGE_SIDE
+        return int(size[-1] if isinstance(size, list | tuple) else size)
 
 
 def _fit(
@@ -296,6 +304,7 @@ class TimmNetwork:
         if channels not in _MODES:
             raise ZooError(f"expected a model of 1 or 3 channels, got {channels}")
         self._mode = _MODES[channels]
+        self._memory_format = _memory_format(module, channels)
         self._mean, self._std = (
             list(described[key]) if len(described[key]) == channels else [0.5] * channels
             for key in ("mean", "std")
@@ -311,8 +320,7 @@ class TimmNetwork:
 
     def collate(self, encoded: list[Any]) -> Batch:
         """See ``network.Network``."""
-        # with channels last, a step of a convolutional network takes about two thirds on a CPU
-        return {"x": torch.stack(encoded).contiguous(memory_format=torch.channels_last)}
+        return {"x": torch.stack(encoded).contiguous(memory_format=self._memory_format)}
 
     def logits(self, batch: Batch) -> Tensor:
         """See ``network.Network``."""
@@ -338,17 +346,19 @@ class TimmNetwork:
 
     def save(self, folder: Path) -> None:
         """Write timm's own layout; see ``network.Network``."""
-        save_for_hf(
+        config_file = folder / "config.json"
+        save_config_for_hf(
             self.module,
-            str(folder),
+            str(config_file),
             model_config={
                 "num_classes": len(self._classes),
                 "label_names": list(self._classes),
             },
             model_args=self._arguments,
-            safe_serialization=True,
         )
-        config_file = folder / "config.json"
+        # parts of a network may share a tensor, which safetensors refuses; each gets its own here
+        state = self.module.state_dict()
+        save_file({name: tensor.clone() for name, tensor in state.items()}, folder / WEIGHTS_FILE)
         config = json.loads(config_file.read_text())
         # how to preprocess an image without this package
         config["recall_input"] = {
@@ -365,6 +375,23 @@ class TimmNetwork:
         scaled = torch.from_numpy(pixels / 255)
         normalized = (scaled - torch.tensor(self._mean)) / torch.tensor(self._std)
         return normalized.permute(2, 0, 1)
+
+
+def _memory_format(module: Any, channels: int) -> torch.memory_format:
+    """Return how the values of images lie in memory.
+
+    With channels last, a step of a convolutional network takes about two thirds on a CPU. But the
+    gradients of a strided convolution of single pixels, right on the image, damage memory there
+    (torch 2.14 with 3 channels; RepVGG, MobileOne and FastViT have one).
+    """
+    is_damaging = any(
+        isinstance(part, torch.nn.Conv2d)
+        and part.in_channels == channels
+        and part.kernel_size == (1, 1)
+        and part.stride != (1, 1)
+        for part in module.modules()
+    )
+    return torch.contiguous_format if is_damaging else torch.channels_last
 
 
 def _parts(classifier: Any) -> list[Any]:

@@ -19,6 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import (
+    CONFIG_MAPPING,
     AutoConfig,
     AutoImageProcessor,
     AutoModel,
@@ -107,7 +108,11 @@ def pooled(output: Any, mask: Tensor | None) -> Tensor:
         output: Output of a backbone.
         mask: (b, t) mask of the tokens that are no padding; None: there is no padding.
     """
-    hidden: Tensor = output.last_hidden_state
+    hidden: Tensor = (
+        output.last_hidden_state
+        if hasattr(output, "last_hidden_state")
+        else output.feature_maps[-1]
+    )
     if mask is not None:
         return (hidden * mask[..., None]).sum(dim=1) / mask[..., None].sum(dim=1)
     return hidden.mean(dim=1) if hidden.ndim == 3 else hidden.flatten(2).mean(dim=2)
@@ -145,6 +150,14 @@ def load_blank(
     return _load(member, weights, dataset, recipe, source_head=source_head, is_blank=True)
 
 
+def is_known_architecture(name: str) -> bool:
+    """Return whether the installed version has a model type.
+
+    ``auto``, and a class that MLflow's transformers flavor names, say nothing of the type.
+    """
+    return name == "auto" or not name.islower() or name in CONFIG_MAPPING
+
+
 def _load(
     member: Member,
     weights: str,
@@ -168,7 +181,9 @@ def _load(
         auto: Any = AutoTokenizer if member.modality == "text" else AutoImageProcessor
         processor = auto.from_pretrained(processor_folder, **LOCAL)
         network_class = _NETWORK_CLASSES[member.modality]
-        network = network_class(backbone, processor, recipe, dataset.classes)
+        network = network_class(
+            backbone, processor, recipe, dataset.classes, has_own_head=has_own_head
+        )
         width = network.measure_width()
         if not has_own_head:
             network.module = _add_head(
@@ -273,15 +288,23 @@ class TransformersNetwork:
         processor: Tokenizer or image processor.
         recipe: Recipe with the maximum length of a text or the side of the image.
         classes: Names of the target's classes.
+        has_own_head: Whether the module has its own source head.
     """
 
     modality: ClassVar[str]
     head_parameters = frozenset({"head.weight", "head.bias"})
 
     def __init__(
-        self, module: nn.Module, processor: Any, recipe: Recipe, classes: tuple[str, ...]
+        self,
+        module: nn.Module,
+        processor: Any,
+        recipe: Recipe,
+        classes: tuple[str, ...],
+        *,
+        has_own_head: bool,
     ) -> None:
         self.module: Any = module
+        self._has_own_head = has_own_head
         self._processor = processor
         self._size = recipe.input_size
         self._classes = classes
@@ -303,10 +326,10 @@ class TransformersNetwork:
     def logits(self, batch: Batch) -> Tensor:
         """See ``network.Network``."""
         arguments = self._arguments(batch)
-        if isinstance(self.module, Classifier):
-            logits: Tensor = self.module(batch.get("attention_mask"), **arguments)
+        if self._has_own_head:
+            logits: Tensor = self.module(**arguments).logits
         else:
-            logits = self.module(**arguments).logits
+            logits = self.module(batch.get("attention_mask"), **arguments)
         return logits
 
     def embeddings(self, batch: Batch) -> Tensor:
@@ -346,8 +369,9 @@ class TransformersNetwork:
 
     @property
     def _backbone(self) -> Any:
-        module = self.module
-        return module.backbone if isinstance(module, Classifier) else module.base_model
+        if self._has_own_head:
+            return self.module.base_model
+        return self.module.backbone if isinstance(self.module, Classifier) else self.module
 
     @property
     def _reader(self) -> Any:
@@ -368,9 +392,15 @@ class _TextNetwork(TransformersNetwork):
     modality = "text"
 
     def __init__(
-        self, module: nn.Module, processor: Any, recipe: Recipe, classes: tuple[str, ...]
+        self,
+        module: nn.Module,
+        processor: Any,
+        recipe: Recipe,
+        classes: tuple[str, ...],
+        *,
+        has_own_head: bool,
     ) -> None:
-        super().__init__(module, processor, recipe, classes)
+        super().__init__(module, processor, recipe, classes, has_own_head=has_own_head)
         if processor.vocab_size <= len(processor.all_special_ids):
             raise ZooError(
                 "expected a tokenizer with a vocabulary, got special tokens alone: save the "
@@ -447,9 +477,15 @@ class _ImageNetwork(TransformersNetwork):
     modality = "image"
 
     def __init__(
-        self, module: nn.Module, processor: Any, recipe: Recipe, classes: tuple[str, ...]
+        self,
+        module: nn.Module,
+        processor: Any,
+        recipe: Recipe,
+        classes: tuple[str, ...],
+        *,
+        has_own_head: bool,
     ) -> None:
-        super().__init__(module, processor, recipe, classes)
+        super().__init__(module, processor, recipe, classes, has_own_head=has_own_head)
         self._native_size = _first_number(getattr(self._reader.config, "image_size", None))
         self._size = recipe.input_size or self._native_size or _processor_size(processor)
 
@@ -477,7 +513,7 @@ class _ImageNetwork(TransformersNetwork):
 
     def collate(self, encoded: list[Any]) -> Batch:
         """See ``network.Network``."""
-        return dict(self._processor(encoded, return_tensors="pt", **_VALUES_ONLY))
+        return dict(self._processor(encoded, return_tensors="pt", **self._skipped_steps))
 
     def _arguments(self, batch: Batch) -> dict[str, Any]:
         """Return the arguments of the module.
@@ -491,11 +527,17 @@ class _ImageNetwork(TransformersNetwork):
         has_other_size = self._native_size is not None and self._size != self._native_size
         return {_SIZE_ARGUMENT: True} if has_other_size and _SIZE_ARGUMENT in self._inputs else {}
 
+    @property
+    def _skipped_steps(self) -> dict[str, bool]:
+        """Return the arguments of the processor, whose images have the right size already."""
+        return {step: False for step in _SIZE_STEPS if hasattr(self._processor, step)}
+
     def _description(self) -> dict[str, Any]:
         resample = getattr(self._processor, "resample", None)
         return {
             "size": self._size,
             "resample": None if resample is None else int(resample),
+            "steps": self._skipped_steps,
             "arguments": self._size_argument,
         }
 
@@ -504,8 +546,15 @@ class _ImageNetwork(TransformersNetwork):
 _NETWORK_CLASSES: Mapping[str, type[TransformersNetwork]] = MappingProxyType(
     {"text": _TextNetwork, "image": _ImageNetwork}
 )
-#: arguments of a processor whose images have the right size already
-_VALUES_ONLY = {"do_resize": False, "do_center_crop": False}
+#: steps of processors that change the size of an image
+_SIZE_STEPS = (
+    "do_resize",
+    "do_center_crop",
+    "do_pad",
+    "do_thumbnail",
+    "do_align_long_axis",
+    "do_crop_margin",
+)
 
 
 def _input_embeddings(reader: Any) -> list[nn.Parameter]:
@@ -518,9 +567,10 @@ def _input_embeddings(reader: Any) -> list[nn.Parameter]:
 def _position_offset(reader: Any, count: int) -> int:
     """Return how many of a model's positions no token has."""
     for name, part in reader.named_modules():
-        is_table = isinstance(part, nn.Embedding) and "position" in name
-        if is_table and part.num_embeddings == count and part.padding_idx is not None:
-            return int(part.padding_idx) + 1
+        weight, padding = getattr(part, "weight", None), getattr(part, "padding_idx", None)
+        is_table = "position" in name and weight is not None and len(weight) == count
+        if is_table and padding is not None:
+            return int(padding) + 1
     return 0
 
 
