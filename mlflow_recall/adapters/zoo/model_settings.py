@@ -111,7 +111,7 @@ SETTINGS: Mapping[str, _Kind] = MappingProxyType(
              "always_partition", "use_fc_norm", "avg_down", "deep_stem", "aux_logits", "conv_mlp",
              "use_rot_pos_emb", "use_rel_pos_bias", "use_abs_pos_emb", "use_post_norm",
              "swiglu_mlp", "scale_mlp", "conv_bias", "use_grn", "head_norm_first", "anti_alias",
-             "fix_stem", "use_se", "add_pooling_layer"),
+             "fix_stem", "use_se", "add_pooling_layer", "distillation"),
             _FLAG,
         ),
         # names that a library looks up in tables of its own

@@ -122,7 +122,7 @@ def test_a_folder_in_timms_layout_says_its_architecture(
 @pytest.mark.parametrize(
     ("source", "modality", "name", "arch"),
     [
-        ("hf:/org/base@v1", "text", "org--base", "transformers/bert"),
+        ("hf:/org/base@v1", "text", "org--base", "transformers/auto"),
         ("timm:/resnet18.a1_in1k@main", "image", "resnet18.a1_in1k", "timm/resnet18"),
     ],
 )
