@@ -15,12 +15,17 @@ Each message says where, what was expected, what was got and what to do, in one 
 
 from __future__ import annotations
 
+from mlflow_recall.safe_text import redact
+
 #: characters of a message of another library
 _MAX_LINE = 400
 
 
 class RecallError(Exception):
-    """Base of all expected errors: one line for people, exit code 1."""
+    """Base of all expected errors: one line for people without secrets, exit code 1."""
+
+    def __str__(self) -> str:
+        return redact(super().__str__())
 
 
 class ConfigError(RecallError, ValueError):

@@ -6,7 +6,7 @@ import click
 
 from mlflow_recall.cli.groups import TargetOptions
 from mlflow_recall.cli.options import CONTEXT, takes
-from mlflow_recall.cli.output import OutputOptions
+from mlflow_recall.cli.output import OutputOptions, echo
 
 
 @click.command(context_settings=CONTEXT)
@@ -30,4 +30,4 @@ def check(target: TargetOptions, output: OutputOptions) -> None:
         terminal.table("left out", left_out)
         for warning in account.warnings:
             terminal.warning(warning)
-        click.echo(f"{spec.title}: {account.summary}")
+        echo(f"{spec.title}: {account.summary}")
