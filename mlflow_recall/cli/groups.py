@@ -69,9 +69,13 @@ class DatasetOptions:
         help="Dataset whose samples scale the hours.",
     )
     name: str | None = option("--name", unset="as its file", help="Name of the dataset.")
-    text: str | None = option("--text", unset="guessed", help="Text column.")
-    image: str | None = option("--image", unset="guessed", help="Image column.")
-    label: str | None = option("--label", unset="guessed", help="Label column.")
+    text: str | None = option(
+        "--text",
+        unset="the only one",
+        help="Text column, or the two columns of sentence pairs with a comma between them.",
+    )
+    image: str | None = option("--image", unset="the only one", help="Image column.")
+    label: str | None = option("--label", unset="the only one", help="Label column.")
     config: str | None = option("--config", unset="none", help="Configuration of a hub dataset.")
     split: str = option("--split", default="split", help="Column that names the split of each row.")
     split_seed: int = option(
@@ -105,11 +109,17 @@ class DatasetOptions:
         if is_example(self.dataset):
             target = shipped_target(self.dataset)
             return replace(target, name=self.name or target.name)
+        text, *pair = split_names(self.text) or ("",)
+        if len(pair) > 1:
+            raise click.BadParameter(
+                f"expected a column or a pair of columns, got {self.text!r}.", param_hint="--text"
+            )
         return DatasetSpec(
             path=self.dataset,
             name=self.name or "",
             config=self.config or "",
-            text=self.text or "",
+            text=text,
+            text_pair=pair[0] if pair else "",
             image=self.image or "",
             label=self.label or "",
             split=self.split,

@@ -156,20 +156,19 @@ def count_duplicates(splits: Mapping[str, Sequence[Hashable]]) -> int:
 
 
 def find_warnings(
-    inputs: Sequence[Hashable], labels: Sequence[str], *, are_texts: bool
+    inputs: Sequence[Hashable], labels: Sequence[str], *, texts: Sequence[str] | None = None
 ) -> list[str]:
     """Return what a user should know of the rows of a dataset, a line each.
 
     Args:
-        inputs: n texts, or keys of n images that are equal for equal images.
+        inputs: n inputs, or keys that are equal for equal inputs.
         labels: n names of classes.
-        are_texts: Whether the inputs are texts.
+        texts: n texts, those of a pair as one; None: the inputs are images.
     """
     counts = Counter(labels)
     warnings = [*_similar_names(counts), *_blanks(counts), *_class_sizes(counts)]
     warnings += _repeats(inputs, labels)
-    if are_texts:
-        texts = [str(value) for value in inputs]
+    if texts is not None:
         warnings += [*_lengths(texts), *_leaks(texts, labels, counts)]
     return warnings
 

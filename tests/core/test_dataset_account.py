@@ -67,7 +67,7 @@ def test_duplicates_are_rows_of_either_split() -> None:
 
 
 def test_clean_rows_have_no_warnings() -> None:
-    assert find_warnings(TEXTS, LABELS, are_texts=True) == []
+    assert find_warnings(TEXTS, LABELS, texts=TEXTS) == []
 
 
 @pytest.mark.parametrize(
@@ -93,26 +93,21 @@ def test_clean_rows_have_no_warnings() -> None:
 def test_what_users_trip_over_is_one_warning(
     texts: list[str], labels: list[str], expected: str
 ) -> None:
-    assert [w for w in find_warnings(texts, labels, are_texts=True) if expected in w] != []
+    assert [w for w in find_warnings(texts, labels, texts=texts) if expected in w] != []
 
 
 def test_imbalance_is_told_with_both_sizes() -> None:
     labels = ["many"] * 100 + ["few"] * 3
-    warnings = find_warnings([str(i) for i in range(103)], labels, are_texts=False)
+    warnings = find_warnings([str(i) for i in range(103)], labels)
 
     assert [w for w in warnings if "largest class has 100 rows, the smallest 3" in w] != []
 
 
 def test_texts_that_name_any_class_are_no_leak() -> None:
     """Reviews that say "good" and "bad" alike tell nothing of their label."""
-    texts = [f"{i} yes or no" for i in range(12)]
-
-    assert [
-        w for w in find_warnings(texts, ["yes", "not"] * 6, are_texts=True) if "leak" in w
-    ] == []
     both = [f"{i} good and bad" for i in range(12)]
-    assert find_warnings(both, ["good", "bad"] * 6, are_texts=True) == []
+    assert find_warnings(both, ["good", "bad"] * 6, texts=both) == []
 
 
 def test_texts_have_no_say_where_inputs_are_keys_of_pictures() -> None:
-    assert not any("text" in w for w in find_warnings([b"a"] * 4, ["a", "b"] * 2, are_texts=False))
+    assert not any("text" in w for w in find_warnings([b"a"] * 4, ["a", "b"] * 2))

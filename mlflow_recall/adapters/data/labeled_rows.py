@@ -42,7 +42,7 @@ ENDINGS = (*_TEXT_FILES, *_JSON_FILES, *_PARQUET_FILES)
 
 @dataclass(frozen=True, eq=False)
 class LabeledRows:
-    """Inputs (texts, or encoded images) with the names of their classes."""
+    """Inputs (texts, pairs of texts, or encoded images) with the names of their classes."""
 
     inputs: list[Any]
     labels: list[str]
@@ -73,7 +73,8 @@ class Columns:
 
     #: modality: ``text`` or ``image``
     kind: str
-    inputs: str
+    #: one column, or those of the first and the second text of a pair
+    inputs: tuple[str, ...]
     label: str
     #: column that names the split of each row; None: there is none
     split: str | None
@@ -81,6 +82,11 @@ class Columns:
     are_letters: bool
     #: what was decided and not said, for people
     reading: tuple[str, ...]
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether the inputs are pairs of texts."""
+        return len(self.inputs) > 1
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -253,22 +259,22 @@ def _choose_columns(tables: Mapping[str, Table], spec: DatasetSpec) -> Columns:
     first = next(iter(tables.values()))
     names = [name for name in first.columns if name]
     are_letters = _are_all_texts(first)
-    kind, inputs = _input_column(first, names if are_letters else first.texts, spec)
+    kind, inputs = _input_columns(first, names if are_letters else first.texts, spec)
     label = _label_column(spec, names, inputs)
     split = spec.split if len(tables) == 1 and spec.split in names else None
-    if split in (inputs, label) or (spec.split not in names and spec.split != DatasetSpec.split):
+    if split in (*inputs, label) or (spec.split not in names and spec.split != DatasetSpec.split):
         raise DatasetError(_no_column(spec, "split", spec.split, names, names))
     for name, table in tables.items():
-        if lacking := {inputs, label} - {*table.columns}:
+        if lacking := {*inputs, label} - {*table.columns}:
             raise DatasetError(
                 f"{spec.title}: the {name} split has no column {min(lacking)!r}: expected the "
                 f"columns of all splits to be the same, got {', '.join(table.columns)}"
             )
     reading = []
     if not (spec.text or spec.image or kind == "image"):
-        others = [c for c in first.texts if c not in (inputs, label, spec.split)]
+        others = [c for c in first.texts if c not in (*inputs, label, spec.split)]
         unread = f" (not {', '.join(others)})" if others else ""
-        reading.append(f"text from {inputs!r}{unread}")
+        reading.append(f"text from {inputs[0]!r}{unread}")
     if not spec.label and len(names) > 2:
         reading.append(f"label from {label!r}")
     return Columns(
@@ -281,25 +287,34 @@ def _choose_columns(tables: Mapping[str, Table], spec: DatasetSpec) -> Columns:
     )
 
 
-def _input_column(table: Table, texts: Sequence[str], spec: DatasetSpec) -> tuple[str, str]:
-    """Return modality and name of the column that a model reads."""
+def _input_columns(
+    table: Table, texts: Sequence[str], spec: DatasetSpec
+) -> tuple[str, tuple[str, ...]]:
+    """Return modality and names of the columns that a model reads."""
     names = [name for name in table.columns if name]
-    for kind, column, usable in (("image", spec.image, table.images), ("text", spec.text, texts)):
+    given = (("image", spec.image, table.images), ("text", spec.text, texts))
+    for kind, column, usable in (*given, ("text", spec.text_pair, texts)):
         if column and column not in usable:
             raise DatasetError(_no_column(spec, kind, column, usable, names))
-        if column:
-            return kind, column
+    if spec.text_pair and (not spec.text or spec.text == spec.text_pair):
+        raise DatasetError(
+            f"{spec.title}: text: expected two columns of a pair, got {spec.text_pair!r} alone"
+        )
+    if spec.image:
+        return "image", (spec.image,)
+    if spec.text:
+        return "text", tuple(filter(None, (spec.text, spec.text_pair)))
     if len(table.images) == 1:
-        return "image", table.images[0]
+        return "image", (table.images[0],)
     if table.images:
         raise DatasetError(_which(spec, "image", table.images))
     labels = [spec.label] if spec.label else _usual(_LABEL_COLUMNS, names)
     likely = [c for c in table.texts if c not in {*labels, spec.split}]
     usual = _usual(_TEXT_COLUMNS, likely)
     if len(usual) == 1:
-        return "text", usual[0]
+        return "text", (usual[0],)
     if len(likely) == 1:
-        return "text", likely[0]
+        return "text", (likely[0],)
     if not likely:
         raise DatasetError(
             f"{spec.title}: expected a column of texts or pictures, got none among "
@@ -313,13 +328,13 @@ def _are_all_texts(table: Table) -> bool:
     return all(isinstance(next(iter(cells), None), str) for cells in table.columns.values())
 
 
-def _label_column(spec: DatasetSpec, columns: Sequence[str], inputs: str) -> str:
+def _label_column(spec: DatasetSpec, columns: Sequence[str], inputs: Sequence[str]) -> str:
     """Return the name of the column with the labels."""
     if spec.label:
         if spec.label not in columns:
             raise DatasetError(_no_column(spec, "label", spec.label, columns, columns))
         return spec.label
-    others = [c for c in columns if c not in (inputs, spec.split)]
+    others = [c for c in columns if c not in (*inputs, spec.split)]
     usual = _usual(_LABEL_COLUMNS, others)
     if len(usual) == 1:
         return usual[0]
@@ -329,9 +344,10 @@ def _label_column(spec: DatasetSpec, columns: Sequence[str], inputs: str) -> str
 
 
 def _which(spec: DatasetSpec, kind: str, columns: Sequence[str]) -> str:
+    pair = ", or both of a pair with --text FIRST,SECOND" if kind == "text" else ""
     return (
         f"{spec.title}: which column is the {kind}? got {join_names(columns)}: name it with "
-        f"--{kind} COLUMN"
+        f"--{kind} COLUMN{pair}"
     )
 
 
@@ -352,22 +368,21 @@ def _add_rows(
 ) -> _Lost:
     """Add the rows of a table that have an input, a label and a split to their splits."""
     declared = table.class_names.get(columns.label)
-    is_image = columns.inputs in table.images
-    read_input = _read_image if is_image else _read_text
+    is_image = columns.kind == "image"
+    read_input = _read_image if is_image else _read_texts
     split_cells = table.columns[columns.split] if columns.split else [name] * len(table)
-    cells = zip(
-        table.columns[columns.inputs], table.columns[columns.label], split_cells, strict=True
-    )
+    values = zip(*(table.columns[name] for name in columns.inputs), strict=True)
+    cells = zip(values, table.columns[columns.label], split_cells, strict=True)
     rows: list[_Row] = []
     lost = _Lost({}, has_new_look=False)
-    for i, (value, key, split_cell) in enumerate(cells):
+    for i, (row_values, key, split_cell) in enumerate(cells):
         column, class_ = columns.label, None
         try:
             class_ = class_name(key, declared)
             column = columns.split or ""
             split = _read_split(split_cell)
-            column = columns.inputs
-            rows.append(_Row(i, split, class_, read_input(value, table)))
+            column = " and ".join(columns.inputs)
+            rows.append(_Row(i, split, class_, read_input(row_values, table)))
         except RowLeftOut as reason:
             left_out.add(str(reason), table.place(i))
             if class_ is not None:
@@ -399,7 +414,13 @@ def _read_split(cell: object) -> str:
     return split
 
 
-def _read_text(value: object, _: Table) -> str:
+def _read_texts(values: Sequence[object], _: Table) -> str | tuple[str, ...]:
+    """Return a text, or both texts of a pair."""
+    texts = tuple(_read_text(value) for value in values)
+    return texts if len(texts) > 1 else texts[0]
+
+
+def _read_text(value: object) -> str:
     if value is None or value == "":
         raise RowLeftOut("no text")
     if not isinstance(value, str):
@@ -413,8 +434,9 @@ def _read_text(value: object, _: Table) -> str:
     return value
 
 
-def _read_image(value: Any, table: Table) -> bytes:
+def _read_image(values: Sequence[Any], table: Table) -> bytes:
     """Return the bytes of an encoded image, from the cell or from a file of the dataset's."""
+    (value,) = values
     content = value.get("bytes") if isinstance(value, dict) else value
     path = value.get("path") if isinstance(value, dict) else None
     if content is None and path:

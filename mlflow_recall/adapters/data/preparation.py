@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mlflow_recall.adapters.data.labeled_rows import Content, LabeledRows, read_content
+from mlflow_recall.adapters.data.labeled_rows import Columns, Content, LabeledRows, read_content
 from mlflow_recall.adapters.data.splits import SPLITS, cut_splits
 from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
 from mlflow_recall.bounded_json import read_object
@@ -27,6 +27,8 @@ _META_FILE = "recall.json"
 _CUT_TOGETHER = b"cut with equal inputs together"
 #: part of the digest of datasets with pictures that earlier versions decoded in another way
 _NEW_LOOK = b"decoded as a person sees it"
+#: what stands between the texts of a pair in the digest
+_SECOND = "\0second\0"
 
 
 def prepare(spec: DatasetSpec) -> Dataset:
@@ -44,7 +46,8 @@ def prepare(spec: DatasetSpec) -> Dataset:
             raise DatasetError(
                 f"{spec.title}: expected different inputs to cut a {name} split from, got "
                 f"{count_of(len(set(content.splits['train'].inputs)), 'different input')} in "
-                f"{count_of(account.used, 'row')}: is {account.inputs[0]!r} the right column?"
+                f"{count_of(account.used, 'row')}: is {' and '.join(account.inputs)!r} the right "
+                "column?"
             )
     digest = _digest(content, spec.seed)
 
@@ -62,6 +65,7 @@ def prepare(spec: DatasetSpec) -> Dataset:
         source=spec.origin or str(spec.path),
         folder=str(folder),
         spec=spec.to_json(),
+        has_pairs=content.columns.is_pair,
         account=account,
     )
 
@@ -97,6 +101,7 @@ def find_prepared(name: str, digest: str, modality: str) -> Dataset | None:
         sizes=sizes,
         source="",
         folder=str(folder),
+        has_pairs=bool(meta.get("has_pairs")),
     )
 
 
@@ -202,8 +207,8 @@ def _input_keys(content: Content) -> dict[str, list[Hashable]]:
     return {split: [_key(value) for value in rows.inputs] for split, rows in content.splits.items()}
 
 
-def _key(value: str | bytes) -> Hashable:
-    return value if isinstance(value, str) else hashlib.sha256(value).digest()
+def _key(value: str | tuple[str, str] | bytes) -> Hashable:
+    return hashlib.sha256(value).digest() if isinstance(value, bytes) else value
 
 
 def _account(
@@ -220,7 +225,7 @@ def _account(
     warnings = find_warnings(
         [key for split_keys in keys.values() for key in split_keys],
         labels,
-        are_texts=content.columns.kind == "text",
+        texts=_texts(content) if content.columns.kind == "text" else None,
     )
     if across:
         warnings.append(
@@ -232,7 +237,7 @@ def _account(
     return DatasetAccount(
         unit=source.unit,
         modality=content.columns.kind,
-        inputs=(content.columns.inputs,),
+        inputs=content.columns.inputs,
         label=content.columns.label,
         read=content.read,
         left_out=source.left_out.counts,
@@ -266,9 +271,15 @@ def _digest(content: Content, seed: int) -> str:
         state.update(f"\0{split}\0".encode())
         rows = content.splits[split]
         for value, label in zip(rows.inputs, rows.labels, strict=True):
-            state.update(value if isinstance(value, bytes) else value.encode())
+            state.update(_to_bytes(value))
             state.update(f"\0{label}\0".encode())
     return state.hexdigest()[:16]
+
+
+def _to_bytes(value: str | tuple[str, str] | bytes) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    return (value if isinstance(value, str) else _SECOND.join(value)).encode()
 
 
 def _save(folder: Path, content: Content, splits: Mapping[str, LabeledRows]) -> None:
@@ -278,13 +289,30 @@ def _save(folder: Path, content: Content, splits: Mapping[str, LabeledRows]) -> 
     kind = content.columns.kind
     feature = datasets.Image() if kind == "image" else datasets.Value("string")
     labels = datasets.ClassLabel(names=list(content.classes))
-    schema = datasets.Features({kind: feature, "label": labels})
+    inputs = dict.fromkeys(_columns(LabeledRows([], []), content.columns), feature)
+    schema = datasets.Features({**inputs, "label": labels})
     sizes = {}
     for name, rows in splits.items():
-        inputs = rows.inputs
-        if kind == "image":
-            inputs = [{"bytes": data, "path": None} for data in inputs]
-        columns = {kind: inputs, "label": _indices(rows, content.classes)}
+        columns = {**_columns(rows, content.columns), "label": _indices(rows, content.classes)}
         datasets.Dataset.from_dict(columns, features=schema).save_to_disk(str(folder / name))
         sizes[name] = len(rows.labels)
-    (folder / _META_FILE).write_text(json.dumps({"classes": content.classes, "sizes": sizes}))
+    meta: dict[str, object] = {"classes": content.classes, "sizes": sizes}
+    if content.columns.is_pair:
+        meta["has_pairs"] = True
+    (folder / _META_FILE).write_text(json.dumps(meta))
+
+
+def _columns(rows: LabeledRows, columns: Columns) -> dict[str, list[Any]]:
+    """Return the inputs as columns of a prepared split."""
+    if columns.kind == "image":
+        return {"image": [{"bytes": data, "path": None} for data in rows.inputs]}
+    if columns.is_pair:
+        first, second = ([pair[i] for pair in rows.inputs] for i in range(2))
+        return {"text": first, "text_pair": second}
+    return {"text": rows.inputs}
+
+
+def _texts(content: Content) -> list[str]:
+    """Return the texts of all rows; those of a pair as one."""
+    inputs = [value for rows in content.splits.values() for value in rows.inputs]
+    return [" ".join(value) for value in inputs] if content.columns.is_pair else inputs

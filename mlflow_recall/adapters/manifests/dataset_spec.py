@@ -25,6 +25,8 @@ class DatasetSpec:
     config: str = ""
     #: column of the texts, the images and the labels
     text: str = ""
+    #: column of the second texts, of a dataset of sentence pairs
+    text_pair: str = ""
     image: str = ""
     label: str = ""
     #: column that names each row's split
@@ -60,6 +62,7 @@ class DatasetSpec:
             )
         if not entry.get("path"):
             raise DatasetError(f"{where}: expected a path or hub id under 'path', got none")
+        entry = _split_pair(entry, where)
         for key, value in entry.items():
             if not isinstance(value, str | int | float | None):
                 raise DatasetError(f"{where}: {key}: expected text, got {value!r}")
@@ -91,6 +94,22 @@ def _exists(path: Path) -> bool:
         return path.exists()
     except (OSError, ValueError):
         return False
+
+
+def _split_pair(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return an entry with the two columns of ``text: [first, second]`` under keys of their own.
+
+    Raises:
+        DatasetError: There are more columns, or other values.
+    """
+    columns = entry.get("text")
+    if not isinstance(columns, list | tuple):
+        return dict(entry)
+    if not 1 <= len(columns) <= 2 or "text_pair" in entry:
+        raise DatasetError(
+            f"{where}: text: expected one column or a pair of columns, got {list(columns)!r}"
+        )
+    return {**entry, **dict(zip(("text", "text_pair"), columns, strict=False))}
 
 
 def _read_seed(value: object, where: str) -> int:

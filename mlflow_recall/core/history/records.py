@@ -111,5 +111,7 @@ class Dataset:
     folder: str
     #: how it can be prepared again, as JSON; empty where that is unknown
     spec: str = ""
+    #: whether a sample is a pair of texts
+    has_pairs: bool = False
     #: what its source holds and what is used of it; None: it was not read now
     account: DatasetAccount | None = None

@@ -6,6 +6,7 @@ import gzip
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,12 @@ from tiny import tiny_images
 
 from mlflow_recall.adapters.data import labeled_rows
 from mlflow_recall.adapters.data.labeled_rows import Content, read_content
-from mlflow_recall.adapters.data.preparation import prepare, read_account
+from mlflow_recall.adapters.data.preparation import (
+    find_prepared,
+    load_split,
+    prepare,
+    read_account,
+)
 from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
 from mlflow_recall.errors import DatasetError
 
@@ -319,3 +325,73 @@ def test_a_gzipped_json_file_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl.gz").write_bytes(gzip.compress(lines.encode()))
 
     assert len(rows_of(read_content(spec_of(tmp_path / "a.jsonl.gz")))) == 12
+
+
+# --- sentence pairs ------------------------------------------------------------------------------
+
+PAIRS: dict[str, list[Any]] = {"premise": TEXTS, "hypothesis": TEXTS[::-1], "label": LABELS}
+
+
+def test_a_pair_has_both_texts_in_their_order(tmp_path: Path) -> None:
+    spec = csv_of(tmp_path / "a.csv", **PAIRS)
+    spec = replace(spec, text="premise", text_pair="hypothesis")
+
+    dataset, account = prepare(spec), read_account(spec)
+
+    assert account.inputs == ("premise", "hypothesis")
+    assert dataset.has_pairs
+    pairs = {
+        (row["text"], row["text_pair"])
+        for split in ("train", "validation", "test")
+        for row in load_split(dataset, split)
+    }
+    assert pairs == set(zip(TEXTS, TEXTS[::-1], strict=True))
+    restored = find_prepared("a", dataset.digest, "text")
+    assert restored is not None
+    assert restored.has_pairs
+
+
+def test_the_order_and_the_border_of_a_pair_are_its_content(tmp_path: Path) -> None:
+    digests = set()
+    for i, (first, second) in enumerate((("a b", "c"), ("a", "b c"), ("c", "a b"))):
+        firsts = [f"{text} {first}" for text in TEXTS]
+        spec = csv_of(tmp_path / f"{i}.csv", one=firsts, two=[second] * 12, label=LABELS)
+        digests.add(prepare(replace(spec, text="one", text_pair="two")).digest)
+    assert len(digests) == 3
+
+
+def test_a_row_without_one_of_its_texts_is_left_out(tmp_path: Path) -> None:
+    columns = {**PAIRS, "hypothesis": [*TEXTS[:11], ""]}
+    spec = csv_of(tmp_path / "a.csv", **columns)
+
+    account = read_account(replace(spec, text="premise", text_pair="hypothesis"))
+
+    assert (account.used, dict(account.left_out)) == (11, {"no text": 1})
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"text": "premise", "text_pair": "gone"}, "no text column 'gone': expected one of"),
+        ({"text_pair": "premise"}, "expected two columns of a pair, got 'premise' alone"),
+        ({"text": "premise", "text_pair": "premise"}, "expected two columns of a pair"),
+        ({}, r"which column is the text\? got premise, hypothesis: .*--text FIRST,SECOND"),
+    ],
+)
+def test_half_a_pair_is_one_line(tmp_path: Path, fields: dict[str, str], message: str) -> None:
+    spec = csv_of(tmp_path / "a.csv", **PAIRS)
+
+    with pytest.raises(DatasetError, match=message):
+        read_content(replace(spec, **fields))  # type: ignore[arg-type]
+
+
+def test_a_pair_in_a_file_of_datasets_is_a_list(tmp_path: Path) -> None:
+    entry = {"path": "a", "text": ["premise", "hypothesis"]}
+    spec = DatasetSpec.from_mapping(entry, "x", tmp_path)
+
+    assert (spec.text, spec.text_pair) == ("premise", "hypothesis")
+    assert DatasetSpec.from_mapping(json.loads(spec.to_json()), "x", tmp_path) == spec
+    assert DatasetSpec.from_mapping({"path": "a", "text": ["b"]}, "x", tmp_path).text == "b"
+    for columns in ([], ["a", "b", "c"], [["a"], "b"]):
+        with pytest.raises(DatasetError, match="x: text"):
+            DatasetSpec.from_mapping({"path": "a", "text": columns}, "x", tmp_path)
