@@ -21,8 +21,9 @@ import pytest
 import yaml
 from fakes import InlineEngine
 from mlflow import MlflowClient
+from mlflow.pyfunc import load_model
 from prepared import TARGET_ROWS, Zoo, find_runs, image_zoo, text_zoo, write_zoo
-from tiny import CLASSES, tiny_images, tiny_texts
+from tiny import CLASSES, tiny_images, tiny_pairs, tiny_texts
 
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.runs import RunWriter
@@ -835,6 +836,28 @@ def test_check_shows_people_what_is_left_out(cli: Cli, tmp_path: Path) -> None:
     assert answer.out.splitlines()[-1].startswith(
         "pets: 12 of 13 files used (left out: 1 not a picture: notes.txt); 3 classes; 6 train"
     )
+
+
+def test_a_model_is_selected_for_sentence_pairs(
+    cli: Cli, zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tiny_pairs(tmp_path / "pairs.csv", 120)
+    pair = ("--dataset", path, "--text", "premise,hypothesis")
+    where = ("--namespace", zoo.namespace, "--json", "-")
+
+    data = cli(
+        "select", *pair, *where, "--top-k", 2, "--register-as", "pairs", "--final", "same"
+    ).data
+
+    assert cli("check", *pair, "--json", "-").data["inputs"] == ["premise", "hypothesis"]
+    assert data["registered"]["name"] == "pairs"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", zoo.uri)
+    model = load_model(f"models:/pairs/{data['registered']['version']}")
+    row = {"text": ["w01 w02"], "text_pair": ["w00 w03 w06"]}
+    answer = pd.DataFrame(model.predict(pd.DataFrame(row)))
+    assert answer["label"].tolist()[0] in CLASSES
+    three = cli("check", "--dataset", path, "--text", "a,b,c")
+    assert (three.code, three.err.count("\n")) == (2, 1)
 
 
 def test_check_of_one_input_for_all_says_so(cli: Cli, tmp_path: Path) -> None:

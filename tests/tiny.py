@@ -64,7 +64,9 @@ def tokenizer_of_words() -> Any:
     tokenizer = Tokenizer(WordLevel(vocabulary, unk_token="[UNK]"))  # noqa: S106 - no password
     tokenizer.pre_tokenizer = WhitespaceSplit()
     ends = [("[CLS]", vocabulary["[CLS]"]), ("[SEP]", vocabulary["[SEP]"])]
-    tokenizer.post_processor = TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    tokenizer.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=ends
+    )
     fast: Any = PreTrainedTokenizerFast
     return fast(
         tokenizer_object=tokenizer,
@@ -122,6 +124,26 @@ def tiny_texts(path: Path, rows: int, classes: Sequence[str] = CLASSES, seed: in
             own = rng.choice(WORDS[label :: len(classes)], 3)
             words = rng.permutation([*own, *rng.choice(WORDS, rng.integers(4))])
             writer.writerow((" ".join(words), classes[label]))
+    return path
+
+
+def tiny_pairs(path: Path, rows: int, seed: int = 0) -> Path:
+    """A CSV file with the columns ``premise``, ``hypothesis`` and ``label``.
+
+    The label is that of the second text, as in ``tiny_texts``; the first one says nothing.
+
+    Returns:
+        ``path``.
+    """
+    tiny_texts(path, rows, seed=seed)
+    rng = np.random.default_rng(seed)
+    with path.open(newline="") as file:
+        texts = list(csv.DictReader(file))
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("premise", "hypothesis", "label"))
+        for row in texts:
+            writer.writerow((" ".join(rng.choice(WORDS, 4)), row["text"], row["label"]))
     return path
 
 

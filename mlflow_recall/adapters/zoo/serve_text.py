@@ -23,7 +23,10 @@ _BATCH_SIZE = 64
 
 
 class TextClassifier(PythonModel):
-    """A model that returns ``label`` and ``score``, its probability, for each ``text``."""
+    """A model that returns ``label`` and ``score``, its probability, for each row.
+
+    A row has a ``text``, and a ``text_pair`` if the model was trained on pairs of texts.
+    """
 
     def load_context(self, context: PythonModelContext) -> None:
         """Load encoder, tokenizer and head, from safetensors only."""
@@ -53,7 +56,7 @@ class TextClassifier(PythonModel):
 
         Args:
             context: Not used, because ``load_context`` has loaded everything.
-            model_input: n rows with the column ``text``.
+            model_input: n rows with the column ``text``, of pairs also with ``text_pair``.
             params: Not used.
 
         Returns:
@@ -62,12 +65,15 @@ class TextClassifier(PythonModel):
         Raises:
             TypeError: A row is not a text.
         """
+        names = [name for name in ("text", "text_pair") if name in model_input]
         # MLflow passes a dictionary of a list as one row that holds the list
-        texts = model_input["text"].explode().tolist()
-        for row, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise TypeError(f"row {row}: expected a text, got {type(text).__name__}")
-        by_length = sorted(range(len(texts)), key=lambda row: len(texts[row]))
+        columns = [model_input[name].explode().tolist() for name in names]
+        texts = list(zip(*columns, strict=True))
+        for row, values in enumerate(texts):
+            for value in values:
+                if not isinstance(value, str):
+                    raise TypeError(f"row {row}: expected a text, got {type(value).__name__}")
+        by_length = sorted(range(len(texts)), key=lambda row: sum(map(len, texts[row])))
         results: dict[int, tuple[str, float]] = {}
         for start in range(0, len(texts), _BATCH_SIZE):
             rows = by_length[start : start + _BATCH_SIZE]
@@ -78,12 +84,16 @@ class TextClassifier(PythonModel):
         return pd.DataFrame(ordered, columns=["label", "score"])
 
     @torch.inference_mode()
-    def _probabilities(self, texts: list[str]) -> Tensor:
-        """Return (n, c) probabilities: the softmax of the head on the mean over tokens."""
+    def _probabilities(self, texts: list[tuple[str, ...]]) -> Tensor:
+        """Return (n, c) probabilities: the softmax of the head on the mean over tokens.
+
+        Args:
+            texts: n tuples of one text, or of the two of a pair.
+        """
         # a model that knows no mask always gets the same length, as in training
         padding = True if "attention_mask" in self._inputs else "max_length"
         batch = self._tokenizer(
-            texts,
+            *map(list, zip(*texts, strict=True)),
             truncation=True,
             max_length=self._max_length,
             padding=padding,

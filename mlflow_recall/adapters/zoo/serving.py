@@ -41,6 +41,7 @@ def save_servable(folder: Path, weights: Path, member: Member, dataset: Dataset)
         member: Model that was fine-tuned.
         dataset: Dataset that it was fine-tuned on.
     """
+    example = _example(member.modality, dataset)
     mlflow.pyfunc.save_model(
         path=str(folder),
         python_model=str(_CODE_FILES[member.modality]),
@@ -48,10 +49,10 @@ def save_servable(folder: Path, weights: Path, member: Member, dataset: Dataset)
         pip_requirements=_requirements(member),
         signature=ModelSignature(
             # images are bytes or base64: MLflow accepts bytes where a string is declared
-            inputs=Schema([ColSpec(DataType.string, member.modality)]),
+            inputs=Schema([ColSpec(DataType.string, str(name)) for name in example]),
             outputs=Schema([ColSpec(DataType.string, "label"), ColSpec(DataType.double, "score")]),
         ),
-        input_example=_example(member.modality),
+        input_example=example,
         metadata={
             "arch": member.arch,
             "base": f"{member.name}/{member.version}",
@@ -69,10 +70,11 @@ def _requirements(member: Member) -> list[str]:
     return [f"{name}=={version(name).partition('+')[0]}" for name in sorted(packages)]
 
 
-def _example(modality: str) -> pd.DataFrame:
+def _example(modality: str, dataset: Dataset) -> pd.DataFrame:
     """Return one invented row, because the training data may not be public as the model is."""
     if modality == "text":
-        return pd.DataFrame({"text": ["An example sentence."]})
+        second = {"text_pair": ["Another sentence."]} if dataset.has_pairs else {}
+        return pd.DataFrame({"text": ["An example sentence."], **second})
     from PIL import Image
 
     file = io.BytesIO()

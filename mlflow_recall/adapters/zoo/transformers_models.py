@@ -387,7 +387,7 @@ class TransformersNetwork:
 
 
 class _TextNetwork(TransformersNetwork):
-    """A network that reads the column ``text``."""
+    """A network that reads the column ``text``, and ``text_pair`` where there is one."""
 
     modality = "text"
 
@@ -422,7 +422,8 @@ class _TextNetwork(TransformersNetwork):
 
     def preprocess(self, rows: Any) -> list[Any]:
         """See ``network.Network``."""
-        return self._encode(list(rows["text"]))
+        has_pairs = "text_pair" in rows.column_names
+        return self._encode(list(rows["text"]), list(rows["text_pair"]) if has_pairs else None)
 
     def collate(self, encoded: list[Any]) -> Batch:
         """Return tokens as tensors; a model that knows no mask always gets the same length."""
@@ -445,9 +446,10 @@ class _TextNetwork(TransformersNetwork):
         mask = batch["attention_mask"][..., None]
         return (tokens * mask).sum(dim=1) / mask.sum(dim=1)
 
-    def _encode(self, texts: list[str]) -> list[Any]:
+    def _encode(self, texts: list[str], second: list[str] | None = None) -> list[Any]:
+        """Return the tokens of texts, or of pairs of them, whose longer text is cut first."""
         tokens = self._processor(
-            texts, truncation=True, max_length=self._size, return_attention_mask=True
+            texts, second, truncation=True, max_length=self._size, return_attention_mask=True
         )
         return [{name: values[i] for name, values in tokens.items()} for i in range(len(texts))]
 

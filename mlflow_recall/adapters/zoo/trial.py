@@ -80,8 +80,10 @@ def _check(network: Any, function: Callable[[Any], Any], member: Member) -> Any:
     Raises:
         ZooError: It is something else.
     """
-    rows = {"text": list(_TEXTS), "image": _made_up_images()}
-    encoded = network.preprocess({member.modality: rows[member.modality]})
+    from datasets import Dataset as Rows
+
+    samples = {"text": list(_TEXTS), "image": _made_up_images()}
+    encoded = network.preprocess(Rows.from_dict({member.modality: samples[member.modality]}))
     output = function(network.collate(encoded))
     if output.ndim != 2 or len(output) != len(encoded):
         raise ZooError(f"expected a row for each sample, got the shape {tuple(output.shape)}")

@@ -16,9 +16,10 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from mlflow.exceptions import MlflowException
 from pictures import CHANGED, UNCHANGED
 from PIL import Image
-from tiny import tiny_bert, tiny_images, tiny_texts, tiny_timm
+from tiny import tiny_bert, tiny_images, tiny_pairs, tiny_texts, tiny_timm
 
 from mlflow_recall.adapters import zoo
 from mlflow_recall.adapters.data.preparation import load_split, prepare
@@ -96,6 +97,19 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Served:
     return _served(place, member, tiny_timm(place / "resnet"), dataset, recipe, timm_models)
 
 
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Served:
+    place = tmp_path_factory.mktemp("pair")
+    spec = DatasetSpec(
+        path=str(tiny_pairs(place / "rows.csv", 120)), text="premise", text_pair="hypothesis"
+    )
+    member = Member(name="tiny-bert", version="1", modality="text", arch="transformers/bert")
+    recipe = RECIPE.with_changes({"input_size": 12}, "test")
+    return _served(
+        place, member, tiny_bert(place / "bert"), prepare(spec), recipe, transformers_models
+    )
+
+
 @pytest.fixture(scope="module", params=["text", "image"])
 def served(request: pytest.FixtureRequest) -> Served:
     fixture: Served = request.getfixturevalue(request.param)
@@ -138,6 +152,21 @@ def test_the_same_input_is_answered_the_same_to_the_last_bit(served: Served) -> 
     first, second = (mlflow.pyfunc.load_model(str(served.folder)).predict(rows) for _ in range(2))
 
     pd.testing.assert_frame_equal(first, second, check_exact=True)
+
+
+def test_a_pair_is_answered_as_the_network_does(pair: Served) -> None:
+    """Both texts are read, in their order; half a pair is refused."""
+    model = mlflow.pyfunc.load_model(str(pair.folder))
+    rows = load_split(pair.dataset, "test")
+    frame = pd.DataFrame({name: list(rows[name]) for name in ("text", "text_pair")})
+
+    answer = model.predict(frame)
+
+    _check(answer, pair)
+    swapped = model.predict(frame.rename(columns={"text": "text_pair", "text_pair": "text"}))
+    assert answer["score"].tolist() != pytest.approx(swapped["score"].tolist())
+    with pytest.raises(MlflowException, match="text_pair"):
+        model.predict(frame[["text"]])
 
 
 @pytest.mark.parametrize("form", ["records", "columns"])

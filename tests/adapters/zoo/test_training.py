@@ -14,7 +14,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import load_file, save_file
-from tiny import CLASSES, tiny_bert, tiny_images, tiny_texts, tiny_timm
+from tiny import CLASSES, tiny_bert, tiny_images, tiny_pairs, tiny_texts, tiny_timm
 
 from mlflow_recall.adapters import zoo
 from mlflow_recall.adapters.data.preparation import load_split, prepare
@@ -70,6 +70,22 @@ def image(tmp_path_factory: pytest.TempPathFactory, sealed: None) -> Case:
     dataset = prepare(DatasetSpec(path=str(tiny_images(place / "images", 45))))
     member = Member(name="m", version="1", modality="image", arch="timm/test_resnet", config={})
     return Case(member, tiny_timm(place / "resnet"), dataset)
+
+
+def test_the_second_text_of_a_pair_is_read(text: Case, tmp_path: Path) -> None:
+    """Its label can be learned from the second text alone."""
+    path = str(tiny_pairs(tmp_path / "pairs.csv", 240))
+    learned = {}
+    for name, spec in (
+        ("both", DatasetSpec(path=path, text="premise", text_pair="hypothesis", label="label")),
+        ("first", DatasetSpec(path=path, text="premise", label="label")),
+    ):
+        case = replace(text, dataset=prepare(spec))
+        results = run(case.task(replace(RECIPE, epochs=4, learning_rate=1e-2)))
+        learned[name] = max(result.validation["accuracy"] for result in results)
+
+    assert learned["both"] > 0.65
+    assert learned["first"] < 0.5
 
 
 @pytest.fixture(params=["text", "image"])
