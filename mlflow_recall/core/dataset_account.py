@@ -49,6 +49,12 @@ class LeftOut:
         if place and len(places) < _NAMED_PLACES:
             places.append(place)
 
+    def extend(self, other: LeftOut) -> None:
+        """Add what is left out of another part of the source."""
+        for reason, count in other._counts.items():
+            self.add(reason, count=count)
+            self._places[reason] = [*self._places[reason], *other._places[reason]][:_NAMED_PLACES]
+
     @property
     def counts(self) -> dict[str, int]:
         """Reason -> number of rows or files."""

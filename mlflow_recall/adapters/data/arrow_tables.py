@@ -17,19 +17,25 @@ _IMAGE_FIELDS = {"bytes", "path"}
 _TEXT_TYPES = ("string", "large_string", "string_view")
 
 
-def read_parquet(path: Path) -> Source:
+def read_parquet(*paths: Path) -> Source:
     """Read a Parquet file, with the features that ``datasets`` may have written into it.
 
+    Args:
+        paths: The file, or the files that are parts of one table.
+
     Raises:
-        DatasetError: It is no such file.
+        DatasetError: A file is none, or they have different columns.
     """
     import datasets
     from datasets.table import InMemoryTable
-    from pyarrow import parquet
+    from pyarrow import concat_tables, parquet
 
-    with parquet.ParquetFile(path) as file:
-        _check_size(path, file.metadata.num_columns, file.metadata.num_rows)
-        content = file.read()
+    parts = []
+    for path in paths:
+        with parquet.ParquetFile(path) as file:
+            _check_size(path, file.metadata.num_columns, file.metadata.num_rows)
+            parts.append(file.read())
+    content = concat_tables(parts)
     for i, kind in enumerate(content.schema.types):
         if hasattr(kind, "value_type") and hasattr(kind, "index_type"):  # categories of pandas
             plain = content.column(i).cast(kind.value_type)

@@ -19,6 +19,7 @@ from mlflow_recall.adapters.data.pictures import check_pictures
 from mlflow_recall.adapters.data.split_names import find_split
 from mlflow_recall.adapters.data.tables import RowLeftOut, Source, Table
 from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
+from mlflow_recall.adapters.manifests.known_datasets import find_known, with_known_columns
 from mlflow_recall.core.dataset_account import LeftOut
 from mlflow_recall.core.formatting import join_names
 from mlflow_recall.errors import DatasetError
@@ -103,6 +104,8 @@ class Content:
     #: number of rows or files in the source
     read: int
     source: Source
+    #: what was decided and not said, for people
+    reading: tuple[str, ...]
     #: whether a picture is decoded in another way than by earlier versions
     has_new_look: bool = False
 
@@ -113,12 +116,14 @@ def read_content(spec: DatasetSpec) -> Content:
     Raises:
         DatasetError: It cannot be read, lacks a column, or is no classification problem.
     """
+    spec = with_known_columns(spec)
     source = _load(spec)
     tables = _declared_tables(source, spec)
     columns = _choose_columns(tables, spec)
     read = sum(map(len, tables.values())) + sum(source.left_out.counts.values())
     splits: dict[str, LabeledRows] = {}
     lost, has_new_look = dict(source.classes_left_out), False
+    notes = [*columns.reading, *source.reading]
     for name, table in tables.items():
         try:
             found = _add_rows(splits, name, table, columns, source.left_out)
@@ -128,6 +133,9 @@ def read_content(spec: DatasetSpec) -> Content:
         has_new_look |= found.has_new_look
     if "train" not in splits:
         raise DatasetError(f"{spec.title}: expected labeled rows to train on, got none")
+    if "test" in tables and "test" not in splits and "validation" in splits:
+        splits["test"] = splits.pop("validation")
+        notes.append("the validation split is the test, whose own labels are hidden")
     if columns.are_letters and are_fractions(splits["train"].labels):
         raise DatasetError(
             f"{spec.title}: column {columns.label!r}: expected classes, got fractions: this is a "
@@ -141,6 +149,7 @@ def read_content(spec: DatasetSpec) -> Content:
         classes_left_out={name: why for name, why in lost.items() if name not in classes},
         read=read,
         source=source,
+        reading=tuple(notes),
         has_new_look=has_new_look,
     )
 
@@ -155,7 +164,7 @@ def _load(spec: DatasetSpec) -> Source:
         if path.is_file():
             return _load_file(path, spec)
         if path.is_dir():
-            return _load_folder(path)
+            return _load_folder(path, spec)
         if _looks_local(spec.path):
             raise DatasetError(
                 f"{spec.path}: expected a file, a folder or a hub id: there is no such file in "
@@ -189,10 +198,60 @@ def _ending(path: Path) -> str:
     return Path(path.name.lower().removesuffix(".gz")).suffix
 
 
-def _load_folder(path: Path) -> Source:
+def _load_folder(path: Path, spec: DatasetSpec) -> Source:
     if arrow_tables.is_saved(path):
         return arrow_tables.read_saved(path)
-    return _image_folder(path)
+    files = _split_files(path, spec)
+    return _load_split_files(files, spec) if files else _image_folder(path)
+
+
+def _split_files(path: Path, spec: DatasetSpec) -> dict[str, list[Path]]:
+    """Return split -> files of rows in a folder, as the repositories of the hub have them.
+
+    They lie in the folder itself, in ``data``, or in a folder with the name of the configuration,
+    and their names begin with the split: ``train.csv``, ``test-00000-of-00002.parquet``.
+    """
+    for folder in (path / spec.config if spec.config else path, path / "data"):
+        files: dict[str, list[Path]] = {}
+        for file in sorted(folder.iterdir()) if folder.is_dir() else ():
+            split = file.name.partition(".")[0].partition("-")[0]
+            if _ending(file) in ENDINGS and _is_split(split, spec) and _is_inside(file, path):
+                files.setdefault(split, []).append(file)
+        if files:
+            return files
+    return {}
+
+
+def _is_inside(file: Path, folder: Path) -> bool:
+    return file.resolve().is_relative_to(folder.resolve())
+
+
+def _is_split(name: str, spec: DatasetSpec) -> bool:
+    known = find_known(spec)
+    return find_split(name) is not None or (known is not None and name in known.splits)
+
+
+def _load_split_files(files: Mapping[str, Sequence[Path]], spec: DatasetSpec) -> Source:
+    """Return the rows of files that hold a split each, or a part of one."""
+    sources = {}
+    for split, parts in files.items():
+        if len(parts) == 1:
+            sources[split] = _load_file(parts[0], spec)
+        elif all(_ending(part) in _PARQUET_FILES for part in parts):
+            sources[split] = arrow_tables.read_parquet(*parts)
+        else:
+            raise DatasetError(
+                f"{parts[0].parent}: expected one file of the {split} split, got "
+                f"{join_names(part.name for part in parts)}: only Parquet files are parts of one"
+            )
+    left_out = LeftOut()
+    for source in sources.values():
+        left_out.extend(source.left_out)
+    return Source(
+        tables={split: source.tables["train"] for split, source in sources.items()},
+        left_out=left_out,
+        reading=tuple(dict.fromkeys(line for s in sources.values() for line in s.reading)),
+    )
 
 
 def _image_folder(path: Path) -> Source:
@@ -233,8 +292,9 @@ def _declared_tables(source: Source, spec: DatasetSpec) -> dict[str, Table]:
     """Return the tables by the split that they stand for; one without a split's name is train."""
     tables: dict[str, Table] = {}
     names: dict[str, str] = {}
+    known = find_known(spec)
     for name, table in source.tables.items():
-        split = find_split(name)
+        split = find_split(known.splits.get(name, name) if known else name)
         if split is None and len(source.tables) == 1:
             split = "train"
         if split is None:
@@ -452,7 +512,7 @@ def _read_image(values: Sequence[Any], table: Table) -> bytes:
 
 def _read_file(path: str, folder: Path | None) -> bytes:
     """Return the content of a file that a cell names; only those of the dataset's folder count."""
-    if folder is None or not (folder / path).resolve().is_relative_to(folder.resolve()):
+    if folder is None or not _is_inside(folder / path, folder):
         raise DatasetError(
             f"expected a picture in the dataset's own folder, got the path {path!r}: save the "
             "dataset with its pictures in it"

@@ -248,7 +248,7 @@ def _account(
         duplicates=count_duplicates(
             {name: [_key(value) for value in rows.inputs] for name, rows in as_they_fall.items()}
         ),
-        reading=(*content.columns.reading, *source.reading),
+        reading=content.reading,
         warnings=tuple(warnings),
     )
 

@@ -1,0 +1,61 @@
+"""Datasets of the hub whose columns and splits are known by their name."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnownDataset:
+    """The columns of one configuration, and the splits that have names of their own."""
+
+    text: str
+    text_pair: str = ""
+    label: str = "label"
+    #: name of a split in the source -> its name here
+    splits: Mapping[str, str] = field(default_factory=dict)
+
+
+_FIRST_SECOND = KnownDataset(text="sentence1", text_pair="sentence2")
+_PREMISE = KnownDataset(text="premise", text_pair="hypothesis")
+_SENTENCE = KnownDataset(text="sentence")
+
+#: (hub id, configuration) -> what is known of it: GLUE (Wang et al. 2019, arXiv:1804.07461) and
+#: the tasks of SuperGLUE (Wang et al. 2019, arXiv:1905.00537) that classify a text or a pair
+KNOWN_DATASETS: Mapping[tuple[str, str], KnownDataset] = MappingProxyType(
+    {
+        ("nyu-mll/glue", "cola"): _SENTENCE,
+        ("nyu-mll/glue", "sst2"): _SENTENCE,
+        ("nyu-mll/glue", "mrpc"): _FIRST_SECOND,
+        ("nyu-mll/glue", "rte"): _FIRST_SECOND,
+        ("nyu-mll/glue", "wnli"): _FIRST_SECOND,
+        ("nyu-mll/glue", "qqp"): KnownDataset(text="question1", text_pair="question2"),
+        ("nyu-mll/glue", "qnli"): KnownDataset(text="question", text_pair="sentence"),
+        ("nyu-mll/glue", "mnli"): replace(
+            _PREMISE, splits={"validation_matched": "validation", "test_matched": "test"}
+        ),
+        ("aps/super_glue", "boolq"): KnownDataset(text="question", text_pair="passage"),
+        ("aps/super_glue", "cb"): _PREMISE,
+        ("aps/super_glue", "rte"): _PREMISE,
+    }
+)
+
+
+def find_known(spec: DatasetSpec) -> KnownDataset | None:
+    """Return what is known of a dataset of the hub, or of a copy in a folder of the same name."""
+    name = "/".join(spec.path.rstrip("/").split("/")[-2:])
+    return KNOWN_DATASETS.get((name, spec.config))
+
+
+def with_known_columns(spec: DatasetSpec) -> DatasetSpec:
+    """Return a specification with the known columns, where it names none itself."""
+    known = find_known(spec)
+    if known is None or spec.image:
+        return spec
+    if not spec.text:
+        spec = replace(spec, text=known.text, text_pair=known.text_pair)
+    return replace(spec, label=spec.label or known.label)

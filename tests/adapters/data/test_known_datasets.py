@@ -1,0 +1,110 @@
+"""GLUE and SuperGLUE are known by name: small copies in the layout of their repositories."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pandas as pd
+import pytest
+
+from mlflow_recall.adapters.data.labeled_rows import read_content
+from mlflow_recall.adapters.data.preparation import prepare, read_account
+from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
+from mlflow_recall.adapters.manifests.known_datasets import KNOWN_DATASETS
+from mlflow_recall.errors import DatasetError
+
+ROWS = 20
+
+
+def rows(columns: tuple[str, ...], split: str, *, hidden: bool) -> datasets.Dataset:
+    """Return rows as the hub has them: class names are declared, hidden labels are -1."""
+    content: dict[str, Any] = {
+        column: [f"{split} {column} {i}" for i in range(ROWS)] for column in columns
+    }
+    content["label"] = [-1 if hidden else i % 2 for i in range(ROWS)]
+    content["idx"] = list(range(ROWS))
+    features = {
+        **{column: datasets.Value("string") for column in columns},
+        "label": datasets.ClassLabel(names=["no", "yes"]),
+        "idx": datasets.Value("int32"),
+    }
+    return datasets.Dataset.from_dict(content, features=datasets.Features(features))
+
+
+def copy_of(root: Path, name: str, config: str, columns: tuple[str, ...]) -> DatasetSpec:
+    """Write a repository of the hub as a folder, and return the entry that names it."""
+    known = KNOWN_DATASETS[name, config]
+    matched = {new: old for old, new in known.splits.items()}
+    folder = root / name / config
+    folder.mkdir(parents=True)
+    for split in ("train", "validation", "test"):
+        part = rows(columns, split, hidden=split == "test")
+        part.to_parquet(str(folder / f"{matched.get(split, split)}-00000-of-00001.parquet"))
+    if known.splits:
+        part = rows(columns, "other", hidden=False)
+        part.to_parquet(str(folder / "validation_mismatched-00000-of-00001.parquet"))
+    return DatasetSpec(path=str(root / name), config=config)
+
+
+@pytest.mark.parametrize(("name", "config"), KNOWN_DATASETS)
+def test_a_known_dataset_needs_its_name_alone(tmp_path: Path, name: str, config: str) -> None:
+    """Its test labels are hidden: the given validation split is the test."""
+    known = KNOWN_DATASETS[name, config]
+    columns = tuple(filter(None, (known.text, known.text_pair)))
+
+    spec = copy_of(tmp_path, name, config, columns)
+    content, account = read_content(spec), read_account(spec)
+
+    assert account.inputs == columns
+    assert content.classes == ("no", "yes")
+    tests = content.splits["test"].inputs
+    assert all("validation" in (text[0] if len(columns) > 1 else text) for text in tests)
+    assert account.splits == {"train": 16, "validation": 4, "test": 20}
+    assert account.left_out["hidden label (-1)"] == ROWS
+    assert "the validation split is the test, whose own labels are hidden" in account.reading
+
+
+def test_columns_that_are_named_win(tmp_path: Path) -> None:
+    spec = copy_of(tmp_path, "nyu-mll/glue", "rte", ("sentence1", "sentence2"))
+    one = DatasetSpec(path=spec.path, config="rte", text="sentence2")
+
+    assert read_account(one).inputs == ("sentence2",)
+
+
+def test_a_folder_of_files_named_by_split_is_read(tmp_path: Path) -> None:
+    for split, count in (("train", 12), ("test", 6)):
+        frame = pd.DataFrame(
+            {"text": [f"{split} {i}" for i in range(count)], "label": ["a", "b"] * (count // 2)}
+        )
+        frame.to_csv(tmp_path / f"{split}.csv", index=False)
+    (tmp_path / "README.md").write_text("x")
+
+    dataset = prepare(DatasetSpec(path=str(tmp_path)))
+
+    assert dict(dataset.sizes) == {"train": 10, "validation": 2, "test": 6}
+
+
+def test_parts_of_a_split_are_one_split(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for part in range(2):
+        name = f"train-0000{part}-of-00002.parquet"
+        rows(("text",), f"part {part}", hidden=False).to_parquet(str(tmp_path / "data" / name))
+
+    assert read_account(DatasetSpec(path=str(tmp_path))).used == 2 * ROWS
+    for part in range(2):
+        (tmp_path / f"train-{part}.csv").write_text("text,label\na,b\n")
+    with pytest.raises(
+        DatasetError, match=r"one file of the train split, got train-0\.csv, train-1"
+    ):
+        read_content(DatasetSpec(path=str(tmp_path)))
+
+
+def test_a_configuration_leads_nowhere_else(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "train.csv").write_text("text,label\n" + "a,b\nc,d\n" * 9)
+
+    with pytest.raises(DatasetError, match="expected a folder of images"):
+        read_content(DatasetSpec(path=str(tmp_path / "set"), config="../secret"))
