@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -55,17 +55,17 @@ def prepare(spec: DatasetSpec) -> Dataset:
         _save(folder, content, splits)
 
     folder = build_once(cache_folder("datasets", digest), save)
-    classes, sizes = _read_meta(folder)
+    meta = _read_meta(folder)
     return Dataset(
         name=spec.title,
         digest=digest,
         modality=content.columns.kind,
-        classes=classes,
-        sizes=sizes,
+        classes=meta.classes,
+        sizes=meta.sizes,
         source=spec.origin or str(spec.path),
         folder=str(folder),
         spec=spec.to_json(),
-        has_pairs=content.columns.is_pair,
+        has_pairs=meta.has_pairs,
         account=account,
     )
 
@@ -92,21 +92,30 @@ def find_prepared(name: str, digest: str, modality: str) -> Dataset | None:
     folder = cache_folder("datasets", digest)
     if not (folder / _META_FILE).exists():
         return None
-    classes, sizes = _read_meta(folder)
+    meta = _read_meta(folder)
     return Dataset(
         name=name,
         digest=digest,
         modality=modality,
-        classes=classes,
-        sizes=sizes,
+        classes=meta.classes,
+        sizes=meta.sizes,
         source="",
         folder=str(folder),
-        has_pairs=bool(meta.get("has_pairs")),
+        has_pairs=meta.has_pairs,
     )
 
 
-def _read_meta(folder: Path) -> tuple[tuple[str, ...], dict[str, int]]:
-    """Return the classes of a prepared dataset, and split -> number of rows.
+class _Meta(NamedTuple):
+    """What a prepared folder says of itself."""
+
+    classes: tuple[str, ...]
+    #: split -> number of rows
+    sizes: dict[str, int]
+    has_pairs: bool
+
+
+def _read_meta(folder: Path) -> _Meta:
+    """Return what a prepared folder says of itself.
 
     Raises:
         DatasetError: The file that says it is damaged.
@@ -123,7 +132,7 @@ def _read_meta(folder: Path) -> tuple[tuple[str, ...], dict[str, int]]:
             f"{folder / _META_FILE}: expected classes and sizes, got none: delete its folder, and "
             "the dataset is prepared again"
         )
-    return tuple(classes), sizes
+    return _Meta(tuple(classes), sizes, has_pairs=meta.get("has_pairs") is True)
 
 
 def load_split(dataset: Dataset, split: str, samples: int = 0, seed: int = 0) -> Any:
