@@ -346,6 +346,14 @@ def test_a_version_tagged_with_its_architecture_is_a_member(
         ({tags.ARCH: "timm/x", tags.MODALITY: "image", tags.RECIPE: "[1]"}, "recall.recipe"),
         ({tags.ARCH: "timm/x", tags.MODALITY: "image", tags.RECIPE: '{"lr": 1}'}, "field 'lr'"),
         ({tags.ARCH: "timm/x", tags.MODALITY: "sound"}, "recall.modality"),
+        (
+            {tags.ARCH: "b", tags.MODALITY: "text", tags.CONFIG: '{"trust_remote_code": true}'},
+            "recall.config: unknown setting 'trust_remote_code'",
+        ),
+        (
+            {tags.ARCH: "b", tags.MODALITY: "text", tags.CONFIG: '{"num_labels": 1000000000}'},
+            "recall.config: num_labels: expected a whole number from 1 to 100000",
+        ),
     ],
 )
 def test_tags_that_cannot_be_read_leave_a_version_out(

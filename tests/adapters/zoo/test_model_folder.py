@@ -21,6 +21,7 @@ from mlflow_recall.adapters.zoo.trial import try_model
 from mlflow_recall.core.history.recipes import Recipe
 from mlflow_recall.core.history.records import Dataset, Member
 from mlflow_recall.errors import ZooError
+from mlflow_recall.workflows.text_encoder import load_encoder_folder
 
 TEXT = Member(name="m", version="1", modality="text", arch="transformers/bert")
 IMAGE = Member(name="m", version="1", modality="image", arch="timm/test_resnet")
@@ -92,6 +93,17 @@ def test_custom_code_is_refused_in_every_file_and_never_runs(
     edit(bert / file, auto_map=auto_map)
 
     check_refused(TEXT, bert, rf"{file}: needs custom code \(auto_map\), which is not supported")
+
+    assert not marker.exists()
+
+
+def test_an_encoder_of_a_folder_runs_no_code_of_it(bert: Path, marker: Path) -> None:
+    """`cluster --encoder` takes any folder."""
+    (bert / "own.py").write_text(f"open({str(marker)!r}, 'w').close()")
+    edit(bert / "config.json", auto_map={"AutoModel": "own.Own"}, model_type="own")
+
+    with pytest.raises(ZooError, match="needs custom code"):
+        load_encoder_folder(str(bert))(["a text"])
 
     assert not marker.exists()
 
