@@ -418,15 +418,15 @@ def _options() -> dict[str, Target]:
     commands = {
         "recommend": "--history FOLDER --metric accuracy --top-k 2 --tolerance 0.01 --confidence "
         "0.9 --drop-dataset u --models a,b,c,d --max-params 30M --recommender prior "
-        "--json FOLDER/out.json",
-        "history show": "--history FOLDER --metric accuracy --figure FOLDER/x.png",
+        "--json -",
+        "history show": "--history FOLDER --metric accuracy",
         "cluster": "--history FOLDER --metric accuracy --drop-dataset u --json -",
         "history import": "--from FOLDER --tracking-uri http://127.0.0.1:1 --namespace zoo "
         "--metric accuracy=acc --modality text",
         "register": "--zoo FOLDER/zoo.yaml --tracking-uri http://127.0.0.1:1 --namespace zoo",
         "select": "--tracking-uri http://127.0.0.1:1 --dataset FOLDER/d.csv --top-k auto "
         "--epochs 3 --learning-rate 1e-3 --budget-hours 1 --policy halving --register-as x "
-        "--alias winner --license MIT --where a=b --seed 1 --workers 1 --json FOLDER/out.json",
+        "--alias winner --license MIT --where a=b --seed 1 --workers 1 --json -",
     }
     zoo = "models: [{source: hf:/org/name, modality: text}]\n"
     return {
