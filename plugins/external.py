@@ -111,7 +111,7 @@ class ExternalArtifactRepository(ArtifactRepository):
         whole = f"{rest.removesuffix('/')}/{path}" if path else rest
         parts = whole.removesuffix("/").split("/")
         depth = self.form.count("/")
-        plain = _is_plain(parts[1:])
+        plain = is_plain(parts[1:])
         name, _, revision = "/".join(parts[1 : depth + 1]).partition("@")
         if parts[0] or len(parts) <= depth or not plain or not name:
             raise invalid(
@@ -133,21 +133,10 @@ class ExternalArtifactRepository(ArtifactRepository):
         """Return the resolved folder of a source, whose revision is unquoted.
 
         Raises:
-            MlflowException: The revision is a path to elsewhere, or a link leads out of the folder.
+            MlflowException: A link leads out of the folder.
         """
-        from mlflow_recall.containment import find_escape
-
-        if revision and not _is_plain(revision.split("/")):
-            raise invalid(
-                f"{uri}: expected a branch, tag or commit after the @, got {revision!r}: "
-                "give one that the repository has"
-            )
         folder = self._resolve(name, revision, uri)
-        if escape := find_escape(folder, *self._roots(folder)):
-            raise invalid(
-                f"{uri}: expected files inside its folder, got the link {escape} to "
-                f"{escape.resolve()}: copy the file, or delete the link"
-            )
+        check_links(folder, uri, *self._roots(folder))
         return folder.resolve()
 
     def _roots(self, folder: Path) -> tuple[Path, ...]:  # noqa: ARG002 - for subclasses
@@ -164,7 +153,22 @@ class ExternalArtifactRepository(ArtifactRepository):
         )
 
 
-def _is_plain(parts: Sequence[str]) -> bool:
+def check_links(folder: Path, uri: str, *roots: Path) -> None:
+    """Check that no link in a folder leads out of it, or out of the roots.
+
+    Raises:
+        MlflowException: One does.
+    """
+    from mlflow_recall.containment import find_escape
+
+    if escape := find_escape(folder, *roots):
+        raise invalid(
+            f"{uri}: expected files inside its folder, got the link {escape} to "
+            f"{escape.resolve()}: copy the file, or delete the link"
+        )
+
+
+def is_plain(parts: Sequence[str]) -> bool:
     """Return whether the parts of a path are names, which stay below where they start."""
     return all(part not in ("", ".", "..") and not {*part} & {"\\", "\0"} for part in parts)
 

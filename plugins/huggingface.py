@@ -6,7 +6,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .external import ExternalArtifactRepository, missing
+from .external import (
+    ExternalArtifactRepository,
+    check_links,
+    invalid,
+    is_plain,
+    missing,
+)
 
 if TYPE_CHECKING:
     from mlflow.exceptions import MlflowException
@@ -41,6 +47,7 @@ def snapshot(repository: str, revision: str, uri: str) -> Path:
     Raises:
         MlflowException: The repository cannot be reached or found, or has no safetensors.
     """
+    _check_names(repository, revision, uri)
     folder = _mirrored(repository, revision) or _downloaded(repository, revision, uri)
     if not _has_weights(folder):
         raise _without_weights(repository, uri)
@@ -67,7 +74,10 @@ def configuration(repository: str, revision: str, uri: str) -> Path:
     """
     from huggingface_hub import HfApi, constants, snapshot_download
 
+    _check_names(repository, revision, uri)
     folder = _mirrored(repository, revision) or _cached(repository, revision)
+    if folder is not None:
+        check_links(folder, uri, *mirror_roots(folder))
     if folder is not None or constants.HF_HUB_OFFLINE:
         return folder if folder and _has_weights(folder) else snapshot(repository, revision, uri)
     try:
@@ -80,6 +90,21 @@ def configuration(repository: str, revision: str, uri: str) -> Path:
     except Exception as error:  # of the hub, of its HTTP client, or of the disk
         raise _unreachable(error, repository, revision, uri) from error
     raise _without_weights(repository, uri)
+
+
+def _check_names(repository: str, revision: str, uri: str) -> None:
+    """Check that neither a repository nor its unquoted revision is a path to elsewhere.
+
+    Raises:
+        MlflowException: One of them is.
+    """
+    if not is_plain(repository.split("/")) or repository.count("/") != 1:
+        raise invalid(f"{uri}: expected org/name, got {repository!r}: correct the name")
+    if revision and not is_plain(revision.split("/")):
+        raise invalid(
+            f"{uri}: expected a branch, tag or commit after the @, got {revision!r}: "
+            "give one that the repository has"
+        )
 
 
 def _has_weights(folder: Path) -> bool:

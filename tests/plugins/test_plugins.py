@@ -19,6 +19,9 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 from tiny import tiny_bert, tiny_timm
 
+from mlflow_recall.adapters.zoo.sources import locate
+from mlflow_recall.errors import ZooError
+
 SCHEMES = ("example", "hf", "timm")
 
 
@@ -202,6 +205,8 @@ def test_a_revision_is_no_path_to_elsewhere(
 
     with pytest.raises(MlflowException, match="expected a branch, tag or commit after the @"):
         _repository(f"hf:/org/tiny@{revision}").download_artifacts("")
+    with pytest.raises(ZooError, match="expected a branch, tag or commit after the @"):
+        locate(f"hf:/org/tiny@{revision}")
 
 
 def test_a_revision_may_have_a_slash(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -228,6 +233,8 @@ def test_a_link_out_of_the_mirror_is_refused(
     (tmp_path / "hub" / "org" / "linked").symlink_to(tiny_bert(tmp_path / "elsewhere"))
     with pytest.raises(MlflowException, match="expected files inside its folder"):
         _repository("hf:/org/linked").download_artifacts("")
+    with pytest.raises(ZooError, match="expected files inside its folder"):
+        locate("hf:/org/linked")
 
 
 def test_offline_says_what_to_do() -> None:

@@ -42,7 +42,16 @@ def resolve_source(client: MlflowClient, version: ModelVersion) -> str:
     Raises:
         TrackingError: The source is elsewhere, or cannot be resolved. Nothing was requested of it.
     """
-    location = str(client.get_model_version_download_uri(version.name, str(version.version)))
+    location = client.get_model_version_download_uri(version.name, str(version.version))
+    return resolve_location(client, str(location))
+
+
+def resolve_location(client: MlflowClient, location: str) -> str:
+    """Return where the files behind a source are; see ``resolve_source``.
+
+    Raises:
+        TrackingError: The source is elsewhere, or cannot be resolved.
+    """
     for _ in range(_MAX_LINKS):
         scheme, _, path = location.partition(":/")
         if scheme == "models":
@@ -76,7 +85,7 @@ def check_host(client: MlflowClient, location: str) -> None:
         return
     raise TrackingError(
         f"{location}: expected an artifact store of the tracking server, got the host "
-        f"{parts.netloc or 'none'!r}: nothing was sent to it; log the files to the server"
+        f"{parts.netloc.rpartition('@')[2] or 'none'!r}: nothing was sent to it; log the files to the server"
     )
 
 

@@ -16,13 +16,14 @@ from mlflow_recall.adapters.manifests.yaml_files import ZooEntry
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.client import ensure_experiment, search_versions
 from mlflow_recall.adapters.tracking.entry_tags import entry_tags
-from mlflow_recall.adapters.tracking.locations import EXTERNAL, resolve_source
+from mlflow_recall.adapters.tracking.locations import EXTERNAL, resolve_location, resolve_source
 from mlflow_recall.adapters.tracking.members import read_flavors, read_member
 from mlflow_recall.containment import find_escape
 from mlflow_recall.core.clusters.clustering import Clustering
 from mlflow_recall.core.history.records import Member
 from mlflow_recall.core.recommend.cold_start import ColdStartEstimate
-from mlflow_recall.errors import ZooError
+from mlflow_recall.errors import TrackingError, ZooError
+from mlflow_recall.safe_text import safe_data
 
 #: namespace of models without the tag
 DEFAULT_NAMESPACE = "recall"
@@ -114,7 +115,9 @@ class MlflowRegistry:
             ZooError: Its folder has no safetensors, or its architecture is unknown.
         """
         name = self.name_of(entry.title)
-        values = entry_tags(entry, self._namespace)
+        values: dict[str, str] = safe_data(entry_tags(entry, self._namespace))
+        if not entry.folder:
+            self._check_source(entry)
         model = self._find_model(name)
         versions = search_versions(self._client, name) if model else []
         newest = max(versions, key=lambda v: int(v.version), default=None)
@@ -132,6 +135,17 @@ class MlflowRegistry:
             self._create_model(name, {tags.NAMESPACE: self._namespace})
         version = self._client.create_model_version(name, source, tags=values, model_id=model_id)
         return RegistrationResult(name, str(version.version), "created")
+
+    def _check_source(self, entry: ZooEntry) -> None:
+        """Check that the files of an entry's source may be read later.
+
+        Raises:
+            ZooError: They may not.
+        """
+        try:
+            resolve_location(self._client, entry.source)
+        except (TrackingError, MlflowException) as error:
+            raise ZooError(f"{entry.title}: source: {' '.join(str(error).split())}") from error
 
     def tag_clusters(
         self,

@@ -15,6 +15,7 @@ from mlflow import MlflowClient
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
+from mlflow_recall.adapters.manifests.yaml_files import ZooEntry
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.client import ensure_experiment
 from mlflow_recall.adapters.tracking.locations import check_host, resolve_source
@@ -73,6 +74,22 @@ def test_a_foreign_host_hears_nothing_of_a_listing_or_a_download(
     assert bool(members) == bool(arch)
     assert arch or "nothing was sent to it" in lines[0]
     assert listener.requests == []
+
+
+def test_a_source_that_could_not_be_read_is_not_registered(
+    client: MlflowClient, namespace: str, listener: Listener
+) -> None:
+    """A zoo file may come from anybody, and its address may hold a password."""
+    registry = MlflowRegistry(client, namespace)
+    for source in (f"http://me:hush@{listener.host}/x", "file:///etc", "models:/nothing/1"):
+        entry = ZooEntry(source=source, modality="text", name="web", arch="transformers/bert")
+
+        with pytest.raises(ZooError, match=r"web: source: ") as error:
+            registry.register(entry)
+        assert "hush" not in str(error.value)
+
+    assert listener.requests == []
+    assert [m.name for m in client.search_registered_models() if namespace in m.name] == []
 
 
 @pytest.mark.parametrize("scheme", ["models", "runs"])
