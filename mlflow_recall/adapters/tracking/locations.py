@@ -83,9 +83,10 @@ def check_host(client: MlflowClient, location: str) -> None:
         _is_same_host(parts, own) for own in _own_hosts(client)
     ):
         return
+    host = parts.netloc.rpartition("@")[2] or "none"
     raise TrackingError(
-        f"{location}: expected an artifact store of the tracking server, got the host "
-        f"{parts.netloc.rpartition('@')[2] or 'none'!r}: nothing was sent to it; log the files to the server"
+        f"{location}: expected an artifact store of the tracking server, got the host {host!r}: "
+        "nothing was sent to it; log the files to the server"
     )
 
 
