@@ -6,7 +6,7 @@ self-contained interactive page has 4.6 MB.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -18,7 +18,7 @@ from scipy.cluster.hierarchy import dendrogram
 from mlflow_recall.core.clusters.clustering import Clustering
 from mlflow_recall.core.history.matrix import PerformanceMatrix, indices_of
 from mlflow_recall.core.history.overview import Overview
-from mlflow_recall.safe_text import escape_markdown
+from mlflow_recall.safe_text import escape_markdown, safe_line
 
 _ROW_HEIGHT = 0.3  # inches
 _COVERAGE_COLORS = ListedColormap(["#d62728", "#c7dcef"])  # missing, measured
@@ -36,9 +36,9 @@ def matrix_figure(matrix: PerformanceMatrix, clustering: Clustering) -> Figure:
     rows, columns = values.shape
     figure, axes = _canvas(2.5 + 0.75 * columns, 1.6 + _ROW_HEIGHT * rows)
     image = axes.imshow(values, aspect="auto", cmap="viridis")
-    axes.set_xticks(range(columns), matrix.datasets, rotation=35, ha="right")
+    axes.set_xticks(range(columns), _labels(matrix.datasets), rotation=35, ha="right")
     labels = [f"{m}  {c.id}" for c in clustering.clusters for m in c.members]
-    axes.set_yticks(range(rows), labels)
+    axes.set_yticks(range(rows), _labels(labels))
     middle = (np.nanmin(values) + np.nanmax(values)) / 2
     if values.size <= _MAX_NUMBERS:
         for (row, column), value in np.ndenumerate(values):
@@ -75,17 +75,26 @@ def coverage_figure(overviews: Sequence[Overview], prefix: str = "") -> Figure:
         _set_names(axes.xaxis, [matrix.datasets[column] for column in columns])
         axes.tick_params(axis="x", rotation=90)
         axes.set_title(
-            f"{overview.modality} {overview.metric}: {matrix.coverage:.1%} measured, "
+            f"{overview.modality} {_label(overview.metric)}: {matrix.coverage:.1%} measured, "
             f"{len(overview.missing)} cells missing (red)".strip(),
             fontsize="medium",
         )
     return figure
 
 
+def _label(name: str) -> str:
+    """Return a name as matplotlib draws it: dollar signs would be a formula, or no formula."""
+    return safe_line(name).replace("$", r"\$")
+
+
+def _labels(names: Iterable[str]) -> list[str]:
+    return [_label(name) for name in names]
+
+
 def _set_names(axis: Any, names: Sequence[str], limit: int = 120) -> None:
     """Label an axis with the names; above the limit, with evenly spaced ones."""
     step = -(-len(names) // limit)
-    axis.set_ticks(range(0, len(names), step), names[::step], fontsize=7)
+    axis.set_ticks(range(0, len(names), step), _labels(names[::step]), fontsize=7)
 
 
 def dendrogram_figure(clustering: Clustering) -> Figure | None:
@@ -96,7 +105,7 @@ def dendrogram_figure(clustering: Clustering) -> Figure | None:
     dendrogram(
         clustering.linkage,
         orientation="right",
-        labels=list(clustering.models),
+        labels=_labels(clustering.models),
         color_threshold=0,
         above_threshold_color="#456",
         ax=axes,
@@ -120,7 +129,7 @@ def race_figure(
     figure, axes = _canvas(8, 4.5)
     last = max(map(len, curves.values()), default=1)
     for model, scores in curves.items():
-        (line,) = axes.plot(range(1, len(scores) + 1), scores, marker="o", label=model)
+        (line,) = axes.plot(range(1, len(scores) + 1), scores, marker="o", label=_label(model))
         if points := predicted.get(model):
             axes.scatter(
                 [stage for stage, _ in points],
@@ -131,7 +140,7 @@ def race_figure(
             )
     axes.set_xticks(range(1, last + 1))
     axes.set_xlabel("stage (hollow: final score predicted at this stage)")
-    axes.set_ylabel(f"validation {metric}")
+    axes.set_ylabel(f"validation {_label(metric)}")
     _add_legend(axes)
     axes.grid(alpha=0.3)
     return figure
@@ -156,7 +165,7 @@ def ranking_figure(
         std = known.std() if known.size else 0.0
         scaled = (column - known.mean()) / std if std > 0 else np.zeros_like(column)
         axes.barh(positions + (i - (len(parts) - 1) / 2) * height, scaled, height, label=name)
-    axes.set_yticks(positions, models)
+    axes.set_yticks(positions, _labels(models))
     for model, label in zip(models, axes.get_yticklabels(), strict=True):
         label.set_fontweight("bold" if model in selected else "normal")
     axes.set_title("recalled in bold", fontsize="medium")

@@ -25,6 +25,7 @@ from mlflow_recall.core.arrays import read_only
 from mlflow_recall.core.clusters.clustering import cluster_models
 from mlflow_recall.core.history.matrix import PerformanceMatrix
 from mlflow_recall.core.history.overview import NoiseFloor, Overview
+from mlflow_recall.safe_text import safe_line
 
 MATRIX = PerformanceMatrix(
     ("a", "b", "c", "d"),
@@ -202,3 +203,16 @@ def test_lifts_show_each_recommender_over_how_many_are_recalled() -> None:
     lines = {line.get_label(): line.get_xydata().tolist() for line in axes.lines}
     assert lines["prior"] == [[1.0, 0.3], [3.0, 0.2]]
     assert lines["blend"] == [[1.0, 0.4], [3.0, 0.25]]
+
+
+@pytest.mark.parametrize("name", ["$\\frac$", "a$b$c", "x\x1b[2J", "two\nlines"])
+def test_a_name_is_no_formula_and_acts_on_nothing(name: str) -> None:
+    """A figure is drawn at the end of hours of work, whatever a model is called."""
+    figure = race_figure({name: [0.1, 0.2]}, {name: [(1, 0.3)]}, name)
+
+    assert figure is not None
+    figure.savefig(io.BytesIO())
+    (axes,) = figure.axes
+    legend = axes.get_legend()
+    assert legend is not None
+    assert legend.get_texts()[0].get_text().replace("\\$", "$") == safe_line(name)
