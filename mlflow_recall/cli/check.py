@@ -13,7 +13,7 @@ from mlflow_recall.cli.output import OutputOptions, echo
 @takes(target=TargetOptions, output=OutputOptions)
 def check(target: TargetOptions, output: OutputOptions) -> None:
     """Say what of a dataset is used, what is left out and why, and what to look at."""
-    from mlflow_recall.adapters.data.preparation import read_account
+    from mlflow_recall.adapters.data.preparation import check_splits, read_account
     from mlflow_recall.adapters.terminal import Terminal
 
     spec = target.target()
@@ -25,9 +25,10 @@ def check(target: TargetOptions, output: OutputOptions) -> None:
         left_out = [
             {account.unit + "s": count, "left out": reason, "such as": ", ".join(places)}
             for reason, count in account.left_out.items()
-            for places in [account.places.get(reason, ())]
+            for places in [account.places.get(reason, ())[:3]]
         ]
         terminal.table("left out", left_out)
         for warning in account.warnings:
             terminal.warning(warning)
         echo(f"{spec.title}: {account.summary}")
+    check_splits(spec, account)

@@ -46,6 +46,9 @@ class Number(click.FloatRange):
     def __init__(self, min: float | None = None) -> None:  # noqa: A002 - click's name
         super().__init__(min=min, min_open=min is not None)
 
+    def _describe_range(self) -> str:
+        return "" if self.min is None else super()._describe_range()
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the number that a text stands for; see ``click.ParamType``."""
         number = super().convert(value, param, ctx)

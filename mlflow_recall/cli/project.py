@@ -10,13 +10,16 @@ from collections.abc import Sequence
 
 import click
 
+from mlflow_recall.cli.example import EXAMPLE
+
 _FLAG_VALUES = ("true", "false")
 
 
 def normalize_arguments(argv: Sequence[str], root: click.Command) -> list[str]:
     """Drop options with an empty value, and turn ``--flag true`` into ``--flag``.
 
-    ``--flag false`` becomes the opposite of the flag, or nothing where it has none.
+    ``--flag false`` becomes the opposite of the flag, or nothing where it has none. An empty value
+    of the dataset stays where the example is the default: whoever gave it did not mean that.
 
     Args:
         argv: Arguments after the name of the program.
@@ -25,11 +28,12 @@ def normalize_arguments(argv: Sequence[str], root: click.Command) -> list[str]:
     Returns:
         Arguments that click parses; those that no MLproject wrote stay as they are.
     """
-    flags = _flags(_find_command(argv, root))
+    command = _find_command(argv, root)
+    flags, kept = _flags(command), _with_example(command)
     arguments: list[str] = []
     for argument in argv:
         option = arguments[-1].replace("_", "-") if arguments else ""
-        if not argument and option.startswith("--"):
+        if not argument and option.startswith("--") and option not in kept:
             arguments.pop()
         elif option in flags and argument.lower() in _FLAG_VALUES:
             if argument.lower() == "false":
@@ -57,3 +61,13 @@ def _flags(command: click.Command) -> dict[str, Sequence[str]]:
             flags |= dict.fromkeys(option.opts, option.secondary_opts[:1])
             flags |= dict.fromkeys(option.secondary_opts, option.opts[:1])
     return flags
+
+
+def _with_example(command: click.Command) -> set[str]:
+    """Return the options whose default is the example."""
+    return {
+        flag
+        for option in command.params
+        if isinstance(option, click.Option) and option.default == EXAMPLE
+        for flag in option.opts
+    }

@@ -10,7 +10,8 @@ from typing import Any
 
 from mlflow_recall.core.formatting import count_of, join_names
 
-#: places that are named for each reason
+#: places that are kept for each reason, and those that the summary names
+_KEPT_PLACES = 1000
 _NAMED_PLACES = 3
 #: classes with fewer rows are never cut
 MIN_ROWS_TO_SPLIT = 3
@@ -46,14 +47,14 @@ class LeftOut:
         """
         self._counts[reason] += count
         places = self._places.setdefault(reason, [])
-        if place and len(places) < _NAMED_PLACES:
+        if place and len(places) < _KEPT_PLACES:
             places.append(place)
 
     def extend(self, other: LeftOut) -> None:
         """Add what is left out of another part of the source."""
         for reason, count in other._counts.items():
             self.add(reason, count=count)
-            self._places[reason] = [*self._places[reason], *other._places[reason]][:_NAMED_PLACES]
+            self._places[reason] = [*self._places[reason], *other._places[reason]][:_KEPT_PLACES]
 
     @property
     def counts(self) -> dict[str, int]:
@@ -117,8 +118,8 @@ class DatasetAccount:
     def _reasons(self) -> Iterator[str]:
         for reason, count in self.left_out.items():
             places = self.places.get(reason, ())
-            shown = f": {', '.join(places)}" if places and count <= _NAMED_PLACES else ""
-            yield f"{count} {reason}{shown}"
+            named = f": {', '.join(places)}" if places and count <= _NAMED_PLACES else ""
+            yield f"{count} {reason}{named}"
 
     def to_dict(self) -> dict[str, Any]:
         """Return the account for machines."""

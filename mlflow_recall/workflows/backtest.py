@@ -109,12 +109,21 @@ def backtest_history(
     metric = config.metric or metric or default_metric(history.metrics())
     records = history.records(metric)
     modalities = sorted({record.modality for record in records if record.is_complete})
-    return [
-        _Backtest(config, history, reporter, metric).run(
-            select_comparable(records, modality, members=members), modality, probe_epochs
-        )
-        for modality in ([config.modality] if config.modality else modalities)
-    ]
+    results: list[BacktestResult] = []
+    too_thin: dict[str, HistoryError] = {}
+    for modality in [config.modality] if config.modality else modalities:
+        comparable = select_comparable(records, modality, members=members)
+        try:
+            backtest = _Backtest(config, history, reporter, metric)
+            results.append(backtest.run(comparable, modality, probe_epochs))
+        except HistoryError as error:
+            too_thin[modality] = error
+    for modality, reason in too_thin.items():
+        message = f"{modality}: {reason}" if modality else str(reason)
+        if not results:
+            raise HistoryError(message)
+        reporter.warning(message)
+    return results
 
 
 def backtest_zoo(config: BacktestConfig, services: Services) -> list[BacktestResult]:

@@ -26,12 +26,12 @@ def account(**fields: object) -> DatasetAccount:
 
 def test_reasons_are_counted_with_their_first_places() -> None:
     left_out = LeftOut()
-    for row in range(5):
+    for row in range(2000):
         left_out.add("no label", f"row {row}")
     left_out.add("split 'x' is not used", count=7)
 
-    assert left_out.counts == {"no label": 5, "split 'x' is not used": 7}
-    assert left_out.places == {"no label": ("row 0", "row 1", "row 2")}
+    assert left_out.counts == {"no label": 2000, "split 'x' is not used": 7}
+    assert left_out.places == {"no label": tuple(f"row {row}" for row in range(1000))}
 
 
 def test_the_summary_names_the_places_of_few_and_counts_many() -> None:

@@ -132,7 +132,10 @@ def read_content(spec: DatasetSpec) -> Content:
         lost |= found.classes
         has_new_look |= found.has_new_look
     if "train" not in splits:
-        raise DatasetError(f"{spec.title}: expected labeled rows to train on, got none")
+        raise DatasetError(
+            f"{spec.title}: expected labeled {source.unit}s to train on, got none of {read}: "
+            f"{_describe(splits, source)}"
+        )
     if "test" in tables and "test" not in splits and "validation" in splits:
         splits["test"] = splits.pop("validation")
         notes.append("the validation split is the test, whose own labels are hidden")
@@ -152,6 +155,15 @@ def read_content(spec: DatasetSpec) -> Content:
         reading=tuple(notes),
         has_new_look=has_new_look,
     )
+
+
+def _describe(splits: Mapping[str, LabeledRows], source: Source) -> str:
+    """Return where the rows of a source are that train has none of."""
+    parts = [f"{len(rows.labels)} in the {split} split" for split, rows in splits.items()]
+    for reason, count in source.left_out.counts.items():
+        place = next(iter(source.left_out.places.get(reason, ())), "")
+        parts.append(f"{count} left out: {reason}" + (f", such as {place}" if place else ""))
+    return "; ".join(parts) or "it is empty"
 
 
 def _load(spec: DatasetSpec) -> Source:
@@ -321,9 +333,16 @@ def _choose_columns(tables: Mapping[str, Table], spec: DatasetSpec) -> Columns:
     are_letters = _are_all_texts(first)
     kind, inputs = _input_columns(first, names if are_letters else first.texts, spec)
     label = _label_column(spec, names, inputs)
-    split = spec.split if len(tables) == 1 and spec.split in names else None
-    if split in (*inputs, label) or (spec.split not in names and spec.split != DatasetSpec.split):
-        raise DatasetError(_no_column(spec, "split", spec.split, names, names))
+    split = _split_column(spec, names) if len(tables) == 1 else None
+    if split in (*inputs, label):
+        raise DatasetError(
+            f"{spec.title}: expected different columns for inputs, label and split, got {split!r} "
+            "twice"
+        )
+    if label in inputs:
+        raise DatasetError(
+            f"{spec.title}: expected different columns for input and label, got {label!r} for both"
+        )
     for name, table in tables.items():
         if lacking := {*inputs, label} - {*table.columns}:
             raise DatasetError(
@@ -332,7 +351,7 @@ def _choose_columns(tables: Mapping[str, Table], spec: DatasetSpec) -> Columns:
             )
     reading = []
     if not (spec.text or spec.image or kind == "image"):
-        others = [c for c in first.texts if c not in (*inputs, label, spec.split)]
+        others = [c for c in first.texts if c not in (*inputs, label, split)]
         unread = f" (not {', '.join(others)})" if others else ""
         reading.append(f"text from {inputs[0]!r}{unread}")
     if not spec.label and len(names) > 2:
@@ -345,6 +364,18 @@ def _choose_columns(tables: Mapping[str, Table], spec: DatasetSpec) -> Columns:
         are_letters=are_letters,
         reading=tuple(reading),
     )
+
+
+def _split_column(spec: DatasetSpec, columns: Sequence[str]) -> str | None:
+    """Return the column that names the split of each row; by default that with the usual name."""
+    if spec.split in columns:
+        return spec.split
+    if spec.split != DatasetSpec.split:
+        raise DatasetError(_no_column(spec, "split", spec.split, columns, columns))
+    similar = [column for column in columns if column.lower() == spec.split]
+    if len(similar) > 1:
+        raise DatasetError(_which(spec, "split", similar))
+    return similar[0] if similar else None
 
 
 def _input_columns(
@@ -369,7 +400,7 @@ def _input_columns(
     if table.images:
         raise DatasetError(_which(spec, "image", table.images))
     labels = [spec.label] if spec.label else _usual(_LABEL_COLUMNS, names)
-    likely = [c for c in table.texts if c not in {*labels, spec.split}]
+    likely = [c for c in table.texts if c not in labels and c.lower() != spec.split.lower()]
     usual = _usual(_TEXT_COLUMNS, likely)
     if len(usual) == 1:
         return "text", (usual[0],)
@@ -394,7 +425,7 @@ def _label_column(spec: DatasetSpec, columns: Sequence[str], inputs: Sequence[st
         if spec.label not in columns:
             raise DatasetError(_no_column(spec, "label", spec.label, columns, columns))
         return spec.label
-    others = [c for c in columns if c not in (*inputs, spec.split)]
+    others = [c for c in columns if c not in inputs and c.lower() != spec.split.lower()]
     usual = _usual(_LABEL_COLUMNS, others)
     if len(usual) == 1:
         return usual[0]

@@ -12,12 +12,17 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mlflow_recall.adapters.data.labeled_rows import Columns, Content, LabeledRows, read_content
-from mlflow_recall.adapters.data.splits import SPLITS, cut_splits
+from mlflow_recall.adapters.data.splits import SPLITS, cut_counts, cut_splits
 from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
 from mlflow_recall.bounded_json import read_object
 from mlflow_recall.cache import build_once, cache_folder, is_digest
 from mlflow_recall.core.arrays import IntArray
-from mlflow_recall.core.dataset_account import DatasetAccount, count_duplicates, find_warnings
+from mlflow_recall.core.dataset_account import (
+    MIN_ROWS_TO_SPLIT,
+    DatasetAccount,
+    count_duplicates,
+    find_warnings,
+)
 from mlflow_recall.core.formatting import count_of
 from mlflow_recall.core.history.records import Dataset
 from mlflow_recall.errors import DatasetError
@@ -41,14 +46,7 @@ def prepare(spec: DatasetSpec) -> Dataset:
             few different inputs for the splits that it lacks.
     """
     content, splits, account = _read(spec)
-    for name, rows in splits.items():
-        if not rows.labels:
-            raise DatasetError(
-                f"{spec.title}: expected different inputs to cut a {name} split from, got "
-                f"{count_of(len(set(content.splits['train'].inputs)), 'different input')} in "
-                f"{count_of(account.used, 'row')}: is {' and '.join(account.inputs)!r} the right "
-                "column?"
-            )
+    check_splits(spec, account)
     digest = _digest(content, spec.seed)
 
     def save(folder: Path) -> None:
@@ -68,6 +66,20 @@ def prepare(spec: DatasetSpec) -> Dataset:
         has_pairs=meta.has_pairs,
         account=account,
     )
+
+
+def check_splits(spec: DatasetSpec, account: DatasetAccount) -> None:
+    """Refuse a dataset that has too few different inputs to cut a split from.
+
+    Raises:
+        DatasetError: A split has no row.
+    """
+    if empty := [name for name, count in account.splits.items() if not count]:
+        raise DatasetError(
+            f"{spec.title}: expected different inputs to cut a {empty[0]} split from, got "
+            f"{count_of(account.used, account.unit)} of nearly equal ones: is "
+            f"{' and '.join(account.inputs)!r} the right column?"
+        )
 
 
 def read_account(spec: DatasetSpec) -> DatasetAccount:
@@ -269,10 +281,7 @@ def _digest(content: Content, seed: int) -> str:
     remain valid.
     """
     state = hashlib.sha256(json.dumps([content.classes, seed]).encode())
-    train = content.splits["train"].inputs
-    has_repeats = len(set(train)) < len(train)
-    is_cut = len(content.splits) < len(SPLITS)
-    if len(content.splits) == 1 or (is_cut and has_repeats):
+    if len(content.splits) < len(SPLITS) and not _is_cut_as_before(content):
         state.update(_CUT_TOGETHER)
     if content.has_new_look:
         state.update(_NEW_LOOK)
@@ -283,6 +292,22 @@ def _digest(content: Content, seed: int) -> str:
             state.update(_to_bytes(value))
             state.update(f"\0{label}\0".encode())
     return state.hexdigest()[:16]
+
+
+def _is_cut_as_before(content: Content) -> bool:
+    """Return whether earlier versions cut the same rows: class by class, and one split after all.
+
+    They did where one split is missing, no input is repeated, and rounding by class changes
+    nothing.
+    """
+    train = content.splits["train"]
+    sizes = np.bincount(_indices(train, content.classes))
+    by_class = np.where(sizes >= MIN_ROWS_TO_SPLIT, np.maximum(1, np.round(sizes / 5)), 0)
+    return (
+        len(content.splits) == len(SPLITS) - 1
+        and len(set(train.inputs)) == len(train.inputs)
+        and np.array_equal(by_class, cut_counts(np.where(sizes >= MIN_ROWS_TO_SPLIT, sizes, 0)))
+    )
 
 
 def _to_bytes(value: str | tuple[str, str] | bytes) -> bytes:

@@ -17,8 +17,9 @@ _SPLIT_SHARE = 0.2
 def cut_splits(labels: IntArray, keys: Sequence[Hashable], missing: int, seed: int) -> IntArray:
     """Return which part every row belongs to: 0 stays, 1 and up are cut, each a fifth of all rows.
 
-    A cut part has a fifth of every class, as near as rows with equal inputs allow, which are never
-    parted. A class with fewer than three distinct inputs stays as a whole.
+    A cut part has a fifth of every class as near as possible: rows with equal inputs are never
+    parted, a class with fewer than three distinct inputs stays as a whole, and every other one has
+    a row at least.
 
     Args:
         labels: (n,) class indices.
@@ -31,16 +32,35 @@ def cut_splits(labels: IntArray, keys: Sequence[Hashable], missing: int, seed: i
     first = np.unique(group, return_index=True)[1]  # the first row of every group
     sizes = np.bincount(group)
     part_of_group = np.zeros(len(first), dtype=np.intp)
+    classes = [np.flatnonzero(labels[first] == label) for label in np.unique(labels)]
+    is_cut = [len(of_class) >= MIN_ROWS_TO_SPLIT for of_class in classes]
+    rows = np.array([sizes[of_class].sum() for of_class in classes])
+    counts = cut_counts(np.where(is_cut, rows, 0))
     rng = np.random.default_rng(seed)
     for part in range(1, missing + 1):
-        for label in np.unique(labels):
-            of_class = np.flatnonzero(labels[first] == label)
+        for of_class, count in zip(classes, counts, strict=True):
             left = rng.permutation(of_class[part_of_group[of_class] == 0])
-            if len(of_class) < MIN_ROWS_TO_SPLIT:
-                continue
-            count = max(1, round(_SPLIT_SHARE * sizes[of_class].sum()))
-            part_of_group[_take(left, sizes[left], count)] = part
+            if count:
+                part_of_group[_take(left, sizes[left], count)] = part
     return part_of_group[group]
+
+
+def cut_counts(rows: IntArray) -> IntArray:
+    """Return how many rows of every class are cut: a fifth of all, by the largest remainders.
+
+    Args:
+        rows: (c,) rows of the classes; zero for those that stay as a whole.
+
+    Example:
+        >>> cut_counts(np.array([12, 12, 12])).tolist()
+        [3, 2, 2]
+    """
+    shares = _SPLIT_SHARE * rows
+    counts = np.floor(shares).astype(np.intp)
+    left = round(float(shares.sum())) - int(counts.sum())
+    largest = np.argsort(counts - shares, kind="stable")
+    counts[largest[:left]] += 1
+    return np.where(rows > 0, np.maximum(counts, 1), 0)
 
 
 def _take(groups: IntArray, sizes: IntArray, count: int) -> IntArray:

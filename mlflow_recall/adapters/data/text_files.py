@@ -104,8 +104,9 @@ def decode_text(data: bytes, path: Path, encoding: str | None) -> tuple[str, str
     Raises:
         DatasetError: The content has another encoding, or is no text.
     """
-    name = encoding or _guess_encoding(data)
+    name = encoding or ""
     try:
+        name = name or _guess_encoding(data)
         text = data.decode(name)
     except LookupError:
         raise DatasetError(
@@ -140,7 +141,15 @@ def _guess_encoding(data: bytes) -> str:
             return name
     try:
         data.decode("utf-8")
-    except UnicodeDecodeError:
+    except UnicodeDecodeError as error:
+        text = data.decode("utf-8", errors="replace")
+        damaged = text.count("\ufffd")
+        # letters of another encoding are hardly ever UTF-8 by chance
+        if sum(character > "\x7f" for character in text) - damaged > damaged:
+            line = data.count(b"\n", 0, error.start) + 1
+            raise UnicodeError(
+                f"a byte that is no UTF-8 in line {line}, as most others are"
+            ) from None
         return "cp1252"
     return "utf-8"
 

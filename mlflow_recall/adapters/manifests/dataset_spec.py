@@ -10,7 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from mlflow_recall.errors import DatasetError
+from mlflow_recall.limits import MAX_NAME_LENGTH
+from mlflow_recall.safe_text import redact
 
+#: an address such as https://host/file, or s3://bucket/file
+_ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
 _SEED = re.compile(r"[0-9]{1,18}")
 
 
@@ -42,6 +46,21 @@ class DatasetSpec:
     #: where the dataset comes from, for people
     origin: str = ""
 
+    def __post_init__(self) -> None:
+        """Refuse what no run can be called, and addresses, which may hold a password."""
+        if len(self.name) > MAX_NAME_LENGTH:
+            raise DatasetError(
+                f"name of a dataset: expected at most {MAX_NAME_LENGTH} characters, got "
+                f"{len(self.name)}"
+            )
+        if not self.path:
+            raise DatasetError("dataset: expected a file, a folder or a hub id, got an empty path")
+        if _ADDRESS.match(self.path):
+            raise DatasetError(
+                f"{redact(self.path)}: expected a file, a folder or a hub id, got an address: "
+                "download it first"
+            )
+
     @classmethod
     def from_mapping(cls, entry: Mapping[str, Any], where: str, folder: Path) -> DatasetSpec:
         """Return the dataset of one entry of a benchmark file.
@@ -69,7 +88,11 @@ class DatasetSpec:
         local = folder / str(entry["path"])
         path = str(local) if _exists(local) else str(entry["path"])
         texts = {k: str(v) for k, v in entry.items() if k != "seed" and v is not None}
-        return cls(**{**texts, "path": path}, seed=_read_seed(entry.get("seed"), where))
+        seed = _read_seed(entry.get("seed"), where)
+        try:
+            return cls(**{**texts, "path": path}, seed=seed)
+        except DatasetError as error:
+            raise DatasetError(f"{where}: {error}") from None
 
     def to_json(self) -> str:
         """Return the specification as JSON that holds in any working directory."""
@@ -85,7 +108,7 @@ class DatasetSpec:
             return self.name
         local = Path(self.path)
         stem = local.stem if _exists(local) else self.path.strip("/").replace("/", "--")
-        return f"{stem}--{self.config}" if self.config else stem
+        return (f"{stem}--{self.config}" if self.config else stem)[:MAX_NAME_LENGTH]
 
 
 def _exists(path: Path) -> bool:

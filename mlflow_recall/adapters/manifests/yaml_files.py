@@ -14,7 +14,8 @@ from mlflow_recall import limits
 from mlflow_recall.adapters.manifests.bounded_yaml import read_yaml
 from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
 from mlflow_recall.core.history.recipes import Recipe
-from mlflow_recall.errors import ConfigError
+from mlflow_recall.errors import ConfigError, DatasetError
+from mlflow_recall.safe_text import redact
 
 MODALITIES = ("image", "text")
 
@@ -92,6 +93,11 @@ def _read_model(entry: Mapping[str, Any], where: str, folder: Path) -> ZooEntry:
     values = {key: value for key, value in entry.items() if value is not None}
     if not values.get("source"):
         raise ConfigError(f"{where}: expected a source such as hf:/org/name, got none")
+    if redact(str(values["source"])) != str(values["source"]):
+        raise ConfigError(
+            f"{where}: source: expected no password in it, got {redact(str(values['source']))}: "
+            "log in with `hf auth login` or the settings of your store"
+        )
     for key in values.keys() - _KINDS.keys():
         values[key] = _read_text(values[key], f"{where}: {key}")
     for key, read in _KINDS.items():
@@ -178,10 +184,17 @@ def read_benchmarks(path: str | Path) -> list[DatasetSpec]:
         DatasetError: An entry is wrong; the message says which.
     """
     path, entries = _entries(path, "datasets")
-    return [
+    specs = [
         DatasetSpec.from_mapping(entry, f"{path}: datasets[{i}]", path.parent)
         for i, entry in enumerate(entries, start=1)
     ]
+    titles = [spec.title for spec in specs]
+    if repeated := {title for title in titles if titles.count(title) > 1}:
+        raise DatasetError(
+            f"{path}: expected every dataset once, got {min(repeated)!r} twice: give one another "
+            "name, under 'name'"
+        )
+    return specs
 
 
 def _entries(path: str | Path, key: str) -> tuple[Path, list[dict[str, Any]]]:

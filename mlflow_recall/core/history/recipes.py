@@ -112,7 +112,10 @@ class Recipe:
                 raise ConfigError(
                     f"{where}: {name}: expected {known[name].__name__}, got {value!r:.60}"
                 ) from None
-        return replace(self, **converted)
+        try:
+            return replace(self, **converted)
+        except ConfigError as error:
+            raise ConfigError(f"{where}: {error}") from None
 
     @classmethod
     @lru_cache(maxsize=4096)  # thousands of runs share a few recipes

@@ -395,3 +395,44 @@ def test_a_pair_in_a_file_of_datasets_is_a_list(tmp_path: Path) -> None:
     for columns in ([], ["a", "b", "c"], [["a"], "b"]):
         with pytest.raises(DatasetError, match="x: text"):
             DatasetSpec.from_mapping({"path": "a", "text": columns}, "x", tmp_path)
+
+
+# --- what a stranger stumbled over ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["Split", "SPLIT", "split"])
+def test_the_split_column_has_any_case(tmp_path: Path, name: str) -> None:
+    """Otherwise rows of the given test split are trained on."""
+    columns = {"text": TEXTS, "label": LABELS, name: ["train"] * 6 + ["val"] * 2 + ["test"] * 4}
+
+    account = read_account(csv_of(tmp_path / "a.csv", **columns))
+
+    assert account.splits == {"train": 6, "validation": 2, "test": 4}
+
+
+def test_one_column_is_never_input_and_label(tmp_path: Path) -> None:
+    spec = csv_of(tmp_path / "a.csv", text=LABELS, label=LABELS)
+
+    for fields in ({"text": "label", "label": "label"}, {"label": "label", "split": "label"}):
+        with pytest.raises(DatasetError, match="expected different columns"):
+            read_content(replace(spec, **fields))  # type: ignore[arg-type]
+
+
+def test_where_nothing_is_left_the_reasons_are_told(tmp_path: Path) -> None:
+    spec = csv_of(tmp_path / "a.csv", text=TEXTS, label=[""] * 12)
+    with pytest.raises(DatasetError, match=r"got none of 12: 12 left out: no label, such as row 1"):
+        read_content(spec)
+
+    spec = csv_of(tmp_path / "b.csv", text=TEXTS, label=LABELS, split=["test"] * 12)
+    with pytest.raises(DatasetError, match=r"got none of 12: 12 in the test split"):
+        read_content(spec)
+
+
+def test_addresses_and_endless_names_are_no_datasets() -> None:
+    """A password in an address would become part of names in the store."""
+    for path in ("http://u:pw123@host/x.csv", "s3://key:pw123@bucket/x", "hf://datasets/a/b"):
+        with pytest.raises(DatasetError, match="expected a file, a folder or a hub id") as error:
+            DatasetSpec(path=path)
+        assert "pw123" not in str(error.value)
+    with pytest.raises(DatasetError, match=r"x: name of a dataset: expected at most 250 char"):
+        DatasetSpec.from_mapping({"path": "a", "name": "n" * 251}, "x", Path())

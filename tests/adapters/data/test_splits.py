@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlflow_recall.adapters.data.splits import cut_splits
+from mlflow_recall.adapters.data.splits import cut_counts, cut_splits
 
 
 def test_each_cut_part_is_a_fifth_of_every_class() -> None:
@@ -17,6 +17,16 @@ def test_each_cut_part_is_a_fifth_of_every_class() -> None:
     for label, size in enumerate((50, 30, 20)):
         counts = np.bincount(parts[labels == label], minlength=3)
         assert counts.tolist() == [size - 2 * size // 5, size // 5, size // 5]
+
+
+@given(st.lists(st.integers(0, 200), min_size=1, max_size=20))
+def test_counts_are_a_fifth_of_all_rows_and_one_of_every_class(rows: list[int]) -> None:
+    counts = cut_counts(np.array(rows))
+
+    assert ((counts > 0) == (np.array(rows) > 0)).all()
+    assert (np.abs(counts - np.array(rows) / 5) <= 1).all()
+    if min(rows) >= 5:
+        assert counts.sum() == round(sum(rows) / 5)
 
 
 @given(

@@ -188,6 +188,14 @@ def test_what_is_no_text_file_is_one_line(
     assert "\n" not in str(error.value)
 
 
+def test_utf_8_with_a_foreign_byte_is_named_by_its_line(tmp_path: Path) -> None:
+    """As cp1252, all its other letters would be garbled without a word."""
+    content = b"text,label\n" + "schön,größer\n".encode() * 9 + "für,x\n".encode("cp1252")
+
+    with pytest.raises(DatasetError, match="got a byte that is no UTF-8 in line 11"):
+        read(tmp_path / "a.csv", content)
+
+
 def test_limits_are_refused_before_they_cost_anything(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
