@@ -53,6 +53,7 @@ def models(data: Any) -> list[str]:
     return [token for token in json.dumps(data).split('"') if token in {*"abcdef"}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize(
     "minimize",

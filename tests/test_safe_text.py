@@ -145,6 +145,7 @@ def test_no_name_is_markup_of_a_note(name: str) -> None:
     assert all(escaped[i - 1] == "\\" for i, c in enumerate(escaped) if c in "[]`|*")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", ["x", "a.", "://", "?", "&a", "token", "@", "x://", "\x1b", " "])
 def test_a_text_of_any_kind_takes_time_in_proportion_to_its_length(part: str) -> None:
     """The message of a library may quote a whole file: quadratic time would be minutes here."""

@@ -156,6 +156,7 @@ def test_normalize(run: Run, zoo: Zoo) -> None:
     assert rows["`logme`"] == "2"
 
 
+@pytest.mark.slow
 def test_optional_features(run: Run, zoo: Zoo) -> None:
     printed = run("optional_features", "--namespace", zoo.namespace, "--encoder", "tiny-0")
 

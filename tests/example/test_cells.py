@@ -44,6 +44,7 @@ def test_other_data_are_named() -> None:
     assert "of other data (b, on record a)" in again(0.8, "b").words
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("model", "dataset", "seed", "message"),
     [

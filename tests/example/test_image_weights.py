@@ -155,6 +155,7 @@ def test_training_keeps_the_names_of_its_classes(
     look(member, folder, shown)
 
 
+@pytest.mark.slow
 def test_training_again_gives_the_same_weights(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

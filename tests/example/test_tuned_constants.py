@@ -85,6 +85,7 @@ def test_a_linear_prediction_orders_models_as_well_as_the_history(
     assert summary["linear"]["regret@5"].mean <= summary["prior"]["regret@5"].mean
 
 
+@pytest.mark.slow
 @BOTH
 @pytest.mark.parametrize("name", ["blend", "portfolio"])
 def test_intervals_and_sets_hold_what_they_promise(modality: str, name: str) -> None:

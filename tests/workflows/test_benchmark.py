@@ -262,6 +262,7 @@ def test_a_limit_trains_so_many_and_the_next_call_goes_on(
     assert len({run.data.tags[tags.CELL] for run in cells(small)}) == 4 == len(cells(small))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("limit", [None, 4, 9])
 def test_without_a_limit_below_their_number_all_are_trained(
     small: Services, config: BenchmarkConfig, limit: int | None

@@ -577,6 +577,7 @@ def clarity(services: Services, new_model: str) -> dict[str, float]:
     return {new_model: max(values.values()), **values}
 
 
+@pytest.mark.slow
 def test_a_new_model_is_scored_with_measured_ones_and_a_second_time_nothing_is_computed(
     store: str, namespace: str, tmp_path: Path
 ) -> None:
@@ -601,6 +602,7 @@ def test_a_new_model_is_scored_with_measured_ones_and_a_second_time_nothing_is_c
     assert lines[-1].endswith("by features and scores on 2 datasets")
 
 
+@pytest.mark.slow
 def test_what_scores_say_of_a_new_model_holds_for_later_commands(
     store: str, namespace: str, tmp_path: Path
 ) -> None:

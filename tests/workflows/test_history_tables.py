@@ -313,6 +313,7 @@ def test_an_imported_namespace_clusters_recommends_and_shows_as_its_tables(
     assert one["missing"] == two["missing"] == [{"model": "owl", "dataset": "set-5"}]
 
 
+@pytest.mark.slow
 def test_importing_again_adds_nothing_and_more_adds_what_is_new(
     cli: Cli, client: MlflowClient, tables: Path, namespace: str
 ) -> None:

@@ -56,6 +56,7 @@ def test_the_listener_would_hear_the_password(listener: Listener) -> None:
     assert any("Authorization: Basic" in request for request in listener.requests)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["http://{}/" + PATH, "mlflow-artifacts://{}/x"])
 @pytest.mark.parametrize("arch", ["", "transformers/bert"])
 def test_a_foreign_host_hears_nothing_of_a_listing_or_a_download(

@@ -72,6 +72,7 @@ def image(tmp_path_factory: pytest.TempPathFactory, sealed: None) -> Case:
     return Case(member, tiny_timm(place / "resnet"), dataset)
 
 
+@pytest.mark.slow
 def test_the_second_text_of_a_pair_is_read(text: Case, tmp_path: Path) -> None:
     """Its label can be learned from the second text alone."""
     path = str(tiny_pairs(tmp_path / "pairs.csv", 240))

@@ -142,6 +142,7 @@ def test_a_history_with_strong_models_applies() -> None:
     assert got.sizes == (1, 3)  # five of twelve would be over a third
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("models", [6, 20])
 def test_shuffled_names_hardly_ever_apply(models: int) -> None:
     """One history in a hundred, at most: of twenty two or more are an accident of 1.7 %."""

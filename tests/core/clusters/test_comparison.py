@@ -48,6 +48,7 @@ def plain(rows: tuple[ClusteringComparison, ...]) -> list[dict[str, Any]]:
     return [asdict(row) for row in rows]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not PAPER.exists(), reason=f"no records at {PAPER.parent}")
 @pytest.mark.parametrize(
     ("metric", "cut", "clusters", "members", "singletons", "reported"),

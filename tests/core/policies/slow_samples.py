@@ -152,6 +152,8 @@ def slow_samples(
     if len(used) < 4:
         return None
     cells = {(i, d) for i, d in cells if d in used}
+    # one whose records are all on other datasets has none here
+    recorded = [i for i in recorded if any((i, d) in cells for d in used)]
 
     level = {d: _mean([then[i, d] - now[i] for i in present[d]]) for d in used}
     gap = {(i, d): then[i, d] - now[i] - level[d] for i, d in cells}

@@ -22,6 +22,7 @@ def slow_knn(features: FloatArray, labels: AnyArray, k: int) -> float:
     return right / len(features)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n", "d"), [(60, 8), (30, 45), (520, 3)])
 @pytest.mark.parametrize("k", [1, 2, 5])
 def test_the_score_is_its_definition(n: int, d: int, k: int) -> None:
