@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mlflow_recall.core.formatting import count_of, join_names
+from mlflow_recall.core.history.recipes import default_recipe
 
 #: places that are kept for each reason, and those that the summary names
 _KEPT_PLACES = 1000
@@ -22,7 +23,7 @@ _CONSTANT_SHARE = 0.5
 #: share of texts that are longer than a recipe reads: said
 _LONG_SHARE = 0.05
 #: tokens that a recipe of texts reads by default; a word has at least one
-_TOKENS_READ = 128
+_TOKENS_READ = default_recipe("text").input_size
 #: share of texts that name their own class, and how many times those that name another: said
 _LEAK_SHARE, _LEAK_RATIO = 0.3, 5
 #: names with fewer characters are too short to be looked for in a text
@@ -78,7 +79,7 @@ class DatasetAccount:
     modality: str
     #: columns that the model reads, in order
     inputs: tuple[str, ...]
-    #: column of the labels, or ``folder``
+    #: column of the labels; ``label`` where folders are the classes
     label: str
     read: int
     #: reason -> number of rows or files
@@ -107,7 +108,7 @@ class DatasetAccount:
         parts = [f"{self.used} of {count_of(self.read, self.unit)} used"]
         if self.left_out:
             parts[0] += f" (left out: {', '.join(self._reasons())})"
-        parts.append(f"{len(self.classes)} classes")
+        parts.append(count_of(len(self.classes), "class", "classes"))
         if self.classes_left_out:
             reasons = (f"{name!r}: {reason}" for name, reason in self.classes_left_out.items())
             parts[-1] += f" (left out {join_names(reasons, 3)})"
@@ -200,7 +201,7 @@ def _class_sizes(counts: Mapping[str, int]) -> Iterator[str]:
     rare = sorted(name for name, count in counts.items() if count < MIN_ROWS_TO_SPLIT)
     if rare:
         yield (
-            f"{count_of(len(rare), 'class') if len(rare) == 1 else f'{len(rare)} classes'} with "
+            f"{count_of(len(rare), 'class', 'classes')} with "
             f"fewer than {MIN_ROWS_TO_SPLIT} rows: {join_names(map(repr, rare), 5)}: a split that "
             "is cut has none of them"
         )

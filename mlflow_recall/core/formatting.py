@@ -48,11 +48,16 @@ def join_names(names: Iterable[str], limit: int = 12) -> str:
     return (", ".join(known[:limit]) + more) or "none"
 
 
-def count_of(count: int, noun: str) -> str:
+def count_of(count: int, noun: str, plural: str | None = None) -> str:
     """Return a count with its noun in the right number.
 
+    Args:
+        count: Any number.
+        noun: The noun in the singular.
+        plural: The noun in the plural; None: with an s.
+
     Example:
-        >>> count_of(1, "model"), count_of(2, "model")
-        ('1 model', '2 models')
+        >>> count_of(1, "model"), count_of(2, "model"), count_of(2, "class", "classes")
+        ('1 model', '2 models', '2 classes')
     """
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    return f"{count} {noun if count == 1 else plural or noun + 's'}"

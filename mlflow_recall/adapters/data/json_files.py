@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow_recall.adapters.data.tables import Source, Table
-from mlflow_recall.adapters.data.text_files import decode_text, read_bytes
+from mlflow_recall.adapters.data.text_files import decode_text, file_ending, read_bytes
 from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
 from mlflow_recall.errors import DatasetError
 from mlflow_recall.limits import MAX_COLUMNS, MAX_ROWS
@@ -26,7 +26,7 @@ def read_json(path: Path, spec: DatasetSpec) -> Source:
     """
     text, encoding = decode_text(read_bytes(path), path, spec.encoding or None)
     reading = [f"read as {encoding}"] if not (spec.encoding or encoding.startswith("utf-8")) else []
-    if path.name.lower().removesuffix(".gz").endswith(".json"):
+    if file_ending(path) == ".json":
         try:
             return _source(_to_columns(json.loads(text), path), reading)
         except json.JSONDecodeError as error:

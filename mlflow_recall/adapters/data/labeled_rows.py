@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,8 +32,8 @@ _TEXT_COLUMNS = (
     "sentence2", "question1", "question2", "text1", "text2", "premise", "hypothesis", "passage",
     "context", "query", "answer", "body",
 )  # fmt: skip
-#: reason
-BROKEN_PICTURE = "cannot be decoded"
+#: why a picture is left out that is one by its name
+_BROKEN_PICTURE = "cannot be decoded"
 _TEXT_FILES = (".csv", ".tsv")
 _JSON_FILES = (".json", ".jsonl", ".ndjson")
 _PARQUET_FILES = (".parquet",)
@@ -59,11 +59,11 @@ class _Row(NamedTuple):
 
 
 @dataclass(frozen=True)
-class _Lost:
+class _Findings:
     """What reading a table has shown beside its rows."""
 
     #: class of a row that is left out -> why
-    classes: dict[str, str]
+    classes_left_out: Mapping[str, str]
     #: whether a picture is decoded in another way than by earlier versions
     has_new_look: bool
 
@@ -122,15 +122,15 @@ def read_content(spec: DatasetSpec) -> Content:
     columns = _choose_columns(tables, spec)
     read = sum(map(len, tables.values())) + sum(source.left_out.counts.values())
     splits: dict[str, LabeledRows] = {}
-    lost, has_new_look = dict(source.classes_left_out), False
+    classes_left_out, has_new_look = dict(source.classes_left_out), False
     notes = [*columns.reading, *source.reading]
     for name, table in tables.items():
         try:
-            found = _add_rows(splits, name, table, columns, source.left_out)
+            findings = _add_rows(splits, name, table, columns, source.left_out)
         except DatasetError as error:
             raise DatasetError(f"{spec.title}: {error}") from None
-        lost |= found.classes
-        has_new_look |= found.has_new_look
+        classes_left_out |= findings.classes_left_out
+        has_new_look |= findings.has_new_look
     if "train" not in splits:
         raise DatasetError(
             f"{spec.title}: expected labeled {source.unit}s to train on, got none of {read}: "
@@ -149,7 +149,9 @@ def read_content(spec: DatasetSpec) -> Content:
         columns=columns,
         splits=splits,
         classes=classes,
-        classes_left_out={name: why for name, why in lost.items() if name not in classes},
+        classes_left_out={
+            name: why for name, why in classes_left_out.items() if name not in classes
+        },
         read=read,
         source=source,
         reading=tuple(notes),
@@ -191,7 +193,7 @@ def _load(spec: DatasetSpec) -> Source:
 
 
 def _load_file(path: Path, spec: DatasetSpec) -> Source:
-    ending = _ending(path)
+    ending = text_files.file_ending(path)
     if ending in _TEXT_FILES:
         return text_files.read_delimited(path, spec)
     if ending in _JSON_FILES:
@@ -204,10 +206,6 @@ def _load_file(path: Path, spec: DatasetSpec) -> Source:
         f"{path}: expected a file of type {', '.join(ENDINGS)} (text also as .gz), got "
         f"{path.suffix or 'no ending'!r}"
     )
-
-
-def _ending(path: Path) -> str:
-    return Path(path.name.lower().removesuffix(".gz")).suffix
 
 
 def _load_folder(path: Path, spec: DatasetSpec) -> Source:
@@ -227,7 +225,11 @@ def _split_files(path: Path, spec: DatasetSpec) -> dict[str, list[Path]]:
         files: dict[str, list[Path]] = {}
         for file in sorted(folder.iterdir()) if folder.is_dir() else ():
             split = file.name.partition(".")[0].partition("-")[0]
-            if _ending(file) in ENDINGS and _is_split(split, spec) and _is_inside(file, path):
+            if (
+                text_files.file_ending(file) in ENDINGS
+                and _is_split(split, spec)
+                and _is_inside(file, path)
+            ):
                 files.setdefault(split, []).append(file)
         if files:
             return files
@@ -249,7 +251,7 @@ def _load_split_files(files: Mapping[str, Sequence[Path]], spec: DatasetSpec) ->
     for split, parts in files.items():
         if len(parts) == 1:
             sources[split] = _load_file(parts[0], spec)
-        elif all(_ending(part) in _PARQUET_FILES for part in parts):
+        elif all(text_files.file_ending(part) in _PARQUET_FILES for part in parts):
             sources[split] = arrow_tables.read_parquet(*parts)
         else:
             raise DatasetError(
@@ -297,7 +299,7 @@ def _picture_table(rows: Sequence[tuple[Path, str]], root: Path) -> Table:
 
 
 def _looks_local(path: str) -> bool:
-    return path.startswith((".", "/", "~")) or _ending(Path(path)) in ENDINGS
+    return path.startswith((".", "/", "~")) or text_files.file_ending(Path(path)) in ENDINGS
 
 
 def _declared_tables(source: Source, spec: DatasetSpec) -> dict[str, Table]:
@@ -456,7 +458,7 @@ def _usual(usual_names: Sequence[str], columns: Sequence[str]) -> list[str]:
 
 def _add_rows(
     splits: dict[str, LabeledRows], name: str, table: Table, columns: Columns, left_out: LeftOut
-) -> _Lost:
+) -> _Findings:
     """Add the rows of a table that have an input, a label and a split to their splits."""
     declared = table.class_names.get(columns.label)
     is_image = columns.kind == "image"
@@ -465,7 +467,7 @@ def _add_rows(
     values = zip(*(table.columns[name] for name in columns.inputs), strict=True)
     cells = zip(values, table.columns[columns.label], split_cells, strict=True)
     rows: list[_Row] = []
-    lost = _Lost({}, has_new_look=False)
+    classes_left_out: dict[str, str] = {}
     for i, (row_values, key, split_cell) in enumerate(cells):
         column, class_ = columns.label, None
         try:
@@ -477,20 +479,20 @@ def _add_rows(
         except RowLeftOut as reason:
             left_out.add(str(reason), table.place(i))
             if class_ is not None:
-                lost.classes.setdefault(class_, str(reason))
+                classes_left_out.setdefault(class_, str(reason))
         except DatasetError as error:
             raise DatasetError(f"column {column!r}: {table.place(i)}: {error}") from None
     check = check_pictures([row.content for row in rows]) if is_image else None
     for position, row in enumerate(rows):
         if check and position in check.broken:
             place = f"{table.place(row.number)} ({check.broken[position]})"
-            left_out.add(BROKEN_PICTURE, place)
-            lost.classes.setdefault(row.class_, BROKEN_PICTURE)
+            left_out.add(_BROKEN_PICTURE, place)
+            classes_left_out.setdefault(row.class_, _BROKEN_PICTURE)
             continue
         part = splits.setdefault(row.split, LabeledRows([], []))
         part.inputs.append(row.content)
         part.labels.append(row.class_)
-    return replace(lost, has_new_look=bool(check and check.changed))
+    return _Findings(classes_left_out, has_new_look=bool(check and check.changed))
 
 
 def _read_split(cell: object) -> str:

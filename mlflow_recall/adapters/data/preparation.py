@@ -239,19 +239,19 @@ def _account(
     seed: int,
 ) -> DatasetAccount:
     """Return the account of a dataset whose splits are complete."""
-    as_they_fall = _complete_splits(content, range(len(keys["train"])), seed)
+    splits_by_row = _complete_splits(content, range(len(keys["train"])), seed)
     given = set(content.splits) if len(content.splits) > 1 else set()
-    across = count_duplicates(keys)
+    repeated = count_duplicates(keys)
     labels = [label for rows in content.splits.values() for label in rows.labels]
     warnings = find_warnings(
         [key for split_keys in keys.values() for key in split_keys],
         labels,
         texts=_texts(content) if content.columns.kind == "text" else None,
     )
-    if across:
+    if repeated:
         warnings.append(
-            f"duplicates across the given splits ({', '.join(sorted(given))}): {across} rows have "
-            "an input that also stands in another split: scores on them are too good"
+            f"duplicates across the given splits ({', '.join(sorted(given))}): {repeated} rows "
+            "have an input that also stands in another split: scores on them are too good"
         )
     counts = Counter(labels)
     source = content.source
@@ -267,7 +267,7 @@ def _account(
         classes_left_out=content.classes_left_out,
         splits={name: len(rows.labels) for name, rows in splits.items()},
         duplicates=count_duplicates(
-            {name: [_key(value) for value in rows.inputs] for name, rows in as_they_fall.items()}
+            {name: [_key(value) for value in rows.inputs] for name, rows in splits_by_row.items()}
         ),
         reading=content.reading,
         warnings=tuple(warnings),

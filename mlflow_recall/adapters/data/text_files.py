@@ -148,7 +148,7 @@ def _guess_encoding(data: bytes) -> str:
         if sum(character > "\x7f" for character in text) - damaged > damaged:
             line = data.count(b"\n", 0, error.start) + 1
             raise UnicodeError(
-                f"a byte that is no UTF-8 in line {line}, as most others are"
+                f"a byte that is no UTF-8 in line {line} of a file that otherwise is UTF-8"
             ) from None
         return "cp1252"
     return "utf-8"
@@ -201,7 +201,7 @@ def read_delimited(path: Path, spec: DatasetSpec) -> Source:
         texts=tuple(name for name, cells in columns.items() if name and not _are_numbers(cells)),
         place=lambda row: _place(full[row], reading.lines[full[row]]),
     )
-    usual = "\t" if _ending(path) == ".tsv" else ","
+    usual = "\t" if file_ending(path) == ".tsv" else ","
     described = []
     if not spec.encoding and not encoding.startswith("utf-8"):
         described.append(f"read as {encoding}")
@@ -214,7 +214,7 @@ def read_delimited(path: Path, spec: DatasetSpec) -> Source:
     return Source(tables={"train": table}, left_out=left_out, reading=tuple(described))
 
 
-def _ending(path: Path) -> str:
+def file_ending(path: Path) -> str:
     """Return the ending of a file in lower case, without that of gzip."""
     return Path(path.name.lower().removesuffix(".gz")).suffix
 
@@ -238,7 +238,7 @@ def _choose_reading(lines: Sequence[str], path: Path, spec: DatasetSpec) -> _Rea
     if len(fitting) > 1:
         least = min(reading.short_rows for reading in fitting)
         fitting = [reading for reading in fitting if reading.short_rows == least]
-    if len(fitting) > 1 and _ending(path) == ".tsv":
+    if len(fitting) > 1 and file_ending(path) == ".tsv":
         fitting = [reading for reading in fitting if reading.delimiter == "\t"] or fitting
     if len(fitting) > 1:
         names = " and ".join(DELIMITERS[reading.delimiter] for reading in fitting)
