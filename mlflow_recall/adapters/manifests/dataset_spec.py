@@ -11,7 +11,7 @@ from typing import Any
 
 from mlflow_recall.errors import DatasetError
 from mlflow_recall.limits import MAX_NAME_LENGTH
-from mlflow_recall.safe_text import redact
+from mlflow_recall.safe_text import redact, safe_line
 
 #: an address such as https://host/file, or s3://bucket/file
 _ADDRESS = re.compile(r"[a-zA-Z][a-zA-Z0-9+.-]*://")
@@ -103,12 +103,13 @@ class DatasetSpec:
 
     @property
     def title(self) -> str:
-        """``name``, or else a name made of the path and the configuration."""
+        """``name``, or else one made of path and configuration; it is safe to show anywhere."""
         if self.name:
-            return self.name
+            return safe_line(self.name)
         local = Path(self.path)
         stem = local.stem if _exists(local) else self.path.strip("/").replace("/", "--")
-        return (f"{stem}--{self.config}" if self.config else stem)[:MAX_NAME_LENGTH]
+        title = f"{stem}--{self.config}" if self.config else stem
+        return safe_line(title)[:MAX_NAME_LENGTH]
 
 
 def _exists(path: Path) -> bool:

@@ -15,7 +15,7 @@ from mlflow_recall.adapters.manifests.bounded_yaml import read_yaml
 from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
 from mlflow_recall.core.history.recipes import Recipe
 from mlflow_recall.errors import ConfigError, DatasetError
-from mlflow_recall.safe_text import redact
+from mlflow_recall.safe_text import redact, safe_line
 
 MODALITIES = ("image", "text")
 
@@ -53,7 +53,7 @@ class ZooEntry:
     def title(self) -> str:
         """Name in the registry, which allows no ``/`` and no ``:``."""
         name = self.name or self.source.partition(":/")[2].partition("@")[0] or self.source
-        return name.strip("/").replace("/", "--").replace(":", "--")
+        return safe_line(name.strip("/")).replace("/", "--").replace(":", "--")
 
     @property
     def folder(self) -> Path | None:

@@ -436,3 +436,11 @@ def test_addresses_and_endless_names_are_no_datasets() -> None:
         assert "pw123" not in str(error.value)
     with pytest.raises(DatasetError, match=r"x: name of a dataset: expected at most 250 char"):
         DatasetSpec.from_mapping({"path": "a", "name": "n" * 251}, "x", Path())
+
+
+def test_a_name_acts_on_no_terminal_and_holds_no_secret() -> None:
+    """It becomes a tag, a parameter and the name of a run, on pages of others too."""
+    assert DatasetSpec(path="a", name="x\x1b[31m\ny").title == r"x\x1b[31m y"
+    assert DatasetSpec(path="odd\u202ename").title == r"odd\u202ename"
+    assert "pw123" not in DatasetSpec(path="a", name="password=pw123").title
+    assert DatasetSpec(path="a", name="kay's tickets, 50 % <b>").title == "kay's tickets, 50 % <b>"
