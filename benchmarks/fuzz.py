@@ -5,7 +5,8 @@
 Each input is a valid one with one to four seeded changes: bytes are cut, repeated, or replaced by
 what parsers trip over. An input passes if it is read, or refused by one line of this package.
 Anything else counts: another exception (``traceback``), more than 5 s (``slow``), or a file that
-was written outside the folder of the input (``escaped``).
+was about to be written outside the folder of the input (``escaped``). Python's own writes outside
+are refused before they happen, and no command is given an option that names a file to write.
 """
 
 from __future__ import annotations
@@ -106,6 +107,12 @@ _TOKENS = tuple(
     )
 )
 _WORD = re.compile(rb"[\w.+-]+")
+#: audit event of Python that changes files -> how many of its first arguments are paths
+_WRITES = {
+    "open": 1, "os.mkdir": 1, "os.remove": 1, "os.rmdir": 1, "os.rename": 2, "os.link": 2,
+    "os.symlink": 2, "os.truncate": 1, "os.chmod": 1, "os.chown": 1, "sqlite3.connect": 1,
+}  # fmt: skip
+_WRITE_FLAGS = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
 @dataclass(frozen=True)
@@ -138,6 +145,47 @@ class Outcome:
         return Outcome(**sums | {"slowest": max(self.slowest, other.slowest)})
 
 
+class Guard:
+    """Refuses writes outside of a folder while it is active, and remembers them.
+
+    Hooks cannot be removed, so one guard serves the whole process.
+    """
+
+    def __init__(self) -> None:
+        self.refused: list[str] = []
+        self._root: Path | None = None
+        sys.addaudithook(self._check)
+
+    @contextlib.contextmanager
+    def active(self, root: Path) -> Iterator[None]:
+        """Refuse what is outside of ``root``."""
+        self._root = root.resolve()
+        try:
+            yield
+        finally:
+            self._root = None
+
+    def _check(self, event: str, arguments: tuple[Any, ...]) -> None:
+        root = self._root
+        if root is None or event not in _WRITES:
+            return
+        if event == "open" and not (isinstance(arguments[2], int) and arguments[2] & _WRITE_FLAGS):
+            return
+        for path in arguments[: _WRITES[event]]:
+            if not isinstance(path, str | bytes | os.PathLike):
+                continue  # a file that is open already
+            try:
+                target = Path(os.path.realpath(os.fsdecode(path)))
+            except ValueError:  # no name of a file
+                continue
+            if not target.is_relative_to(root) and target != Path(os.devnull):
+                self.refused.append(str(target))
+                raise PermissionError(f"outside of the folder: {target}")
+
+
+_GUARD = Guard()
+
+
 def mutate(rng: random.Random, data: bytes) -> bytes:
     """Return data with one to four changes."""
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
@@ -162,12 +210,13 @@ def mutate(rng: random.Random, data: bytes) -> bytes:
     return data
 
 
-def try_input(target: Target, data: bytes, folder: Path) -> tuple[str, str, float]:
-    """Read one input.
+def try_input(target: Target, data: bytes, root: Path) -> tuple[str, str, float]:
+    """Read one input in a folder below ``root``; nothing outside of ``root`` is written.
 
     Returns:
         ``read``, ``refused`` or ``traceback``; its cause; seconds.
     """
+    folder = root / "input"
     shutil.rmtree(folder, ignore_errors=True)
     for number, (name, content) in enumerate(target.files.items()):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -175,7 +224,8 @@ def try_input(target: Target, data: bytes, folder: Path) -> tuple[str, str, floa
     start = time.perf_counter()
     signal.alarm(_STOP)
     try:
-        with warnings.catch_warnings(), contextlib.redirect_stderr(io.StringIO()):
+        quiet = contextlib.redirect_stderr(io.StringIO())
+        with warnings.catch_warnings(), quiet, _GUARD.active(root):
             warnings.simplefilter("ignore")
             target.read(folder)
     except RecallError as error:
@@ -200,7 +250,11 @@ def fuzz(target: Target, inputs: int, seed: int, root: Path) -> Outcome:
     data = next(iter(target.files.values()))
     for _ in range(inputs):
         changed = mutate(rng, data)
-        kind, cause, seconds = try_input(target, changed, root / "input")
+        _GUARD.refused.clear()
+        kind, cause, seconds = try_input(target, changed, root)
+        for place in _GUARD.refused:
+            outcome.escaped += 1
+            outcome.causes[f"escaped: {place!r:.80}"] += 1
         outcome.inputs += 1
         setattr(outcome, kind, getattr(outcome, kind) + 1)
         if seconds > SLOW:
@@ -220,7 +274,7 @@ def _foreign(root: Path) -> list[Path]:
     foreign = [path for path in root.iterdir() if path.name not in ("input", "cache", "home")]
     foreign += list((root / "home").iterdir())
     for path in foreign:
-        shutil.rmtree(path) if path.is_dir() else path.unlink()
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     return foreign
 
 
@@ -387,7 +441,10 @@ def _small_files() -> dict[str, Target]:
 
 
 def _options() -> dict[str, Target]:
-    """Return commands that read a folder of tables, whose arguments are changed."""
+    """Return commands that read a folder of tables, whose arguments are changed.
+
+    None of them is given an option that names a file to write.
+    """
     from mlflow_recall.cli import main
 
     def call(folder: Path) -> None:
@@ -417,16 +474,15 @@ def _options() -> dict[str, Target]:
     )
     commands = {
         "recommend": "--history FOLDER --metric accuracy --top-k 2 --tolerance 0.01 --confidence "
-        "0.9 --drop-dataset u --models a,b,c,d --max-params 30M --recommender prior "
-        "--json -",
+        "0.9 --drop-dataset u --models a,b,c,d --max-params 30M --recommender prior",
         "history show": "--history FOLDER --metric accuracy",
-        "cluster": "--history FOLDER --metric accuracy --drop-dataset u --json -",
+        "cluster": "--history FOLDER --metric accuracy --drop-dataset u",
         "history import": "--from FOLDER --tracking-uri http://127.0.0.1:1 --namespace zoo "
         "--metric accuracy=acc --modality text",
         "register": "--zoo FOLDER/zoo.yaml --tracking-uri http://127.0.0.1:1 --namespace zoo",
         "select": "--tracking-uri http://127.0.0.1:1 --dataset FOLDER/d.csv --top-k auto "
         "--epochs 3 --learning-rate 1e-3 --budget-hours 1 --policy halving --register-as x "
-        "--alias winner --license MIT --where a=b --seed 1 --workers 1 --json -",
+        "--alias winner --license MIT --where a=b --seed 1 --workers 1",
     }
     zoo = "models: [{source: hf:/org/name, modality: text}]\n"
     return {
@@ -461,10 +517,12 @@ def _png(seed: int) -> bytes:
 @contextlib.contextmanager
 def sealed(root: Path) -> Iterator[None]:
     """Work in a folder of its own, where home, cache and working folder are."""
-    before, folder = dict(os.environ), Path.cwd()
+    before, folder, bytecode = dict(os.environ), Path.cwd(), sys.dont_write_bytecode
     for name in ("home", "cache", "input"):
         (root / name).mkdir(exist_ok=True)
     os.environ["HOME"] = str(root / "home")
+    tempfile.tempdir = str(root / "cache")
+    sys.dont_write_bytecode = True
     for name in ("MLFLOW_RECALL_CACHE", "HF_HOME", "MPLCONFIGDIR", "XDG_CACHE_HOME"):
         os.environ[name] = str(root / "cache")
     os.environ |= {"HF_HUB_OFFLINE": "1", "MLFLOW_TRACKING_URI": "http://127.0.0.1:1"}
@@ -473,6 +531,7 @@ def sealed(root: Path) -> Iterator[None]:
         yield
     finally:
         os.chdir(folder)
+        tempfile.tempdir, sys.dont_write_bytecode = None, bytecode
         os.environ.clear()
         os.environ.update(before)
 

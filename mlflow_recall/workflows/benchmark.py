@@ -10,6 +10,7 @@ from mlflow_recall.adapters.data.restore import dataset_tags
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.runs import ActiveRun, RunWriter, is_finished, is_running
 from mlflow_recall.config import BenchmarkConfig
+from mlflow_recall.core.formatting import count_of
 from mlflow_recall.core.history.recipes import Recipe, default_recipe
 from mlflow_recall.core.history.records import Dataset, Member
 from mlflow_recall.errors import ConfigError, DatasetError, TaskError, ZooError
@@ -86,7 +87,9 @@ def run_benchmark(config: BenchmarkConfig, services: Services) -> BenchmarkResul
             result.remaining = max(0, len(missing) - config.limit)
             missing = missing[: config.limit]
         epochs = sum(cell.recipe.epochs for cell in missing)
-        with services.reporter.progress(f"benchmark {len(missing)} cells", epochs) as bar:
+        with services.reporter.progress(
+            f"benchmark {count_of(len(missing), 'cell')}", epochs
+        ) as bar:
             _Training(config, services, writer, result, bar).run(missing)
     finally:
         writer.close()

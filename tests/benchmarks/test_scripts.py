@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import runpy
 import shutil
@@ -192,6 +193,44 @@ def test_example(run: Run, zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyP
     strategies = {row[0]: row[1] for row in table_of(printed, "| strategy |")}
     assert strategies["brute force, whole zoo"] == strategies["recall, five, fine-selection"] == "1"
     assert all(row[0] in ("one", "all") for row in table_of(page.read_text(), "| target |"))
+
+
+def test_fuzz_refuses_and_counts_what_would_be_written_outside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise a damaged option would overwrite any file of the machine, unseen."""
+    monkeypatch.syspath_prepend(SCRIPTS)
+    module = importlib.import_module("fuzz")
+    root, victim = tmp_path / "root", tmp_path / "victim"
+    for name in ("home", "cache", "input"):
+        (root / name).mkdir(parents=True)
+    victim.write_text("whole")
+    (root / "cache" / "link").symlink_to(tmp_path)
+
+    def write(folder: Path) -> None:
+        (folder / "inside").write_text("x")
+        for path in (victim, root / "cache" / "link" / "victim", folder / ".." / ".." / "victim"):
+            with pytest.raises(PermissionError, match="outside of the folder"):
+                path.write_text("lost")
+            with pytest.raises(PermissionError, match="outside of the folder"):
+                path.unlink()
+
+    outcome = module.fuzz(module.Target({"a": b"x"}, write), 1, 0, root)
+
+    assert (outcome.escaped, outcome.read) == (6, 1)
+    assert victim.read_text() == "whole"
+    victim.write_text("free again")
+
+
+def test_fuzz_gives_no_command_an_option_that_names_a_file_to_write(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.syspath_prepend(SCRIPTS)
+    module = importlib.import_module("fuzz")
+
+    for target in module._options().values():
+        words = target.files["arguments"].decode().split("\n")
+        assert not {"--json", "--to", "--figure", "--zoo-to"} & set(words)
 
 
 def test_fuzz(run: Run) -> None:

@@ -49,10 +49,11 @@ def test_changed_input_is_read_or_refused_with_one_line(name: str, seed: int, ro
     target = TARGETS[name]
     data = fuzz.mutate(random.Random(seed), next(iter(target.files.values())))
 
-    kind, cause, _ = fuzz.try_input(target, data, root / "input")
+    kind, cause, _ = fuzz.try_input(target, data, root)
 
     assert kind != "traceback", f"{cause}\n{data[:2000]!r}"
     assert {path.name for path in root.iterdir()} <= {"input", "cache", "home"}
+    assert fuzz._GUARD.refused == []
 
 
 @pytest.mark.parametrize("name", [name for name in TARGETS if not name.startswith("options")])
@@ -60,7 +61,7 @@ def test_changed_input_is_read_or_refused_with_one_line(name: str, seed: int, ro
 @given(data=st.binary(max_size=200))
 def test_any_bytes_are_read_or_refused_with_one_line(name: str, data: bytes, root: Path) -> None:
     """A file may be anything under a name that says otherwise."""
-    kind, cause, _ = fuzz.try_input(TARGETS[name], data, root / "input")
+    kind, cause, _ = fuzz.try_input(TARGETS[name], data, root)
 
     assert kind != "traceback", f"{cause}\n{data!r}"
 
@@ -70,7 +71,7 @@ def test_the_input_that_is_changed_is_valid(name: str, root: Path) -> None:
     """Changes of what is refused anyway would test nothing behind the first check."""
     target = TARGETS[name]
 
-    kind, cause, _ = fuzz.try_input(target, next(iter(target.files.values())), root / "input")
+    kind, cause, _ = fuzz.try_input(target, next(iter(target.files.values())), root)
 
     needs_server = "expected a tracking server, got no answer" in cause
     assert kind == "read" or (kind == "refused" and needs_server), cause

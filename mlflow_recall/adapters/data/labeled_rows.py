@@ -356,7 +356,7 @@ def _choose_columns(tables: Mapping[str, Table], spec: DatasetSpec) -> Columns:
         others = [c for c in first.texts if c not in (*inputs, label, split)]
         unread = f" (not {', '.join(others)})" if others else ""
         reading.append(f"text from {inputs[0]!r}{unread}")
-    if not spec.label and len(names) > 2:
+    if not spec.label and (len(names) > 2 or label.lower() not in _LABEL_COLUMNS):
         reading.append(f"label from {label!r}")
     return Columns(
         kind=kind,

@@ -57,8 +57,8 @@ class DatasetSpec:
             raise DatasetError("dataset: expected a file, a folder or a hub id, got an empty path")
         if _ADDRESS.match(self.path):
             raise DatasetError(
-                f"{redact(self.path)}: expected a file, a folder or a hub id, got an address: "
-                "download it first"
+                "dataset: expected a file, a folder or a hub id, got the address "
+                f"{redact(self.path)!r}: download it first"
             )
 
     @classmethod

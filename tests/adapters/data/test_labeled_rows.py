@@ -85,6 +85,12 @@ def test_what_was_taken_is_said(tmp_path: Path) -> None:
     assert named.reading == ()
 
 
+def test_a_label_that_is_only_what_is_left_is_named(tmp_path: Path) -> None:
+    spec = csv_of(tmp_path / "a.csv", text=TEXTS, other=LABELS)
+
+    assert read_account(spec).reading == ("text from 'text'", "label from 'other'")
+
+
 def test_a_column_of_digits_is_a_text_where_it_is_named(tmp_path: Path) -> None:
     spec = csv_of(tmp_path / "a.csv", code=list(range(12)), text=TEXTS, label=LABELS)
 
