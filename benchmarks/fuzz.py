@@ -158,7 +158,8 @@ class Guard:
 
     @contextlib.contextmanager
     def active(self, root: Path) -> Iterator[None]:
-        """Refuse what is outside of ``root``."""
+        """Refuse what is outside of ``root``; what was refused before is forgotten."""
+        self.refused.clear()
         self._root = root.resolve()
         try:
             yield
@@ -250,7 +251,6 @@ def fuzz(target: Target, inputs: int, seed: int, root: Path) -> Outcome:
     data = next(iter(target.files.values()))
     for _ in range(inputs):
         changed = mutate(rng, data)
-        _GUARD.refused.clear()
         kind, cause, seconds = try_input(target, changed, root)
         for place in _GUARD.refused:
             outcome.escaped += 1
@@ -558,9 +558,7 @@ def main_fuzz(argv: list[str] | None = None) -> int:
                 if options.only and not name.startswith(tuple(options.only)):
                     continue
                 outcome, deadline = Outcome(), time.monotonic() + 60 * options.minutes
-                kind, cause, _ = try_input(
-                    target, next(iter(target.files.values())), root / "input"
-                )
+                kind, cause, _ = try_input(target, next(iter(target.files.values())), root)
                 if kind != "read":
                     print(f"{name}: the valid input is {kind}: {cause}", file=sys.stderr)
                 for start in range(0, options.inputs, 50):

@@ -173,7 +173,7 @@ BAD: dict[str, tuple[list[str], int, Sequence[str]]] = {
     "unknown metric": (
         ["--dataset", "TARGET", "--metric", "beauty"],
         1,
-        ["unknown metric 'beauty': expected one of accuracy, balanced_accuracy"],
+        ["unknown metric 'beauty': expected one of accuracy, average_precision"],
     ),
     "unknown label": (
         ["--dataset", "FILES/strange.csv"],

@@ -22,13 +22,13 @@ COMMANDS = ("cluster", "recommend", "explain b", "backtest", "plan")
 
 @pytest.fixture
 def tables(tmp_path: Path) -> Path:
-    """Six models on six datasets: ``score``, and ``rmse``, which is 1 - score."""
+    """Six models on six datasets: ``score``, and ``wer``, which is 1 - score."""
     cells = [
         (model, dataset, metric, value)
         for i, model in enumerate("abcdef")
         for j, dataset in enumerate("uvwxyz")
         for score in [0.875 - 0.0625 * i + 0.015625 * (i * j % 3)]  # exact in binary
-        for metric, value in (("score", score), ("rmse", 1 - score))
+        for metric, value in (("score", score), ("wer", 1 - score))
     ]
     columns = ["model", "dataset", "metric", "value"]
     pd.DataFrame(cells, columns=columns).to_csv(tmp_path / "matrix.csv", index=False)
@@ -59,11 +59,11 @@ def models(data: Any) -> list[str]:
     "minimize",
     [
         ["--minimize"],
-        ["--minimize", "rmse"],
-        ["--minimize=rmse"],
+        ["--minimize", "wer"],
+        ["--minimize=wer"],
         ["--minimize", METRIC_IN_USE],
-        ["--minimize", "score", "--minimize", "rmse"],
-        ["--minimize", "score,rmse"],
+        ["--minimize", "score", "--minimize", "wer"],
+        ["--minimize", "score,wer"],
     ],
 )
 def test_a_loss_turned_around_is_the_score(
@@ -72,7 +72,7 @@ def test_a_loss_turned_around_is_the_score(
     argv = command.split()
 
     score = read_json(capfd, tables, *argv, "--metric", "score")
-    loss = read_json(capfd, tables, *argv, "--metric", "rmse", *minimize)
+    loss = read_json(capfd, tables, *argv, "--metric", "wer", *minimize)
 
     assert models(loss) == models(score)
 
@@ -82,17 +82,17 @@ def test_another_metrics_loss_changes_nothing(
 ) -> None:
     alone = read_json(capfd, tables, "recommend", "--metric", "score")
 
-    assert read_json(capfd, tables, "recommend", "--metric", "score", "--minimize", "rmse") == alone
+    assert read_json(capfd, tables, "recommend", "--metric", "score", "--minimize", "wer") == alone
 
 
 def test_a_model_right_behind_it_is_still_the_model(
     capfd: pytest.CaptureFixture[str], tables: Path
 ) -> None:
-    argv = ["--metric", "rmse", "--history", str(tables)]
+    argv = ["--metric", "wer", "--history", str(tables)]
 
     before = run(capfd, "explain", "b", *argv, "--minimize")
     behind = run(capfd, "explain", *argv, "--minimize", "b")
-    both = run(capfd, "explain", *argv, "--minimize", "rmse", "b")
+    both = run(capfd, "explain", *argv, "--minimize", "wer", "b")
 
     assert before[0] == 0
     assert before[1] == behind[1] == both[1]
@@ -112,7 +112,7 @@ def test_without_a_name_it_needs_a_metric_in_use(
     code, out, err = run(capfd, *command.split(), "--history", tables, "--minimize")
 
     assert (code, out) == (1, "")
-    assert "minimize: expected the name of a loss among rmse, score" in err
+    assert "minimize: expected the name of a loss among wer, score" in err
 
 
 @pytest.mark.parametrize("command", [*COMMANDS[:2], "backtest", "plan", "history show"])
@@ -121,19 +121,19 @@ def test_without_tables_it_is_refused(
 ) -> None:
     argv = [*command.split(), "--tracking-uri", store, "--namespace", "nowhere"]
 
-    code, _, err = run(capfd, *argv, "--minimize", "rmse")
+    code, _, err = run(capfd, *argv, "--minimize", "wer")
 
     assert code == 1
-    assert "minimize: expected only beside --history, got rmse" in err
+    assert "minimize: expected only beside --history, got wer" in err
 
 
 def test_a_metric_that_says_error_is_used_as_it_stands_with_a_note(
     capfd: pytest.CaptureFixture[str], tables: Path
 ) -> None:
-    _, _, unsaid = run(capfd, "recommend", "--history", tables, "--metric", "rmse")
-    _, _, named = run(capfd, "recommend", "--history", tables, "--metric", "rmse", "--minimize")
+    _, _, unsaid = run(capfd, "recommend", "--history", tables, "--metric", "wer")
+    _, _, named = run(capfd, "recommend", "--history", tables, "--metric", "wer", "--minimize")
 
-    note = "warning: rmse is taken as better when higher; --minimize if it is a loss"
+    note = "warning: wer is taken as better when higher; --minimize if it is a loss"
     assert note in unsaid
     assert note not in named
 
@@ -157,7 +157,7 @@ def test_a_metric_that_is_known_to_be_better_when_higher_is_refused() -> None:
 
 
 def test_curves_that_are_named_otherwise_turn_with_the_metric_in_use(tables: Path) -> None:
-    """As where the matrix holds ``test_rmse`` and the curves ``rmse``."""
+    """As where the matrix holds ``test_wer`` and the curves ``wer``."""
     points = [("a", "u", 1, split, "mse", 0.25) for split in ("val", "test")]
     columns = ["model", "dataset", "step", "split", "metric", "value"]
     pd.DataFrame(points, columns=columns).to_csv(tables / "curves.csv", index=False)
@@ -166,7 +166,7 @@ def test_curves_that_are_named_otherwise_turn_with_the_metric_in_use(tables: Pat
         history=str(tables), minimize=(METRIC_IN_USE,), drop_dataset=(), modality=None
     )
 
-    turned = open_tables(options, Terminal(), "rmse")
+    turned = open_tables(options, Terminal(), "wer")
 
     assert {curve.values for curve in turned.curves()} == {(-0.25,)}
 
@@ -178,8 +178,8 @@ def test_an_import_without_a_name_takes_the_metric_that_it_takes_in(
     argv = ["history", "import", "--from", tables, *where, "--modality", "text"]
 
     code, _, err = run(capfd, *argv, "--minimize")
-    assert (code, "expected the name of a loss among rmse, score" in err) == (1, True)
+    assert (code, "expected the name of a loss among wer, score" in err) == (1, True)
 
-    code, out, err = run(capfd, *argv, "--metric", "rmse", "--minimize")
+    code, out, err = run(capfd, *argv, "--metric", "wer", "--minimize")
     assert code == 0, err
     assert out.startswith("36 runs imported, 0 skipped")

@@ -32,14 +32,18 @@ from mlflow_recall.adapters.manifests.yaml_files import read_benchmarks, read_zo
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.ownership import close_stale_runs
 from mlflow_recall.config import BenchmarkConfig
-from mlflow_recall.core.history.metrics import METRICS, to_maximize
+from mlflow_recall.core.history.metrics import metrics_of, to_maximize
 from mlflow_recall.core.history.recipes import Recipe
 from mlflow_recall.core.history.records import Record
+from mlflow_recall.core.history.tasks import Target
 from mlflow_recall.errors import ConfigError, DatasetError, ZooError
 from mlflow_recall.ports import StageResult, TrainTask
 from mlflow_recall.workflows.benchmark import run_benchmark
 from mlflow_recall.workflows.register import register_models
 from mlflow_recall.workflows.services import Services
+
+#: metrics of the three classes of the tiny texts
+METRICS = metrics_of(Target(classes=("a", "b", "c")))
 
 
 @pytest.fixture

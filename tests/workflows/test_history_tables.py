@@ -70,7 +70,7 @@ def tables(tmp_path: Path) -> Path:
         (model, f"set-{i}", metric, sign * (value - 0.03 * ((i + j) % 3)))
         for j, (model, value) in enumerate(ROWS.items())
         for i in range(6)
-        for metric, sign in (("auc", 1), ("rmse", -1))
+        for metric, sign in (("auc", 1), ("wer", -1))
         if (model, i) != ("owl", 5)
     ]
     write(tmp_path / "tables", "matrix", cells, "model dataset metric value")
@@ -258,16 +258,16 @@ def test_metrics_of_the_user_s_own_keep_their_direction(
 ) -> None:
     answer = cli(
         "history", "import", "--from", tables, "--namespace", namespace, "--modality", "text",
-        "--minimize", "rmse",
+        "--minimize", "wer",
     )  # fmt: skip
 
     assert (answer.code, answer.out) == (0, "29 runs imported, 0 skipped, 5 models\n"), answer.err
     history = TrackingHistory(client, namespace)
-    assert history.metrics() == ("auc", "rmse")
-    for metric in ("auc", "rmse"):
+    assert history.metrics() == ("auc", "wer")
+    for metric in ("auc", "wer"):
         matrix = PerformanceMatrix.from_records(history.records(metric))
         expected = PerformanceMatrix.from_records(
-            FolderHistory(tables, minimize=["rmse"]).records(metric)
+            FolderHistory(tables, minimize=["wer"]).records(metric)
         )
         assert (
             matrix.values.tobytes()
@@ -281,11 +281,11 @@ def test_metrics_of_the_user_s_own_keep_their_direction(
 def test_an_imported_namespace_clusters_recommends_and_shows_as_its_tables(
     cli: Cli, tables: Path, namespace: str
 ) -> None:
-    here = ["--namespace", namespace, "--metric", "rmse", "--json", "-"]
-    target = ["--history", tables, "--metric", "rmse", "--minimize", "--json", "-"]
+    here = ["--namespace", namespace, "--metric", "wer", "--json", "-"]
+    target = ["--history", tables, "--metric", "wer", "--minimize", "--json", "-"]
     cli(
         "history", "import", "--from", tables, "--namespace", namespace, "--modality", "text",
-        "--minimize", "rmse",
+        "--minimize", "wer",
     )  # fmt: skip
 
     def titles(values: Any) -> Any:
@@ -308,7 +308,7 @@ def test_an_imported_namespace_clusters_recommends_and_shows_as_its_tables(
     ]
     assert ranked[0] == ranked[1]
     shown = [cli("history", "show", *argv).data for argv in (here, target)]
-    one, two = titles(shown[0]["text"]["rmse"]), titles(shown[1]["any"]["rmse"])
+    one, two = titles(shown[0]["text"]["wer"]), titles(shown[1]["any"]["wer"])
     assert {**one, "missing": 0} == {**two, "missing": 0}
     assert one["missing"] == two["missing"] == [{"model": "owl", "dataset": "set-5"}]
 
@@ -319,7 +319,7 @@ def test_importing_again_adds_nothing_and_more_adds_what_is_new(
 ) -> None:
     take_in = [
         "history", "import", "--from", tables, "--namespace", namespace, "--modality", "text",
-        "--minimize", "rmse",
+        "--minimize", "wer",
     ]  # fmt: skip
     one = cli(*take_in, "--metric", "auc", "--json", "-").data
     second = cli(*take_in, "--metric", "auc", "--json", "-").data
@@ -334,7 +334,7 @@ def test_importing_again_adds_nothing_and_more_adds_what_is_new(
     )
     assert (both["runs"], more["runs"]) == (29, 1)
     history = TrackingHistory(client, namespace)
-    assert (len(history.records("auc")), len(history.records("rmse"))) == (30, 29)
+    assert (len(history.records("auc")), len(history.records("wer"))) == (30, 29)
     versions = [m.version for m in MlflowRegistry(client, namespace).members()]
     assert versions == ["1"] * 5
 
@@ -484,12 +484,12 @@ def test_percentages_become_shares_where_they_are_asked_to(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ([], ["metric 'rmse'", "whether lower is better", "--minimize rmse"]),
-        (["--minimize", "rmse", "--metric", "rmse=accuracy"], ["got a loss: mixed directions"]),
-        (["--metric", "auc=accuracy,rmse=accuracy"], ["got auc, rmse: name one"]),
-        (["--metric", "f1"], ["metric 'f1': expected one of auc, rmse"]),
+        ([], ["metric 'wer'", "whether lower is better", "--minimize wer"]),
+        (["--minimize", "wer", "--metric", "wer=accuracy"], ["got a loss: mixed directions"]),
+        (["--metric", "auc=accuracy,wer=accuracy"], ["got auc, wer: name one"]),
+        (["--metric", "f1"], ["metric 'f1': expected one of auc, wer"]),
         (["--metric", "auc=a(b)"], ["got 'a(b)'"]),
-        (["--minimize", "mae"], ["expected metrics of the tables, auc, rmse, got 'mae'"]),
+        (["--minimize", "mae"], ["expected metrics of the tables, auc, wer, got 'mae'"]),
         (["--modality", "sound"], ["expected one of image, text, got 'sound'"]),
     ],
 )  # fmt: skip
@@ -526,7 +526,7 @@ def test_a_metric_that_was_a_score_before_is_refused_as_a_loss(
     ]  # fmt: skip
     cli(*take_in, "--metric", "auc")
 
-    answer = cli(*take_in, "--metric", "rmse=auc", "--minimize", "rmse")
+    answer = cli(*take_in, "--metric", "wer=auc", "--minimize", "wer")
 
     assert answer.code == 1
     assert "metric 'auc': expected a score as in " in answer.err
@@ -558,7 +558,7 @@ def test_options_of_tables_are_refused_for_an_export(cli: Cli, tmp_path: Path) -
 
 def test_show_draws_what_is_missing(cli: Cli, tables: Path, tmp_path: Path) -> None:
     answer = cli(
-        "history", "show", "--history", tables, "--metric", "rmse", "--minimize", "rmse",
+        "history", "show", "--history", tables, "--metric", "wer", "--minimize", "wer",
         "--figure", tmp_path / "missing.png",
     )  # fmt: skip
 
@@ -572,7 +572,7 @@ def test_show_draws_what_is_missing(cli: Cli, tables: Path, tmp_path: Path) -> N
 
 def test_a_loss_is_shown_as_it_was_measured(cli: Cli, tables: Path) -> None:
     """The worst value of a loss is the highest one."""
-    answer = cli("history", "show", "--history", tables, "--metric", "rmse", "--minimize")
+    answer = cli("history", "show", "--history", tables, "--metric", "wer", "--minimize")
 
     row = next(line for line in answer.out.splitlines() if line.startswith("│ set-0"))
     assert [cell.strip() for cell in row.split("│")[1:-1]] == [
@@ -627,7 +627,7 @@ def test_models_that_share_no_dataset_are_refused_by_every_command(
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--minimize"], "minimize: expected the name of a loss among auc, rmse"),
+        (["--minimize"], "minimize: expected the name of a loss among auc, wer"),
         (["--figure", "missing.docx"], "figure: expected a file in an existing folder that ends"),
         (["--figure", "nowhere/missing.png"], "figure: expected a file in an existing folder"),
     ],

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 from mlflow_recall.adapters.data.preparation import load_split
 from mlflow_recall.adapters.zoo.network import Network
 from mlflow_recall.core.arrays import AnyArray, FloatArray, IntArray
-from mlflow_recall.core.history.metrics import METRICS, compute_metrics
+from mlflow_recall.core.history.metrics import compute_metrics, metrics_of
+from mlflow_recall.core.history.tasks import Target
 from mlflow_recall.errors import ZooError
 from mlflow_recall.ports import StageResult, TrainTask
 
@@ -56,7 +57,8 @@ def fine_tune(task: TrainTask, load: Callable[..., Network]) -> Iterator[StageRe
     network.module = module
     if task.checkpoint:
         _restore_optimizer(optimizer.optimizer, Path(task.checkpoint))
-    validation = _Evaluation(network, load_split(dataset, "validation", recipe.eval_samples, 0))
+    validation_rows = load_split(dataset, "validation", recipe.eval_samples, 0)
+    validation = _Evaluation(network, validation_rows, dataset.target)
     test = _test_set(network, task) if task.test == "each" else None
 
     for stage in range(task.first, task.last + 1):
@@ -103,8 +105,9 @@ def fine_tune(task: TrainTask, load: Callable[..., Network]) -> Iterator[StageRe
 class _Evaluation:
     """A split that is preprocessed once and evaluated after every stage."""
 
-    def __init__(self, network: Network, rows: Any) -> None:
+    def __init__(self, network: Network, rows: Any, target: Target) -> None:
         self._network = network
+        self._target = target
         self._labels = np.array(rows["label"])
         self._encoded = network.preprocess(rows)
 
@@ -112,8 +115,8 @@ class _Evaluation:
         """Return every metric; all are NaN where an output of the network is not finite."""
         probabilities = self._probabilities(accelerator)
         if not np.isfinite(probabilities).all():
-            return dict.fromkeys(METRICS, math.nan)
-        return compute_metrics(self._labels, probabilities)
+            return dict.fromkeys(metrics_of(self._target), math.nan)
+        return compute_metrics(self._target.task, self._labels, probabilities)
 
     def _probabilities(self, accelerator: Accelerator) -> FloatArray:
         return forward(self._network, self._encoded, accelerator.device, _softmax)
@@ -156,7 +159,8 @@ def _length(row: Any) -> int:
 
 
 def _test_set(network: Network, task: TrainTask) -> _Evaluation:
-    return _Evaluation(network, load_split(task.dataset, "test", task.recipe.eval_samples, 0))
+    rows = load_split(task.dataset, "test", task.recipe.eval_samples, 0)
+    return _Evaluation(network, rows, task.dataset.target)
 
 
 def _batches(lengths: IntArray, size: int, rng: np.random.Generator) -> list[IntArray]:

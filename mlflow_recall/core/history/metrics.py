@@ -1,46 +1,143 @@
-"""Metrics of a classifier, and their directions, which are defined here alone."""
+"""Metrics of every task, and their directions, which are defined here alone."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
 from types import MappingProxyType
+from typing import TypeAlias
 
 import numpy as np
+from scipy import stats
 from sklearn import metrics as sk
 
 from mlflow_recall.core.arrays import AnyArray, FloatArray
+from mlflow_recall.core.formatting import count_of
+from mlflow_recall.core.history.tasks import CLASSIFICATION, MULTILABEL, REGRESSION, Target
 from mlflow_recall.errors import ConfigError, unknown_name
 
+#: targets and outputs -> the metric, in its own direction; None where it is not defined for them
+Compute: TypeAlias = Callable[[AnyArray, FloatArray], "float | None"]
 
-def _from_predictions(score: Callable[..., float], **options: object) -> Callable[..., float]:
-    """Make a metric of probabilities from one of predicted classes."""
+#: probability above which a sample has a label
+_THRESHOLD = 0.5
 
-    def compute(labels: AnyArray, probabilities: FloatArray) -> float:
-        return score(labels, probabilities.argmax(axis=1), **options)
+
+@dataclass(frozen=True, kw_only=True)
+class Metric:
+    """A row of ``METRICS``: how it is computed for each of its tasks, and its range."""
+
+    #: task -> function of targets and outputs; see ``compute_metrics``
+    compute: Mapping[str, Compute]
+    #: smallest and largest possible value
+    low: float
+    high: float
+    lower_is_better: bool = False
+
+
+def _of_classes(score: Callable[..., float], **options: object) -> Compute:
+    """Make a metric of (n, c) class probabilities from one of predicted classes."""
+
+    def compute(targets: AnyArray, outputs: FloatArray) -> float:
+        return score(targets, outputs.argmax(axis=1), **options)
 
     return compute
 
 
-def _log_loss(labels: AnyArray, probabilities: FloatArray) -> float:
-    return float(sk.log_loss(labels, probabilities, labels=np.arange(probabilities.shape[1])))
+def _of_labels(score: Callable[..., float], **options: object) -> Compute:
+    """Make a metric of (n, c) label probabilities from one of predicted labels."""
+
+    def compute(targets: AnyArray, outputs: FloatArray) -> float:
+        return score(targets, outputs > _THRESHOLD, **options)
+
+    return compute
 
 
-#: name -> function of (n,) labels and (n, c) probabilities
-METRICS: Mapping[str, Callable[[AnyArray, FloatArray], float]] = MappingProxyType(
+def _f1(targets: AnyArray, outputs: FloatArray) -> float | None:
+    """F1 of the second of two classes; it is not defined for more."""
+    if outputs.shape[1] != 2:
+        return None
+    return float(sk.f1_score(targets, outputs.argmax(axis=1), zero_division=0.0))
+
+
+def _class_log_loss(targets: AnyArray, outputs: FloatArray) -> float:
+    return float(sk.log_loss(targets, outputs, labels=np.arange(outputs.shape[1])))
+
+
+def _label_log_loss(targets: AnyArray, outputs: FloatArray) -> float:
+    """Mean cross-entropy of a label, in nats."""
+    p = np.clip(outputs, np.finfo(np.float64).eps, 1 - np.finfo(np.float64).eps)
+    return float(-np.where(targets > 0, np.log(p), np.log1p(-p)).mean())
+
+
+def _average_precision(targets: AnyArray, outputs: FloatArray) -> float | None:
+    """Mean over the labels that at least one sample has."""
+    known = targets.any(axis=0)
+    if not known.any():
+        return None
+    return float(sk.average_precision_score(targets[:, known], outputs[:, known], average="macro"))
+
+
+def _correlation(statistic: Callable[..., object]) -> Compute:
+    """Make a metric of a correlation, which is 0 where all targets or all outputs are equal."""
+
+    def compute(targets: AnyArray, outputs: FloatArray) -> float:
+        if np.ptp(targets) == 0 or np.ptp(outputs) == 0:
+            return 0.0
+        return float(np.asarray(statistic(targets, outputs))[0])
+
+    return compute
+
+
+def _rmse(targets: AnyArray, outputs: FloatArray) -> float:
+    return float(np.sqrt(sk.mean_squared_error(targets, outputs)))
+
+
+def _f1_mean(average: str) -> Metric:
+    options = {"average": average, "zero_division": 0.0}
+    computed = {MULTILABEL: _of_labels(sk.f1_score, **options)}
+    if average == "macro":
+        computed[CLASSIFICATION] = _of_classes(sk.f1_score, **options)
+    return Metric(compute=computed, low=0.0, high=1.0)
+
+
+METRICS: Mapping[str, Metric] = MappingProxyType(
     {
-        "accuracy": _from_predictions(sk.accuracy_score),
-        "balanced_accuracy": _from_predictions(sk.balanced_accuracy_score),
-        "f1_macro": _from_predictions(sk.f1_score, average="macro", zero_division=0.0),
-        "matthews": _from_predictions(sk.matthews_corrcoef),
-        "log_loss": _log_loss,
+        "accuracy": Metric(
+            compute={CLASSIFICATION: _of_classes(sk.accuracy_score)}, low=0.0, high=1.0
+        ),
+        "balanced_accuracy": Metric(
+            compute={CLASSIFICATION: _of_classes(sk.balanced_accuracy_score)}, low=0.0, high=1.0
+        ),
+        "f1": Metric(compute={CLASSIFICATION: _f1}, low=0.0, high=1.0),
+        "f1_macro": _f1_mean("macro"),
+        "f1_micro": _f1_mean("micro"),
+        "matthews": Metric(
+            compute={CLASSIFICATION: _of_classes(sk.matthews_corrcoef)}, low=-1.0, high=1.0
+        ),
+        "log_loss": Metric(
+            compute={CLASSIFICATION: _class_log_loss, MULTILABEL: _label_log_loss},
+            low=0.0,
+            high=inf,
+            lower_is_better=True,
+        ),
+        "average_precision": Metric(compute={MULTILABEL: _average_precision}, low=0.0, high=1.0),
+        "exact_match": Metric(
+            compute={MULTILABEL: _of_labels(sk.accuracy_score)}, low=0.0, high=1.0
+        ),
+        "spearman": Metric(compute={REGRESSION: _correlation(stats.spearmanr)}, low=-1.0, high=1.0),
+        "pearson": Metric(compute={REGRESSION: _correlation(stats.pearsonr)}, low=-1.0, high=1.0),
+        "r2": Metric(compute={REGRESSION: sk.r2_score}, low=-inf, high=1.0),
+        "mae": Metric(
+            compute={REGRESSION: sk.mean_absolute_error}, low=0.0, high=inf, lower_is_better=True
+        ),
+        "rmse": Metric(compute={REGRESSION: _rmse}, low=0.0, high=inf, lower_is_better=True),
     }
 )
 #: metric that is used where the user names none
 _DEFAULT = "accuracy"
-_LOWER_IS_BETTER = frozenset({"log_loss"})
-#: metric -> its lowest value, of those whose highest value is 1
-_LOWEST = {"accuracy": 0.0, "balanced_accuracy": 0.0, "f1_macro": 0.0, "matthews": -1.0}
 
 
 def check_metric(name: str) -> str:
@@ -51,6 +148,37 @@ def check_metric(name: str) -> str:
     """
     if name not in METRICS:
         raise ConfigError(unknown_name("metric", name, METRICS))
+    return name
+
+
+def metrics_of(target: Target) -> tuple[str, ...]:
+    """Return the metrics of a target.
+
+    Example:
+        >>> metrics_of(Target(task="regression"))
+        ('spearman', 'pearson', 'r2', 'mae', 'rmse')
+    """
+    has_f1 = target.outputs == 2 or target.task != CLASSIFICATION
+    return tuple(
+        name
+        for name, metric in METRICS.items()
+        if target.task in metric.compute and (has_f1 or name != "f1")
+    )
+
+
+def check_target_metric(name: str, target: Target) -> str:
+    """Return ``name`` if it is a metric of a target.
+
+    Raises:
+        ConfigError: It is not; the message lists those that are.
+    """
+    known = metrics_of(target)
+    if check_metric(name) not in known:
+        what = f"{target.task} of {count_of(len(target.classes), 'class', 'classes')}"
+        raise ConfigError(
+            f"metric: expected one of a {what if target.classes else target.task} "
+            f"({', '.join(sorted(known))}), got {name!r}"
+        )
     return name
 
 
@@ -76,26 +204,40 @@ def to_maximize(name: str, value: float) -> float:
         >>> to_maximize("log_loss", 0.5), to_maximize("accuracy", 0.5)
         (-0.5, 0.5)
     """
-    return -value if name in _LOWER_IS_BETTER else value
+    metric = METRICS.get(name)
+    return -value if metric is not None and metric.lower_is_better else value
 
 
 def is_bounded(name: str) -> bool:
     """Return whether metric ``name`` is in [0, 1], so that a tolerance of 0.01 means one point."""
-    return _LOWEST.get(name) == 0
+    return lowest_value(name) == 0
 
 
 def lowest_value(name: str) -> float | None:
     """Return the lowest value of a metric whose highest value is 1; None for other metrics."""
-    return _LOWEST.get(name)
+    metric = METRICS.get(name)
+    return metric.low if metric is not None and metric.high == 1 and metric.low > -inf else None
 
 
-def compute_metrics(labels: AnyArray, probabilities: FloatArray) -> dict[str, float]:
-    """Return every metric of ``METRICS``, each in its own direction.
+def compute_metrics(task: str, targets: AnyArray, outputs: FloatArray) -> dict[str, float]:
+    """Return every metric that is defined for a task and these targets, in its own direction.
 
     Args:
-        labels: (n,) class indices.
-        probabilities: (n, c) class probabilities; rows sum to one.
+        task: Name of the task.
+        targets: (n,) class indices, (n, c) zeros and ones of labels, or (n,) numbers.
+        outputs: (n, c) probabilities of classes, whose rows sum to one, or of labels; or (n,)
+            numbers.
+
+    Example:
+        >>> scores = compute_metrics("regression", np.array([1.0, 2.0]), np.array([1.5, 2.5]))
+        >>> scores["mae"], scores["r2"]
+        (0.5, 0.0)
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a small split may have a class without samples
-        return {name: float(metric(labels, probabilities)) for name, metric in METRICS.items()}
+        values = {
+            name: metric.compute[task](targets, outputs)
+            for name, metric in METRICS.items()
+            if task in metric.compute
+        }
+    return {name: float(value) for name, value in values.items() if value is not None}

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from mlflow_recall.core.dataset_account import DatasetAccount
+from mlflow_recall.core.history.tasks import CLASSIFICATION, PRIMARY_METRICS, Target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,6 +33,8 @@ class Record:
     recipe: str = ""
     #: names of the classes of its dataset; empty where they are unknown
     class_names: tuple[str, ...] = ()
+    #: task of its dataset
+    task: str = CLASSIFICATION
     #: how its dataset can be prepared again, as JSON; empty where that is unknown
     dataset_spec: str = ""
     run_id: str = ""
@@ -95,13 +98,13 @@ class Member:
 
 @dataclass(frozen=True, kw_only=True)
 class Dataset:
-    """A classification dataset, split and stored where every worker can read it."""
+    """A dataset, split and stored where every worker can read it."""
 
     name: str
     #: identifies content, columns and split
     digest: str
     modality: str
-    #: class names; a label is the index of its class here
+    #: names of classes or labels, which targets are indices of; none for a regression
     classes: tuple[str, ...]
     #: samples of each split
     sizes: Mapping[str, int]
@@ -111,7 +114,24 @@ class Dataset:
     folder: str
     #: how it can be prepared again, as JSON; empty where that is unknown
     spec: str = ""
+    #: ``classification``, ``multilabel`` or ``regression``
+    task: str = CLASSIFICATION
+    #: metric that models are compared by on it; empty: that of its task
+    own_metric: str = ""
+    #: mean and standard deviation of the numbers in the training split of a regression
+    mean: float = 0.0
+    std: float = 1.0
     #: whether a sample is a pair of texts
     has_pairs: bool = False
     #: what its source holds and what is used of it; None: it was not read now
     account: DatasetAccount | None = None
+
+    @property
+    def target(self) -> Target:
+        """What a head for it predicts."""
+        return Target(task=self.task, classes=self.classes, mean=self.mean, std=self.std)
+
+    @property
+    def metric(self) -> str:
+        """Metric that models are compared by on it: its primary metric."""
+        return self.own_metric or PRIMARY_METRICS[self.task]

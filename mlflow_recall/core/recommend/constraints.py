@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from math import inf, isfinite
 
 from mlflow_recall.core.history.records import Member
 from mlflow_recall.errors import ConfigError
@@ -75,6 +76,7 @@ def parse_size(text: str) -> int:
         ConfigError: The text is not a number with at most one of K, M, B and G.
     """
     match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([KMBG]?)\s*", text.upper())
-    if not match:
-        raise ConfigError(f"max_params: expected a number such as 30M, got {text!r}")
-    return round(float(match[1]) * _UNITS[match[2]])
+    size = float(match[1]) * _UNITS[match[2]] if match else inf
+    if not isfinite(size):  # as that of four hundred digits is not
+        raise ConfigError(f"max_params: expected a number such as 30M, got {text!r:.60}")
+    return round(size)

@@ -10,24 +10,39 @@ import pytest
 from mlflow_recall.core.history.metrics import (
     METRICS,
     check_metric,
+    check_target_metric,
     compute_metrics,
     default_metric,
     is_bounded,
+    metrics_of,
     to_maximize,
 )
+from mlflow_recall.core.history.tasks import PRIMARY_METRICS, Target
 from mlflow_recall.errors import ConfigError
 
 LABELS = np.array([0, 0, 0, 1])
 #: three right of four: the third is taken for class 1
 PROBABILITIES = np.array([[0.8, 0.2], [0.6, 0.4], [0.4, 0.6], [0.1, 0.9]])
+#: labels of three samples; nothing has the third label
+SETS = np.array([[1, 0, 0], [1, 1, 0], [0, 1, 0]])
+SET_PROBABILITIES = np.array([[0.9, 0.6, 0.1], [0.6, 0.7, 0.1], [0.2, 0.4, 0.1]])
+NUMBERS = np.array([1.0, 2.0, 3.0, 10.0])
+PREDICTIONS = np.array([1.0, 3.0, 2.0, 4.0])
+#: task -> targets, good outputs and bad ones
+EXAMPLES = {
+    "classification": (LABELS, np.eye(2)[LABELS], PROBABILITIES[::-1]),
+    "multilabel": (SETS, SETS.astype(float), 1 - SET_PROBABILITIES),
+    "regression": (NUMBERS, NUMBERS, PREDICTIONS[::-1]),
+}
 
 
-def test_metrics_by_hand() -> None:
+def test_metrics_of_classes_by_hand() -> None:
     """Counts: 2 and 1 right, 1 false positive of class 1."""
-    assert compute_metrics(LABELS, PROBABILITIES) == pytest.approx(
+    assert compute_metrics("classification", LABELS, PROBABILITIES) == pytest.approx(
         {
             "accuracy": 3 / 4,
             "balanced_accuracy": (2 / 3 + 1) / 2,
+            "f1": 2 / 3,
             "f1_macro": (4 / 5 + 2 / 3) / 2,
             "matthews": (2 * 1 - 0 * 1) / math.sqrt(3 * 2 * 2 * 1),
             "log_loss": -(math.log(0.8) + math.log(0.6) + math.log(0.4) + math.log(0.9)) / 4,
@@ -35,12 +50,80 @@ def test_metrics_by_hand() -> None:
     )
 
 
-@pytest.mark.parametrize("name", sorted(METRICS))
-def test_a_perfect_classifier_is_better_than_a_bad_one_once_oriented(name: str) -> None:
-    good = compute_metrics(LABELS, np.eye(2)[LABELS])[name]
-    bad = compute_metrics(LABELS, PROBABILITIES[::-1])[name]
+def test_metrics_of_labels_by_hand() -> None:
+    """The first label is found without a mistake; the second has a hit, a miss, a false alarm."""
+    correct = np.where(SETS > 0, SET_PROBABILITIES, 1 - SET_PROBABILITIES)
 
-    assert to_maximize(name, good) > to_maximize(name, bad)
+    assert compute_metrics("multilabel", SETS, SET_PROBABILITIES) == pytest.approx(
+        {
+            "average_precision": (1 + (1 / 1 + 2 / 3) / 2) / 2,  # of the two that occur
+            "f1_macro": (1 + 1 / 2 + 0) / 3,
+            "f1_micro": 2 * 3 / (2 * 3 + 1 + 1),
+            "exact_match": 1 / 3,
+            "log_loss": -np.log(correct).mean(),
+        }
+    )
+
+
+def test_metrics_of_numbers_by_hand() -> None:
+    """Ranks 1 2 3 4 and 1 3 2 4 differ by 0, 1, 1, 0: rho = 1 - 6 · 2 / (4 · 15)."""
+    got = compute_metrics("regression", NUMBERS, PREDICTIONS)
+
+    squares = np.array([0, 1, 1, 36])
+    assert got == pytest.approx(
+        {
+            "spearman": 0.8,
+            "pearson": np.corrcoef(NUMBERS, PREDICTIONS)[0, 1],
+            "r2": 1 - squares.sum() / ((NUMBERS - 4) ** 2).sum(),
+            "mae": (0 + 1 + 1 + 6) / 4,
+            "rmse": math.sqrt(38 / 4),
+        }
+    )
+
+
+@pytest.mark.parametrize("name", sorted(METRICS))
+def test_perfect_outputs_are_better_than_bad_ones_once_oriented(name: str) -> None:
+    for task in METRICS[name].compute:
+        targets, good, bad = EXAMPLES[task]
+        scores = [compute_metrics(task, targets, outputs)[name] for outputs in (good, bad)]
+
+        assert to_maximize(name, scores[0]) > to_maximize(name, scores[1])
+        assert METRICS[name].low <= min(scores) <= max(scores) <= METRICS[name].high
+
+
+def test_every_task_has_its_primary_metric() -> None:
+    for task, name in PRIMARY_METRICS.items():
+        assert task in METRICS[name].compute
+
+
+@pytest.mark.parametrize("task", PRIMARY_METRICS)
+def test_the_same_output_for_all_samples_has_finite_metrics(task: str) -> None:
+    targets, outputs, _ = EXAMPLES[task]
+    constant = np.broadcast_to(outputs.mean(axis=0), outputs.shape)
+
+    assert all(map(math.isfinite, compute_metrics(task, targets, constant).values()))
+
+
+def test_a_correlation_of_a_constant_is_zero() -> None:
+    got = compute_metrics("regression", NUMBERS, np.full(4, 2.0))
+
+    assert got["spearman"] == got["pearson"] == 0.0
+
+
+def test_a_metric_of_another_task_is_refused_with_those_of_this_one() -> None:
+    assert check_target_metric("f1", Target(classes=("a", "b"))) == "f1"
+    with pytest.raises(ConfigError, match=r"classification of 3 classes \(accuracy, .*got 'f1'"):
+        check_target_metric("f1", Target(classes=("a", "b", "c")))
+    with pytest.raises(ConfigError, match=r"a regression \(mae, pearson, r2, rmse, spearman\)"):
+        check_target_metric("accuracy", Target(task="regression"))
+
+
+def test_the_metrics_of_a_target_are_those_that_are_computed() -> None:
+    for task, (targets, outputs, _) in EXAMPLES.items():
+        classes = tuple("abc"[: outputs.shape[1]]) if outputs.ndim == 2 else ()
+        target = Target(task=task, classes=classes)
+
+        assert set(metrics_of(target)) == set(compute_metrics(task, targets, outputs))
 
 
 @pytest.mark.parametrize("name", sorted(METRICS))
@@ -52,20 +135,26 @@ def test_bounded_metrics_lie_between_zero_and_one() -> None:
     """A tolerance of one point means something for these only."""
     assert {name for name in METRICS if is_bounded(name)} == {
         "accuracy",
+        "average_precision",
         "balanced_accuracy",
+        "exact_match",
+        "f1",
         "f1_macro",
+        "f1_micro",
     }
 
 
 def test_a_class_without_samples_is_no_obstacle() -> None:
-    got = compute_metrics(np.array([0, 2]), np.array([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]]))
+    got = compute_metrics(
+        "classification", np.array([0, 2]), np.array([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]])
+    )
 
     assert got["accuracy"] == got["balanced_accuracy"] == 1.0
     assert got["log_loss"] == pytest.approx(-(math.log(0.5) + math.log(0.8)) / 2)
 
 
 def test_a_constant_prediction_has_finite_metrics() -> None:
-    got = compute_metrics(LABELS, np.tile([0.9, 0.1], (4, 1)))
+    got = compute_metrics("classification", LABELS, np.tile([0.9, 0.1], (4, 1)))
 
     assert all(map(math.isfinite, got.values()))
     assert (got["balanced_accuracy"], got["matthews"]) == (0.5, 0.0)
@@ -76,7 +165,7 @@ def test_an_unknown_metric_names_the_known_ones() -> None:
     with pytest.raises(
         ConfigError,
         match="unknown metric 'auc': expected one of "
-        "accuracy, balanced_accuracy, f1_macro, log_loss, matthews",
+        "accuracy, average_precision, balanced_accuracy, exact_match, f1, ",
     ):
         check_metric("auc")
 
