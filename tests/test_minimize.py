@@ -112,7 +112,7 @@ def test_without_a_name_it_needs_a_metric_in_use(
     code, out, err = run(capfd, *command.split(), "--history", tables, "--minimize")
 
     assert (code, out) == (1, "")
-    assert "minimize: expected the name of a loss among wer, score" in err
+    assert "minimize: expected the name of a loss among score, wer" in err
 
 
 @pytest.mark.parametrize("command", [*COMMANDS[:2], "backtest", "plan", "history show"])
@@ -178,7 +178,7 @@ def test_an_import_without_a_name_takes_the_metric_that_it_takes_in(
     argv = ["history", "import", "--from", tables, *where, "--modality", "text"]
 
     code, _, err = run(capfd, *argv, "--minimize")
-    assert (code, "expected the name of a loss among wer, score" in err) == (1, True)
+    assert (code, "expected the name of a loss among score, wer" in err) == (1, True)
 
     code, out, err = run(capfd, *argv, "--metric", "wer", "--minimize")
     assert code == 0, err
