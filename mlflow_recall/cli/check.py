@@ -21,7 +21,9 @@ def check(target: TargetOptions, output: OutputOptions) -> None:
     output.write({"name": spec.title, **account.to_dict()})
     if output.is_for_people:
         terminal = Terminal()
-        terminal.table("classes", [{"class": n, "rows": c} for n, c in account.classes.items()])
+        name, plural = account.class_words
+        terminal.table(plural, [{name: n, "rows": c} for n, c in account.classes.items()])
+        terminal.table("numbers", [dict(account.numbers)] if account.numbers else [])
         left_out = [
             {account.unit + "s": count, "left out": reason, "such as": ", ".join(places)}
             for reason, count in account.left_out.items()

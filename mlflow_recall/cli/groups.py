@@ -17,6 +17,7 @@ from mlflow_recall.cli.options import (
     split_conditions,
     split_names,
 )
+from mlflow_recall.core.history.tasks import TASKS
 
 if TYPE_CHECKING:
     from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
@@ -75,7 +76,18 @@ class DatasetOptions:
         help="Text column, or the two columns of sentence pairs with a comma between them.",
     )
     image: str | None = option("--image", unset="the only one", help="Image column.")
-    label: str | None = option("--label", unset="the only one", help="Label column.")
+    label: str | None = option(
+        "--label",
+        unset="the only one",
+        help="Label column, or those of zeros and ones of a multi-label dataset with commas "
+        "between them.",
+    )
+    task: str | None = option(
+        "--task",
+        type=click.Choice(TASKS),
+        unset="found out",
+        help="What a label is: a class, any of several labels, or a number.",
+    )
     config: str | None = option("--config", unset="none", help="Configuration of a hub dataset.")
     split: str = option("--split", default="split", help="Column that names the split of each row.")
     split_seed: int = option(
@@ -114,6 +126,7 @@ class DatasetOptions:
             raise click.BadParameter(
                 f"expected a column or a pair of columns, got {self.text!r}.", param_hint="--text"
             )
+        label, *more = split_names(self.label) or ("",)
         return DatasetSpec(
             path=self.dataset,
             name=self.name or "",
@@ -121,7 +134,9 @@ class DatasetOptions:
             text=text,
             text_pair=pair[0] if pair else "",
             image=self.image or "",
-            label=self.label or "",
+            label="" if more else label,
+            labels=(label, *more) if more else (),
+            task=self.task or "",
             split=self.split,
             seed=self.split_seed,
             delimiter=self.delimiter or "",
@@ -349,6 +364,11 @@ class RecipeOptions:
     )
     freeze: str | None = option(
         "--freeze", unset="recipe", help="What is not trained: nothing, embeddings or backbone."
+    )
+    class_weight: str | None = option(
+        "--class-weight",
+        unset="recipe",
+        help="How classes and labels are weighed: none, or balanced.",
     )
     input_size: int | None = option(
         "--input-size",

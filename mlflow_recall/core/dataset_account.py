@@ -10,6 +10,7 @@ from typing import Any
 
 from mlflow_recall.core.formatting import count_of, join_names
 from mlflow_recall.core.history.recipes import default_recipe
+from mlflow_recall.core.history.tasks import MULTILABEL, REGRESSION
 
 #: places that are kept for each reason, and those that the summary names
 _KEPT_PLACES = 1000
@@ -24,6 +25,8 @@ _CONSTANT_SHARE = 0.5
 _LONG_SHARE = 0.05
 #: tokens that a recipe of texts reads by default; a word has at least one
 _TOKENS_READ = default_recipe("text").input_size
+#: what may stand between the labels that a text file has in one cell
+LABEL_DELIMITERS = "|;,"
 #: share of texts that name their own class, and how many times those that name another: said
 _LEAK_SHARE, _LEAK_RATIO = 0.3, 5
 #: names with fewer characters are too short to be looked for in a text
@@ -86,8 +89,12 @@ class DatasetAccount:
     left_out: Mapping[str, int] = field(default_factory=dict)
     #: reason -> the first places
     places: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    #: class -> number of rows
+    #: class or label -> number of rows; none of a regression
     classes: Mapping[str, int]
+    #: range, mean and standard deviation of the numbers of a regression
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    #: rows with at least one label; None: as many as are used
+    labeled: int | None = None
     #: class without any usable row -> why
     classes_left_out: Mapping[str, str] = field(default_factory=dict)
     splits: Mapping[str, int]
@@ -103,18 +110,35 @@ class DatasetAccount:
         return sum(self.splits.values())
 
     @property
+    def class_words(self) -> tuple[str, str]:
+        """What a class is called, and several of them."""
+        return ("label", "labels") if self.task == MULTILABEL else ("class", "classes")
+
+    @property
     def summary(self) -> str:
         """The account in one line."""
         parts = [f"{self.used} of {count_of(self.read, self.unit)} used"]
         if self.left_out:
             parts[0] += f" (left out: {', '.join(self._reasons())})"
-        parts.append(count_of(len(self.classes), "class", "classes"))
+        parts.append(self._targets())
         if self.classes_left_out:
             reasons = (f"{name!r}: {reason}" for name, reason in self.classes_left_out.items())
             parts[-1] += f" (left out {join_names(reasons, 3)})"
         parts.append(", ".join(f"{count} {split}" for split, count in self.splits.items()))
         parts += self.reading
         return "; ".join(parts)
+
+    def _targets(self) -> str:
+        """Return what the labels are, for people."""
+        if self.task == REGRESSION:
+            low, high, mean = (self.numbers[name] for name in ("min", "max", "mean"))
+            return f"numbers from {low:g} to {high:g}, mean {mean:.3g}"
+        text = count_of(len(self.classes), *self.class_words)
+        if self.task != MULTILABEL:
+            return text
+        text += f", {sum(self.classes.values()) / max(1, self.used):.2g} a row"
+        bare = self.used - (self.used if self.labeled is None else self.labeled)
+        return f"{text}, none in {count_of(bare, self.unit)}" if bare else text
 
     def _reasons(self) -> Iterator[str]:
         for reason, count in self.left_out.items():
@@ -133,6 +157,7 @@ class DatasetAccount:
             "rows": counts,
             "places": {reason: list(places) for reason, places in self.places.items()},
             "classes": dict(self.classes),
+            "numbers": dict(self.numbers),
             "classes_left_out": dict(self.classes_left_out),
             "splits": dict(self.splits),
             "duplicates": self.duplicates,
@@ -164,20 +189,33 @@ def count_duplicates(splits: Mapping[str, Sequence[Hashable]]) -> int:
 
 
 def find_warnings(
-    inputs: Sequence[Hashable], labels: Sequence[str], *, texts: Sequence[str] | None = None
+    inputs: Sequence[Hashable],
+    targets: Sequence[str | tuple[str, ...] | float],
+    *,
+    texts: Sequence[str] | None = None,
 ) -> list[str]:
     """Return what a user should know of the rows of a dataset, a line each.
 
     Args:
         inputs: n inputs, or keys that are equal for equal inputs.
-        labels: n names of classes.
+        targets: n classes, tuples of labels, or numbers.
         texts: n texts, those of a pair as one; None: the inputs are images.
     """
-    counts = Counter(labels)
-    warnings = [*_similar_names(counts), *_blanks(counts), *_class_sizes(counts)]
-    warnings += _repeats(inputs, labels)
+    classes = [target for target in targets if isinstance(target, str)]
+    labels = [name for target in targets if isinstance(target, tuple) for name in target]
+    counts, label_counts = Counter(classes), Counter(labels)
+    names = counts or label_counts
+    warnings = [*_similar_names(names), *_blanks(names)]
+    warnings += [
+        *_lists(counts),
+        *_class_sizes(counts),
+        *_rare_labels(label_counts),
+        *_repeats(inputs, targets),
+    ]
     if texts is not None:
-        warnings += [*_lengths(texts), *_leaks(texts, labels, counts)]
+        warnings += _lengths(texts)
+    if texts is not None and classes:
+        warnings += _leaks(texts, classes, counts)
     return warnings
 
 
@@ -197,6 +235,19 @@ def _blanks(counts: Mapping[str, int]) -> Iterator[str]:
         yield f"names of classes with blanks around them: {join_names(map(repr, names), 5)}"
 
 
+def _lists(counts: Mapping[str, int]) -> Iterator[str]:
+    """Yield a warning where names of classes look like lists of labels."""
+    for mark in LABEL_DELIMITERS:
+        lists = [name for name in counts if mark in name]
+        parts = Counter(part.strip() for name in counts for part in name.split(mark))
+        if len(lists) > 1 and all(parts[p.strip()] > 1 for name in lists for p in name.split(mark)):
+            yield (
+                f"classes such as {lists[0]!r} look like lists of labels: --task multilabel reads "
+                "them so"
+            )
+            return
+
+
 def _class_sizes(counts: Mapping[str, int]) -> Iterator[str]:
     rare = sorted(name for name, count in counts.items() if count < MIN_ROWS_TO_SPLIT)
     if rare:
@@ -213,7 +264,16 @@ def _class_sizes(counts: Mapping[str, int]) -> Iterator[str]:
         )
 
 
-def _repeats(inputs: Sequence[Hashable], labels: Sequence[str]) -> Iterator[str]:
+def _rare_labels(counts: Mapping[str, int]) -> Iterator[str]:
+    rare = sorted(name for name, count in counts.items() if count < MIN_ROWS_TO_SPLIT)
+    if rare:
+        yield (
+            f"{count_of(len(rare), 'label')} in fewer than {MIN_ROWS_TO_SPLIT} rows: "
+            f"{join_names(map(repr, rare), 5)}: a split that is cut may have none of them"
+        )
+
+
+def _repeats(inputs: Sequence[Hashable], targets: Sequence[Hashable]) -> Iterator[str]:
     counts = Counter(inputs)
     if not counts:
         return
@@ -222,10 +282,10 @@ def _repeats(inputs: Sequence[Hashable], labels: Sequence[str]) -> Iterator[str]
         yield "constant input: all rows have the same one, so that nothing can be learned from it"
     elif most > _CONSTANT_SHARE * len(inputs):
         yield f"nearly constant input: {most} of {len(inputs)} rows have the same one"
-    labels_of: dict[Hashable, set[str]] = {}
-    for value, label in zip(inputs, labels, strict=True):
-        labels_of.setdefault(value, set()).add(label)
-    if mixed := sum(len(names) > 1 for names in labels_of.values()):
+    targets_of: dict[Hashable, set[Hashable]] = {}
+    for value, target in zip(inputs, targets, strict=True):
+        targets_of.setdefault(value, set()).add(target)
+    if mixed := sum(len(different) > 1 for different in targets_of.values()):
         yield f"{count_of(mixed, 'input')} with several labels: the same input has different ones"
     if repeated := len(inputs) - len(counts):
         yield f"duplicates: {count_of(repeated, 'row')} with the input of another row"

@@ -140,11 +140,14 @@ def _table(rows: Any, path: Path, folder: Path) -> Table:
         images=tuple(images),
         folder=folder,
         class_names={
-            name: feature.names
-            for name, feature in rows.features.items()
-            if isinstance(feature, datasets.ClassLabel) and feature.names
+            name: names for name, feature in rows.features.items() if (names := _names(feature))
         },
     )
+
+
+def _names(feature: Any) -> Sequence[str]:
+    """Return the names of a feature's classes, or of the labels that its lists hold."""
+    return getattr(getattr(feature, "feature", feature), "names", None) or ()
 
 
 def _fields(feature: Any) -> set[str]:

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mlflow_recall.adapters.data import arrow_tables, json_files, text_files
 from mlflow_recall.adapters.data.image_folders import list_image_folder
-from mlflow_recall.adapters.data.labels import (
-    are_fractions,
-    class_name,
-    is_unicode,
-    sort_classes,
-)
+from mlflow_recall.adapters.data.labels import is_unicode, sort_classes
 from mlflow_recall.adapters.data.pictures import check_pictures
 from mlflow_recall.adapters.data.split_names import find_split
 from mlflow_recall.adapters.data.tables import RowLeftOut, Source, Table
+from mlflow_recall.adapters.data.targets import RowTarget, TargetReader, make_reader, names_in
 from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
 from mlflow_recall.adapters.manifests.known_datasets import find_known, with_known_columns
 from mlflow_recall.core.dataset_account import LeftOut
 from mlflow_recall.core.formatting import join_names
+from mlflow_recall.core.history.tasks import CLASSIFICATION, REGRESSION
 from mlflow_recall.errors import DatasetError
 from mlflow_recall.limits import MAX_CELL, MAX_CLASSES, MAX_PICTURE
 
@@ -43,10 +40,10 @@ ENDINGS = (*_TEXT_FILES, *_JSON_FILES, *_PARQUET_FILES)
 
 @dataclass(frozen=True, eq=False)
 class LabeledRows:
-    """Inputs (texts, pairs of texts, or encoded images) with the names of their classes."""
+    """Inputs (texts, pairs of texts, or encoded images) with their targets."""
 
     inputs: list[Any]
-    labels: list[str]
+    targets: list[RowTarget]
 
 
 class _Row(NamedTuple):
@@ -54,7 +51,7 @@ class _Row(NamedTuple):
 
     number: int
     split: str
-    class_: str
+    target: RowTarget
     content: Any
 
 
@@ -76,13 +73,19 @@ class Columns:
     kind: str
     #: one column, or those of the first and the second text of a pair
     inputs: tuple[str, ...]
-    label: str
+    #: one column, or those of zeros and ones of a multi-label dataset
+    labels: tuple[str, ...]
     #: column that names the split of each row; None: there is none
     split: str | None
     #: whether all cells are texts, labels that look like numbers too
     are_letters: bool
     #: what was decided and not said, for people
     reading: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """Names of the label columns, for people."""
+        return join_names(self.labels, 3)
 
     @property
     def is_pair(self) -> bool:
@@ -95,9 +98,10 @@ class Content:
     """All labeled rows of a source."""
 
     columns: Columns
+    task: str
     #: declared splits; train is one of them
     splits: Mapping[str, LabeledRows]
-    #: names of the classes in their order
+    #: names of the classes or labels in their order; none of a regression
     classes: tuple[str, ...]
     #: class without any usable row -> why
     classes_left_out: Mapping[str, str]
@@ -114,19 +118,29 @@ def read_content(spec: DatasetSpec) -> Content:
     """Return all labeled rows of a source.
 
     Raises:
-        DatasetError: It cannot be read, lacks a column, or is no classification problem.
+        DatasetError: It cannot be read, lacks a column, or its labels are none of a task.
     """
-    spec = with_known_columns(spec)
+    known, spec = find_known(spec), with_known_columns(spec)
     source = _load(spec)
     tables = _declared_tables(source, spec)
     columns = _choose_columns(tables, spec)
+    try:
+        reader = make_reader(
+            tables.values(),
+            columns.labels,
+            task=spec.task,
+            are_letters=columns.are_letters,
+            hidden=known.hidden if known else None,
+        )
+    except DatasetError as error:
+        raise DatasetError(f"{spec.title}: column {columns.label!r}: {error}") from None
     read = sum(map(len, tables.values())) + sum(source.left_out.counts.values())
     splits: dict[str, LabeledRows] = {}
     classes_left_out, has_new_look = dict(source.classes_left_out), False
-    notes = [*columns.reading, *source.reading]
+    notes = [*columns.reading, *reader.reading, *source.reading]
     for name, table in tables.items():
         try:
-            findings = _add_rows(splits, name, table, columns, source.left_out)
+            findings = _add_rows(splits, name, table, columns, reader, source.left_out)
         except DatasetError as error:
             raise DatasetError(f"{spec.title}: {error}") from None
         classes_left_out |= findings.classes_left_out
@@ -139,14 +153,10 @@ def read_content(spec: DatasetSpec) -> Content:
     if "test" in tables and "test" not in splits and "validation" in splits:
         splits["test"] = splits.pop("validation")
         notes.append("the validation split is the test, whose own labels are hidden")
-    if columns.are_letters and are_fractions(splits["train"].labels):
-        raise DatasetError(
-            f"{spec.title}: column {columns.label!r}: expected classes, got fractions: this is a "
-            "regression problem"
-        )
-    classes = _classes(splits, spec)
+    classes = () if reader.task == REGRESSION else _classes(splits, columns, reader.task, spec)
     return Content(
         columns=columns,
+        task=reader.task,
         splits=splits,
         classes=classes,
         classes_left_out={
@@ -161,7 +171,7 @@ def read_content(spec: DatasetSpec) -> Content:
 
 def _describe(splits: Mapping[str, LabeledRows], source: Source) -> str:
     """Return where the rows of a source are that train has none of."""
-    parts = [f"{len(rows.labels)} in the {split} split" for split, rows in splits.items()]
+    parts = [f"{len(rows.targets)} in the {split} split" for split, rows in splits.items()]
     for reason, count in source.left_out.counts.items():
         place = next(iter(source.left_out.places.get(reason, ())), "")
         parts.append(f"{count} left out: {reason}" + (f", such as {place}" if place else ""))
@@ -195,9 +205,9 @@ def _load(spec: DatasetSpec) -> Source:
 def _load_file(path: Path, spec: DatasetSpec) -> Source:
     ending = text_files.file_ending(path)
     if ending in _TEXT_FILES:
-        return text_files.read_delimited(path, spec)
+        return _with_pictures(text_files.read_delimited(path, spec), spec, path)
     if ending in _JSON_FILES:
-        return json_files.read_json(path, spec)
+        return _with_pictures(json_files.read_json(path, spec), spec, path)
     if ending in _PARQUET_FILES and path.suffix.lower() == ending:
         if not path.stat().st_size:
             raise DatasetError(f"{path}: expected rows, got an empty file")
@@ -206,6 +216,24 @@ def _load_file(path: Path, spec: DatasetSpec) -> Source:
         f"{path}: expected a file of type {', '.join(ENDINGS)} (text also as .gz), got "
         f"{path.suffix or 'no ending'!r}"
     )
+
+
+def _with_pictures(source: Source, spec: DatasetSpec, path: Path) -> Source:
+    """Return a source whose image column, if one is named, says files beside it or below."""
+
+    def read(table: Table) -> Table:
+        if spec.image not in table.texts:
+            return table
+        pictures = [{"path": cell} for cell in table.columns[spec.image]]
+        return replace(
+            table,
+            columns={**table.columns, spec.image: pictures},
+            texts=tuple(name for name in table.texts if name != spec.image),
+            images=(spec.image,),
+            folder=path.resolve().parent,
+        )
+
+    return replace(source, tables={name: read(table) for name, table in source.tables.items()})
 
 
 def _load_folder(path: Path, spec: DatasetSpec) -> Source:
@@ -334,34 +362,36 @@ def _choose_columns(tables: Mapping[str, Table], spec: DatasetSpec) -> Columns:
     names = [name for name in first.columns if name]
     are_letters = _are_all_texts(first)
     kind, inputs = _input_columns(first, names if are_letters else first.texts, spec)
-    label = _label_column(spec, names, inputs)
+    labels = _label_columns(spec, names, inputs)
     split = _split_column(spec, names) if len(tables) == 1 else None
-    if split in (*inputs, label):
+    if split in (*inputs, *labels):
         raise DatasetError(
             f"{spec.title}: expected different columns for inputs, label and split, got {split!r} "
             "twice"
         )
-    if label in inputs:
+    if both := [*{*inputs} & {*labels}]:
         raise DatasetError(
-            f"{spec.title}: expected different columns for input and label, got {label!r} for both"
+            f"{spec.title}: expected different columns for input and label, got {both[0]!r} for "
+            "both"
         )
     for name, table in tables.items():
-        if lacking := {*inputs, label} - {*table.columns}:
+        if lacking := {*inputs, *labels} - {*table.columns}:
             raise DatasetError(
                 f"{spec.title}: the {name} split has no column {min(lacking)!r}: expected the "
                 f"columns of all splits to be the same, got {', '.join(table.columns)}"
             )
     reading = []
     if not (spec.text or spec.image or kind == "image"):
-        others = [c for c in first.texts if c not in (*inputs, label, split)]
+        others = [c for c in first.texts if c not in (*inputs, *labels, split)]
         unread = f" (not {', '.join(others)})" if others else ""
         reading.append(f"text from {inputs[0]!r}{unread}")
-    if not spec.label and (len(names) > 2 or label.lower() not in _LABEL_COLUMNS):
-        reading.append(f"label from {label!r}")
+    is_named = spec.label or spec.labels
+    if not is_named and (len(names) > 2 or labels[0].lower() not in _LABEL_COLUMNS):
+        reading.append(f"label from {labels[0]!r}")
     return Columns(
         kind=kind,
         inputs=inputs,
-        label=label,
+        labels=labels,
         split=split,
         are_letters=are_letters,
         reading=tuple(reading),
@@ -401,7 +431,7 @@ def _input_columns(
         return "image", (table.images[0],)
     if table.images:
         raise DatasetError(_which(spec, "image", table.images))
-    labels = [spec.label] if spec.label else _usual(_LABEL_COLUMNS, names)
+    labels = [*filter(None, (*spec.labels, spec.label))] or _usual(_LABEL_COLUMNS, names)
     likely = [c for c in table.texts if c not in labels and c.lower() != spec.split.lower()]
     usual = _usual(_TEXT_COLUMNS, likely)
     if len(usual) == 1:
@@ -418,29 +448,41 @@ def _input_columns(
 
 def _are_all_texts(table: Table) -> bool:
     """Return whether the file has texts alone, so that a column of digits can be one."""
-    return all(isinstance(next(iter(cells), None), str) for cells in table.columns.values())
+    return all(
+        isinstance(next(iter(cells), None), str)
+        for name, cells in table.columns.items()
+        if name not in table.images
+    )
 
 
-def _label_column(spec: DatasetSpec, columns: Sequence[str], inputs: Sequence[str]) -> str:
-    """Return the name of the column with the labels."""
-    if spec.label:
-        if spec.label not in columns:
-            raise DatasetError(_no_column(spec, "label", spec.label, columns, columns))
-        return spec.label
+def _label_columns(
+    spec: DatasetSpec, columns: Sequence[str], inputs: Sequence[str]
+) -> tuple[str, ...]:
+    """Return the names of the columns with the labels: one, or those of zeros and ones."""
+    if named := spec.labels or tuple(filter(None, (spec.label,))):
+        for name in named:
+            if name not in columns:
+                raise DatasetError(_no_column(spec, "label", name, columns, columns))
+        if len(set(named)) < len(named):
+            raise DatasetError(f"{spec.title}: expected every label once, got {join_names(named)}")
+        return named
     others = [c for c in columns if c not in inputs and c.lower() != spec.split.lower()]
     usual = _usual(_LABEL_COLUMNS, others)
     if len(usual) == 1:
-        return usual[0]
+        return (usual[0],)
     if len(others) == 1:
-        return others[0]
+        return (others[0],)
     raise DatasetError(_which(spec, "label", usual or columns))
 
 
 def _which(spec: DatasetSpec, kind: str, columns: Sequence[str]) -> str:
-    pair = ", or both of a pair with --text FIRST,SECOND" if kind == "text" else ""
+    several = {
+        "text": ", or both of a pair with --text FIRST,SECOND",
+        "label": ", or all of zeros and ones with --label FIRST,SECOND,...",
+    }
     return (
         f"{spec.title}: which column is the {kind}? got {join_names(columns)}: name it with "
-        f"--{kind} COLUMN{pair}"
+        f"--{kind} COLUMN{several.get(kind, '')}"
     )
 
 
@@ -457,28 +499,33 @@ def _usual(usual_names: Sequence[str], columns: Sequence[str]) -> list[str]:
 
 
 def _add_rows(
-    splits: dict[str, LabeledRows], name: str, table: Table, columns: Columns, left_out: LeftOut
+    splits: dict[str, LabeledRows],
+    name: str,
+    table: Table,
+    columns: Columns,
+    reader: TargetReader,
+    left_out: LeftOut,
 ) -> _Findings:
     """Add the rows of a table that have an input, a label and a split to their splits."""
-    declared = table.class_names.get(columns.label)
     is_image = columns.kind == "image"
     read_input = _read_image if is_image else _read_texts
     split_cells = table.columns[columns.split] if columns.split else [name] * len(table)
     values = zip(*(table.columns[name] for name in columns.inputs), strict=True)
-    cells = zip(values, table.columns[columns.label], split_cells, strict=True)
+    labels = zip(*(table.columns[name] for name in columns.labels), strict=True)
+    cells = zip(values, labels, split_cells, strict=True)
     rows: list[_Row] = []
     classes_left_out: dict[str, str] = {}
-    for i, (row_values, key, split_cell) in enumerate(cells):
-        column, class_ = columns.label, None
+    for i, (row_values, label_cells, split_cell) in enumerate(cells):
+        column, target = columns.label, None
         try:
-            class_ = class_name(key, declared)
+            target = reader.read(label_cells)
             column = columns.split or ""
             split = _read_split(split_cell)
             column = " and ".join(columns.inputs)
-            rows.append(_Row(i, split, class_, read_input(row_values, table)))
+            rows.append(_Row(i, split, target, read_input(row_values, table)))
         except RowLeftOut as reason:
             left_out.add(str(reason), table.place(i))
-            if class_ is not None:
+            for class_ in names_in(target) if target is not None else ():
                 classes_left_out.setdefault(class_, str(reason))
         except DatasetError as error:
             raise DatasetError(f"column {column!r}: {table.place(i)}: {error}") from None
@@ -487,11 +534,12 @@ def _add_rows(
         if check and position in check.broken:
             place = f"{table.place(row.number)} ({check.broken[position]})"
             left_out.add(_BROKEN_PICTURE, place)
-            classes_left_out.setdefault(row.class_, _BROKEN_PICTURE)
+            for class_ in names_in(row.target):
+                classes_left_out.setdefault(class_, _BROKEN_PICTURE)
             continue
         part = splits.setdefault(row.split, LabeledRows([], []))
         part.inputs.append(row.content)
-        part.labels.append(row.class_)
+        part.targets.append(row.target)
     return _Findings(classes_left_out, has_new_look=bool(check and check.changed))
 
 
@@ -556,26 +604,33 @@ def _read_file(path: str, folder: Path | None) -> bytes:
         raise RowLeftOut("file that cannot be read") from None
 
 
-def _classes(splits: Mapping[str, LabeledRows], spec: DatasetSpec) -> tuple[str, ...]:
-    """Return the classes of train in their order."""
-    classes = set(splits["train"].labels)
-    for split, rows in splits.items():
-        if unknown := sorted(set(rows.labels) - classes):
+def _classes(
+    splits: Mapping[str, LabeledRows], columns: Columns, task: str, spec: DatasetSpec
+) -> tuple[str, ...]:
+    """Return the classes or labels of train in their order."""
+    named = {
+        split: {name for target in rows.targets for name in names_in(target)}
+        for split, rows in splits.items()
+    }
+    classes = {*named["train"], *(columns.labels if len(columns.labels) > 1 else ())}
+    what, plural = ("class", "classes") if task == CLASSIFICATION else ("label", "labels")
+    for split, names in named.items():
+        if unknown := sorted(names - classes):
             raise DatasetError(
                 f"{spec.title}: label {unknown[0]!r} of the {split} split never occurs in train: "
                 f"expected one of {', '.join(sorted(classes)[:10])}"
             )
-    total = sum(len(rows.labels) for rows in splits.values())
+    total = sum(len(rows.targets) for rows in splits.values())
     if len(classes) < 2:
-        raise DatasetError(f"{spec.title}: expected two classes or more, got {sorted(classes)}")
-    if total < 3 * len(classes):
+        raise DatasetError(f"{spec.title}: expected two {plural} or more, got {sorted(classes)}")
+    if total < 3 * len(classes) and task == CLASSIFICATION:
         raise DatasetError(
-            f"{spec.title}: expected at least 3 rows a class, got {total} rows of {len(classes)} "
-            "classes: is that column really the label?"
+            f"{spec.title}: expected at least 3 rows a {what}, got {total} rows of {len(classes)} "
+            f"{plural}: is that column really the label? numbers need --task regression"
         )
     if len(classes) > MAX_CLASSES:
         raise DatasetError(
-            f"{spec.title}: expected at most {MAX_CLASSES} classes, got {len(classes)}: is that "
+            f"{spec.title}: expected at most {MAX_CLASSES} {plural}, got {len(classes)}: is that "
             "column really the label?"
         )
-    return sort_classes(classes)
+    return columns.labels if len(columns.labels) > 1 else sort_classes(classes)

@@ -12,11 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mlflow_recall.adapters.data.labeled_rows import Columns, Content, LabeledRows, read_content
-from mlflow_recall.adapters.data.splits import SPLITS, cut_counts, cut_splits
+from mlflow_recall.adapters.data.splits import SPLITS, cut_counts, cut_splits, strata
+from mlflow_recall.adapters.data.targets import names_in
 from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
+from mlflow_recall.adapters.manifests.known_datasets import with_known_columns
 from mlflow_recall.bounded_json import read_object
 from mlflow_recall.cache import build_once, cache_folder, is_digest
-from mlflow_recall.core.arrays import IntArray
+from mlflow_recall.core.arrays import AnyArray, IntArray
 from mlflow_recall.core.dataset_account import (
     MIN_ROWS_TO_SPLIT,
     DatasetAccount,
@@ -24,8 +26,10 @@ from mlflow_recall.core.dataset_account import (
     find_warnings,
 )
 from mlflow_recall.core.formatting import count_of
+from mlflow_recall.core.history.metrics import check_target_metric
 from mlflow_recall.core.history.records import Dataset
-from mlflow_recall.errors import DatasetError
+from mlflow_recall.core.history.tasks import CLASSIFICATION, MULTILABEL, REGRESSION, TASKS
+from mlflow_recall.errors import ConfigError, DatasetError
 
 _META_FILE = "recall.json"
 #: part of the digest of datasets whose splits are cut in another way than at first
@@ -42,8 +46,8 @@ def prepare(spec: DatasetSpec) -> Dataset:
     A second call reads the source again, and returns the saved copy if the content is the same.
 
     Raises:
-        DatasetError: It cannot be read, lacks a column, is no classification problem, or has too
-            few different inputs for the splits that it lacks.
+        DatasetError: It cannot be read, lacks a column, its labels are none of a task, or it has
+            too few different inputs for the splits that it lacks.
     """
     content, splits, account = _read(spec)
     check_splits(spec, account)
@@ -53,19 +57,22 @@ def prepare(spec: DatasetSpec) -> Dataset:
         _save(folder, content, splits)
 
     folder = build_once(cache_folder("datasets", digest), save)
-    meta = _read_meta(folder)
-    return Dataset(
+    dataset = Dataset(
         name=spec.title,
         digest=digest,
         modality=content.columns.kind,
-        classes=meta.classes,
-        sizes=meta.sizes,
         source=spec.origin or str(spec.path),
         folder=str(folder),
         spec=spec.to_json(),
-        has_pairs=meta.has_pairs,
+        own_metric=with_known_columns(spec).metric,
         account=account,
+        **_read_meta(folder)._asdict(),
     )
+    try:
+        check_target_metric(dataset.metric, dataset.target)
+    except ConfigError as error:
+        raise DatasetError(f"{spec.title}: {error}") from None
+    return dataset
 
 
 def check_splits(spec: DatasetSpec, account: DatasetAccount) -> None:
@@ -86,7 +93,7 @@ def read_account(spec: DatasetSpec) -> DatasetAccount:
     """Return an account of every row of a dataset's source; nothing is saved.
 
     Raises:
-        DatasetError: It cannot be read, lacks a column, or is no classification problem.
+        DatasetError: It cannot be read, lacks a column, or its labels are none of a task.
     """
     return _read(spec)[2]
 
@@ -104,26 +111,25 @@ def find_prepared(name: str, digest: str, modality: str) -> Dataset | None:
     folder = cache_folder("datasets", digest)
     if not (folder / _META_FILE).exists():
         return None
-    meta = _read_meta(folder)
     return Dataset(
         name=name,
         digest=digest,
         modality=modality,
-        classes=meta.classes,
-        sizes=meta.sizes,
         source="",
         folder=str(folder),
-        has_pairs=meta.has_pairs,
+        **_read_meta(folder)._asdict(),
     )
 
 
 class _Meta(NamedTuple):
-    """What a prepared folder says of itself."""
+    """What a prepared folder says of itself: fields of ``Dataset``."""
 
     classes: tuple[str, ...]
-    #: split -> number of rows
     sizes: dict[str, int]
     has_pairs: bool
+    task: str
+    mean: float
+    std: float
 
 
 def _read_meta(folder: Path) -> _Meta:
@@ -134,17 +140,24 @@ def _read_meta(folder: Path) -> _Meta:
     """
     meta = read_object(folder / _META_FILE, DatasetError)
     classes, sizes = meta.get("classes"), meta.get("sizes")
+    task, mean, std = (
+        meta.get(name, default)
+        for name, default in (("task", CLASSIFICATION), ("mean", 0.0), ("std", 1.0))
+    )
     if (
         not isinstance(classes, list)
         or not isinstance(sizes, dict)
         or not all(isinstance(name, str) for name in classes)
         or not all(type(size) is int for size in sizes.values())
+        or task not in TASKS
+        or not (isinstance(mean, float) and isinstance(std, float) and std > 0)
     ):
         raise DatasetError(
             f"{folder / _META_FILE}: expected classes and sizes, got none: delete its folder, and "
             "the dataset is prepared again"
         )
-    return _Meta(tuple(classes), sizes, has_pairs=meta.get("has_pairs") is True)
+    has_pairs = meta.get("has_pairs") is True
+    return _Meta(tuple(classes), sizes, has_pairs=has_pairs, task=task, mean=mean, std=std)
 
 
 def load_split(dataset: Dataset, split: str, samples: int = 0, seed: int = 0) -> Any:
@@ -157,8 +170,9 @@ def load_split(dataset: Dataset, split: str, samples: int = 0, seed: int = 0) ->
         seed: Seed of the sample.
 
     Returns:
-        A ``datasets.Dataset`` with the columns ``text`` or ``image``, and ``label``. An image is a
-        mapping with its encoded ``bytes``, which ``decode_image`` decodes.
+        A ``datasets.Dataset`` with the columns ``text`` or ``image``, and ``label``: a class index,
+        a list of label indices, or a number. An image is a mapping with its encoded ``bytes``,
+        which ``decode_image`` decodes.
     """
     import datasets
 
@@ -167,7 +181,34 @@ def load_split(dataset: Dataset, split: str, samples: int = 0, seed: int = 0) ->
         rows = rows.cast_column("image", datasets.Image(decode=False))
     if not samples or samples >= len(rows):
         return rows
-    return rows.select(stratified_sample(np.array(rows["label"]), samples, seed))
+    return rows.select(stratified_sample(strata(targets_of(rows, dataset)), samples, seed))
+
+
+def targets_of(rows: Any, dataset: Dataset) -> AnyArray:
+    """Return the targets of rows that ``load_split`` returned, as ``compute_metrics`` reads them.
+
+    Returns:
+        (n,) class indices, (n, c) zeros and ones of labels, or (n,) numbers.
+    """
+    return _to_array(rows["label"], dataset.task, len(dataset.classes))
+
+
+def _to_array(targets: Sequence[Any], task: str, outputs: int) -> AnyArray:
+    """Return targets as an array.
+
+    Args:
+        targets: n class indices, lists of label indices, or numbers.
+        task: Name of the task.
+        outputs: Number of classes or labels.
+    """
+    if task == REGRESSION:
+        return np.array(targets, dtype=np.float64)
+    if task == CLASSIFICATION:
+        return np.array(targets, dtype=np.intp)
+    flags = np.zeros((len(targets), outputs), dtype=np.uint8)
+    for row, labels in zip(flags, targets, strict=True):
+        row[labels] = 1
+    return flags
 
 
 def stratified_sample(labels: IntArray, samples: int, seed: int) -> IntArray:
@@ -176,7 +217,7 @@ def stratified_sample(labels: IntArray, samples: int, seed: int) -> IntArray:
     Every class has at least one row in it.
 
     Args:
-        labels: (n,) class indices.
+        labels: (n,) strata, such as class indices.
         samples: Size of the sample, below n.
         seed: Decides which rows of a class are selected.
     """
@@ -195,6 +236,12 @@ def _read(spec: DatasetSpec) -> tuple[Content, dict[str, LabeledRows], DatasetAc
     content = read_content(spec)
     keys = _input_keys(content)
     splits = _complete_splits(content, keys["train"], spec.seed)
+    numbers = set(splits["train"].targets)
+    if content.task == REGRESSION and len(numbers) == 1:
+        raise DatasetError(
+            f"{spec.title}: column {content.columns.label!r}: expected different numbers to train "
+            f"on, got {numbers.pop()} alone"
+        )
     return content, splits, _account(content, keys, splits, spec.seed)
 
 
@@ -211,16 +258,29 @@ def _complete_splits(
     splits = dict(content.splits)
     train = splits["train"]
     missing = [name for name in ("test", "validation") if name not in splits]
-    part_of = cut_splits(_indices(train, content.classes), keys, len(missing), seed)
+    part_of = cut_splits(_strata(content), keys, len(missing), seed)
     for part, name in enumerate(["train", *missing]):
         rows = np.flatnonzero(part_of == part)
-        splits[name] = LabeledRows([train.inputs[i] for i in rows], [train.labels[i] for i in rows])
+        splits[name] = LabeledRows(
+            [train.inputs[i] for i in rows], [train.targets[i] for i in rows]
+        )
     return {name: splits[name] for name in SPLITS}
 
 
-def _indices(rows: LabeledRows, classes: Sequence[str]) -> IntArray:
-    index = {name: i for i, name in enumerate(classes)}
-    return np.array([index[name] for name in rows.labels], dtype=np.intp)
+def _strata(content: Content) -> IntArray:
+    """Return the strata of the rows of train."""
+    encoded = _encode(content.splits["train"], content)
+    return strata(_to_array(encoded, content.task, len(content.classes)))
+
+
+def _encode(rows: LabeledRows, content: Content) -> list[Any]:
+    """Return targets as they are stored: class indices, lists of label indices, or numbers."""
+    index = {name: i for i, name in enumerate(content.classes)}
+    if content.task == REGRESSION:
+        return list(rows.targets)
+    if content.task == CLASSIFICATION:
+        return [index[str(name)] for name in rows.targets]
+    return [sorted(index[name] for name in names_in(target)) for target in rows.targets]
 
 
 def _input_keys(content: Content) -> dict[str, list[Hashable]]:
@@ -242,10 +302,10 @@ def _account(
     splits_by_row = _complete_splits(content, range(len(keys["train"])), seed)
     given = set(content.splits) if len(content.splits) > 1 else set()
     repeated = count_duplicates(keys)
-    labels = [label for rows in content.splits.values() for label in rows.labels]
+    targets = [target for rows in content.splits.values() for target in rows.targets]
     warnings = find_warnings(
         [key for split_keys in keys.values() for key in split_keys],
-        labels,
+        targets,
         texts=_texts(content) if content.columns.kind == "text" else None,
     )
     if repeated:
@@ -253,10 +313,11 @@ def _account(
             f"duplicates across the given splits ({', '.join(sorted(given))}): {repeated} rows "
             "have an input that also stands in another split: scores on them are too good"
         )
-    counts = Counter(labels)
+    counts = Counter(name for target in targets for name in names_in(target))
     source = content.source
     return DatasetAccount(
         unit=source.unit,
+        task=content.task,
         modality=content.columns.kind,
         inputs=content.columns.inputs,
         label=content.columns.label,
@@ -264,14 +325,22 @@ def _account(
         left_out=source.left_out.counts,
         places=source.left_out.places,
         classes={name: counts[name] for name in content.classes},
+        numbers=_describe_numbers(targets) if content.task == REGRESSION else {},
+        labeled=sum(map(bool, map(names_in, targets))),
         classes_left_out=content.classes_left_out,
-        splits={name: len(rows.labels) for name, rows in splits.items()},
+        splits={name: len(rows.targets) for name, rows in splits.items()},
         duplicates=count_duplicates(
             {name: [_key(value) for value in rows.inputs] for name, rows in splits_by_row.items()}
         ),
         reading=content.reading,
         warnings=tuple(warnings),
     )
+
+
+def _describe_numbers(targets: Sequence[Any]) -> dict[str, float]:
+    """Return the range, mean and standard deviation of numbers."""
+    numbers = np.array(targets, dtype=np.float64)
+    return {name: float(getattr(numbers, name)()) for name in ("min", "max", "mean", "std")}
 
 
 def _digest(content: Content, seed: int) -> str:
@@ -281,6 +350,8 @@ def _digest(content: Content, seed: int) -> str:
     remain valid.
     """
     state = hashlib.sha256(json.dumps([content.classes, seed]).encode())
+    if content.task != CLASSIFICATION:
+        state.update(content.task.encode())
     if len(content.splits) < len(SPLITS) and not _is_cut_as_before(content):
         state.update(_CUT_TOGETHER)
     if content.has_new_look:
@@ -288,9 +359,9 @@ def _digest(content: Content, seed: int) -> str:
     for split in sorted(content.splits):
         state.update(f"\0{split}\0".encode())
         rows = content.splits[split]
-        for value, label in zip(rows.inputs, rows.labels, strict=True):
+        for value, target in zip(rows.inputs, rows.targets, strict=True):
             state.update(_to_bytes(value))
-            state.update(f"\0{label}\0".encode())
+            state.update(f"\0{target}\0".encode())
     return state.hexdigest()[:16]
 
 
@@ -301,10 +372,11 @@ def _is_cut_as_before(content: Content) -> bool:
     nothing.
     """
     train = content.splits["train"]
-    sizes = np.bincount(_indices(train, content.classes))
+    sizes = np.bincount(_strata(content))
     by_class = np.where(sizes >= MIN_ROWS_TO_SPLIT, np.maximum(1, np.round(sizes / 5)), 0)
     return (
-        len(content.splits) == len(SPLITS) - 1
+        content.task == CLASSIFICATION
+        and len(content.splits) == len(SPLITS) - 1
         and len(set(train.inputs)) == len(train.inputs)
         and np.array_equal(by_class, cut_counts(np.where(sizes >= MIN_ROWS_TO_SPLIT, sizes, 0)))
     )
@@ -322,17 +394,26 @@ def _save(folder: Path, content: Content, splits: Mapping[str, LabeledRows]) -> 
 
     kind = content.columns.kind
     feature = datasets.Image() if kind == "image" else datasets.Value("string")
-    labels = datasets.ClassLabel(names=list(content.classes))
+    label: Any = datasets.Value("float64")
+    if content.task != REGRESSION:
+        label = datasets.ClassLabel(names=list(content.classes))
+    if content.task == MULTILABEL:
+        label = datasets.Sequence(label)
     inputs = dict.fromkeys(_columns(LabeledRows([], []), content.columns), feature)
-    schema = datasets.Features({**inputs, "label": labels})
+    schema = datasets.Features({**inputs, "label": label})
     sizes = {}
     for name, rows in splits.items():
-        columns = {**_columns(rows, content.columns), "label": _indices(rows, content.classes)}
+        columns = {**_columns(rows, content.columns), "label": _encode(rows, content)}
         datasets.Dataset.from_dict(columns, features=schema).save_to_disk(str(folder / name))
-        sizes[name] = len(rows.labels)
+        sizes[name] = len(rows.targets)
     meta: dict[str, object] = {"classes": content.classes, "sizes": sizes}
     if content.columns.is_pair:
         meta["has_pairs"] = True
+    if content.task != CLASSIFICATION:
+        meta["task"] = content.task
+    if content.task == REGRESSION:
+        numbers = _describe_numbers(splits["train"].targets)
+        meta |= {"mean": numbers["mean"], "std": numbers["std"]}
     (folder / _META_FILE).write_text(json.dumps(meta))
 
 

@@ -11,14 +11,17 @@ from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.bounded_json import parse_json
 from mlflow_recall.core.history.records import Dataset, Record
+from mlflow_recall.core.history.tasks import CLASSIFICATION
 from mlflow_recall.errors import DatasetError
 
 
 def dataset_tags(dataset: Dataset) -> dict[str, str]:
-    """Return the tags of a run that hold the class names and the source of its dataset."""
+    """Return the tags of a run that hold task, classes and source of its dataset."""
     classes = json.dumps(dataset.classes)
     class_tag = {tags.CLASSES: classes} if len(classes) <= tags.MAX_LENGTH else {}
-    return {**class_tag, tags.SPEC: dataset.spec}
+    task_tag = {tags.TASK: dataset.task} if dataset.task != CLASSIFICATION else {}
+    metric_tag = {tags.METRIC: dataset.own_metric} if dataset.own_metric else {}
+    return {**class_tag, **task_tag, **metric_tag, tags.SPEC: dataset.spec}
 
 
 def class_names(record: Record) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Splits that a source does not have, cut from train."""
+"""Splits that a source does not have, cut from train; strata that keep their shares in them."""
 
 from __future__ import annotations
 
@@ -6,12 +6,38 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 
-from mlflow_recall.core.arrays import IntArray
+from mlflow_recall.core.arrays import AnyArray, IntArray
 from mlflow_recall.core.dataset_account import MIN_ROWS_TO_SPLIT
 
 SPLITS = ("train", "validation", "test")
 #: share of the rows in a split that the source does not have
 _SPLIT_SHARE = 0.2
+#: ranges of numbers that count as classes, and rows that each has at least
+_MAX_RANGES, _MIN_ROWS_IN_RANGE = 10, 10
+
+
+def strata(targets: AnyArray) -> IntArray:
+    """Return (n,) strata of rows that samples and splits take an equal share of.
+
+    They are the classes; of numbers, up to ten ranges with as many rows each; of labels, the rarest
+    label of a row.
+
+    Args:
+        targets: (n,) class indices, (n,) numbers, or (n, c) zeros and ones of labels.
+
+    Example:
+        >>> strata(np.array([[1, 0], [1, 1], [1, 0], [0, 0]])).tolist()
+        [1, 2, 1, 0]
+    """
+    if targets.ndim == 2:
+        counts = np.where(targets > 0, targets.sum(axis=0), np.inf)
+        rarest = counts.argmin(axis=1) + 1 if targets.shape[1] else np.zeros(len(targets))
+        return np.where(targets.any(axis=1), rarest, 0).astype(np.intp)
+    if np.issubdtype(targets.dtype, np.floating):
+        ranges = min(_MAX_RANGES, max(1, len(targets) // _MIN_ROWS_IN_RANGE))
+        edges = np.quantile(targets, np.linspace(0, 1, ranges + 1)[1:-1])
+        return np.searchsorted(edges, targets, side="right")
+    return targets.astype(np.intp)
 
 
 def cut_splits(labels: IntArray, keys: Sequence[Hashable], missing: int, seed: int) -> IntArray:
@@ -22,7 +48,7 @@ def cut_splits(labels: IntArray, keys: Sequence[Hashable], missing: int, seed: i
     a row at least.
 
     Args:
-        labels: (n,) class indices.
+        labels: (n,) strata, such as class indices.
         keys: n inputs, or keys that are equal for equal inputs.
         missing: Number of parts to cut, 0 to 2.
         seed: Decides which rows are cut.

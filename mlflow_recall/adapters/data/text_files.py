@@ -232,7 +232,7 @@ def _choose_reading(lines: Sequence[str], path: Path, spec: DatasetSpec) -> _Rea
     delimiters = _given_delimiter(spec) or [d for d in DELIMITERS if d in header] or [","]
     by_delimiter = [_first_that_fits(lines, delimiter, path, spec) for delimiter in delimiters]
     fitting = [reading for reading in by_delimiter if reading.problem is None]
-    named = {name for name in (spec.text, spec.label) if name}
+    named = {name for name in (spec.text, spec.text_pair, spec.label, *spec.labels) if name}
     if len(fitting) > 1 and named:
         fitting = [reading for reading in fitting if named <= {*reading.header}] or fitting
     if len(fitting) > 1:

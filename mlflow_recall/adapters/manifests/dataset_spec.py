@@ -9,7 +9,9 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from mlflow_recall.errors import DatasetError
+from mlflow_recall.core.history.metrics import METRICS
+from mlflow_recall.core.history.tasks import TASKS
+from mlflow_recall.errors import DatasetError, unknown_name
 from mlflow_recall.limits import MAX_NAME_LENGTH
 from mlflow_recall.safe_text import redact, safe_line
 
@@ -33,6 +35,12 @@ class DatasetSpec:
     text_pair: str = ""
     image: str = ""
     label: str = ""
+    #: columns of zeros and ones, one for each label of a multi-label dataset
+    labels: tuple[str, ...] = ()
+    #: ``classification``, ``multilabel`` or ``regression``; empty: found out
+    task: str = ""
+    #: metric that models are compared by on it; empty: that of its task
+    metric: str = ""
     #: column that names each row's split
     split: str = "split"
     #: seed of the splits that the source does not have
@@ -53,6 +61,10 @@ class DatasetSpec:
                 f"name of a dataset: expected at most {MAX_NAME_LENGTH} characters, got "
                 f"{len(self.name)}"
             )
+        if self.task not in ("", *TASKS):
+            raise DatasetError(unknown_name("task", self.task, TASKS))
+        if self.metric and self.metric not in METRICS:
+            raise DatasetError(unknown_name("metric", self.metric, METRICS))
         if not self.path:
             raise DatasetError("dataset: expected a file, a folder or a hub id, got an empty path")
         if _ADDRESS.match(self.path):
@@ -81,7 +93,8 @@ class DatasetSpec:
             )
         if not entry.get("path"):
             raise DatasetError(f"{where}: expected a path or hub id under 'path', got none")
-        entry = _split_pair(entry, where)
+        entry = _split_labels(_split_pair(entry, where), where)
+        labels = tuple(str(name) for name in entry.pop("labels", None) or ())
         for key, value in entry.items():
             if not isinstance(value, str | int | float | None):
                 raise DatasetError(f"{where}: {key}: expected text, got {value!r}")
@@ -90,7 +103,7 @@ class DatasetSpec:
         texts = {k: str(v) for k, v in entry.items() if k != "seed" and v is not None}
         seed = _read_seed(entry.get("seed"), where)
         try:
-            return cls(**{**texts, "path": path}, seed=seed)
+            return cls(**{**texts, "path": path}, labels=labels, seed=seed)
         except DatasetError as error:
             raise DatasetError(f"{where}: {error}") from None
 
@@ -98,7 +111,7 @@ class DatasetSpec:
         """Return the specification as JSON that holds in any working directory."""
         path = Path(self.path).expanduser()
         entry = {**vars(self), "path": str(path.resolve()) if _exists(path) else self.path}
-        non_empty = {key: value for key, value in entry.items() if value not in ("", 0)}
+        non_empty = {key: value for key, value in entry.items() if value not in ("", 0, ())}
         return json.dumps(non_empty, sort_keys=True)
 
     @property
@@ -134,6 +147,28 @@ def _split_pair(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
             f"{where}: text: expected one column or a pair of columns, got {list(columns)!r}"
         )
     return {**entry, **dict(zip(("text", "text_pair"), columns, strict=False))}
+
+
+def _split_labels(entry: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Return an entry with the columns of ``label: [first, second, ...]`` under ``labels``.
+
+    Raises:
+        DatasetError: They are no names, or are named twice.
+    """
+    entry = dict(entry)
+    columns = entry.get("label")
+    if isinstance(columns, list | tuple):
+        if "labels" in entry:
+            raise DatasetError(f"{where}: expected label or labels, got both")
+        entry["labels"] = entry.pop("label")
+    names = entry.get("labels")
+    if names is not None and not (
+        isinstance(names, list | tuple) and all(isinstance(name, str | int) for name in names)
+    ):
+        raise DatasetError(f"{where}: labels: expected names of columns, got {names!r:.60}")
+    if names is not None and len(names) == 1:
+        entry["label"] = str(entry.pop("labels")[0])
+    return entry
 
 
 def _read_seed(value: object, where: str) -> int:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
+from mlflow_recall.core.history.tasks import CLASSIFICATION, REGRESSION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,11 +17,17 @@ class KnownDataset:
     text: str
     text_pair: str = ""
     label: str = "label"
+    task: str = CLASSIFICATION
+    #: metric that it is judged by; empty: that of its task
+    metric: str = ""
+    #: number that stands for a label that is not told; None: none does
+    hidden: float | None = None
     #: name of a split in the source -> its name here
     splits: Mapping[str, str] = field(default_factory=dict)
 
 
 _FIRST_SECOND = KnownDataset(text="sentence1", text_pair="sentence2")
+_STS = replace(_FIRST_SECOND, task=REGRESSION, hidden=-1.0)
 _PREMISE = KnownDataset(text="premise", text_pair="hypothesis")
 _SENTENCE = KnownDataset(text="sentence")
 
@@ -28,12 +35,13 @@ _SENTENCE = KnownDataset(text="sentence")
 #: the tasks of SuperGLUE (Wang et al. 2019, arXiv:1905.00537) that classify a text or a pair
 KNOWN_DATASETS: Mapping[tuple[str, str], KnownDataset] = MappingProxyType(
     {
-        ("nyu-mll/glue", "cola"): _SENTENCE,
+        ("nyu-mll/glue", "cola"): replace(_SENTENCE, metric="matthews"),
         ("nyu-mll/glue", "sst2"): _SENTENCE,
-        ("nyu-mll/glue", "mrpc"): _FIRST_SECOND,
+        ("nyu-mll/glue", "mrpc"): replace(_FIRST_SECOND, metric="f1"),
         ("nyu-mll/glue", "rte"): _FIRST_SECOND,
         ("nyu-mll/glue", "wnli"): _FIRST_SECOND,
-        ("nyu-mll/glue", "qqp"): KnownDataset(text="question1", text_pair="question2"),
+        ("nyu-mll/glue", "qqp"): KnownDataset(text="question1", text_pair="question2", metric="f1"),
+        ("nyu-mll/glue", "stsb"): _STS,
         ("nyu-mll/glue", "qnli"): KnownDataset(text="question", text_pair="sentence"),
         ("nyu-mll/glue", "mnli"): replace(
             _PREMISE, splits={"validation_matched": "validation", "test_matched": "test"}
@@ -58,4 +66,6 @@ def with_known_columns(spec: DatasetSpec) -> DatasetSpec:
         return spec
     if not spec.text:
         spec = replace(spec, text=known.text, text_pair=known.text_pair)
-    return replace(spec, label=spec.label or known.label)
+    if not spec.labels:
+        spec = replace(spec, label=spec.label or known.label)
+    return replace(spec, task=spec.task or known.task, metric=spec.metric or known.metric)

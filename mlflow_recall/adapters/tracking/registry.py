@@ -186,6 +186,7 @@ class MlflowRegistry:
         parent_id: str,
         experiment_id: str,
         alias: str,
+        has_source_head: bool = True,
         budget_stop: str | None = None,
     ) -> ModelVersion:
         """Log a servable folder, register it under ``name`` and give it an alias.
@@ -200,6 +201,7 @@ class MlflowRegistry:
             parent_id: Run of the selection.
             experiment_id: Experiment of both runs.
             alias: Alias that points to the version afterwards.
+            has_source_head: Whether its head has classes, which LEEP and NCE need.
             budget_stop: Why it was not trained to the last stage; None: it was.
         """
         version = self._find_winner(name, parent_id)
@@ -217,7 +219,7 @@ class MlflowRegistry:
                     tags.ARCH: member.arch,
                     tags.FAMILY: member.family,
                     tags.MODALITY: member.modality,
-                    tags.SOURCE_HEAD: "true",
+                    tags.SOURCE_HEAD: str(has_source_head).lower(),
                     tags.NAMESPACE: self._namespace,
                     **{tag: member.tags[tag] for tag in _SIZE_TAGS if tag in member.tags},
                     **({tags.BUDGET_STOP: budget_stop} if budget_stop else {}),

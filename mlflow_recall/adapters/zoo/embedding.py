@@ -12,7 +12,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from mlflow_recall.adapters.data.preparation import load_split
+from mlflow_recall.adapters.data.preparation import load_split, targets_of
 from mlflow_recall.adapters.zoo.network import Network
 from mlflow_recall.adapters.zoo.training import forward
 from mlflow_recall.core.arrays import FloatArray
@@ -38,7 +38,7 @@ def run_probe(task: ProbeTask, load: Callable[..., Network]) -> Iterator[Probe]:
     features = forward(network, encoded, device, _embeddings)
     probabilities = forward(network, encoded, device, _probabilities) if has_head else None
     yield Probe(
-        labels=np.array(rows["label"]),
+        labels=targets_of(rows, task.dataset),
         embeddings=features.astype(np.float64),
         probabilities=None if probabilities is None else probabilities.astype(np.float64),
         seconds=time.perf_counter() - started,

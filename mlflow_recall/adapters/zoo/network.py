@@ -13,7 +13,7 @@ Batch: TypeAlias = Mapping[str, Tensor]
 
 
 class Network(Protocol):
-    """A pre-trained model with a classification head."""
+    """A pre-trained model with a head."""
 
     module: nn.Module
     #: names of the parameters of the head, which are trained at its own learning rate
@@ -28,7 +28,7 @@ class Network(Protocol):
         ...
 
     def logits(self, batch: Batch) -> Tensor:
-        """Return (b, c) class scores."""
+        """Return (b, c) outputs of the head: one for each class or label, or one for a number."""
         ...
 
     def embeddings(self, batch: Batch) -> Tensor:

@@ -1,9 +1,10 @@
-"""An image classifier as MLflow serves it: this file is copied into the model and executed there.
+"""An image model as MLflow serves it: this file is copied into the model and executed there.
 
 It imports nothing of this package, which need not be installed where the model is served: the
-artifact ``decoding`` is the file that decodes images in training, too. It reads the files that
-``mlflow_recall.adapters.zoo`` writes: a timm folder, or a transformers encoder with one linear
-layer in ``head.safetensors`` and the names of the classes in ``classifier.json``.
+artifact ``decoding`` is the file that decodes images in training, too, and ``answers`` the one that
+turns outputs into answers. It reads the files that ``mlflow_recall.adapters.zoo`` writes: a timm
+folder, or a transformers encoder with one linear layer in ``head.safetensors`` and what it predicts
+in ``classifier.json``.
 """
 
 from __future__ import annotations
@@ -28,52 +29,55 @@ _BATCH_SIZE = 64
 
 #: n images -> (n, c) logits
 _Logits: TypeAlias = Callable[[list[Image.Image]], Tensor]
+#: what differs from a classification, the classes, and the logits
+_Loaded: TypeAlias = tuple[dict[str, Any], list[str], _Logits]
 
 
-class ImageClassifier(PythonModel):
-    """A model that returns ``label`` and ``score``, its probability, for each ``image``."""
+class ImageModel(PythonModel):
+    """A model that answers each ``image``, as ``answers.to_answers`` says."""
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the network, from safetensors only, and the code that decodes images."""
+        """Load the network, from safetensors only, and the code of decoding and answers."""
         folder = Path(context.artifacts["weights"])
         device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         load = _load_transformers if (folder / "classifier.json").exists() else _load_timm
-        self._classes, self._logits = load(folder, device)
+        described, classes, self._logits = load(folder, device)
+        self._answers = runpy.run_path(context.artifacts["answers"])
+        self._target: dict[str, Any] = self._answers["read_target"](described, classes)
         self._decode = _load_decoder(context.artifacts["decoding"])
 
     def predict(
         self,
         context: PythonModelContext,  # noqa: ARG002 - MLflow's signature
         model_input: pd.DataFrame,
-        params: dict[str, Any] | None = None,  # noqa: ARG002
+        params: dict[str, Any] | None = None,
     ) -> pd.DataFrame:
-        """Classify every row.
+        """Answer every row.
 
         Args:
             context: Not used, because ``load_context`` has loaded everything.
             model_input: n rows with the column ``image``: the bytes of a PNG, JPEG or other file
                 that Pillow reads, or these bytes in base64, with or without the prefix of a data
                 URL.
-            params: Not used.
+            params: ``threshold``, the probability from which a label is part of an answer.
 
         Returns:
-            n rows with ``label`` and ``score`` in (0, 1], in the order of the input.
+            n rows in the order of the input: ``label`` and ``score`` in (0, 1]; of a multi-label
+            model ``labels`` and ``scores``; of a regression ``prediction``.
 
         Raises:
             ValueError: A row is not an image.
         """
         # MLflow passes a dictionary of a list as one row that holds the list
         values = model_input["image"].explode().tolist()
-        labels: list[str] = []
-        scores: list[float] = []
+        outputs: list[Tensor] = []
         for start in range(0, len(values), _BATCH_SIZE):
             rows = range(start, min(start + _BATCH_SIZE, len(values)))
             with torch.inference_mode():
                 logits = self._logits([self._image(values[row], row) for row in rows])
-                probabilities, indices = logits.double().softmax(dim=1).max(dim=1)
-            labels += [self._classes[index] for index in indices.tolist()]
-            scores += probabilities.tolist()
-        return pd.DataFrame({"label": labels, "score": scores})
+                outputs.append(self._answers["to_outputs"](logits, self._target))
+        answers: pd.DataFrame = self._answers["to_answers"](outputs, self._target, **(params or {}))
+        return answers
 
     def _image(self, value: object, row: int) -> Image.Image:
         """Return an upright RGB image, as in training.
@@ -100,13 +104,12 @@ def _load_decoder(file: str) -> Callable[[bytes], Image.Image]:
     return decode
 
 
-def _load_timm(folder: Path, device: torch.device) -> tuple[list[str], _Logits]:
-    """Return the classes and the logits of a timm folder."""
+def _load_timm(folder: Path, device: torch.device) -> _Loaded:
+    """Return the target, the classes and the logits of a timm folder."""
     import timm
 
     described = json.loads((folder / "config.json").read_text())
-    classes: list[str] = described["label_names"]
-    arguments = {**described.get("model_args", {}), "num_classes": len(classes)}
+    arguments = {**described.get("model_args", {}), "num_classes": described["num_classes"]}
     module = timm.create_model(described["architecture"], pretrained=False, **arguments)
     module.load_state_dict(load_file(folder / "model.safetensors"))
     module.to(device).eval()
@@ -123,11 +126,11 @@ def _load_timm(folder: Path, device: torch.device) -> tuple[list[str], _Logits]:
         output: Tensor = module(normalized.permute(0, 3, 1, 2).to(device))
         return output
 
-    return classes, logits
+    return described.get("recall_target", {}), described.get("label_names") or [], logits
 
 
-def _load_transformers(folder: Path, device: torch.device) -> tuple[list[str], _Logits]:
-    """Return the classes and the logits of an encoder folder with a linear head."""
+def _load_transformers(folder: Path, device: torch.device) -> _Loaded:
+    """Return the target, the classes and the logits of an encoder folder with a linear head."""
     from transformers import AutoImageProcessor, AutoModel
 
     described = json.loads((folder / "classifier.json").read_text())
@@ -160,7 +163,7 @@ def _load_transformers(folder: Path, device: torch.device) -> tuple[list[str], _
         pooled = hidden.mean(dim=1) if hidden.ndim == 3 else hidden.flatten(2).mean(dim=2)
         return torch.nn.functional.linear(pooled, weight, bias)
 
-    return described["classes"], logits
+    return described.get("target", {}), described["classes"], logits
 
 
-mlflow.models.set_model(ImageClassifier())
+mlflow.models.set_model(ImageModel())

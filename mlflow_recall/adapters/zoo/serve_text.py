@@ -1,13 +1,15 @@
-"""A text classifier as MLflow serves it: this file is copied into the model and executed there.
+"""A text model as MLflow serves it: this file is copied into the model and executed there.
 
-It imports nothing of this package, which need not be installed where the model is served. It reads
-the files that ``mlflow_recall.adapters.zoo.transformers_models`` writes: an encoder folder, one
-linear layer in ``head.safetensors`` and the names of the classes in ``classifier.json``.
+It imports nothing of this package, which need not be installed where the model is served: the
+artifact ``answers`` is the file that turns outputs into answers. It reads the files that
+``mlflow_recall.adapters.zoo.transformers_models`` writes: an encoder folder, one linear layer in
+``head.safetensors``, and what it predicts in ``classifier.json``.
 """
 
 from __future__ import annotations
 
 import json
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +24,23 @@ from transformers import AutoModel, AutoTokenizer
 _BATCH_SIZE = 64
 
 
-class TextClassifier(PythonModel):
-    """A model that returns ``label`` and ``score``, its probability, for each row.
+class TextModel(PythonModel):
+    """A model that answers each row, as ``answers.to_answers`` says.
 
     A row has a ``text``, and a ``text_pair`` if the model was trained on pairs of texts.
     """
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load encoder, tokenizer and head, from safetensors only."""
+        """Load encoder, tokenizer and head, from safetensors only, and the code of answers."""
         folder = Path(context.artifacts["weights"])
         described = json.loads((folder / "classifier.json").read_text())
         head = load_file(folder / "head.safetensors")
         self._device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self._weight, self._bias = (head[name].to(self._device) for name in ("weight", "bias"))
-        self._classes: list[str] = described["classes"]
+        self._answers = runpy.run_path(context.artifacts["answers"])
+        self._target: dict[str, Any] = self._answers["read_target"](
+            described.get("target", {}), described["classes"]
+        )
         # nothing of the model's own runs, and nothing is fetched
         local: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
         backbone: Any = AutoModel.from_pretrained(
@@ -50,17 +55,18 @@ class TextClassifier(PythonModel):
         self,
         context: PythonModelContext,  # noqa: ARG002 - MLflow's signature
         model_input: pd.DataFrame,
-        params: dict[str, Any] | None = None,  # noqa: ARG002
+        params: dict[str, Any] | None = None,
     ) -> pd.DataFrame:
-        """Classify every row.
+        """Answer every row.
 
         Args:
             context: Not used, because ``load_context`` has loaded everything.
             model_input: n rows with the column ``text``, of pairs also with ``text_pair``.
-            params: Not used.
+            params: ``threshold``, the probability from which a label is part of an answer.
 
         Returns:
-            n rows with ``label`` and ``score`` in (0, 1], in the order of the input.
+            n rows in the order of the input: ``label`` and ``score`` in (0, 1]; of a multi-label
+            model ``labels`` and ``scores``; of a regression ``prediction``.
 
         Raises:
             TypeError: A row is not a text.
@@ -74,18 +80,17 @@ class TextClassifier(PythonModel):
                 if not isinstance(value, str):
                     raise TypeError(f"row {row}: expected a text, got {type(value).__name__}")
         by_length = sorted(range(len(texts)), key=lambda row: sum(map(len, texts[row])))
-        results: dict[int, tuple[str, float]] = {}
-        for start in range(0, len(texts), _BATCH_SIZE):
-            rows = by_length[start : start + _BATCH_SIZE]
-            scores, indices = self._probabilities([texts[row] for row in rows]).max(dim=1)
-            labels = (self._classes[index] for index in indices.tolist())
-            results.update(zip(rows, zip(labels, scores.tolist(), strict=True), strict=True))
-        ordered = [results[row] for row in range(len(texts))]
-        return pd.DataFrame(ordered, columns=["label", "score"])
+        outputs = [
+            self._outputs([texts[row] for row in by_length[start : start + _BATCH_SIZE]])
+            for start in range(0, len(texts), _BATCH_SIZE)
+        ]
+        answers: pd.DataFrame = self._answers["to_answers"](outputs, self._target, **(params or {}))
+        answers.index = pd.Index(by_length)
+        return answers.sort_index()
 
     @torch.inference_mode()
-    def _probabilities(self, texts: list[tuple[str, ...]]) -> Tensor:
-        """Return (n, c) probabilities: the softmax of the head on the mean over tokens.
+    def _outputs(self, texts: list[tuple[str, ...]]) -> Tensor:
+        """Return the outputs of the head on the mean over tokens, as ``answers`` describes them.
 
         Args:
             texts: n tuples of one text, or of the two of a pair.
@@ -105,7 +110,9 @@ class TextClassifier(PythonModel):
         hidden: Tensor = self._encoder(**arguments).last_hidden_state
         mask = batch["attention_mask"][..., None]
         pooled = (hidden * mask).sum(dim=1) / mask.sum(dim=1)
-        return torch.nn.functional.linear(pooled, self._weight, self._bias).double().softmax(dim=1)
+        logits = torch.nn.functional.linear(pooled, self._weight, self._bias)
+        outputs: Tensor = self._answers["to_outputs"](logits, self._target)
+        return outputs
 
 
 def _reader(backbone: Any) -> Any:
@@ -118,4 +125,4 @@ def _reader(backbone: Any) -> Any:
     return backbone
 
 
-mlflow.models.set_model(TextClassifier())
+mlflow.models.set_model(TextModel())

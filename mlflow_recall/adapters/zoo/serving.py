@@ -7,13 +7,17 @@ import io
 import warnings
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, DataType, Schema
+from mlflow.types import ColSpec, DataType, ParamSchema, ParamSpec, Schema
+from mlflow.types.schema import Array
 
 from mlflow_recall.adapters.data import decoding
+from mlflow_recall.adapters.zoo import answers
 from mlflow_recall.core.history.records import Dataset, Member
+from mlflow_recall.core.history.tasks import CLASSIFICATION, MULTILABEL, REGRESSION
 
 with warnings.catch_warnings():
     # the first import of MLflow's pyfunc warns of a type hint of its own
@@ -25,8 +29,17 @@ _CODE_FILES = {
     "text": Path(__file__).with_name("serve_text.py"),
     "image": Path(__file__).with_name("serve_image.py"),
 }
-#: modality -> artifacts with the code that decodes an input
-_DECODERS: dict[str, dict[str, str]] = {"text": {}, "image": {"decoding": decoding.__file__}}
+#: modality -> artifacts with code that is the same in training
+_CODE: dict[str, dict[str, str]] = {
+    "text": {"answers": answers.__file__},
+    "image": {"answers": answers.__file__, "decoding": decoding.__file__},
+}
+#: task -> columns of an answer
+_ANSWERS: dict[str, dict[str, DataType | Array]] = {
+    CLASSIFICATION: {"label": DataType.string, "score": DataType.double},
+    MULTILABEL: {"labels": Array(DataType.string), "scores": Array(DataType.double)},
+    REGRESSION: {"prediction": DataType.double},
+}
 _PACKAGES = ("mlflow", "numpy", "pandas", "safetensors", "torch")
 
 
@@ -45,12 +58,13 @@ def save_servable(folder: Path, weights: Path, member: Member, dataset: Dataset)
     mlflow.pyfunc.save_model(
         path=str(folder),
         python_model=str(_CODE_FILES[member.modality]),
-        artifacts={"weights": str(weights), **_DECODERS[member.modality]},
+        artifacts={"weights": str(weights), **_CODE[member.modality]},
         pip_requirements=_requirements(member),
         signature=ModelSignature(
             # images are bytes or base64: MLflow accepts bytes where a string is declared
             inputs=Schema([ColSpec(DataType.string, str(name)) for name in example]),
-            outputs=Schema([ColSpec(DataType.string, "label"), ColSpec(DataType.double, "score")]),
+            outputs=Schema([ColSpec(kind, name) for name, kind in _ANSWERS[dataset.task].items()]),
+            **_parameters(dataset),
         ),
         input_example=example,
         metadata={
@@ -58,9 +72,18 @@ def save_servable(folder: Path, weights: Path, member: Member, dataset: Dataset)
             "base": f"{member.name}/{member.version}",
             "dataset": dataset.name,
             "digest": dataset.digest,
+            "task": dataset.task,
             "classes": list(dataset.classes),
         },
     )
+
+
+def _parameters(dataset: Dataset) -> dict[str, Any]:
+    """Return the schema of what a caller may change: the threshold of a multi-label model."""
+    if dataset.task != MULTILABEL:
+        return {}
+    threshold = ParamSpec("threshold", DataType.double, answers.THRESHOLD)
+    return {"params": ParamSchema([threshold])}
 
 
 def _requirements(member: Member) -> list[str]:

@@ -26,6 +26,7 @@ from mlflow_recall.adapters.zoo.model_settings import check_settings
 from mlflow_recall.adapters.zoo.network import Batch
 from mlflow_recall.core.history.recipes import Recipe
 from mlflow_recall.core.history.records import Dataset, Member
+from mlflow_recall.core.history.tasks import Target
 from mlflow_recall.errors import ZooError, one_line
 
 #: what timm reads from ``pretrained_cfg``: nothing that names a file or a place
@@ -59,7 +60,7 @@ def load(
     Args:
         member: Model, with its architecture and the arguments that shape it.
         weights: Folder in timm's own layout.
-        dataset: Dataset whose classes a new head has.
+        dataset: Dataset that a new head is for.
         recipe: Recipe with the side of the image.
         source_head: Whether the head in the weights is kept; otherwise a new one replaces it.
 
@@ -73,19 +74,19 @@ def load(
 
         def create(arguments: Mapping[str, Any]) -> Any:
             overlay = {**source.transforms, "file": str(source.weights), "custom_load": False}
-            classes = source.classes if source_head else len(dataset.classes)
+            outputs = source.classes if source_head else dataset.target.outputs
             module: Any = timm.create_model(
                 source.arch,
                 pretrained=True,
                 pretrained_cfg_overlay=overlay,
-                num_classes=classes,
+                num_classes=outputs,
                 **arguments,
             )
-            if not source_head and source.label_names != dataset.classes:
-                module.reset_classifier(len(dataset.classes))
+            if not source_head and source.target != dataset.target:
+                module.reset_classifier(dataset.target.outputs)
             return module
 
-        network = _fit(create, source, recipe, dataset.classes)
+        network = _fit(create, source, recipe, dataset.target)
         _check_weights(network, source)
     except Exception as error:  # the library raises many kinds of errors
         raise ZooError(
@@ -115,17 +116,17 @@ def load_blank(
         source = _Source.read(member, Path(weights) if weights else None)
 
         def create(arguments: Mapping[str, Any]) -> Any:
-            classes = source.classes if source_head else len(dataset.classes)
+            outputs = source.classes if source_head else dataset.target.outputs
             return build_blank(
                 lambda: timm.create_model(
                     source.arch,
                     pretrained_cfg_overlay=dict(source.transforms),
-                    num_classes=classes,
+                    num_classes=outputs,
                     **arguments,
                 )
             )
 
-        network = _fit(create, source, recipe, dataset.classes)
+        network = _fit(create, source, recipe, dataset.target)
         _check_weights(network, source)
     except Exception as error:  # the library raises many kinds of errors
         raise ZooError(
@@ -148,8 +149,8 @@ class _Source:
     arguments: Mapping[str, Any]
     #: how images are preprocessed, and which parts of the network depend on the classes
     transforms: Mapping[str, Any]
-    #: names of the classes of the head in the folder; empty where they are unknown
-    label_names: tuple[str, ...]
+    #: what the head in the folder predicts; without classes where they are unknown
+    target: Target
     #: classes of the head in the folder; 0 if it has none
     classes: int
     #: None: there is no such file
@@ -185,7 +186,7 @@ class _Source:
             arch=arch,
             arguments=arguments,
             transforms={**transforms, "num_classes": classes},
-            label_names=tuple(config.get("label_names") or ()),
+            target=_stored_target(config),
             classes=classes,
             weights=weights,
         )
@@ -202,7 +203,7 @@ def _fit(
     create: Callable[[Mapping[str, Any]], Any],
     source: _Source,
     recipe: Recipe,
-    classes: tuple[str, ...],
+    target: Target,
 ) -> TimmNetwork:
     """Return a network for images of the recipe's size, or of its own where it takes no other."""
     sizes = dict.fromkeys((recipe.input_size or source.size, source.size))
@@ -211,7 +212,7 @@ def _fit(
         if size != source.size or recipe.input_size:
             arguments |= {"img_size": size} if _accepts_image_size(source.arch) else {}
         try:
-            network = TimmNetwork(create(arguments).eval(), size, classes, arguments)
+            network = TimmNetwork(create(arguments).eval(), size, target, arguments)
             with torch.no_grad():
                 network.embeddings(network.collate(network.made_up()))
         except Exception as error:  # architectures raise many kinds of errors for a size
@@ -268,6 +269,18 @@ def _accepts_image_size(arch: str) -> bool:
     return True
 
 
+def _stored_target(config: Mapping[str, Any]) -> Target:
+    """Return what the head that a configuration describes predicts.
+
+    Raises:
+        ZooError: It is damaged.
+    """
+    try:
+        return Target.from_dict(config.get("recall_target") or {}, config.get("label_names") or ())
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ZooError(f"recall_target: {error}") from None
+
+
 def _count_classes(weights_file: Path, classifier: Any) -> int:
     """Return the number of classes of the head in the file; 0 if it has none."""
     name = classifier if isinstance(classifier, str) else next(iter(classifier or ["fc"]))
@@ -280,9 +293,9 @@ class TimmNetwork:
     """A timm model as a network; see ``network.Network``.
 
     Args:
-        module: Model with a head for the target's classes, or with its source head.
+        module: Model with a head for the target, or with its source head.
         size: Side of the image.
-        classes: Names of the target's classes.
+        target: What the head predicts.
         arguments: Arguments that shape the architecture.
     """
 
@@ -290,13 +303,13 @@ class TimmNetwork:
         self,
         module: Any,
         size: int,
-        classes: tuple[str, ...],
+        target: Target,
         arguments: dict[str, Any],
     ) -> None:
         self.module = module
         head = {id(p) for part in _parts(module.get_classifier()) for p in part.parameters()}
         self.head_parameters = frozenset(n for n, p in module.named_parameters() if id(p) in head)
-        self._classes = classes
+        self._target = target
         self._arguments = arguments
         described: dict[str, Any] = resolve_data_config({}, model=module)  # type: ignore[no-untyped-call]
         self._size = size
@@ -351,8 +364,8 @@ class TimmNetwork:
             self.module,
             str(config_file),
             model_config={
-                "num_classes": len(self._classes),
-                "label_names": list(self._classes),
+                "num_classes": self._target.outputs,
+                "label_names": list(self._target.classes) or None,
             },
             model_args=self._arguments,
         )
@@ -367,6 +380,8 @@ class TimmNetwork:
             "mean": self._mean,
             "std": self._std,
         }
+        if different := self._target.to_dict():
+            config["recall_target"] = different
         config_file.write_text(json.dumps(config, indent=2))
 
     def _normalize(self, image: Any) -> Tensor:

@@ -15,11 +15,13 @@ from accelerate.utils import set_seed
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from mlflow_recall.adapters.data.preparation import load_split
+from mlflow_recall.adapters.data.preparation import load_split, targets_of
+from mlflow_recall.adapters.zoo.answers import to_outputs
 from mlflow_recall.adapters.zoo.network import Network
 from mlflow_recall.core.arrays import AnyArray, FloatArray, IntArray
 from mlflow_recall.core.history.metrics import compute_metrics, metrics_of
-from mlflow_recall.core.history.tasks import Target
+from mlflow_recall.core.history.records import Dataset
+from mlflow_recall.core.history.tasks import CLASSIFICATION, MULTILABEL, REGRESSION
 from mlflow_recall.errors import ZooError
 from mlflow_recall.ports import StageResult, TrainTask
 
@@ -49,7 +51,7 @@ def fine_tune(task: TrainTask, load: Callable[..., Network]) -> Iterator[StageRe
         )
         return
     train = load_split(dataset, "train", recipe.train_samples, recipe.seed)
-    rows, labels = network.preprocess(train), torch.tensor(train["label"])
+    rows, loss_of = network.preprocess(train), Loss(targets_of(train, dataset), task)
     lengths = np.array([_length(row) for row in rows])
     steps = math.ceil(len(rows) / recipe.batch_size)
     optimizer = _optimizer(network, task)
@@ -58,7 +60,7 @@ def fine_tune(task: TrainTask, load: Callable[..., Network]) -> Iterator[StageRe
     if task.checkpoint:
         _restore_optimizer(optimizer.optimizer, Path(task.checkpoint))
     validation_rows = load_split(dataset, "validation", recipe.eval_samples, 0)
-    validation = _Evaluation(network, validation_rows, dataset.target)
+    validation = _Evaluation(network, validation_rows, dataset)
     test = _test_set(network, task) if task.test == "each" else None
 
     for stage in range(task.first, task.last + 1):
@@ -74,8 +76,7 @@ def fine_tune(task: TrainTask, load: Callable[..., Network]) -> Iterator[StageRe
                 key: value.to(accelerator.device)
                 for key, value in network.collate([rows[i] for i in indices]).items()
             }
-            target = labels[torch.from_numpy(indices)].to(accelerator.device)
-            loss = nn.functional.cross_entropy(network.logits(batch), target)
+            loss = loss_of(network.logits(batch), indices)
             accelerator.backward(loss)
             accelerator.clip_grad_norm_(module.parameters(), 1.0)
             optimizer.step()
@@ -105,25 +106,84 @@ def fine_tune(task: TrainTask, load: Callable[..., Network]) -> Iterator[StageRe
 class _Evaluation:
     """A split that is preprocessed once and evaluated after every stage."""
 
-    def __init__(self, network: Network, rows: Any, target: Target) -> None:
+    def __init__(self, network: Network, rows: Any, dataset: Dataset) -> None:
         self._network = network
-        self._target = target
-        self._labels = np.array(rows["label"])
+        self._target = dataset.target
+        self._targets = targets_of(rows, dataset)
         self._encoded = network.preprocess(rows)
 
     def scores(self, accelerator: Accelerator) -> dict[str, float]:
         """Return every metric; all are NaN where an output of the network is not finite."""
-        probabilities = self._probabilities(accelerator)
-        if not np.isfinite(probabilities).all():
+        outputs = forward(self._network, self._encoded, accelerator.device, self._outputs)
+        if not np.isfinite(outputs).all():
             return dict.fromkeys(metrics_of(self._target), math.nan)
-        return compute_metrics(self._target.task, self._labels, probabilities)
+        return compute_metrics(self._target.task, self._targets, outputs)
 
-    def _probabilities(self, accelerator: Accelerator) -> FloatArray:
-        return forward(self._network, self._encoded, accelerator.device, _softmax)
+    def _outputs(self, network: Network, batch: dict[str, Tensor]) -> Tensor:
+        return to_outputs(network.logits(batch), vars(self._target))
 
 
-def _softmax(network: Network, batch: dict[str, Tensor]) -> Tensor:
-    return network.logits(batch).double().softmax(dim=1)
+class Loss:
+    """The loss of a task: cross-entropy, that of each label, or the squared error.
+
+    Args:
+        targets: Targets of the n training samples; see ``compute_metrics``.
+        task: Training, with the dataset and how its classes are weighed.
+    """
+
+    def __init__(self, targets: AnyArray, task: TrainTask) -> None:
+        self._target = target = task.dataset.target
+        self._weights: Tensor | None = None
+        if target.task == CLASSIFICATION:
+            self._targets = torch.from_numpy(targets)
+        elif target.task == MULTILABEL:
+            self._targets = torch.from_numpy(targets.astype(np.float32))
+        else:
+            self._targets = torch.from_numpy((targets - target.mean) / target.std).float()
+        if task.recipe.class_weight == "balanced" and target.task != REGRESSION:
+            self._weights = torch.from_numpy(balanced_weights(targets, target.outputs)).float()
+
+    def __call__(self, logits: Tensor, indices: IntArray) -> Tensor:
+        """Return the mean loss of a batch.
+
+        Args:
+            logits: (b, c) outputs of the head; (b, 1) of a regression.
+            indices: (b,) its samples.
+        """
+        targets = self._targets[torch.from_numpy(indices)].to(logits.device)
+        weights = None if self._weights is None else self._weights.to(logits.device)
+        if self._target.task == CLASSIFICATION:
+            return nn.functional.cross_entropy(logits, targets, weight=weights)
+        if self._target.task == MULTILABEL:
+            return nn.functional.binary_cross_entropy_with_logits(
+                logits, targets, pos_weight=weights
+            )
+        return nn.functional.mse_loss(logits[:, 0], targets)
+
+
+def balanced_weights(targets: AnyArray, outputs: int) -> FloatArray:
+    """Return the weight of each class, or of the samples that have a label.
+
+    A class weighs n / (c n_k), as in scikit-learn, and a label as much as makes the samples with it
+    weigh as much as those without it. What no sample has weighs 1.
+
+    Args:
+        targets: (n,) class indices, or (n, c) zeros and ones of labels.
+        outputs: Number of classes or labels.
+
+    Example:
+        >>> balanced_weights(np.array([0, 0, 0, 1]), 3).round(2).tolist()
+        [0.67, 2.0, 1.0]
+    """
+    if targets.ndim == 2:
+        counts = targets.sum(axis=0).astype(np.float64)
+        total = len(targets) - counts
+    else:
+        counts = np.bincount(targets, minlength=outputs).astype(np.float64)
+        total = np.full(outputs, len(targets) / (counts > 0).sum())
+    weights: FloatArray = np.ones(outputs)
+    np.divide(total, counts, out=weights, where=(counts > 0) & (total > 0))
+    return weights
 
 
 def forward(
@@ -132,7 +192,7 @@ def forward(
     device: torch.device,
     function: Callable[[Network, dict[str, Tensor]], Tensor],
 ) -> AnyArray:
-    """Return (n, k) outputs of a function for n rows, in the order of the rows.
+    """Return (n, k) or (n,) outputs of a function for n rows, in the order of the rows.
 
     Rows of similar length share a batch, so that it has little padding.
 
@@ -140,7 +200,7 @@ def forward(
         network: Network that the function is computed with.
         encoded: n rows that ``network.preprocess`` returned.
         device: Device of the batches.
-        function: Network and batch of b rows -> (b, k) tensor.
+        function: Network and batch of b rows -> (b, k) or (b,) tensor.
     """
     network.module.eval()
     order = sorted(range(len(encoded)), key=lambda i: _length(encoded[i]))
@@ -160,7 +220,7 @@ def _length(row: Any) -> int:
 
 def _test_set(network: Network, task: TrainTask) -> _Evaluation:
     rows = load_split(task.dataset, "test", task.recipe.eval_samples, 0)
-    return _Evaluation(network, rows, task.dataset.target)
+    return _Evaluation(network, rows, task.dataset)
 
 
 def _batches(lengths: IntArray, size: int, rng: np.random.Generator) -> list[IntArray]:

@@ -1,6 +1,6 @@
 """Models of the transformers library, for text and images.
 
-A classifier is the backbone, a pooling and one linear layer. The pooling is the mean over tokens
+A network is the backbone, a pooling and one linear layer. The pooling is the mean over tokens
 instead of a model's own classification token, which sentence encoders do not train: on 400 samples
 of WordNet supersenses all-MiniLM-L6 has an accuracy of 0.74 with the mean and 0.67 with the token.
 """
@@ -37,6 +37,7 @@ from mlflow_recall.adapters.zoo.network import Batch
 from mlflow_recall.bounded_json import read_object
 from mlflow_recall.core.history.recipes import Recipe
 from mlflow_recall.core.history.records import Dataset, Member
+from mlflow_recall.core.history.tasks import Target
 from mlflow_recall.errors import ZooError, one_line
 
 _HEAD_FILE = "head.safetensors"
@@ -59,25 +60,25 @@ _SIZE_ARGUMENT = "interpolate_pos_encoding"
 LOCAL: dict[str, Any] = {"trust_remote_code": False, "local_files_only": True}
 
 
-class Classifier(nn.Module):
+class Headed(nn.Module):
     """A backbone with one linear layer on the pooled output of the part that reads the input.
 
     Args:
         backbone: Model without a head.
         modality: ``text`` or ``image``.
         width: Size of the pooled output.
-        classes: Number of classes.
+        outputs: Number of classes or labels; 1 for a regression.
     """
 
-    def __init__(self, backbone: nn.Module, modality: str, width: int, classes: int) -> None:
+    def __init__(self, backbone: nn.Module, modality: str, width: int, outputs: int) -> None:
         super().__init__()
         self.backbone: Any = backbone
         self.dropout = nn.Dropout(_DROPOUT)
-        self.head = nn.Linear(width, classes)
+        self.head = nn.Linear(width, outputs)
         self._modality = modality
 
     def forward(self, mask: Tensor | None, **arguments: Any) -> Tensor:
-        """Return (b, classes) logits.
+        """Return (b, outputs) logits.
 
         Args:
             mask: (b, t) mask of the tokens that are no padding; None: there is no padding.
@@ -126,7 +127,7 @@ def load(
     Args:
         member: Model that the weights belong to.
         weights: Folder, which may have the layout of MLflow's transformers flavor.
-        dataset: Dataset whose classes a new head has.
+        dataset: Dataset that a new head is for.
         recipe: Recipe with the maximum length of a text or the side of the image.
         source_head: Whether the head in the weights is kept; otherwise a new one replaces it.
 
@@ -182,7 +183,7 @@ def _load(
         processor = auto.from_pretrained(processor_folder, **LOCAL)
         network_class = _NETWORK_CLASSES[member.modality]
         network = network_class(
-            backbone, processor, recipe, dataset.classes, has_own_head=has_own_head
+            backbone, processor, recipe, dataset.target, has_own_head=has_own_head
         )
         width = network.measure_width()
         if not has_own_head:
@@ -237,26 +238,42 @@ def _check_weights(model: Any, loading_info: Mapping[str, Any], model_type: str)
 
 def _add_head(
     backbone: Any, folder: Path, dataset: Dataset, modality: str, width: int, *, source_head: bool
-) -> Classifier:
+) -> Headed:
     """Return the backbone with the head of its folder, or with a new one.
 
-    The head of the folder is used if it is to be kept or has the classes of the dataset.
+    The head of the folder is used if it is to be kept or was trained for the same target.
     """
-    file = folder / _CLASSES_FILE
-    classes = read_object(file, ZooError).get("classes") if file.exists() else None
-    if not (classes is None or (isinstance(classes, list) and len(classes) > 0)):
-        raise ZooError(f"{file}: expected a list of classes, got {classes!r:.60}")
-    if classes is None or not (source_head or tuple(classes) == dataset.classes):
-        return Classifier(backbone, modality, width, len(dataset.classes))
-    module = Classifier(backbone, modality, width, len(classes))
+    stored = _stored_target(folder)
+    if stored is None or not (source_head or stored == dataset.target):
+        return Headed(backbone, modality, width, dataset.target.outputs)
+    module = Headed(backbone, modality, width, stored.outputs)
     try:
         module.head.load_state_dict(load_file(folder / _HEAD_FILE))
     except (OSError, RuntimeError, SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise ZooError(
-            f"{folder / _HEAD_FILE}: expected the head of {len(classes)} classes, got {reason:.200}"
+            f"{folder / _HEAD_FILE}: expected the head of {stored.outputs} outputs, got "
+            f"{reason:.200}"
         ) from error
     return module
+
+
+def _stored_target(folder: Path) -> Target | None:
+    """Return what the head of a folder predicts; None without one."""
+    file = folder / _CLASSES_FILE
+    described = read_object(file, ZooError) if file.exists() else {}
+    classes, different = described.get("classes"), described.get("target", {})
+    if classes is None:
+        return None
+    if not isinstance(classes, list) or not isinstance(different, dict):
+        raise ZooError(f"{file}: expected a list of classes, got {classes!r:.60}")
+    try:
+        target = Target.from_dict(different, classes)
+    except ValueError as error:
+        raise ZooError(f"{file}: target: {error}") from None
+    if not target.outputs:
+        raise ZooError(f"{file}: expected a list of classes, got {classes!r:.60}")
+    return target
 
 
 def _silence_transformers() -> None:
@@ -287,7 +304,7 @@ class TransformersNetwork:
         module: Transformers model, without a head or with its own source head.
         processor: Tokenizer or image processor.
         recipe: Recipe with the maximum length of a text or the side of the image.
-        classes: Names of the target's classes.
+        target: What the head predicts.
         has_own_head: Whether the module has its own source head.
     """
 
@@ -299,7 +316,7 @@ class TransformersNetwork:
         module: nn.Module,
         processor: Any,
         recipe: Recipe,
-        classes: tuple[str, ...],
+        target: Target,
         *,
         has_own_head: bool,
     ) -> None:
@@ -307,7 +324,7 @@ class TransformersNetwork:
         self._has_own_head = has_own_head
         self._processor = processor
         self._size = recipe.input_size
-        self._classes = classes
+        self._target = target
         arguments = inspect.signature(self._reader.forward).parameters
         self._inputs = [name for name in (*_INPUTS, _SIZE_ARGUMENT) if name in arguments]
 
@@ -364,14 +381,16 @@ class TransformersNetwork:
         self.module.backbone.save_pretrained(folder)
         self._processor.save_pretrained(folder)
         save_file(self.module.head.state_dict(), folder / _HEAD_FILE)
-        described = {"classes": self._classes, "inputs": self._inputs, **self._description()}
+        described = {"classes": self._target.classes, "inputs": self._inputs, **self._description()}
+        if different := self._target.to_dict():
+            described["target"] = different
         (folder / _CLASSES_FILE).write_text(json.dumps(described))
 
     @property
     def _backbone(self) -> Any:
         if self._has_own_head:
             return self.module.base_model
-        return self.module.backbone if isinstance(self.module, Classifier) else self.module
+        return self.module.backbone if isinstance(self.module, Headed) else self.module
 
     @property
     def _reader(self) -> Any:
@@ -396,11 +415,11 @@ class _TextNetwork(TransformersNetwork):
         module: nn.Module,
         processor: Any,
         recipe: Recipe,
-        classes: tuple[str, ...],
+        target: Target,
         *,
         has_own_head: bool,
     ) -> None:
-        super().__init__(module, processor, recipe, classes, has_own_head=has_own_head)
+        super().__init__(module, processor, recipe, target, has_own_head=has_own_head)
         if processor.vocab_size <= len(processor.all_special_ids):
             raise ZooError(
                 "expected a tokenizer with a vocabulary, got special tokens alone: save the "
@@ -483,11 +502,11 @@ class _ImageNetwork(TransformersNetwork):
         module: nn.Module,
         processor: Any,
         recipe: Recipe,
-        classes: tuple[str, ...],
+        target: Target,
         *,
         has_own_head: bool,
     ) -> None:
-        super().__init__(module, processor, recipe, classes, has_own_head=has_own_head)
+        super().__init__(module, processor, recipe, target, has_own_head=has_own_head)
         self._native_size = _first_number(getattr(self._reader.config, "image_size", None))
         self._size = recipe.input_size or self._native_size or _processor_size(processor)
 

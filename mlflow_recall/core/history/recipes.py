@@ -16,6 +16,10 @@ from mlflow_recall.bounded_json import parse_json
 from mlflow_recall.errors import ConfigError
 
 _FREEZE = ("nothing", "embeddings", "backbone")
+_CLASS_WEIGHTS = ("none", "balanced")
+#: fields that later versions added: while unset they are no part of what is recorded, so that the
+#: keys of earlier cells hold
+_ADDED = ("class_weight",)
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 #: smallest values of whole numbers and shares
 _MINIMA = {
@@ -56,6 +60,8 @@ class Recipe:
     freeze_batchnorm: bool = True
     #: maximum length of a text in tokens, or side of a square image in pixels; 0: the model's own
     input_size: int = 0
+    #: ``none``, or ``balanced``: classes and labels weigh as if they were equally frequent
+    class_weight: str = "none"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -73,6 +79,11 @@ class Recipe:
             raise ConfigError(f"warmup: expected at most 1, got {self.warmup}")
         if self.freeze not in _FREEZE:
             raise ConfigError(f"freeze: expected one of {', '.join(_FREEZE)}, got {self.freeze!r}")
+        if self.class_weight not in _CLASS_WEIGHTS:
+            raise ConfigError(
+                f"class_weight: expected one of {', '.join(_CLASS_WEIGHTS)}, got "
+                f"{self.class_weight!r}"
+            )
 
     @property
     def digest(self) -> str:
@@ -85,8 +96,12 @@ class Recipe:
         return replace(self, seed=0)
 
     def to_json(self) -> str:
-        """Return all fields as JSON, keys sorted."""
-        return json.dumps(asdict(self), sort_keys=True)
+        """Return the fields as JSON, keys sorted; added ones only where they are set."""
+        values = asdict(self)
+        for field in fields(self):
+            if field.name in _ADDED and values[field.name] == field.default:
+                del values[field.name]
+        return json.dumps(values, sort_keys=True)
 
     def with_changes(self, changes: Mapping[str, Any], where: str) -> Recipe:
         """Return a copy with some fields changed.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Any
 
 CLASSIFICATION = "classification"
 MULTILABEL = "multilabel"
@@ -33,6 +34,28 @@ class Target:
     #: of the standard deviation
     mean: float = 0.0
     std: float = 1.0
+
+    def to_dict(self) -> dict[str, object]:
+        """Return what differs from a classification, without the classes."""
+        if self.task == CLASSIFICATION:
+            return {}
+        numbers = {"mean": self.mean, "std": self.std} if self.task == REGRESSION else {}
+        return {"task": self.task, **numbers}
+
+    @classmethod
+    def from_dict(cls, described: Mapping[str, Any], classes: Iterable[object]) -> Target:
+        """Read what ``to_dict`` wrote.
+
+        Raises:
+            ValueError: It is something else.
+        """
+        task, mean, std = (
+            described.get(name, default)
+            for name, default in (("task", CLASSIFICATION), ("mean", 0.0), ("std", 1.0))
+        )
+        if task not in TASKS or not (isinstance(mean, float) and isinstance(std, float)):
+            raise ValueError(f"expected a task, mean and std, got {dict(described)!r:.80}")
+        return cls(task=task, classes=tuple(map(str, classes)), mean=mean, std=std)
 
     @property
     def outputs(self) -> int:

@@ -16,18 +16,23 @@ from mlflow_recall.adapters.manifests.known_datasets import KNOWN_DATASETS
 from mlflow_recall.errors import DatasetError
 
 ROWS = 20
+CLASSES = datasets.ClassLabel(names=["no", "yes"])
+#: what GLUE reports where that is not the accuracy
+METRICS = {"cola": "matthews", "mrpc": "f1", "qqp": "f1", "stsb": "spearman"}
 
 
-def rows(columns: tuple[str, ...], split: str, *, hidden: bool) -> datasets.Dataset:
+def rows(
+    columns: tuple[str, ...], split: str, *, hidden: bool, is_regression: bool = False
+) -> datasets.Dataset:
     """Return rows as the hub has them: class names are declared, hidden labels are -1."""
     content: dict[str, Any] = {
         column: [f"{split} {column} {i}" for i in range(ROWS)] for column in columns
     }
-    content["label"] = [-1 if hidden else i % 2 for i in range(ROWS)]
+    content["label"] = [-1 if hidden else i % 5 if is_regression else i % 2 for i in range(ROWS)]
     content["idx"] = list(range(ROWS))
     features = {
         **{column: datasets.Value("string") for column in columns},
-        "label": datasets.ClassLabel(names=["no", "yes"]),
+        "label": datasets.Value("float32") if is_regression else CLASSES,
         "idx": datasets.Value("int32"),
     }
     return datasets.Dataset.from_dict(content, features=datasets.Features(features))
@@ -40,7 +45,9 @@ def copy_of(root: Path, name: str, config: str, columns: tuple[str, ...]) -> Dat
     folder = root / name / config
     folder.mkdir(parents=True)
     for split in ("train", "validation", "test"):
-        part = rows(columns, split, hidden=split == "test")
+        part = rows(
+            columns, split, hidden=split == "test", is_regression=known.task == "regression"
+        )
         part.to_parquet(str(folder / f"{matched.get(split, split)}-00000-of-00001.parquet"))
     if known.splits:
         part = rows(columns, "other", hidden=False)
@@ -58,7 +65,9 @@ def test_a_known_dataset_needs_its_name_alone(tmp_path: Path, name: str, config:
     content, account = read_content(spec), read_account(spec)
 
     assert account.inputs == columns
-    assert content.classes == ("no", "yes")
+    assert content.classes == (() if known.task == "regression" else ("no", "yes"))
+    assert content.task == known.task
+    assert prepare(spec).metric == METRICS.get(config, "accuracy")
     tests = content.splits["test"].inputs
     assert all("validation" in (text[0] if len(columns) > 1 else text) for text in tests)
     assert account.splits == {"train": 16, "validation": 4, "test": 20}

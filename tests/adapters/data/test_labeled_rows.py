@@ -43,11 +43,11 @@ def csv_of(path: Path, **columns: list[Any]) -> DatasetSpec:
     return spec_of(path)
 
 
-def rows_of(content: Content) -> list[tuple[Any, str]]:
+def rows_of(content: Content) -> list[tuple[Any, Any]]:
     return [
         pair
         for rows in content.splits.values()
-        for pair in zip(rows.inputs, rows.labels, strict=True)
+        for pair in zip(rows.inputs, rows.targets, strict=True)
     ]
 
 
@@ -145,20 +145,30 @@ def test_an_unknown_split_names_its_row(tmp_path: Path) -> None:
 
 
 def test_fractions_in_letters_are_a_regression(tmp_path: Path) -> None:
-    spec = csv_of(tmp_path / "a.csv", text=TEXTS, label=[i / 4 for i in range(12)])
+    content = read_content(csv_of(tmp_path / "a.csv", text=TEXTS, label=[i / 4 for i in range(12)]))
 
-    with pytest.raises(DatasetError, match="expected classes, got fractions: this is a regression"):
-        read_content(spec)
+    assert (content.task, content.classes) == ("regression", ())
+    assert content.splits["train"].targets == [i / 4 for i in range(12)]
+    assert "task regression" in content.reading
 
 
-@pytest.mark.parametrize("bad", [float("inf"), ["x"], {"a": 1}])
+def test_labels_of_two_kinds_name_a_row_of_each(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    rows = [{"text": text, "label": ["x"] if i == 3 else "x"} for i, text in enumerate(TEXTS)]
+    path.write_text("\n".join(map(json.dumps, rows)))
+
+    with pytest.raises(DatasetError, match=r"got 'x' in row 1 and \['x'\] in row 4: mend the rows"):
+        read_content(spec_of(path))
+
+
+@pytest.mark.parametrize("bad", [float("inf"), {"a": 1}])
 def test_a_label_that_is_none_names_its_row(tmp_path: Path, bad: object) -> None:
     path = tmp_path / "a.jsonl"
     rows = [{"text": text, "label": 1.0} for text in TEXTS]
     rows[3]["label"] = bad
     path.write_text("\n".join(map(json.dumps, rows)))
 
-    with pytest.raises(DatasetError, match="a: column 'label': row 4: expected"):
+    with pytest.raises(DatasetError, match=r"a: column 'label': .*row 4: (expected|mend)"):
         read_content(spec_of(path))
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlflow_recall.adapters.data.labels import are_fractions, class_name, sort_classes
+from mlflow_recall.adapters.data.labels import class_name, sort_classes
 from mlflow_recall.adapters.data.tables import RowLeftOut
 from mlflow_recall.errors import DatasetError
 
@@ -58,8 +58,8 @@ def test_minus_one_is_hidden_only_where_classes_are_declared() -> None:
     [
         (math.inf, "expected a class, got inf"),
         (-math.inf, "expected a class, got -inf"),
-        (0.5, "got fractions: this is a regression problem"),
-        (["a", "b"], r"got a list: several labels a row \(multi-label\)"),
+        (0.5, "expected a class, got the fraction 0.5"),
+        (["a", "b"], "got a list: labels of a row need --task multilabel"),
         ({"a": 1}, "expected a class, got dict"),
         (b"a", "expected a class, got bytes"),
         ("\ud800", "not Unicode"),
@@ -75,13 +75,6 @@ def test_an_index_beyond_the_declared_classes_is_one_line() -> None:
     for index in (2, -2, True + 1):
         with pytest.raises(DatasetError, match=f"expected an index below 2, got {index}"):
             class_name(index, ["no", "yes"])
-
-
-def test_fractions_in_a_text_file_are_a_regression() -> None:
-    assert are_fractions(["0.5", "1", "2.25"])
-    assert not are_fractions(["1.0", "2.0"])
-    assert not are_fractions(["0.5", "high"])
-    assert not are_fractions(["nan", "inf"])
 
 
 @given(st.lists(st.text(max_size=4)))

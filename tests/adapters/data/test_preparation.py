@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from tiny import CLASSES, tiny_images, tiny_texts
 
 from mlflow_recall.adapters.data.decoding import decode_image
 from mlflow_recall.adapters.data.preparation import (
+    find_prepared,
     load_split,
     prepare,
     stratified_sample,
+    targets_of,
 )
 from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
 from mlflow_recall.core.history.records import Dataset
@@ -428,8 +431,47 @@ def test_one_class_is_no_classification(tmp_path: Path) -> None:
 def test_fractions_are_a_regression(tmp_path: Path) -> None:
     columns = {**rows(), "label": [i / 4 for i in range(12)]}
 
-    with pytest.raises(DatasetError, match="expected classes, got fractions: this is a regression"):
+    dataset = prepare(written(tmp_path / "a.csv", columns))
+
+    train = targets_of(load_split(dataset, "train"), dataset)
+    assert (dataset.task, dataset.classes, dataset.metric) == ("regression", (), "spearman")
+    assert (dataset.mean, dataset.std) == pytest.approx((train.mean(), train.std()))
+    found = find_prepared(dataset.name, dataset.digest, "text")
+    assert found is not None
+    assert found.target == dataset.target
+
+
+def test_labels_are_stored_as_indices_and_read_as_flags(tmp_path: Path) -> None:
+    labels = [["b"], ["a", "b"], [], ["a"]] * 3
+    path = tmp_path / "a.jsonl"
+    path.write_text(
+        "\n".join(json.dumps({"text": f"t {i}", "labels": names}) for i, names in enumerate(labels))
+    )
+
+    dataset = prepare(DatasetSpec(path=str(path)))
+
+    rows = load_split(dataset, "train")
+    flags = targets_of(rows, dataset)
+    assert (dataset.task, dataset.classes) == ("multilabel", ("a", "b"))
+    assert dataset.account is not None
+    assert "2 labels, 1 a row, none in 3 rows" in dataset.account.summary
+    for text, row in zip(rows["text"], flags, strict=True):
+        names = labels[int(text.split()[1])]
+        assert row.tolist() == ["a" in names, "b" in names]
+
+
+def test_a_regression_on_one_number_is_refused(tmp_path: Path) -> None:
+    columns = {**rows(), "label": [0.5] * 12}
+
+    with pytest.raises(DatasetError, match=r"expected different numbers to train on, got 0\.5"):
         prepare(written(tmp_path / "a.csv", columns))
+
+
+def test_a_metric_that_the_task_does_not_have_is_refused(tmp_path: Path) -> None:
+    spec = replace(written(tmp_path / "a.csv", rows()), metric="spearman")
+
+    with pytest.raises(DatasetError, match="a: metric: expected one of a classification"):
+        prepare(spec)
 
 
 def test_a_label_that_only_the_test_split_has_cannot_be_learned(tmp_path: Path) -> None:

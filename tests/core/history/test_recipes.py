@@ -12,13 +12,25 @@ from mlflow_recall.core.history.recipes import FAMILY_RECIPES, Recipe, default_r
 from mlflow_recall.errors import ConfigError
 
 
+def other_value(name: str, value: Any) -> Any:
+    """Return another valid value of a field."""
+    texts = {"freeze": "backbone", "class_weight": "balanced"}
+    changed: dict[type, Any] = {bool: not value, str: texts.get(name), float: 0.25, int: 7}
+    return changed[type(value)]
+
+
 @pytest.mark.parametrize("name", [field.name for field in fields(Recipe)])
 def test_the_digest_changes_with_every_field(name: str) -> None:
     base = Recipe()
     value: Any = getattr(base, name)
-    changed: dict[type, Any] = {bool: not value, str: "backbone", float: 0.25, int: 7}
 
-    assert replace(base, **{name: changed[type(value)]}).digest != base.digest
+    assert replace(base, **{name: other_value(name, value)}).digest != base.digest
+
+
+def test_a_field_that_was_added_later_leaves_the_digests_of_earlier_cells() -> None:
+    assert "class_weight" not in Recipe().to_json()
+    balanced = Recipe(class_weight="balanced")
+    assert Recipe.from_json(balanced.to_json()) == balanced
 
 
 def test_equal_recipes_have_equal_digests() -> None:
@@ -42,8 +54,7 @@ def test_the_method_is_the_same_for_every_seed_and_for_nothing_else() -> None:
     assert base.without_seed == repeat.without_seed == Recipe(epochs=3)
     for field in fields(Recipe):
         value: Any = getattr(base, field.name)
-        changed: dict[type, Any] = {bool: not value, str: "backbone", float: 0.25, int: 7}
-        other = replace(base, **{field.name: changed[type(value)]})
+        other = replace(base, **{field.name: other_value(field.name, value)})
         assert (other.without_seed == base.without_seed) == (field.name == "seed")
 
 
@@ -76,12 +87,16 @@ def test_false_as_text_is_false(text: str, value: bool) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"lr": 1}, "zoo.yaml: unknown field 'lr' of a recipe: expected one of batch_size, epochs"),
+        (
+            {"lr": 1},
+            "zoo.yaml: unknown field 'lr' of a recipe: expected one of batch_size, class_weight",
+        ),
         ({"epochs": "many"}, "zoo.yaml: epochs: expected int, got 'many'"),
         ({"epochs": None}, "zoo.yaml: epochs: expected int, got None"),
         ({"epochs": 2.7}, "zoo.yaml: epochs: expected int, got 2.7"),
         ({"epochs": float("inf")}, "zoo.yaml: epochs: expected int, got inf"),
         ({"freeze_batchnorm": "maybe"}, "zoo.yaml: freeze_batchnorm: expected bool, got 'maybe'"),
+        ({"class_weight": "some"}, "class_weight: expected one of none, balanced, got 'some'"),
         ({"epochs": 0}, "epochs: expected at least 1, got 0"),
     ],
 )
