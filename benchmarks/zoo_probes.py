@@ -59,7 +59,7 @@ def probe_datasets(
         with suppress(DatasetError):
             dataset = restore_dataset(records[name], services.prepare)
             tasks = [probe_task(member, dataset, comparable) for member in available]
-            results = run_probes(tasks, services, f"models on {name}")
+            results = run_probes(tasks, services, (f"model on {name}", f"models on {name}"))
             pairs = zip(available, results, strict=True)
             probes = {member.name: probe for member, probe in pairs if isinstance(probe, Probe)}
             final_scores = dict(zip(matrix.models, columns[name].tolist(), strict=True))

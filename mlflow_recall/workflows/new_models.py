@@ -180,7 +180,9 @@ def _score_on(
         for dataset in datasets.values()
         for member in members
     ]
-    results = iter(run_probes(tasks, services, "pairs of model and dataset"))
+    results = iter(
+        run_probes(tasks, services, ("pair of model and dataset", "pairs of model and dataset"))
+    )
     values = {name: np.full(matrix.values.shape, np.nan) for name in DEFAULT_SCORES}
     for name in datasets:
         left_out: dict[str, str] = {}

@@ -11,6 +11,7 @@ import numpy as np
 from mlflow_recall.adapters.probe_cache import ProbeCache
 from mlflow_recall.adapters.tracking.client import search_runs
 from mlflow_recall.adapters.zoo.model_folder import weights_digest
+from mlflow_recall.core.formatting import count_of
 from mlflow_recall.core.history.comparable import ComparableRecords
 from mlflow_recall.core.history.records import Dataset, Member
 from mlflow_recall.core.scores import (
@@ -42,13 +43,15 @@ def probe_task(
     )
 
 
-def run_probes(tasks: Sequence[ProbeTask], services: Services, what: str) -> list[Probe | str]:
+def run_probes(
+    tasks: Sequence[ProbeTask], services: Services, what: tuple[str, str]
+) -> list[Probe | str]:
     """Return the probe of every task, or why there is none; known probes are read from a cache.
 
     Args:
         tasks: Tasks without weights, which are resolved for those that must be computed.
         services: Engine and registry.
-        what: What is probed, for the progress bar.
+        what: What is probed, and several of them, for the progress bar.
     """
     cache, weights = ProbeCache(), _Weights(services.registry)
     results: list[Probe | str] = []
@@ -64,7 +67,7 @@ def run_probes(tasks: Sequence[ProbeTask], services: Services, what: str) -> lis
             results.append(cached or "not probed")
         except ZooError as error:
             results.append(str(error))
-    with services.reporter.progress(f"probe {len(to_run)} {what}", len(to_run)) as bar:
+    with services.reporter.progress(f"probe {count_of(len(to_run), *what)}", len(to_run)) as bar:
         for progress in services.engine.stream(services.probe, to_run):
             task = to_run[progress.index]
             if isinstance(progress.event, Probe):

@@ -210,7 +210,9 @@ def _run_probes(
         probe_task(context.members[name], dataset, context.comparable, config.probe_samples)
         for name in names
     ]
-    results = dict(zip(names, run_probes(tasks, services, "representatives"), strict=True))
+    results = dict(
+        zip(names, run_probes(tasks, services, ("representative", "representatives")), strict=True)
+    )
     left_out.update({name: why for name, why in results.items() if isinstance(why, str)})
     return {name: probe for name, probe in results.items() if isinstance(probe, Probe)}
 

@@ -465,7 +465,7 @@ def test_weights_that_changed_behind_their_name_are_probed_again(
     )
 
     def count_runs() -> int:
-        (probe,) = run_probes([task], services, "models")
+        (probe,) = run_probes([task], services, ("model", "models"))
         assert isinstance(probe, Probe)
         return len(services.engine.tasks)  # type: ignore[attr-defined]
 
