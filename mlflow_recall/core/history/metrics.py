@@ -77,7 +77,16 @@ def _average_precision(targets: AnyArray, outputs: FloatArray) -> float | None:
     known = targets.any(axis=0)
     if not known.any():
         return None
-    return float(sk.average_precision_score(targets[:, known], outputs[:, known], average="macro"))
+    targets, outputs = targets[:, known], outputs[:, known]
+    order = np.argsort(-outputs, axis=0)
+    hits = np.take_along_axis(targets, order, axis=0).astype(np.float64)  # (n, c)
+    ordered = np.take_along_axis(outputs, order, axis=0)
+    # (n, c) position of the last sample with the same output, since equal ones have no order
+    place = np.arange(len(hits))[:, None]
+    is_last = np.vstack([ordered[:-1] > ordered[1:], np.ones((1, hits.shape[1]), dtype=bool)])
+    last = np.minimum.accumulate(np.where(is_last, place, len(hits))[::-1], axis=0)[::-1]
+    precision = np.take_along_axis(hits.cumsum(axis=0), last, axis=0) / (last + 1)
+    return float(((hits * precision).sum(axis=0) / hits.sum(axis=0)).mean())
 
 
 def _correlation(statistic: Callable[..., object]) -> Compute:

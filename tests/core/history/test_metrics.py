@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from sklearn.metrics import average_precision_score
 
 from mlflow_recall.core.history.metrics import (
     METRICS,
@@ -89,6 +90,19 @@ def test_perfect_outputs_are_better_than_bad_ones_once_oriented(name: str) -> No
 
         assert to_maximize(name, scores[0]) > to_maximize(name, scores[1])
         assert METRICS[name].low <= min(scores) <= max(scores) <= METRICS[name].high
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 15])
+def test_average_precision_is_that_of_scikit_learn(decimals: int) -> None:
+    """Also where many outputs are equal, and where a sample has no label or all of them."""
+    rng = np.random.default_rng(decimals)
+    targets = (rng.random((200, 5)) < [0.01, 0.1, 0.5, 0.9, 0.0]).astype(int)
+    targets[0] = 1
+    outputs = rng.random((200, 5)).round(decimals)
+
+    got = compute_metrics("multilabel", targets, outputs)["average_precision"]
+
+    assert got == pytest.approx(average_precision_score(targets, outputs), rel=1e-12)
 
 
 def test_every_task_has_its_primary_metric() -> None:
