@@ -1,7 +1,7 @@
 """Transferability scores: how well a model will fine-tune, judged from one forward pass.
 
 Each score is a function in a file of its own, from arrays to a float; higher transfers better.
-``SCORES`` has what each needs, its range and its cost; the entry-point group
+``SCORES`` has what each needs, its tasks, its range and its cost; the entry-point group
 ``mlflow_recall.scores`` adds to it. ``compute_all`` computes several scores of one model on one
 decomposition of its embeddings, and ``uninformative`` finds the scores that tell nothing about the
 models at hand.

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.stats import t as student
 
-from mlflow_recall.core.arrays import FloatArray, IntArray
+from mlflow_recall.core.arrays import AnyArray, FloatArray, IntArray
+from mlflow_recall.core.history.tasks import CLASSIFICATION, MULTILABEL
 from mlflow_recall.core.scores.table import SCORES, ForwardPass, Score, compute_all
 from mlflow_recall.errors import ScoreInputError
 
 #: probability that a score without any information passes the test with permuted labels
 _LEVEL = 0.05
+#: maximum number of strata of the numbers of a regression, and minimum of samples in each
+_BINS, _MIN_BIN = 10, 4
 
 
 @dataclass(frozen=True)
@@ -74,6 +77,9 @@ def diagnose(
     alike is no noise. Nor does a score tell anything if no model scores higher than it does with
     permuted labels, beyond a one-sided prediction interval of 95 % for all models together.
 
+    A stratum is a class; the rarest thing that a sample of a multi-label dataset has, which is a
+    label or the lack of one; or the range between two deciles of the numbers of a regression.
+
     Permuted labels reuse all that does not depend on labels (decomposition, neighbors, ranks,
     mixtures). Half-samples use a part of the whole Gram matrix where n < d, so that eight of them
     cost about as much as one more decomposition; otherwise they cost about eight, of at most half
@@ -85,13 +91,13 @@ def diagnose(
         halves: Number of half-samples.
         permutations: Number of permutations of the labels.
         max_samples: Maximum number of samples that are examined, with the same share of every
-            class; the noise is scaled to the number of all samples.
+            stratum; the noise is scaled to the number of all samples.
         seed: Seed of the half-samples and permutations.
         table: Known scores.
 
     Raises:
-        ScoreInputError: A name is unknown, the models have different samples, or fewer than two
-            halves or permutations are requested.
+        ScoreInputError: A name is unknown, the models have different samples or tasks, or fewer
+            than two halves or permutations are requested.
     """
     if min(halves, permutations) < 2 or max_samples < 4:
         raise ScoreInputError(
@@ -100,20 +106,23 @@ def diagnose(
         )
     names = tuple(dict.fromkeys(names))
     if not passes:
-        return {name: ScoreDiagnostics(0.0, 0.0, {}, "no model was probed") for name in names}
-    labels = _common_labels(passes)
+        return dict.fromkeys(names, _undefined("no model was probed"))
+    labels, task = _common_labels(passes)
     rng = np.random.default_rng(seed)
     models, n = tuple(passes), len(labels)
     whole = _scores(names, passes, table)
+    if not np.isfinite(whole).any():
+        return dict.fromkeys(names, _undefined("it is defined for no model"))
+    strata = _strata(labels, task)
     if n > max_samples:
-        part = _stratified(labels, max_samples, rng)
+        part = _stratified(strata, max_samples, rng)
         passes = {model: forward.select_rows(part) for model, forward in passes.items()}
-        labels = labels[part]
+        labels, strata = labels[part], strata[part]
     size = len(labels) // 2
     resampled = np.stack(
         [
             _scores(names, {m: p.select_rows(half) for m, p in passes.items()}, table)
-            for half in (_stratified(labels, size, rng) for _ in range(halves))
+            for half in (_stratified(strata, size, rng) for _ in range(halves))
         ]
     )  # (halves, scores, models)
     shuffled = [rng.permutation(labels) for _ in range(permutations)]
@@ -126,6 +135,10 @@ def diagnose(
         name: _judge(models, whole[i], examined[i], scale * resampled[:, i], permuted[:, i])
         for i, name in enumerate(names)
     }
+
+
+def _undefined(reason: str) -> ScoreDiagnostics:
+    return ScoreDiagnostics(spread=0.0, noise=0.0, chance_scores={}, reason=reason)
 
 
 def _judge(
@@ -146,7 +159,7 @@ def _judge(
     """
     known = np.isfinite(values)
     if not known.any():
-        return ScoreDiagnostics(0.0, 0.0, {}, "it is defined for no model")
+        return _undefined("it is defined for no model")
     spread = float(values[known].std(ddof=1)) if known.sum() > 1 else 0.0
     noise = _noise(resampled[:, known])
     comparable = known & np.isfinite(examined) & np.isfinite(permuted).all(axis=0)
@@ -192,26 +205,47 @@ def _scores(
     return np.array([[column.get(name, np.nan) for column in columns] for name in names])
 
 
-def _common_labels(passes: Mapping[str, ForwardPass]) -> IntArray:
-    """Return the (n,) labels of all models as 0 .. c-1."""
+def _common_labels(passes: Mapping[str, ForwardPass]) -> tuple[AnyArray, str]:
+    """Return the labels of all models, classes as 0 .. c-1, and their task."""
     first, *others = passes.items()
-    labels = np.asarray(first[1].labels)
+    labels, task = np.asarray(first[1].labels), first[1].task
     for model, forward in others:
-        if not np.array_equal(labels, np.asarray(forward.labels)):
+        if forward.task != task or not np.array_equal(labels, np.asarray(forward.labels)):
             raise ScoreInputError(
                 f"{first[0]} and {model} were probed on different samples: expected the same labels"
             )
-    return np.unique(labels, return_inverse=True)[1].astype(np.intp)
+    if task == CLASSIFICATION:
+        labels = np.unique(labels, return_inverse=True)[1].astype(np.intp)
+    return labels, task
 
 
-def _stratified(labels: IntArray, size: int, rng: np.random.Generator) -> IntArray:
-    """Draw about ``size`` indices, with the share of each class and at least one sample of it."""
-    n, counts = len(labels), np.bincount(labels)
-    order = np.lexsort((rng.random(n), labels))  # by class, in random order within a class
-    position = np.empty(n)  # of a sample in its class
+def _strata(labels: AnyArray, task: str) -> IntArray:
+    """Return the (n,) strata 0 .. s-1 that a part of the samples has in the same shares.
+
+    Args:
+        labels: Labels of ``ForwardPass``, classes as 0 .. c-1.
+        task: Their task.
+    """
+    if task == CLASSIFICATION:
+        return labels
+    n = len(labels)
+    if task == MULTILABEL:
+        has = np.hstack([labels != 0, labels == 0])  # (n, 2 c) labels, and their lack
+        strata = np.where(has, has.sum(axis=0), n + 1).argmin(axis=1)
+    else:
+        rank = np.searchsorted(np.sort(labels), labels)  # equal numbers share the lowest
+        strata = rank * min(_BINS, max(1, n // _MIN_BIN)) // n
+    return np.unique(strata, return_inverse=True)[1].astype(np.intp)
+
+
+def _stratified(strata: IntArray, size: int, rng: np.random.Generator) -> IntArray:
+    """Draw about ``size`` indices, with the share of each stratum and at least one sample of it."""
+    n, counts = len(strata), np.bincount(strata)
+    order = np.lexsort((rng.random(n), strata))  # by stratum, in random order within it
+    position = np.empty(n)  # of a sample in its stratum
     position[order] = np.arange(n) - np.repeat(np.cumsum(counts) - counts, counts)
-    # share of its class that is drawn before a sample
-    priority = (position + rng.random(n)) / counts[labels]
+    # share of its stratum that is drawn before a sample
+    priority = (position + rng.random(n)) / counts[strata]
     priority[position == 0] = -1.0
     size = min(max(size, len(counts) + 1), n)
     return np.sort(np.argsort(priority, kind="stable")[:size])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
@@ -10,8 +10,17 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from mlflow_recall.core.arrays import FloatArray, IntArray
-from mlflow_recall.core.scores.inputs import check_repeated, check_samples, class_sums
+from mlflow_recall.core.arrays import AnyArray, FloatArray, IntArray
+from mlflow_recall.core.history.tasks import CLASSIFICATION, MULTILABEL, TASKS
+from mlflow_recall.core.scores.inputs import (
+    check_label_sets,
+    check_numbers,
+    check_repeated,
+    check_samples,
+    why_not_served,
+)
+from mlflow_recall.core.scores.targets import ClassTargets, LabelTargets, NumberTargets, Targets
+from mlflow_recall.errors import ScoreInputError
 
 T = TypeVar("T")
 
@@ -22,7 +31,7 @@ _TINY = np.finfo(np.float64).tiny
 
 @dataclass(frozen=True, eq=False)
 class Space:
-    """Embeddings without their labels, and what is computed from them on demand.
+    """Embeddings without their targets, and what is computed from them on demand.
 
     The decomposition is that of the smaller Gram matrix, d x d or n x n: F = U S Vᵀ without the
     directions whose singular value is below 3e-7 of the largest, which counts as zero.
@@ -74,12 +83,12 @@ class Space:
         vectors = self._eigen[1]
         return vectors if self.is_wide else self.rows @ (vectors / np.sqrt(self.values))
 
-    def class_projection(self, labels: IntArray) -> FloatArray:
-        """Return (k, c) Uᵀ Y of the one-hot labels Y, without computing U."""
+    def project(self, targets: Targets) -> FloatArray:
+        """Return (k, t) Uᵀ Y of the columns Y of targets, without computing U."""
         vectors = self._eigen[1]
         if self.is_wide:
-            return class_sums(vectors, labels).T
-        product: FloatArray = (vectors / np.sqrt(self.values)).T @ class_sums(self.rows, labels).T
+            return targets.sums(vectors).T
+        product: FloatArray = (vectors / np.sqrt(self.values)).T @ targets.sums(self.rows).T
         return product
 
     def components(self, count: int) -> FloatArray:
@@ -93,7 +102,7 @@ class Space:
         return product
 
     def cached(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return what ``make`` returns, called once for each key; it must not depend on labels."""
+        """Return what ``make`` returns, called once for each key; it must not depend on targets."""
         if key not in self._cache:
             self._cache[key] = make()
         value: T = self._cache[key]
@@ -111,11 +120,10 @@ class Space:
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Labeled embeddings, on which every score of embeddings is computed."""
+    """Embeddings with their targets, on which every score of embeddings is computed."""
 
     space: Space
-    #: (n,) classes 0 .. c-1, each of them at least once
-    labels: IntArray
+    targets: Targets
 
     @classmethod
     def from_embeddings(
@@ -123,6 +131,8 @@ class Features:
         embeddings: ArrayLike,
         labels: ArrayLike,
         *,
+        task: str = CLASSIFICATION,
+        served: Sequence[str] = TASKS,
         center: bool = True,
         normalize: bool = False,
     ) -> Features:
@@ -130,44 +140,74 @@ class Features:
 
         Args:
             embeddings: (n, d) features of n target samples.
-            labels: (n,) target classes: any integers or strings, gaps allowed.
-            center: Whether the mean is subtracted.
+            labels: (n,) target classes: any integers or strings, gaps allowed; (n, c) zeros and
+                ones of a multi-label dataset; (n,) numbers of a regression.
+            task: Task of the dataset.
+            served: Tasks of the score that is computed.
+            center: Whether the mean is subtracted, from the numbers of a regression too.
             normalize: Whether each row is first scaled to length one; rows of zeros stay.
 
         Raises:
-            ScoreInputError: Shapes differ, a value is not finite, there is one class only, or no
-                class has a second sample.
+            ScoreInputError: The score does not serve the task, shapes differ, a value is not
+                finite, there is one class only, no class has a second sample, no label tells two
+                samples apart, or all numbers are equal.
         """
-        rows, y = check_samples("embeddings", embeddings, labels)
-        check_repeated(y)
+        if reason := why_not_served(task, served):
+            raise ScoreInputError(reason)
+        rows, targets = _check_targets(embeddings, labels, task, center=center)
         if normalize:
             rows = unit_rows(rows)
-        return cls(Space.from_rows(rows, center=center), y)
+        return cls(Space.from_rows(rows, center=center), targets)
 
     @property
     def shape(self) -> tuple[int, int]:
         """(n, d)."""
         return self.space.rows.shape[0], self.space.rows.shape[1]
 
-    @cached_property
+    @property
     def counts(self) -> FloatArray:
-        """(c,) samples of each class."""
-        return np.bincount(self.labels).astype(np.float64)
+        """(t,) samples of each class, or with each label."""
+        return self.targets.counts
 
     @cached_property
     def projection(self) -> FloatArray:
-        """(k, c) Uᵀ Y: the one-hot labels in the basis of the features."""
-        return self.space.class_projection(self.labels)
+        """(k, t) Uᵀ Y: the columns of the targets in the basis of the features."""
+        return self.space.project(self.targets)
 
-    def with_labels(self, labels: IntArray) -> Features:
+    def mean_over_labels(self, score_of: Callable[[Space, ClassTargets], float]) -> float:
+        """Return a score of classes; of a multi-label dataset its mean over the labels.
+
+        Each label divides the samples into those that have it and the others: two classes.
+        """
+        if isinstance(self.targets, ClassTargets):
+            return score_of(self.space, self.targets)
+        labels = (ClassTargets.encode(column) for column in self.targets.columns.T)
+        return float(np.mean([score_of(self.space, label) for label in labels]))
+
+    def with_labels(self, labels: AnyArray) -> Features:
         """Return the same embeddings, and all that was computed from them, with other labels."""
-        return Features(self.space, np.unique(labels, return_inverse=True)[1])
+        return Features(self.space, self.targets.encode(labels))
 
     def select_rows(self, index: IntArray) -> Features:
         """Return the features of some samples."""
-        return Features(
-            self.space.select_rows(index), np.unique(self.labels[index], return_inverse=True)[1]
-        )
+        return Features(self.space.select_rows(index), self.targets.select_rows(index))
+
+
+def _check_targets(
+    embeddings: ArrayLike, labels: ArrayLike, task: str, *, center: bool
+) -> tuple[FloatArray, Targets]:
+    """Return checked float64 rows and the targets of a task; see ``Features.from_embeddings``."""
+    if task == CLASSIFICATION:
+        rows, classes = check_samples("embeddings", embeddings, labels)
+        check_repeated(classes)
+        return rows, ClassTargets(classes)
+    if task == MULTILABEL:
+        rows, indicators = check_label_sets(embeddings, labels)
+        return rows, LabelTargets.encode(indicators)
+    rows, numbers = check_numbers(embeddings, labels)
+    if np.ndim(labels) != 1:
+        raise ScoreInputError(f"expected numbers (n,) of a regression, got {np.shape(labels)}")
+    return rows, NumberTargets.encode(numbers, center=center)
 
 
 def unit_rows(rows: FloatArray) -> FloatArray:

@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.sparse import csr_array
 
 from mlflow_recall.core.arrays import FloatArray, IntArray
 from mlflow_recall.errors import ScoreInputError
+
+
+def why_not_served(task: str, served: Sequence[str]) -> str:
+    """Return why a score has no value for a task; empty if it serves the task.
+
+    Example:
+        >>> why_not_served("regression", ("classification", "multilabel"))
+        "expected a task of classification or multilabel, got 'regression'"
+    """
+    if task in served:
+        return ""
+    names = " or ".join(filter(None, (", ".join(served[:-1]), served[-1])))
+    return f"expected a task of {names}, got {task!r}"
 
 
 def check_rows(name: str, rows: ArrayLike) -> FloatArray:
@@ -94,6 +109,48 @@ def check_repeated(labels: IntArray) -> None:
         )
 
 
+def check_label_sets(embeddings: ArrayLike, labels: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Return float64 embeddings (n, d), and the labels of a multi-label dataset (n, c).
+
+    Args:
+        embeddings: (n, d) numbers.
+        labels: (n, c) zeros and ones.
+
+    Raises:
+        ScoreInputError: Shapes do not fit, a value is not finite, a label is not zero or one, or
+            there are fewer than three samples.
+    """
+    rows, indicators = check_rows("embeddings", embeddings), _to_numbers("labels", labels)
+    if indicators.ndim != 2:
+        raise ScoreInputError(f"expected labels (n, c) of zeros and ones, got {indicators.shape}")
+    _check_finite("labels", indicators)
+    wrong = np.flatnonzero(((indicators != 0.0) & (indicators != 1.0)).any(axis=1))
+    if wrong.size:
+        row = int(wrong[0])
+        raise ScoreInputError(
+            f"row {row} of labels: expected zeros and ones, got {indicators[row].tolist()}"
+        )
+    _check_lengths(rows, indicators)
+    return rows, indicators
+
+
+def check_numbers(embeddings: ArrayLike, targets: ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Return float64 embeddings (n, d), and the targets of a regression (n, t).
+
+    Args:
+        embeddings: (n, d) numbers.
+        targets: (n,) or (n, t) numbers.
+
+    Raises:
+        ScoreInputError: Shapes do not fit, a value is not finite, or there are fewer than three
+            samples.
+    """
+    rows, numbers = check_rows("embeddings", embeddings), _to_numbers("targets", targets)
+    columns = check_rows("targets", numbers[:, None] if numbers.ndim == 1 else numbers)
+    _check_lengths(rows, columns)
+    return rows, columns
+
+
 def class_sums(rows: FloatArray, labels: IntArray, classes: int | None = None) -> FloatArray:
     """Return the (c, d) sum of the rows of each class: Yᵀ rows in O(n d).
 
@@ -119,13 +176,20 @@ def label_entropy(labels: ArrayLike) -> float:
     return float(-(shares * np.log(shares)).sum())
 
 
+def _check_lengths(rows: FloatArray, targets: FloatArray) -> None:
+    if len(rows) != len(targets):
+        raise ScoreInputError(f"expected a target for each of {len(rows)} rows, got {len(targets)}")
+    if len(rows) < 3:
+        raise ScoreInputError(f"expected three samples or more, got {len(rows)}")
+
+
 def _to_numbers(name: str, rows: ArrayLike) -> FloatArray:
-    if np.iscomplexobj(rows):
-        raise ScoreInputError(f"expected real numbers as {name}, got complex ones")
     try:
-        return np.asarray(rows, dtype=np.float64)
+        if not np.iscomplexobj(rows):
+            return np.asarray(rows, dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise ScoreInputError(f"expected numbers as {name}, got {error}") from error
+    raise ScoreInputError(f"expected real numbers as {name}, got complex ones")
 
 
 def _check_finite(name: str, rows: FloatArray) -> None:

@@ -6,9 +6,10 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from mlflow_recall.core.arrays import FloatArray
+from mlflow_recall.core.history.tasks import CLASSIFICATION
 from mlflow_recall.core.scores.features import Features, Space
-from mlflow_recall.core.scores.inputs import check_rows
-from mlflow_recall.errors import ScoreInputError
+from mlflow_recall.core.scores.inputs import check_numbers
+from mlflow_recall.core.scores.targets import NumberTargets
 
 #: values of ln(α / β) on the grid, relative to the largest eigenvalue of FᵀF
 _GRID = np.linspace(-28.0, 28.0, 113)
@@ -17,7 +18,13 @@ _HALVINGS = 24
 _TINY = np.finfo(np.float64).tiny
 
 
-def logme(embeddings: ArrayLike, labels: ArrayLike, *, center: bool = True) -> float:
+def logme(
+    embeddings: ArrayLike,
+    labels: ArrayLike,
+    *,
+    task: str = CLASSIFICATION,
+    center: bool = True,
+) -> float:
     """Return the log of maximum evidence (You et al. 2021, arXiv:2102.11005, Eq. 2, algorithm 1).
 
     For each class the indicator y of that class is regressed on the embeddings F by a Bayesian
@@ -30,9 +37,14 @@ def logme(embeddings: ArrayLike, labels: ArrayLike, *, center: bool = True) -> f
     dimensions, also where there are fewer samples: the missing eigenvalues of FᵀF are zeros, and
     each contributes log α.
 
+    The indicators of a multi-label dataset are those of the labels that some samples have and
+    others lack. Those of a regression are its numbers, as in ``logme_regression``.
+
     Args:
         embeddings: (n, d) features of n target samples.
-        labels: (n,) target classes: any integers or strings, gaps allowed.
+        labels: (n,) target classes: any integers or strings, gaps allowed; (n, c) zeros and ones
+            of a multi-label dataset; (n,) numbers of a regression.
+        task: ``classification``, ``multilabel`` or ``regression``.
         center: Whether the mean of embeddings and indicators is subtracted first, since the model
             has no intercept; False is as in the paper, where the origin of the features matters.
 
@@ -40,27 +52,24 @@ def logme(embeddings: ArrayLike, labels: ArrayLike, *, center: bool = True) -> f
         Mean log evidence in nats per sample; higher transfers better.
 
     Raises:
-        ScoreInputError: Shapes differ, a value is not finite, there is one class only, or no class
-            has a second sample.
+        ScoreInputError: Shapes differ, a value is not finite, there is one class only, no class has
+            a second sample, no label tells two samples apart, or all numbers are equal.
 
     Example:
         >>> embeddings = [[0.0, 1.0], [0.1, 0.9], [1.0, 0.0], [0.9, 0.2]]
         >>> round(logme(embeddings, ["cat", "cat", "dog", "dog"]), 2)
         0.12
     """
-    features = Features.from_embeddings(embeddings, labels, center=center)
-    if center:
-        return logme_of(features)
-    counts, n = features.counts, len(features.labels)
-    return float(_log_evidence(features.space.values, features.projection, counts, n).mean())
+    features = Features.from_embeddings(embeddings, labels, task=task, center=center)
+    return logme_of(features, center=center)
 
 
-def logme_of(features: Features) -> float:
+def logme_of(features: Features, *, center: bool = True) -> float:
     """Return ``logme`` on a shared decomposition."""
-    n, counts = len(features.labels), features.counts
-    total = counts * (1.0 - counts / n)  # |y - mean y|² of an indicator
+    n, targets = features.shape[0], features.targets
     # an intercept takes one degree of freedom; with n, β would be unbounded where d >= n - 1
-    evidence = _log_evidence(features.space.values, features.projection, total, n - 1)
+    total, freedom = (targets.totals, n - 1) if center else ((targets.columns**2).sum(axis=0), n)
+    evidence = _log_evidence(features.space.values, features.projection, total, freedom)
     return float(evidence.mean())
 
 
@@ -87,22 +96,9 @@ def logme_regression(embeddings: ArrayLike, targets: ArrayLike, *, center: bool 
         >>> round(logme_regression(embeddings, [0.1, 0.2, 1.1, 0.9]), 2)
         3.8
     """
-    rows = check_rows("embeddings", embeddings)
-    numbers = np.asarray(targets)
-    y = check_rows("targets", numbers[:, None] if numbers.ndim == 1 else numbers)
-    if len(rows) != len(y):
-        raise ScoreInputError(f"expected a target for each of {len(rows)} rows, got {len(y)}")
-    if len(y) < 3:
-        raise ScoreInputError(f"expected three samples or more, got {len(y)}")
-    constant = np.flatnonzero(np.ptp(y, axis=0) == 0)
-    if constant.size:
-        raise ScoreInputError(f"target {int(constant[0])} is constant: nothing to regress")
-    if center:
-        y = y - y.mean(axis=0)
-    y = y / np.sqrt((y**2).mean(axis=0))
-    space = Space.from_rows(rows, center=center)
-    total = (y**2).sum(axis=0)
-    return float(_log_evidence(space.values, space.left.T @ y, total, len(y) - center).mean())
+    rows, numbers = check_numbers(embeddings, targets)
+    y = NumberTargets.encode(numbers, center=center)
+    return logme_of(Features(Space.from_rows(rows, center=center), y), center=center)
 
 
 def _log_evidence(

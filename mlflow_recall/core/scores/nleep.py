@@ -10,8 +10,10 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.mixture import GaussianMixture
 
 from mlflow_recall.core.arrays import FloatArray, IntArray
+from mlflow_recall.core.history.tasks import CLASSIFICATION
 from mlflow_recall.core.scores.features import Features, Space
 from mlflow_recall.core.scores.inputs import class_sums
+from mlflow_recall.core.scores.targets import CLASS_TASKS, ClassTargets
 from mlflow_recall.errors import ScoreInputError
 
 #: share of the variance that the principal components keep
@@ -22,7 +24,9 @@ _PER_CLASS, _MIN_SAMPLES = 5, 10
 _RIDGE = 0.1
 
 
-def nleep(embeddings: ArrayLike, labels: ArrayLike, *, seed: int = 0) -> float:
+def nleep(
+    embeddings: ArrayLike, labels: ArrayLike, *, task: str = CLASSIFICATION, seed: int = 0
+) -> float:
     """Return N-LEEP (Li et al. 2021, arXiv:2011.11200).
 
     It is LEEP, the mean of log Σ_v P(y | v) P(v | x), with v the components of a Gaussian mixture
@@ -30,11 +34,14 @@ def nleep(embeddings: ArrayLike, labels: ArrayLike, *, seed: int = 0) -> float:
     where each would have less than ten samples. The mixture and P(y | v) are fitted to one half of
     the samples and score the other, and the reverse, since a mixture with enough components is
     always right on its own samples. P(y | v) is shrunk towards the share of y by the weight of one
-    sample.
+    sample. The score of a multi-label dataset is the mean over the labels that some samples have
+    and others lack, each of which makes two classes.
 
     Args:
         embeddings: (n, d) features of n target samples.
-        labels: (n,) target classes: any integers or strings, gaps allowed.
+        labels: (n,) target classes: any integers or strings, gaps allowed; (n, c) zeros and ones
+            of a multi-label dataset.
+        task: ``classification`` or ``multilabel``.
         seed: Seed of the halves and of the starts of the mixtures.
 
     Returns:
@@ -42,31 +49,35 @@ def nleep(embeddings: ArrayLike, labels: ArrayLike, *, seed: int = 0) -> float:
 
     Raises:
         ScoreInputError: Shapes differ, a value is not finite, there is one class only, no class has
-            a second sample, or there are fewer than four samples.
+            a second sample, no label tells two samples apart, or there are fewer than four samples.
 
     Example:
         >>> embeddings = [[0.0, 1.0], [0.1, 0.9], [1.0, 0.0], [0.9, 0.2]] * 5
         >>> round(nleep(embeddings, ["cat", "cat", "dog", "dog"] * 5), 1)
         -0.1
     """
-    return nleep_of(Features.from_embeddings(embeddings, labels), seed=seed)
+    features = Features.from_embeddings(embeddings, labels, task=task, served=CLASS_TASKS)
+    return nleep_of(features, seed=seed)
 
 
 def nleep_of(features: Features, *, seed: int = 0) -> float:
     """Return ``nleep`` on shared embeddings; mixtures are cached, since labels do not matter."""
-    n, shares = len(features.labels), features.counts / len(features.labels)
+    n = features.shape[0]
     if n < 4:
         raise ScoreInputError(f"expected four samples or more, two to each half, got {n}")
+    return features.mean_over_labels(lambda space, classes: _nleep_of_classes(space, classes, seed))
+
+
+def _nleep_of_classes(space: Space, classes: ClassTargets, seed: int) -> float:
+    n, labels, shares = len(classes.labels), classes.labels, classes.means
     count = max(2, min(_PER_CLASS * len(shares), n // 2 // _MIN_SAMPLES))
-    halves = features.space.cached(
-        ("nleep", count, seed), lambda: _cross_fit(features.space, count, seed)
-    )
+    halves = space.cached(("nleep", count, seed), lambda: _cross_fit(space, count, seed))
     total = 0.0
     for fitted, held, memberships in halves:
-        joint = class_sums(memberships[fitted], features.labels[fitted], len(shares))
+        joint = class_sums(memberships[fitted], labels[fitted], len(shares))
         joint += shares[:, None]
         conditional = joint / joint.sum(axis=0)  # P(y | v)
-        expected = np.einsum("iv,iv->i", conditional[features.labels[held]], memberships[held])
+        expected = np.einsum("iv,iv->i", conditional[labels[held]], memberships[held])
         total += float(np.log(expected).sum())
     return min(0.0, total / n)
 

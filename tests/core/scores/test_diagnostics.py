@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from labeled import sample
+from labeled import sample, sample_of
 
 from mlflow_recall.core.arrays import AnyArray, FloatArray
-from mlflow_recall.core.scores import ForwardPass, Score, diagnose, uninformative
+from mlflow_recall.core.history.tasks import MULTILABEL, REGRESSION
+from mlflow_recall.core.scores import SCORES, ForwardPass, Score, diagnose, uninformative
+from mlflow_recall.core.scores.diagnostics import _strata, _stratified
 from mlflow_recall.errors import ScoreInputError
 
 NAMES = ("logme", "hscore", "lfc", "linear_probe", "knn")
@@ -148,3 +150,94 @@ def test_what_it_is_not_defined_for_is_refused() -> None:
         uninformative(("x",), passes)
     with pytest.raises(ScoreInputError, match=r"expected 2 halves, .* got 1, 10 and 1000"):
         uninformative(NAMES, passes, halves=1)
+
+
+# --- other tasks ----------------------------------------------------------------------------------
+
+OTHER_TASKS = pytest.mark.parametrize("task", [MULTILABEL, REGRESSION])
+
+
+def zoo_of(task: str, qualities: list[float], n: int = 200, d: int = 15) -> dict[str, ForwardPass]:
+    """Models whose embeddings know the same targets as well as their quality says."""
+    clear, targets = sample_of(task, n, d, apart=3.0)
+    rng = np.random.default_rng(1)
+    return {
+        f"m{i}": ForwardPass(
+            labels=targets,
+            embeddings=rng.normal(size=(n, d)) + quality * clear,
+            task=task,
+        )
+        for i, quality in enumerate(qualities)
+    }
+
+
+def names_of(task: str) -> tuple[str, ...]:
+    return tuple(name for name in NAMES if task in SCORES[name].tasks)
+
+
+@OTHER_TASKS
+@pytest.mark.parametrize("d", [15, 250])
+def test_models_of_different_quality_are_told_apart_on_any_task(task: str, d: int) -> None:
+    assert uninformative(names_of(task), zoo_of(task, [0.0, 0.3, 0.6, 1.5], d=d)) == {}
+
+
+@OTHER_TASKS
+def test_models_without_any_quality_are_not_told_apart_on_any_task(task: str) -> None:
+    reasons = uninformative(names_of(task), zoo_of(task, [0.0] * 5))
+
+    assert set(reasons) == set(names_of(task))
+    assert all("noise" in reason or "permuted labels" in reason for reason in reasons.values())
+
+
+@OTHER_TASKS
+def test_a_part_of_many_samples_of_any_task_is_examined(task: str) -> None:
+    passes = zoo_of(task, [0.0, 0.5, 1.0], n=500)
+    part = diagnose(("logme",), passes, max_samples=200, halves=30)["logme"]
+    whole = diagnose(("logme",), passes, halves=30)["logme"]
+
+    assert part.spread == whole.spread
+    assert part.noise == pytest.approx(whole.noise, rel=0.7)
+
+
+def test_a_score_of_classes_is_undefined_for_numbers() -> None:
+    passes = zoo_of(REGRESSION, [0.0, 1.0])
+
+    assert uninformative(("hscore",), passes) == {"hscore": "it is defined for no model"}
+    constant = {
+        model: ForwardPass(labels=np.ones(200), embeddings=one.embeddings, task=REGRESSION)
+        for model, one in passes.items()
+    }
+    assert uninformative(("logme",), constant) == {"logme": "it is defined for no model"}
+
+
+def test_models_of_two_tasks_are_refused() -> None:
+    passes = zoo_of(REGRESSION, [0.0, 1.0])
+    passes["m1"] = ForwardPass(labels=passes["m1"].labels, embeddings=passes["m1"].embeddings)
+
+    with pytest.raises(ScoreInputError, match="m0 and m1 were probed on different samples"):
+        uninformative(("logme",), passes)
+
+
+def test_strata_of_numbers_are_the_ranges_between_deciles() -> None:
+    """Equal numbers are in one, and few numbers have fewer."""
+    numbers = np.random.default_rng(0).permutation(np.arange(200.0)) ** 3
+
+    assert np.bincount(_strata(numbers, REGRESSION)).tolist() == [20] * 10
+    assert (_strata(numbers, REGRESSION)[numbers < 20**3] == 0).all()
+    assert np.bincount(_strata(numbers[:12], REGRESSION)).tolist() == [4, 4, 4]
+    ties = _strata(np.repeat([5.0, 1.0, 3.0], [90, 8, 2]), REGRESSION)
+    assert ties.tolist() == np.repeat([1, 0, 0], [90, 8, 2]).tolist()
+    assert _strata(np.array([1.0, 2.0]), REGRESSION).tolist() == [0, 0]
+
+
+def test_the_stratum_of_labels_is_the_rarest_thing_about_a_sample() -> None:
+    """A rare label, or a frequent one that it lacks: either stays in every half."""
+    labels = np.array([[0, 1, 0]] * 10 + [[1, 1, 0]] * 8 + [[0, 1, 1]] * 2 + [[1, 0, 0]])
+
+    strata = _strata(labels, MULTILABEL)
+
+    assert len(set(strata.tolist())) == 4
+    assert [len(set(strata[a:b])) for a, b in ((0, 10), (10, 18), (18, 20), (20, 21))] == [1] * 4
+    for seed in range(5):
+        half = labels[_stratified(strata, 10, np.random.default_rng(seed))]
+        assert (np.ptp(half, axis=0) == 1).all()

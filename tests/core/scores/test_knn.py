@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from labeled import sample, unequal
@@ -71,6 +73,6 @@ def test_samples_beyond_the_cap_are_drawn_by_seed() -> None:
 
 
 @pytest.mark.parametrize("wrong", [{"neighbors": 0}, {"max_samples": 0}])
-def test_what_it_is_not_defined_for_is_refused(wrong: dict[str, int]) -> None:
+def test_what_it_is_not_defined_for_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ScoreInputError, match="neighbors and max_samples: expected at least 1"):
         knn(*sample(20, 3), **wrong)

@@ -27,7 +27,7 @@ SHAPES = [(60, 8), (30, 45)]
 
 
 def score(name: str, features: object, labels: object) -> float:
-    return SCORES[name].compute(features, labels)  # type: ignore[arg-type]
+    return SCORES[name].compute(features, labels)
 
 
 def test_each_score_is_a_function_of_its_name_with_a_stated_cost() -> None:

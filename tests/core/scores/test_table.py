@@ -8,8 +8,9 @@ from unittest.mock import patch
 
 import numpy as np
 import pytest
-from labeled import sample
+from labeled import sample, sample_of
 
+from mlflow_recall.core.history.tasks import CLASSIFICATION, MULTILABEL, REGRESSION, TASKS
 from mlflow_recall.core.scores import SCORES, ForwardPass
 from mlflow_recall.core.scores.features import unit_rows
 from mlflow_recall.core.scores.table import Score, compute_all
@@ -178,3 +179,111 @@ def test_a_missing_score_has_a_reason() -> None:
 def test_an_unknown_name_is_refused() -> None:
     with pytest.raises(ScoreInputError, match="unknown score 'logmee': expected one of gbc, "):
         compute_all(["logmee"], forward_pass())
+
+
+# --- tasks --------------------------------------------------------------------------------------
+
+OTHER_TASKS = pytest.mark.parametrize("task", [MULTILABEL, REGRESSION])
+
+
+def forward_pass_of(task: str, n: int = 60, d: int = 8) -> ForwardPass:
+    features, targets = sample_of(task, n, d)
+    head = np.full((n, 2), 0.5)
+    return ForwardPass(labels=targets, embeddings=features, probabilities=head, task=task)
+
+
+@OTHER_TASKS
+@pytest.mark.parametrize(("n", "d"), [(60, 8), (30, 45)])
+def test_scores_of_any_task_computed_together_are_those_computed_alone(
+    task: str, n: int, d: int
+) -> None:
+    one = forward_pass_of(task, n, d)
+    served = {name: score for name, score in SCORES.items() if task in score.tasks}
+
+    with patch("numpy.linalg.eigh", wraps=np.linalg.eigh) as eigh:
+        got = compute_all(served, one)
+
+    assert one.embeddings is not None
+    rows = {False: one.embeddings, True: unit_rows(one.embeddings)}
+    assert got.values == {
+        name: score.compute(rows[score.unit], one.labels, task=task)
+        for name, score in served.items()
+    }
+    assert got.left_out == {}
+    assert eigh.call_count == 2
+
+
+@OTHER_TASKS
+def test_samples_and_targets_of_any_task_can_be_exchanged(task: str) -> None:
+    names = [name for name, score in SCORES.items() if task in score.tasks and name != "nleep"]
+    for n, d in ((60, 8), (30, 45)):
+        one = forward_pass_of(task, n, d)
+        assert one.embeddings is not None
+        index, labels = np.arange(0, n, 2), np.roll(one.labels, 1, axis=0)
+        fewer = replace(one, labels=one.labels[index], embeddings=one.embeddings[index])
+        other = replace(one, labels=labels)
+
+        assert compute_all(names, one.select_rows(index)).values == pytest.approx(
+            compute_all(names, fewer).values, rel=1e-8
+        )
+        assert compute_all(names, one.with_labels(labels)) == compute_all(names, other)
+
+
+def test_a_score_that_does_not_serve_the_task_is_left_out_with_one_line() -> None:
+    names = ["logme", "hscore", "leep"]
+
+    numbers = compute_all(names, forward_pass_of(REGRESSION))
+    labels = compute_all(names, forward_pass_of(MULTILABEL))
+
+    assert list(numbers.values) == ["logme"]
+    assert numbers.left_out == {
+        "hscore": "expected a task of classification or multilabel, got 'regression'",
+        "leep": "expected a task of classification, got 'regression'",
+    }
+    assert list(labels.values) == ["logme", "hscore"]
+    assert labels.left_out == {"leep": "expected a task of classification, got 'multilabel'"}
+
+
+def test_an_unknown_task_is_served_by_none() -> None:
+    got = compute_all(["logme"], replace(forward_pass(), task="ranking"))
+
+    assert got.left_out == {
+        "logme": "expected a task of classification, multilabel or regression, got 'ranking'"
+    }
+
+
+def test_constant_numbers_are_one_line() -> None:
+    one = replace(forward_pass_of(REGRESSION), labels=np.full(60, 7.0))
+
+    got = compute_all(["logme", "knn"], one)
+
+    assert got.values == {}
+    assert set(got.left_out.values()) == {"target 0 is constant: nothing to regress"}
+
+
+def test_a_row_of_another_package_is_told_the_task_if_it_serves_several() -> None:
+    """A row that says nothing of tasks serves classification, and is not told."""
+
+    def of_classes(rows: np.ndarray, labels: np.ndarray) -> float:
+        return float(len(labels))
+
+    def of_any(rows: np.ndarray, labels: np.ndarray, *, task: str) -> float:
+        return float(len(task))
+
+    table = {
+        "classes": Score(compute=of_classes, needs="embeddings", low=0.0, high=inf, cost="O(1)"),
+        "any": Score(
+            compute=of_any, needs="embeddings", low=0.0, high=inf, cost="O(1)", tasks=TASKS
+        ),
+    }
+
+    got = {task: compute_all(table, forward_pass_of(task), table=table) for task in TASKS}
+
+    assert got[CLASSIFICATION].values == {"classes": 60.0, "any": 14.0}
+    assert got[REGRESSION].values == {"any": 10.0}
+    assert list(got[REGRESSION].left_out) == ["classes"]
+
+
+def test_the_range_of_a_rank_correlation_is_that_of_numbers_only() -> None:
+    assert [SCORES["knn"].range_of(task) for task in TASKS] == [(0, 1), (0, 1), (-1, 1)]
+    assert [SCORES["parc"].range_of(task) for task in TASKS] == [(-100, 100)] * 3

@@ -40,6 +40,13 @@ def test_features_that_are_the_labels_have_a_closed_form() -> None:
     assert transrate(np.eye(4)[labels], labels) == pytest.approx(expected)
 
 
+def test_the_distance_of_two_classes_of_one_size_does_not_count() -> None:
+    """Their centered means are opposite, so FᵀF of either is that of both."""
+    labels = np.arange(40) % 2
+
+    assert transrate(100.0 * labels[:, None], labels) == pytest.approx(0.0, abs=1e-9)
+
+
 def test_constant_features_score_nothing() -> None:
     assert transrate(np.full((6, 2), 0.3), [0, 1, 0, 1, 0, 1]) == 0.0
 
