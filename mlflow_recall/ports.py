@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, TypeVar, runtime_checkable
 
-from mlflow_recall.core.arrays import FloatArray, IntArray
+from mlflow_recall.core.arrays import AnyArray, FloatArray
 from mlflow_recall.core.clusters.clustering import Clustering
 from mlflow_recall.core.history.metrics import METRICS
 from mlflow_recall.core.history.recipes import Recipe
@@ -78,7 +78,9 @@ class ProbeTask:
 class Probe:
     """Output of a pre-trained model on n target samples."""
 
-    labels: IntArray  # (n,)
+    #: (n,) class indices; (n, c) zeros and ones of a multi-label dataset; (n,) float64 numbers of a
+    #: regression
+    labels: AnyArray
     embeddings: FloatArray  # (n, d)
     #: (n, z) of a real source head; None without one
     probabilities: FloatArray | None

@@ -299,8 +299,9 @@ def _describe_scores() -> str:
     from mlflow_recall.core.scores import SCORES
 
     return (
-        "auto (logme and hscore; leep too where all heads are real), or names from "
-        f"{', '.join(SCORES)}, comma separated; parc+depth adds the depth term."
+        "auto (logme and hscore, leep too where all heads are real, as far as they serve the "
+        f"task), or names from {', '.join(SCORES)}, "
+        "comma separated; parc+depth adds the depth term."
     )
 
 

@@ -31,6 +31,7 @@ from mlflow_recall.ports import Probe
 from mlflow_recall.workflows.probes import (
     DEFAULT_SCORES,
     MIN_PROBES,
+    default_scores,
     probe_task,
     run_probes,
     score_probes,
@@ -174,7 +175,7 @@ def _score_on(
     services: Services,
     failed: dict[str, str],
 ) -> dict[str, FloatArray]:
-    """Return score -> (m, d) values; NaN where a model was not probed or a score is constant."""
+    """Return score -> (m, d) values; NaN where a model was not probed or a score is undefined."""
     tasks = [
         probe_task(member, dataset, comparable)
         for dataset in datasets.values()
@@ -184,11 +185,13 @@ def _score_on(
         run_probes(tasks, services, ("pair of model and dataset", "pairs of model and dataset"))
     )
     values = {name: np.full(matrix.values.shape, np.nan) for name in DEFAULT_SCORES}
-    for name in datasets:
+    for name, dataset in datasets.items():
         left_out: dict[str, str] = {}
         probes = dict(_successful(members, results, left_out))
         failed |= {f"{model} on {name}": reason for model, reason in left_out.items()}
-        scores = score_probes(probes, DEFAULT_SCORES, left_out) if len(probes) >= MIN_PROBES else {}
+        scores = {}
+        if len(probes) >= MIN_PROBES:
+            scores = score_probes(probes, default_scores(dataset.task), dataset.task, left_out)
         column = matrix.datasets.index(name)
         for score, value_of in scores.items():
             for model, value in value_of.items():

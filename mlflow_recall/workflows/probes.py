@@ -27,8 +27,10 @@ from mlflow_recall.ports import Probe, ProbeTask, Registry
 from mlflow_recall.workflows.benchmark import resolve_recipe
 from mlflow_recall.workflows.services import Services
 
-#: scores of embeddings that are used unless others are requested
+#: scores of embeddings that are used unless others are requested, as far as they serve the task
 DEFAULT_SCORES = ("logme", "hscore")
+#: scores of real source heads that are used besides
+_DEFAULT_HEAD_SCORES = ("leep",)
 #: models that must be scored, since a score of one model says nothing
 MIN_PROBES = 2
 
@@ -115,20 +117,38 @@ class _Weights:
         return replace(task, member=replace(member, identity=self._digests[member.name]))
 
 
+def default_scores(task: str, *, has_real_heads: bool = False) -> tuple[str, ...]:
+    """Return the scores that are used for a task unless others are requested.
+
+    Example:
+        >>> default_scores("classification", has_real_heads=True), default_scores("regression")
+        (('leep', 'logme', 'hscore'), ('logme',))
+    """
+    names = (_DEFAULT_HEAD_SCORES if has_real_heads else ()) + DEFAULT_SCORES
+    return tuple(name for name in names if task in SCORES[name].tasks)
+
+
 def score_probes(
-    probes: Mapping[str, Probe], names: Sequence[str], left_out: dict[str, str]
+    probes: Mapping[str, Probe], names: Sequence[str], task: str, left_out: dict[str, str]
 ) -> dict[str, dict[str, float]]:
     """Return score -> model -> value, of the scores that differ between the models.
 
     Args:
         probes: Model -> its probe of the same samples.
         names: Names of the scores; ``parc+depth`` is one with the depth term.
+        task: Task of the dataset.
         left_out: Receives the other scores, with the reason.
     """
+    reasons = {name: SCORES[base_of(name)].why_not_served(task) for name in names}
+    left_out.update({name: reason for name, reason in reasons.items() if reason})
+    names = [name for name in names if not reasons[name]]
     base_names = tuple(dict.fromkeys(base_of(name) for name in names))
     passes = {
         model: ForwardPass(
-            labels=probe.labels, embeddings=probe.embeddings, probabilities=probe.probabilities
+            labels=probe.labels,
+            embeddings=probe.embeddings,
+            probabilities=probe.probabilities,
+            task=task,
         )
         for model, probe in probes.items()
     }

@@ -31,8 +31,8 @@ from mlflow_recall.ports import Probe
 from mlflow_recall.safe_text import escape_markdown
 from mlflow_recall.workflows.context import SelectionContext, load_context
 from mlflow_recall.workflows.probes import (
-    DEFAULT_SCORES,
     MIN_PROBES,
+    default_scores,
     probe_task,
     run_probes,
     score_probes,
@@ -110,7 +110,7 @@ def recall_models(
     to_probe = models_to_probe(context.clustering, *names)
     probes = _run_probes(config, context, dataset, to_probe, services, left_out)
     uses_scores = any(RECOMMENDERS[name].uses_scores for name in names)
-    scores = _compute_scores(config, probes, left_out) if uses_scores else {}
+    scores = _compute_scores(config, probes, dataset.task, left_out) if uses_scores else {}
     evidence = replace(
         context.evidence,
         scores={
@@ -218,14 +218,14 @@ def _run_probes(
 
 
 def _compute_scores(
-    config: RecallConfig, probes: Mapping[str, Probe], left_out: dict[str, str]
+    config: RecallConfig, probes: Mapping[str, Probe], task: str, left_out: dict[str, str]
 ) -> dict[str, dict[str, float]]:
     """Return score -> representative -> value, of the scores that tell the models apart.
 
     Every score is later standardized on its own: two scales are never mixed.
     """
     has_real_heads = bool(probes) and all(p.probabilities is not None for p in probes.values())
-    names = config.scores or (("leep",) if has_real_heads else ()) + DEFAULT_SCORES
+    names = config.scores or default_scores(task, has_real_heads=has_real_heads)
     if len(probes) < MIN_PROBES:
         if not left_out:
             left_out["scores"] = (
@@ -236,7 +236,7 @@ def _compute_scores(
         for name in [name for name in names if SCORES[base_of(name)].needs == "probabilities"]:
             left_out[name] = "not every representative has a real source head"
         names = tuple(name for name in names if name not in left_out)
-    return score_probes(probes, names, left_out)
+    return score_probes(probes, names, task, left_out)
 
 
 def _label_distance(

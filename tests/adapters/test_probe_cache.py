@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mlflow_recall.adapters.probe_cache import ProbeCache
+from mlflow_recall.core.arrays import AnyArray
 from mlflow_recall.core.history.recipes import Recipe
 from mlflow_recall.core.history.records import Dataset, Member
 from mlflow_recall.ports import Probe, ProbeTask
@@ -50,6 +51,21 @@ def test_a_kept_probe_is_read_again_and_costs_nothing(
     np.testing.assert_array_equal(result.embeddings, kept.embeddings)
     np.testing.assert_array_equal(result.labels, kept.labels)
     assert (result.probabilities is not None) == head
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [np.array([[0, 1], [1, 1]]), np.array([[True, False], [False, False]]), np.array([0.5, -2.0])],
+    ids=["labels", "booleans", "numbers"],
+)
+def test_targets_of_any_task_are_kept_as_they_are(tmp_path: Path, labels: AnyArray) -> None:
+    ProbeCache(tmp_path).put(TASK, replace(probe(rows=2), labels=labels))
+
+    result = ProbeCache(tmp_path).get(TASK)
+
+    assert result is not None
+    assert result.labels.dtype == labels.dtype
+    np.testing.assert_array_equal(result.labels, labels)
 
 
 @pytest.mark.parametrize(

@@ -18,11 +18,12 @@ from mlflow.artifacts import load_dict
 from prepared import Zoo, find_runs, image_zoo, services_for, tag_clusters, text_zoo
 from safetensors.numpy import load_file, save_file
 
+from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.registry import MlflowRegistry
 from mlflow_recall.config import RecallConfig, RecommendConfig
 from mlflow_recall.core.history.recipes import Recipe
-from mlflow_recall.core.history.records import Member
+from mlflow_recall.core.history.records import Dataset, Member
 from mlflow_recall.core.recommend.constraints import Constraints
 from mlflow_recall.core.scores import with_depth
 from mlflow_recall.errors import ConfigError, ZooError
@@ -250,6 +251,36 @@ def test_scores_are_those_that_were_named(text: Zoo) -> None:
 
     assert tuple(result.scores) == ("knn", "hscore")
     assert set(result.recommendation.ranking.parts) == {"prior", "knn", "hscore"}
+
+
+def test_numbers_are_scored_by_what_serves_them(text: Zoo) -> None:
+    """LogME by default; a score of classes is left out with one line, whatever the models."""
+    services, _ = services_for(text.uri, text.namespace)
+    first, second = context_of(services, configure(text)).clustering.representatives
+    numbers = np.linspace(-1.0, 1.0, 60)
+
+    def probe(task: ProbeTask) -> Iterator[Probe]:
+        noise = np.random.default_rng(crc32(task.member.name.encode())).normal(size=(60, 8))
+        clear = {first: 8.0, second: 1.0}[task.member.name] * numbers[:, None] * np.eye(8)[0]
+        head = np.full((60, 2), 0.5)
+        yield Probe(labels=numbers, embeddings=clear + noise, probabilities=head, seconds=0.5)
+
+    def prepare(spec: DatasetSpec) -> Dataset:
+        return replace(services.prepare(spec), task="regression", classes=())
+
+    of_numbers = replace(services, probe=probe, prepare=prepare)
+
+    by_default = recalled_by(of_numbers, configure(text))
+    named = recalled_by(of_numbers, configure(text, scores=("hscore", "linear_probe", "leep")))
+
+    assert tuple(by_default.scores) == ("logme",)
+    assert by_default.left_out == {}
+    assert by_default.scores["logme"][first] > by_default.scores["logme"][second]
+    assert tuple(named.scores) == ("linear_probe",)
+    assert named.left_out == {
+        "hscore": "expected a task of classification or multilabel, got 'regression'",
+        "leep": "expected a task of classification, got 'regression'",
+    }
 
 
 def test_a_score_may_have_the_depth_term(text: Zoo) -> None:
