@@ -31,7 +31,7 @@ BLOCKS = dict(BLOCK.findall(README))
 PAGES = [page.read_text() for page in sorted((ROOT / "docs").glob("*.md"))]
 #: blocks of the pages in ``docs``, in an order in which their files are there
 PAGE_BLOCKS = {name: block for page in PAGES for name, block in BLOCK.findall(page)}
-PAGE_ORDER = ("check", "files", "plan", "adopt")
+PAGE_ORDER = ("check", "tasks", "files", "plan", "adopt")
 
 pytestmark = pytest.mark.slow
 
@@ -54,6 +54,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
     tiny_texts(folder / "reviews.csv", rows=80, seed=9)
     reviews = folder / "reviews.csv"
     reviews.write_text(reviews.read_text().replace("label", "stars", 1))
+    write_tasks(folder)
     (folder / "zoo.yaml").write_text(yaml.safe_dump({"models": models}))
     (folder / "benchmarks.yaml").write_text(yaml.safe_dump({"datasets": datasets}))
     shutil.copy(empty_store, folder / "mlflow.db")
@@ -61,6 +62,31 @@ def desk(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Path:
     run_as_written(BLOCKS["online"], folder)
     run_here(BLOCKS["look"], folder)
     return folder
+
+
+def write_tasks(folder: Path) -> None:
+    """Write a dataset of each task, as docs/tasks.md has them."""
+    texts = [f"w{i:02d} w{i % 7:02d} w{i % 5:02d}" for i in range(60)]
+    marks = range(60)
+    claims = {
+        "premise": texts,
+        "hypothesis": texts[::-1],
+        "verdict": [CLASSES[i % 3] for i in marks],
+    }
+    pd.DataFrame(claims).to_csv(folder / "claims.csv", index=False)
+    flags = {
+        "text": texts,
+        "rude": [i % 2 for i in marks],
+        "threat": [int(i % 6 == 1) for i in marks],
+    }
+    pd.DataFrame(flags).to_csv(folder / "comments.csv", index=False)
+    ratings = {"text": texts, "label": [i % 5 + 0.5 for i in marks]}
+    pd.DataFrame(ratings).to_csv(folder / "ratings.csv", index=False)
+    labels = [list("abc"[: i % 5 % 4]) for i in marks]
+    rows = (
+        json.dumps({"text": t, "labels": names}) for t, names in zip(texts, labels, strict=True)
+    )
+    (folder / "tags.jsonl").write_text("\n".join(rows))
 
 
 def environment(folder: Path) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +16,7 @@ from mlflow_recall.adapters.data.tables import RowLeftOut, Source, Table
 from mlflow_recall.adapters.data.targets import RowTarget, TargetReader, make_reader, names_in
 from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
 from mlflow_recall.adapters.manifests.known_datasets import find_known, with_known_columns
+from mlflow_recall.adapters.manifests.super_glue import Rewrite
 from mlflow_recall.core.dataset_account import LeftOut
 from mlflow_recall.core.formatting import join_names
 from mlflow_recall.core.history.tasks import CLASSIFICATION, REGRESSION
@@ -44,6 +45,8 @@ class LabeledRows:
 
     inputs: list[Any]
     targets: list[RowTarget]
+    #: questions that the rows are answers to; empty where they are none
+    groups: list[int] = field(default_factory=list)
 
 
 class _Row(NamedTuple):
@@ -52,6 +55,7 @@ class _Row(NamedTuple):
     number: int
     split: str
     target: RowTarget
+    group: int | None
     content: Any
 
 
@@ -77,6 +81,8 @@ class Columns:
     labels: tuple[str, ...]
     #: column that names the split of each row; None: there is none
     split: str | None
+    #: column of the question that a row is an answer to; None: there is none
+    group: str | None
     #: whether all cells are texts, labels that look like numbers too
     are_letters: bool
     #: what was decided and not said, for people
@@ -123,7 +129,9 @@ def read_content(spec: DatasetSpec) -> Content:
     known, spec = find_known(spec), with_known_columns(spec)
     source = _load(spec)
     tables = _declared_tables(source, spec)
-    columns = _choose_columns(tables, spec)
+    if known is not None and known.rewrite is not None:
+        tables = {name: _rewrite(table, known.rewrite, spec) for name, table in tables.items()}
+    columns = _choose_columns(tables, spec, has_groups=bool(known and known.rewrite))
     try:
         reader = make_reader(
             tables.values(),
@@ -356,7 +364,27 @@ def _declared_tables(source: Source, spec: DatasetSpec) -> dict[str, Table]:
     return tables
 
 
-def _choose_columns(tables: Mapping[str, Table], spec: DatasetSpec) -> Columns:
+def _rewrite(table: Table, rewrite: Rewrite, spec: DatasetSpec) -> Table:
+    """Return the rows of a known dataset as models read them.
+
+    Raises:
+        DatasetError: A column is missing.
+    """
+    try:
+        rewritten = rewrite(table.columns)
+    except DatasetError as error:
+        raise DatasetError(f"{spec.title}: {error}") from None
+    sources = rewritten.sources
+    return replace(
+        table,
+        columns=rewritten.columns,
+        texts=tuple(name for name in rewritten.columns if name not in ("label", "group")),
+        class_names={**table.class_names, **rewritten.class_names},
+        place=lambda row: table.place(sources[row]),
+    )
+
+
+def _choose_columns(tables: Mapping[str, Table], spec: DatasetSpec, *, has_groups: bool) -> Columns:
     """Return the columns of a specification, or those that can be no others."""
     first = next(iter(tables.values()))
     names = [name for name in first.columns if name]
@@ -393,6 +421,7 @@ def _choose_columns(tables: Mapping[str, Table], spec: DatasetSpec) -> Columns:
         inputs=inputs,
         labels=labels,
         split=split,
+        group="group" if has_groups and "group" in first.columns else None,
         are_letters=are_letters,
         reading=tuple(reading),
     )
@@ -512,17 +541,18 @@ def _add_rows(
     split_cells = table.columns[columns.split] if columns.split else [name] * len(table)
     values = zip(*(table.columns[name] for name in columns.inputs), strict=True)
     labels = zip(*(table.columns[name] for name in columns.labels), strict=True)
-    cells = zip(values, labels, split_cells, strict=True)
+    groups = table.columns[columns.group] if columns.group else [None] * len(table)
+    cells = zip(values, labels, split_cells, groups, strict=True)
     rows: list[_Row] = []
     classes_left_out: dict[str, str] = {}
-    for i, (row_values, label_cells, split_cell) in enumerate(cells):
+    for i, (row_values, label_cells, split_cell, group) in enumerate(cells):
         column, target = columns.label, None
         try:
             target = reader.read(label_cells)
             column = columns.split or ""
             split = _read_split(split_cell)
             column = " and ".join(columns.inputs)
-            rows.append(_Row(i, split, target, read_input(row_values, table)))
+            rows.append(_Row(i, split, target, group, read_input(row_values, table)))
         except RowLeftOut as reason:
             left_out.add(str(reason), table.place(i))
             for class_ in names_in(target) if target is not None else ():
@@ -540,6 +570,8 @@ def _add_rows(
         part = splits.setdefault(row.split, LabeledRows([], []))
         part.inputs.append(row.content)
         part.targets.append(row.target)
+        if row.group is not None:
+            part.groups.append(row.group)
     return _Findings(classes_left_out, has_new_look=bool(check and check.changed))
 
 

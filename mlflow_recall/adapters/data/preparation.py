@@ -127,6 +127,7 @@ class _Meta(NamedTuple):
     classes: tuple[str, ...]
     sizes: dict[str, int]
     has_pairs: bool
+    has_groups: bool
     task: str
     mean: float
     std: float
@@ -156,8 +157,15 @@ def _read_meta(folder: Path) -> _Meta:
             f"{folder / _META_FILE}: expected classes and sizes, got none: delete its folder, and "
             "the dataset is prepared again"
         )
-    has_pairs = meta.get("has_pairs") is True
-    return _Meta(tuple(classes), sizes, has_pairs=has_pairs, task=task, mean=mean, std=std)
+    return _Meta(
+        classes=tuple(classes),
+        sizes=sizes,
+        has_pairs=meta.get("has_pairs") is True,
+        has_groups=meta.get("has_groups") is True,
+        task=task,
+        mean=mean,
+        std=std,
+    )
 
 
 def load_split(dataset: Dataset, split: str, samples: int = 0, seed: int = 0) -> Any:
@@ -181,6 +189,8 @@ def load_split(dataset: Dataset, split: str, samples: int = 0, seed: int = 0) ->
         rows = rows.cast_column("image", datasets.Image(decode=False))
     if not samples or samples >= len(rows):
         return rows
+    if dataset.has_groups:
+        return rows.select(sample_groups(np.array(rows["group"]), samples, seed))
     return rows.select(stratified_sample(strata(targets_of(rows, dataset)), samples, seed))
 
 
@@ -231,11 +241,26 @@ def stratified_sample(labels: IntArray, samples: int, seed: int) -> IntArray:
     return np.sort(np.lexsort((shuffled.argsort(), rank))[:samples])
 
 
+def sample_groups(groups: IntArray, samples: int, seed: int) -> IntArray:
+    """Return the sorted positions of whole groups, drawn until one more would be too many.
+
+    Args:
+        groups: (n,) groups of the rows.
+        samples: Maximum number of rows, below n; the first group is drawn in any case.
+        seed: Decides which groups are drawn.
+    """
+    _, first, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    order = np.random.default_rng(seed).permutation(len(sizes))
+    count = max(1, int(np.searchsorted(sizes[order].cumsum(), samples, side="right")))
+    return np.flatnonzero(np.isin(first, order[:count]))
+
+
 def _read(spec: DatasetSpec) -> tuple[Content, dict[str, LabeledRows], DatasetAccount]:
     """Return the content of a source, its splits, and the account."""
     content = read_content(spec)
     keys = _input_keys(content)
-    splits = _complete_splits(content, keys["train"], spec.seed)
+    together = content.splits["train"].groups or keys["train"]
+    splits = _complete_splits(content, together, spec.seed)
     numbers = set(splits["train"].targets)
     if content.task == REGRESSION and len(numbers) == 1:
         raise DatasetError(
@@ -252,7 +277,7 @@ def _complete_splits(
 
     Args:
         content: All rows.
-        keys: Keys of the inputs of train; rows with equal ones stay together.
+        keys: Keys of the rows of train; those with equal ones stay together.
         seed: Decides which rows are cut.
     """
     splits = dict(content.splits)
@@ -262,7 +287,9 @@ def _complete_splits(
     for part, name in enumerate(["train", *missing]):
         rows = np.flatnonzero(part_of == part)
         splits[name] = LabeledRows(
-            [train.inputs[i] for i in rows], [train.targets[i] for i in rows]
+            [train.inputs[i] for i in rows],
+            [train.targets[i] for i in rows],
+            [train.groups[i] for i in rows] if train.groups else [],
         )
     return {name: splits[name] for name in SPLITS}
 
@@ -362,6 +389,8 @@ def _digest(content: Content, seed: int) -> str:
         for value, target in zip(rows.inputs, rows.targets, strict=True):
             state.update(_to_bytes(value))
             state.update(f"\0{target}\0".encode())
+        if rows.groups:
+            state.update(json.dumps(rows.groups).encode())
     return state.hexdigest()[:16]
 
 
@@ -400,15 +429,20 @@ def _save(folder: Path, content: Content, splits: Mapping[str, LabeledRows]) -> 
     if content.task == MULTILABEL:
         label = datasets.Sequence(label)
     inputs = dict.fromkeys(_columns(LabeledRows([], []), content.columns), feature)
-    schema = datasets.Features({**inputs, "label": label})
+    groups = {"group": datasets.Value("int64")} if content.columns.group else {}
+    schema = datasets.Features({**inputs, "label": label, **groups})
     sizes = {}
     for name, rows in splits.items():
         columns = {**_columns(rows, content.columns), "label": _encode(rows, content)}
+        if groups:
+            columns["group"] = rows.groups
         datasets.Dataset.from_dict(columns, features=schema).save_to_disk(str(folder / name))
         sizes[name] = len(rows.targets)
     meta: dict[str, object] = {"classes": content.classes, "sizes": sizes}
     if content.columns.is_pair:
         meta["has_pairs"] = True
+    if groups:
+        meta["has_groups"] = True
     if content.task != CLASSIFICATION:
         meta["task"] = content.task
     if content.task == REGRESSION:

@@ -7,6 +7,13 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
+from mlflow_recall.adapters.manifests.super_glue import (
+    Rewrite,
+    expand_answers,
+    expand_choices,
+    mark_mentions,
+    mark_words,
+)
 from mlflow_recall.core.history.tasks import CLASSIFICATION, REGRESSION
 
 
@@ -22,6 +29,8 @@ class KnownDataset:
     metric: str = ""
     #: number that stands for a label that is not told; None: none does
     hidden: float | None = None
+    #: how its rows become texts or pairs; None: they are
+    rewrite: Rewrite | None = None
     #: name of a split in the source -> its name here
     splits: Mapping[str, str] = field(default_factory=dict)
 
@@ -30,9 +39,10 @@ _FIRST_SECOND = KnownDataset(text="sentence1", text_pair="sentence2")
 _STS = replace(_FIRST_SECOND, task=REGRESSION, hidden=-1.0)
 _PREMISE = KnownDataset(text="premise", text_pair="hypothesis")
 _SENTENCE = KnownDataset(text="sentence")
+_TEXT, _PAIR = KnownDataset(text="text"), KnownDataset(text="text", text_pair="text_pair")
 
 #: (hub id, configuration) -> what is known of it: GLUE (Wang et al. 2019, arXiv:1804.07461) and
-#: the tasks of SuperGLUE (Wang et al. 2019, arXiv:1905.00537) that classify a text or a pair
+#: SuperGLUE (Wang et al. 2019, arXiv:1905.00537) but ReCoRD, which has no classes
 KNOWN_DATASETS: Mapping[tuple[str, str], KnownDataset] = MappingProxyType(
     {
         ("nyu-mll/glue", "cola"): replace(_SENTENCE, metric="matthews"),
@@ -49,6 +59,13 @@ KNOWN_DATASETS: Mapping[tuple[str, str], KnownDataset] = MappingProxyType(
         ("aps/super_glue", "boolq"): KnownDataset(text="question", text_pair="passage"),
         ("aps/super_glue", "cb"): _PREMISE,
         ("aps/super_glue", "rte"): _PREMISE,
+        ("aps/super_glue", "wic"): replace(_FIRST_SECOND, rewrite=mark_words),
+        ("aps/super_glue", "wsc"): replace(_TEXT, rewrite=mark_mentions),
+        ("aps/super_glue", "wsc.fixed"): replace(_TEXT, rewrite=mark_mentions),
+        ("aps/super_glue", "copa"): replace(
+            _PAIR, rewrite=expand_choices, metric="choice_accuracy"
+        ),
+        ("aps/super_glue", "multirc"): replace(_PAIR, rewrite=expand_answers, metric="f1"),
     }
 )
 

@@ -110,6 +110,7 @@ class _Evaluation:
         self._network = network
         self._target = dataset.target
         self._targets = targets_of(rows, dataset)
+        self._groups = np.array(rows["group"]) if dataset.has_groups else None
         self._encoded = network.preprocess(rows)
 
     def scores(self, accelerator: Accelerator) -> dict[str, float]:
@@ -117,7 +118,7 @@ class _Evaluation:
         outputs = forward(self._network, self._encoded, accelerator.device, self._outputs)
         if not np.isfinite(outputs).all():
             return dict.fromkeys(metrics_of(self._target), math.nan)
-        return compute_metrics(self._target.task, self._targets, outputs)
+        return compute_metrics(self._target.task, self._targets, outputs, self._groups)
 
     def _outputs(self, network: Network, batch: dict[str, Tensor]) -> Tensor:
         return to_outputs(network.logits(batch), vars(self._target))

@@ -31,6 +31,8 @@ class Metric:
 
     #: task -> function of targets and outputs; see ``compute_metrics``
     compute: Mapping[str, Compute]
+    #: the same for classes of answers to questions: targets, outputs, and (n,) questions
+    of_groups: Callable[[AnyArray, FloatArray, AnyArray], float] | None = None
     #: smallest and largest possible value
     low: float
     high: float
@@ -89,6 +91,21 @@ def _average_precision(targets: AnyArray, outputs: FloatArray) -> float | None:
     return float(((hits * precision).sum(axis=0) / hits.sum(axis=0)).mean())
 
 
+def _all_right(targets: AnyArray, outputs: FloatArray, groups: AnyArray) -> float:
+    """Share of questions all of whose answers are classified correctly."""
+    group = np.unique(groups, return_inverse=True)[1]
+    wrong = np.bincount(group, outputs.argmax(axis=1) != targets)
+    return float((wrong == 0).mean())
+
+
+def _best_right(targets: AnyArray, outputs: FloatArray, groups: AnyArray) -> float:
+    """Share of questions whose most probable answer is right: of the last class."""
+    right = outputs.shape[1] - 1
+    order = np.lexsort((-outputs[:, right], groups))  # by question, the most probable first
+    best = order[np.unique(groups[order], return_index=True)[1]]
+    return float((targets[best] == right).mean())
+
+
 def _correlation(statistic: Callable[..., object]) -> Compute:
     """Make a metric of a correlation, which is 0 where all targets or all outputs are equal."""
 
@@ -134,8 +151,12 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         ),
         "average_precision": Metric(compute={MULTILABEL: _average_precision}, low=0.0, high=1.0),
         "exact_match": Metric(
-            compute={MULTILABEL: _of_labels(sk.accuracy_score)}, low=0.0, high=1.0
+            compute={MULTILABEL: _of_labels(sk.accuracy_score)},
+            of_groups=_all_right,
+            low=0.0,
+            high=1.0,
         ),
+        "choice_accuracy": Metric(compute={}, of_groups=_best_right, low=0.0, high=1.0),
         "spearman": Metric(compute={REGRESSION: _correlation(stats.spearmanr)}, low=-1.0, high=1.0),
         "pearson": Metric(compute={REGRESSION: _correlation(stats.pearsonr)}, low=-1.0, high=1.0),
         "r2": Metric(compute={REGRESSION: sk.r2_score}, low=-inf, high=1.0),
@@ -171,7 +192,8 @@ def metrics_of(target: Target) -> tuple[str, ...]:
     return tuple(
         name
         for name, metric in METRICS.items()
-        if target.task in metric.compute and (has_f1 or name != "f1")
+        if (target.task in metric.compute and (has_f1 or name != "f1"))
+        or (target.has_groups and metric.of_groups is not None)
     )
 
 
@@ -228,7 +250,9 @@ def lowest_value(name: str) -> float | None:
     return metric.low if metric is not None and metric.high == 1 and metric.low > -inf else None
 
 
-def compute_metrics(task: str, targets: AnyArray, outputs: FloatArray) -> dict[str, float]:
+def compute_metrics(
+    task: str, targets: AnyArray, outputs: FloatArray, groups: AnyArray | None = None
+) -> dict[str, float]:
     """Return every metric that is defined for a task and these targets, in its own direction.
 
     Args:
@@ -236,6 +260,7 @@ def compute_metrics(task: str, targets: AnyArray, outputs: FloatArray) -> dict[s
         targets: (n,) class indices, (n, c) zeros and ones of labels, or (n,) numbers.
         outputs: (n, c) probabilities of classes, whose rows sum to one, or of labels; or (n,)
             numbers.
+        groups: (n,) questions that samples are answers to, of a classification; None: none are.
 
     Example:
         >>> scores = compute_metrics("regression", np.array([1.0, 2.0]), np.array([1.5, 2.5]))
@@ -249,4 +274,10 @@ def compute_metrics(task: str, targets: AnyArray, outputs: FloatArray) -> dict[s
             for name, metric in METRICS.items()
             if task in metric.compute
         }
+        if groups is not None:
+            values |= {
+                name: metric.of_groups(targets, outputs, groups)
+                for name, metric in METRICS.items()
+                if metric.of_groups is not None
+            }
     return {name: float(value) for name, value in values.items() if value is not None}

@@ -123,13 +123,21 @@ class Dataset:
     std: float = 1.0
     #: whether a sample is a pair of texts
     has_pairs: bool = False
+    #: whether several samples are answers to one question, and are judged together
+    has_groups: bool = False
     #: what its source holds and what is used of it; None: it was not read now
     account: DatasetAccount | None = None
 
     @property
     def target(self) -> Target:
         """What a head for it predicts."""
-        return Target(task=self.task, classes=self.classes, mean=self.mean, std=self.std)
+        return Target(
+            task=self.task,
+            classes=self.classes,
+            mean=self.mean,
+            std=self.std,
+            has_groups=self.has_groups,
+        )
 
     @property
     def metric(self) -> str:

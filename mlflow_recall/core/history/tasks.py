@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
@@ -34,6 +34,8 @@ class Target:
     #: of the standard deviation
     mean: float = 0.0
     std: float = 1.0
+    #: whether several samples are answers to one question, and are judged together
+    has_groups: bool = field(default=False, compare=False)
 
     def to_dict(self) -> dict[str, object]:
         """Return what differs from a classification, without the classes."""

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from mlflow_recall.adapters.data.labeled_rows import read_content
-from mlflow_recall.adapters.data.preparation import prepare, read_account
+from mlflow_recall.adapters.data.preparation import load_split, prepare, read_account
 from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
 from mlflow_recall.adapters.manifests.known_datasets import KNOWN_DATASETS
 from mlflow_recall.errors import DatasetError
@@ -55,7 +55,10 @@ def copy_of(root: Path, name: str, config: str, columns: tuple[str, ...]) -> Dat
     return DatasetSpec(path=str(root / name), config=config)
 
 
-@pytest.mark.parametrize(("name", "config"), KNOWN_DATASETS)
+PLAIN = [key for key, known in KNOWN_DATASETS.items() if known.rewrite is None]
+
+
+@pytest.mark.parametrize(("name", "config"), PLAIN)
 def test_a_known_dataset_needs_its_name_alone(tmp_path: Path, name: str, config: str) -> None:
     """Its test labels are hidden: the given validation split is the test."""
     known = KNOWN_DATASETS[name, config]
@@ -117,3 +120,98 @@ def test_a_configuration_leads_nowhere_else(tmp_path: Path) -> None:
 
     with pytest.raises(DatasetError, match="expected a folder of images"):
         read_content(DatasetSpec(path=str(tmp_path / "set"), config="../secret"))
+
+
+def super_glue(root: Path, config: str, columns: dict[str, Any], classes: list[str]) -> DatasetSpec:
+    """Write a task of SuperGLUE as a folder; the labels of its test split are hidden."""
+    folder = root / "aps" / "super_glue" / config
+    folder.mkdir(parents=True)
+    features = datasets.Dataset.from_dict(columns).features
+    features["label"] = datasets.ClassLabel(names=classes)
+    for split in ("train", "validation", "test"):
+        labels = [-1] * len(columns["label"]) if split == "test" else columns["label"]
+        part = datasets.Dataset.from_dict({**columns, "label": labels}, features=features)
+        part.to_parquet(str(folder / f"{split}-00000-of-00001.parquet"))
+    return DatasetSpec(path=str(root / "aps" / "super_glue"), config=config)
+
+
+def test_words_of_wic_are_marked_in_both_sentences(tmp_path: Path) -> None:
+    columns = {
+        "word": ["bed"] * ROWS,
+        "sentence1": [f"a cold bed {i}" for i in range(ROWS)],
+        "sentence2": ["bed of roses"] * ROWS,
+        "start1": [7] * ROWS,
+        "end1": [10] * ROWS,
+        "start2": [0] * ROWS,
+        "end2": [3] * ROWS,
+        "label": [i % 2 for i in range(ROWS)],
+    }
+    content = read_content(super_glue(tmp_path, "wic", columns, ["False", "True"]))
+
+    assert content.columns.inputs == ("sentence1", "sentence2")
+    assert content.splits["train"].inputs[3] == ("a cold * bed * 3", "* bed * of roses")
+
+
+@pytest.mark.parametrize("config", ["wsc", "wsc.fixed"])
+def test_noun_and_pronoun_of_wsc_are_marked(tmp_path: Path, config: str) -> None:
+    columns = {
+        "text": [f"Ann met old Eve , who smiled {i}" for i in range(ROWS)],
+        "span1_index": [2] * ROWS,
+        "span1_text": ["old Eve"] * ROWS,
+        "span2_index": [5] * ROWS,
+        "span2_text": ["who"] * ROWS,
+        "label": [i % 2 for i in range(ROWS)],
+    }
+    content = read_content(super_glue(tmp_path, config, columns, ["False", "True"]))
+
+    assert content.splits["train"].inputs[0] == "Ann met * old Eve * , # who # smiled 0"
+
+
+def test_choices_of_copa_are_pairs_that_stay_together_and_are_judged_together(
+    tmp_path: Path,
+) -> None:
+    columns = {
+        "premise": [f"It rained {i}." for i in range(ROWS)],
+        "choice1": ["We got wet."] * ROWS,
+        "choice2": ["We got rich."] * ROWS,
+        "question": ["effect", "cause"] * (ROWS // 2),
+        "label": [i % 2 for i in range(ROWS)],
+    }
+    spec = super_glue(tmp_path, "copa", columns, ["choice1", "choice2"])
+    content, dataset = read_content(spec), prepare(spec)
+
+    assert content.classes == ("False", "True")
+    train = content.splits["train"]
+    asked = "It rained 0. What happened as a result?"
+    assert train.inputs[:2] == [(asked, "We got wet."), (asked, "We got rich.")]
+    assert train.targets[:4] == ["True", "False", "False", "True"]
+    assert (dataset.metric, dataset.has_groups) == ("choice_accuracy", True)
+    for split in ("train", "validation"):
+        groups = list(load_split(dataset, split)["group"])
+        assert all(groups.count(group) == 2 for group in groups)
+    sample = load_split(dataset, "train", samples=7)
+    assert len(sample) == 6
+    assert all(list(sample["group"]).count(group) == 2 for group in sample["group"])
+
+
+def test_answers_of_multirc_are_pairs_with_their_question(tmp_path: Path) -> None:
+    columns = {
+        "paragraph": [f"Paragraph {i // 4}." for i in range(ROWS)],
+        "question": [f"Why {i // 2}?" for i in range(ROWS)],
+        "answer": [f"So {i}." for i in range(ROWS)],
+        "label": [i % 2 for i in range(ROWS)],
+    }
+    spec = super_glue(tmp_path, "multirc", columns, ["False", "True"])
+    content, dataset = read_content(spec), prepare(spec)
+
+    train = content.splits["train"]
+    assert train.inputs[5] == ("Paragraph 1.", "Why 2? So 5.")
+    assert train.groups == [i // 2 for i in range(ROWS)]
+    assert (dataset.metric, dataset.has_groups) == ("f1", True)
+
+
+def test_a_repository_in_another_layout_is_one_line(tmp_path: Path) -> None:
+    spec = super_glue(tmp_path, "copa", {"premise": ["a"], "label": [0]}, ["choice1", "choice2"])
+
+    with pytest.raises(DatasetError, match="copa: expected the column 'question', as the repos"):
+        read_content(spec)

@@ -118,6 +118,23 @@ def test_the_same_output_for_all_samples_has_finite_metrics(task: str) -> None:
     assert all(map(math.isfinite, compute_metrics(task, targets, constant).values()))
 
 
+def test_answers_to_one_question_are_judged_together() -> None:
+    """Of two questions, the best answer is right to both, and all answers are to the second."""
+    targets = np.array([1, 0, 0, 1, 0])
+    right = np.array([0.9, 0.8, 0.1, 0.7, 0.2])
+    groups = np.array([7, 7, 7, 3, 3])
+
+    got = compute_metrics("classification", targets, np.stack([1 - right, right], 1), groups)
+
+    assert (got["choice_accuracy"], got["exact_match"], got["accuracy"]) == (1.0, 0.5, 0.8)
+    swapped = compute_metrics(
+        "classification", targets, np.stack([right, 1 - right], axis=1), groups[::-1]
+    )
+    assert swapped["choice_accuracy"] == 0.0
+    target = Target(classes=("False", "True"), has_groups=True)
+    assert set(metrics_of(target)) == set(got)
+
+
 def test_a_correlation_of_a_constant_is_zero() -> None:
     got = compute_metrics("regression", NUMBERS, np.full(4, 2.0))
 
@@ -151,6 +168,7 @@ def test_bounded_metrics_lie_between_zero_and_one() -> None:
         "accuracy",
         "average_precision",
         "balanced_accuracy",
+        "choice_accuracy",
         "exact_match",
         "f1",
         "f1_macro",
@@ -179,7 +197,7 @@ def test_an_unknown_metric_names_the_known_ones() -> None:
     with pytest.raises(
         ConfigError,
         match="unknown metric 'auc': expected one of "
-        "accuracy, average_precision, balanced_accuracy, exact_match, f1, ",
+        "accuracy, average_precision, balanced_accuracy, choice_accuracy, ",
     ):
         check_metric("auc")
 
