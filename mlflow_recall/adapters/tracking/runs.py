@@ -96,7 +96,9 @@ class ActiveRun:
 
     def log_dataset_input(self, dataset: Dataset, context: str) -> None:
         """Log the dataset as an input of the run."""
-        profile: dict[str, object] = {**dataset.sizes, "classes": len(dataset.classes)}
+        profile: dict[str, object] = {**dataset.sizes, "task": dataset.task}
+        if dataset.classes:
+            profile["classes"] = len(dataset.classes)
         if dataset.account is not None:
             profile |= {"read": dataset.account.read, "left_out": dict(dataset.account.left_out)}
         entity = Input(
