@@ -219,6 +219,8 @@ class SelectConfig:
     alias: str = "winner"
     #: ``full`` retrains the winner on all samples, ``same`` does not, ``auto`` where there are more
     final: str = "auto"
+    #: trainings of each finalist, with a seed of its own each; the best mean wins
+    seeds: int = 1
     #: fields of the recipe that differ from the history's; any of them turns predictions off
     recipe: Mapping[str, object] = field(default_factory=dict)
 
@@ -234,6 +236,12 @@ class SelectConfig:
                 f"budget_hours: expected more than 0, got {self.budget.seconds / 3600:g}"
             )
         _check_choice("final", self.final, FINALS)
+        _check_at_least({"seeds": (self.seeds, 1)})
+        if self.seeds > 1 and self.budget.is_limited:
+            raise ConfigError(
+                f"seeds: expected 1 beside a budget of {self.budget}, got {self.seeds}: leave out "
+                "one of them"
+            )
         for name, value in (("register_as", self.register_as or ""), ("alias", self.alias)):
             if any(c in value for c in "/:"):
                 raise ConfigError(f"{name}: expected a name without '/' and ':', got {value!r}")

@@ -187,7 +187,11 @@ BAD: dict[str, tuple[list[str], int, Sequence[str]]] = {
         1,
         ["expected two classes or more, got ['warm']"],
     ),
-    "regression": (["--dataset", "FILES/fractions.csv"], 1, ["expected classes, got fractions"]),
+    "numbers as classes": (
+        ["--dataset", "FILES/fractions.csv", "--task", "classification"],
+        1,
+        ["expected at least 3 rows a class", "numbers need --task regression"],
+    ),
     "unreadable dataset": (
         ["--dataset", "FILES/torn.parquet"],
         1,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlflow_recall.cli.groups import (
+    COUNT,
     EngineOptions,
     RecallOptions,
     RecipeOptions,
@@ -84,6 +85,12 @@ class SelectOptions:
         help="full retrains the winner on all samples, same does not, auto does where there are "
         "more.",
     )
+    seeds: int = option(
+        "--seeds",
+        default=1,
+        type=COUNT,
+        help="Trainings of each finalist, each with a seed of its own; the best mean wins.",
+    )
 
     def config(
         self, target: TargetOptions, recall: RecallOptions, recipe: RecipeOptions
@@ -111,6 +118,7 @@ class SelectOptions:
             register_as=self.register_as,
             alias=self.alias,
             final=self.final,
+            seeds=self.seeds,
             recipe=recipe.changes(),
         )
 
@@ -151,6 +159,8 @@ def select(
 
 
 def _result_json(result: SelectionResult) -> dict[str, Any]:
+    from mlflow_recall.core.history.metrics import to_maximize
+
     return {
         "winner": result.winner.name,
         "registered": vars(result.registered) if result.registered else None,
@@ -166,6 +176,7 @@ def _result_json(result: SelectionResult) -> dict[str, Any]:
                 "reason": c.reason,
                 "rival": c.rival,
                 "run_id": c.run.run_id,
+                "seeds": [to_maximize(result.metric, score) for score in c.final_scores],
             }
             for c in result.candidates
         ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Literal
 
 from mlflow_recall.adapters.tracking import tags
@@ -29,6 +30,10 @@ class Candidate:
     weights: str | None = None
     #: validation score of every stage so far, higher is better
     scores: list[float] = field(default_factory=list)
+    #: last validation scores with other seeds
+    seed_scores: list[float] = field(default_factory=list)
+    #: epochs of those trainings
+    seed_epochs: int = 0
     seconds: float = 0.0
     #: checkpoint of the last stage; None: not trained yet
     checkpoint: str | None = None
@@ -49,6 +54,21 @@ class Candidate:
     def stage(self) -> int:
         """Number of stages so far."""
         return len(self.scores)
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs so far, with all seeds."""
+        return self.stage + self.seed_epochs
+
+    @property
+    def final_scores(self) -> tuple[float, ...]:
+        """Last validation score with each seed, its own first; none before the first stage."""
+        return (*self.scores[-1:], *self.seed_scores)
+
+    @property
+    def mean_score(self) -> float:
+        """Mean over seeds of the last validation score."""
+        return fmean(self.final_scores)
 
     def add_stage(self, result: StageResult, metric: str) -> None:
         """Record the result of one more stage, here and in the run."""
@@ -88,7 +108,8 @@ class Candidate:
 
     def lose(self, winner: str, stages: int) -> None:
         """End it as a finalist that another candidate beats."""
-        reason = f"trained to stage {self.stage} of {stages}, {winner} has a higher score"
+        what = f"mean over {len(self.final_scores)} seeds" if self.seed_scores else "score"
+        reason = f"trained to stage {self.stage} of {stages}, {winner} has a higher {what}"
         self._set_status("finalist", reason, winner)
         self.run.finish("FINISHED", reason)
 

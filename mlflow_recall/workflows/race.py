@@ -15,6 +15,7 @@ from mlflow_recall.ports import Bar, StageResult, TrainTask
 from mlflow_recall.workflows.candidates import Candidate, open_candidates
 from mlflow_recall.workflows.context import SelectionContext
 from mlflow_recall.workflows.race_plan import RacePlan
+from mlflow_recall.workflows.seeds import train_seeds
 from mlflow_recall.workflows.selection_job import SelectionJob
 
 
@@ -171,14 +172,21 @@ class Race:
         return best
 
     def _finish(self) -> Candidate:
-        """End all finalists; the best of them on validation wins, in doubt the better recalled."""
+        """End all finalists; the best of them on validation wins, in doubt the better recalled.
+
+        With several seeds it is the one with the best mean.
+        """
         finalists = self._active()
-        winner = max(finalists, key=lambda c: c.scores[-1])
+        if self._job.config.seeds > 1:
+            train_seeds(self._job, finalists, lambda c: self.task(c, 1, self._plan.stages))
+        winner = max(finalists, key=lambda c: c.mean_score)
         for candidate in finalists:
             self._study.complete(candidate.name, candidate.scores[-1])
             if candidate is not winner:
                 candidate.lose(winner.name, self._plan.stages)
         reason = f"best of {len(self.candidates)} recalled models"
+        if winner.seed_scores:
+            reason += f" by the mean over {len(winner.final_scores)} seeds"
         winner.win(f"{reason}; {self.budget_stop}" if self.budget_stop else reason)
         return winner
 

@@ -86,7 +86,7 @@ def _select(job: SelectionJob, recalled: RecallResult, registry: MlflowRegistry)
         run_id=job.parent.run_id,
         experiment_id=job.parent.experiment_id,
         registered=registered,
-        epochs=sum(c.stage for c in race.candidates),
+        epochs=sum(c.epochs for c in race.candidates),
         seconds=job.seconds,
         cost={
             name: POLICIES[name].max_epochs(eligible, stages) for name in ("brute_force", "halving")

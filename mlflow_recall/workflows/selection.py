@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean, stdev
 from urllib.parse import quote
 
 from mlflow_recall.adapters import figures
@@ -166,9 +167,23 @@ def candidate_rows(result: SelectionResult) -> list[dict[str, object]]:
             f"validation {result.metric}": (
                 to_maximize(result.metric, c.scores[-1]) if c.scores else None
             ),
+            **_seeds_row(c, result),
             "seconds": round(c.seconds),
             "reason": c.reason,
             "rival": c.rival or "",
         }
         for c in result.candidates
     ]
+
+
+def _seeds_row(candidate: Candidate, result: SelectionResult) -> dict[str, object]:
+    """Return mean and standard deviation over seeds, where a finalist was trained with several."""
+    if not any(c.seed_scores for c in result.candidates):
+        return {}
+    scores = [to_maximize(result.metric, score) for score in candidate.final_scores]
+    is_repeated = bool(candidate.seed_scores)
+    return {
+        "seeds": len(scores) or None,
+        "mean": fmean(scores) if is_repeated else None,
+        "std": stdev(scores) if is_repeated else None,
+    }
