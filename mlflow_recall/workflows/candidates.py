@@ -106,11 +106,14 @@ class Candidate:
         """Make it the winner; its run stays open for the test."""
         self._set_status("winner", reason)
 
-    def lose(self, winner: str, stages: int) -> None:
+    def lose(self, winner: Candidate, stages: int) -> None:
         """End it as a finalist that another candidate beats."""
         what = f"mean over {len(self.final_scores)} seeds" if self.seed_scores else "score"
-        reason = f"trained to stage {self.stage} of {stages}, {winner} has a higher {what}"
-        self._set_status("finalist", reason, winner)
+        comparison = f"has a higher {what}"
+        if winner.mean_score == self.mean_score:
+            comparison = f"has the same {what}, and was recalled before it"
+        reason = f"trained to stage {self.stage} of {stages}, {winner.name} {comparison}"
+        self._set_status("finalist", reason, winner.name)
         self.run.finish("FINISHED", reason)
 
     def _set_status(

@@ -183,7 +183,7 @@ class Race:
         for candidate in finalists:
             self._study.complete(candidate.name, candidate.scores[-1])
             if candidate is not winner:
-                candidate.lose(winner.name, self._plan.stages)
+                candidate.lose(winner, self._plan.stages)
         reason = f"best of {len(self.candidates)} recalled models"
         if winner.seed_scores:
             reason += f" by the mean over {len(winner.final_scores)} seeds"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 
 from mlflow.exceptions import MlflowException
@@ -101,8 +102,16 @@ def _select(job: SelectionJob, recalled: RecallResult, registry: MlflowRegistry)
 
 def _resolved(config: SelectConfig) -> dict[str, object]:
     """Return the settings as parameters; those that `mlflow run` declares stay as they are."""
-    values = {**vars(config.recall.recommend), **vars(config.recall), **vars(config)}
-    values["dataset"] = config.recall.dataset.path
-    for name in ("recall", "recommend"):
+    recommend, recall = config.recall.recommend, config.recall
+    limits = {f"budget_{name}": limit for name, limit in vars(config.budget).items()}
+    values = {
+        **vars(recommend.constraints),
+        **{name: limit for name, limit in limits.items() if math.isfinite(limit)},
+        **vars(recommend),
+        **vars(recall),
+        **vars(config),
+        "dataset": recall.dataset.path,
+    }
+    for name in ("recall", "recommend", "constraints", "budget"):
         del values[name]
     return non_default(values)

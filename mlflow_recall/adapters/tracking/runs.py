@@ -114,7 +114,9 @@ class ActiveRun:
     def log_account(self, dataset: Dataset) -> None:
         """Log what the source of a dataset holds and what is used of it, if it was read now."""
         if dataset.account is not None:
-            self.log_text(json.dumps(dataset.account.to_dict(), indent=2), "dataset.json")
+            described = {"name": dataset.name, "digest": dataset.digest}
+            content = {**described, **dataset.account.to_dict()}
+            self.log_text(json.dumps(content, indent=2), "dataset.json")
 
     def log_table(self, rows: Sequence[Mapping[str, object]], path: str) -> None:
         """Log rows as a table artifact, which the UI shows as one; nothing without rows."""
