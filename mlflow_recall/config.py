@@ -104,6 +104,8 @@ class RecommendConfig:
     metric: str = "accuracy"
     #: None: the only one that is recorded, or that of the target
     modality: str | None = None
+    #: mode of the recipes whose records count; None: that of most records
+    mode: str | None = None
     #: ``auto``: one recommender ranks and another selects the set, as the defaults say
     recommender: str = AUTO
     #: models to train; None: as the defaults say

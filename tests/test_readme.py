@@ -31,7 +31,7 @@ BLOCKS = dict(BLOCK.findall(README))
 PAGES = [page.read_text() for page in sorted((ROOT / "docs").glob("*.md"))]
 #: blocks of the pages in ``docs``, in an order in which their files are there
 PAGE_BLOCKS = {name: block for page in PAGES for name, block in BLOCK.findall(page)}
-PAGE_ORDER = ("check", "tasks", "files", "plan", "adopt")
+PAGE_ORDER = ("check", "tasks", "files", "plan", "modes", "adopt")
 
 pytestmark = pytest.mark.slow
 

@@ -327,13 +327,18 @@ class RecallOptions(RecommendOptions):
         "--label-encoder", unset="none", describe=_describe_label_encoder, help=""
     )
 
-    def recall_config(self, target: TargetOptions) -> RecallConfig:
-        """Return the settings of a recall."""
+    def recall_config(self, target: TargetOptions, *, mode: str | None = None) -> RecallConfig:
+        """Return the settings of a recall.
+
+        Args:
+            target: The dataset.
+            mode: Mode of the recipes whose records count; None: that of most records.
+        """
         from mlflow_recall.config import RecallConfig
 
         return RecallConfig(
             dataset=target.target(),
-            recommend=self.recommend_config(),
+            recommend=replace(self.recommend_config(), mode=mode),
             scores=() if self.score == "auto" else split_names(self.score),
             probe_samples=self.probe_samples,
             label_encoder=self.label_encoder,
@@ -362,6 +367,12 @@ class RecipeOptions:
     )
     learning_rate: float | None = option(
         "--learning-rate", type=POSITIVE, unset="recipe", help="Highest learning rate."
+    )
+    mode: str | None = option(
+        "--mode",
+        unset="recipe",
+        help="What is trained: full, or frozen (the head alone, on embeddings that are computed "
+        "once).",
     )
     freeze: str | None = option(
         "--freeze", unset="recipe", help="What is not trained: nothing, embeddings or backbone."

@@ -105,7 +105,7 @@ class SelectOptions:
         }
         hours = self.budget_hours
         return SelectConfig(
-            recall=recall.recall_config(target),
+            recall=recall.recall_config(target, mode=recipe.mode),
             policy=self.policy,
             policy_options={
                 **{name: value for name, value in named.items() if value is not None},

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from mlflow_recall.adapters.tracking import tags
+from mlflow_recall.adapters.tracking.stored_defaults import read_defaults
 from mlflow_recall.adapters.zoo import why_not_loadable
 from mlflow_recall.config import RecommendConfig
 from mlflow_recall.core.clusters.clustering import (
@@ -16,6 +17,7 @@ from mlflow_recall.core.clusters.clustering import (
     cluster_models,
     no_clusters,
 )
+from mlflow_recall.core.defaults import Defaults
 from mlflow_recall.core.formatting import count_of
 from mlflow_recall.core.history.comparable import ComparableRecords, select_comparable
 from mlflow_recall.core.history.ground_truth import GroundTruth, ground_truth
@@ -84,7 +86,11 @@ def load_context(
     records = services.history.records(config.metric)
     modality = dataset.modality if dataset else find_modality(config, records)
     comparable = select_comparable(
-        records, modality, members=members, target=dataset.digest if dataset else None
+        records,
+        modality,
+        members=members,
+        target=dataset.digest if dataset else None,
+        mode=config.mode,
     )
     for note in comparable.notes:
         reporter.warning(note)
@@ -106,7 +112,8 @@ def load_context(
             f"{count_of(len(eligible), 'eligible model')}, got none: run `mlflow-recall benchmark` "
             "first"
         )
-    clustering = _clustering(matrix, eligible, config.metric, services)
+    tagged = _tagged_clusters(eligible, config.metric) if comparable.is_usual_mode else {}
+    clustering = _clustering(matrix, eligible, tagged, config.metric, services)
     cold_start = estimate_new_models(matrix, clustering, eligible, config.metric)
     for estimate in cold_start:
         reporter.warning(
@@ -122,8 +129,22 @@ def load_context(
         cold_start=cold_start,
         left_out=left_out,
         dataset=dataset,
-        ground_truth=ground_truth(records, dataset.digest, members) if dataset else None,
+        ground_truth=(
+            ground_truth(records, dataset.digest, members, mode=comparable.mode)
+            if dataset
+            else None
+        ),
     )
+
+
+def preferred_defaults(context: SelectionContext, metric: str, services: Services) -> Defaults:
+    """Return what a back-test preferred, or the built-in defaults.
+
+    It was measured on the mode of most records, so it says nothing of another one.
+    """
+    if not context.comparable.is_usual_mode:
+        return Defaults()
+    return read_defaults(services.client, services.namespace, context.modality, metric)
 
 
 def find_modality(config: RecommendConfig, records: Sequence[Record]) -> str:
@@ -180,17 +201,25 @@ def _describe_unloadable(reasons: Mapping[str, str]) -> str:
     )
 
 
-def _clustering(
-    matrix: PerformanceMatrix, eligible: Sequence[Member], metric: str, services: Services
-) -> Clustering:
-    """Return the clusters that the registry's tags tell; new ones where a model has no tag."""
-    tagged = {
+def _tagged_clusters(eligible: Sequence[Member], metric: str) -> dict[str, str]:
+    """Return model -> the cluster that a clustering by this metric has tagged it with."""
+    return {
         member.name: member.cluster
         for member in eligible
         if member.cluster
         and member.tags.get(tags.CLUSTER_METRIC) == metric
         and member.tags.get(tags.ESTIMATED) != "true"
     }
+
+
+def _clustering(
+    matrix: PerformanceMatrix,
+    eligible: Sequence[Member],
+    tagged: Mapping[str, str],
+    metric: str,
+    services: Services,
+) -> Clustering:
+    """Return the clusters that the registry's tags tell; new ones where a model has no tag."""
     measured = [
         name
         for name, mean in zip(matrix.models, matrix.mean_score, strict=True)

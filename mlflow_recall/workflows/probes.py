@@ -39,7 +39,9 @@ def probe_task(
     member: Member, dataset: Dataset, comparable: ComparableRecords, samples: int = 500
 ) -> ProbeTask:
     """Return the task that probes a model by the recipe that it is recorded with, or would be."""
-    recipe = comparable.recipes.get(member.name) or resolve_recipe(member, {})
+    recipe = comparable.recipes.get(member.name) or resolve_recipe(
+        member, {"mode": comparable.mode}
+    )
     return ProbeTask(
         member=member, dataset=dataset, recipe=replace(recipe, seed=0), samples=samples
     )

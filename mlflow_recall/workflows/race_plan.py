@@ -7,14 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from mlflow_recall.adapters.tracking.stored_defaults import read_defaults
 from mlflow_recall.config import AUTO, SelectConfig
 from mlflow_recall.core.history.curves import Curves
 from mlflow_recall.core.history.recipes import Recipe
 from mlflow_recall.core.policies import POLICIES, PolicyHistory, PolicyOptions, PolicySpec
 from mlflow_recall.errors import ConfigError
 from mlflow_recall.workflows.benchmark import resolve_recipe
-from mlflow_recall.workflows.context import SelectionContext
+from mlflow_recall.workflows.context import SelectionContext, preferred_defaults
 from mlflow_recall.workflows.recall import RecallResult
 from mlflow_recall.workflows.services import Services
 
@@ -52,8 +51,7 @@ def check_auto_policy(config: SelectConfig, context: SelectionContext, services:
     """
     if config.policy != AUTO:
         return
-    namespace, metric = services.namespace, config.recall.metric
-    policy = read_defaults(services.client, namespace, context.modality, metric).policy
+    policy = preferred_defaults(context, config.recall.metric, services).policy
     for name in config.policy_options:
         if name not in POLICIES[policy].option_names:
             raise ConfigError(
@@ -120,9 +118,10 @@ def _recipes(
     shared_fields = ("epochs", "train_samples", "eval_samples", "input_size")
     counts = Counter(tuple(getattr(r, name) for name in shared_fields) for r in known.values())
     shared = dict(zip(shared_fields, counts.most_common(1)[0][0], strict=True)) if counts else {}
+    mode = {"mode": context.comparable.mode}
     recipes = {}
     for name in names:
-        recipe = known.get(name) or resolve_recipe(context.members[name], shared)
+        recipe = known.get(name) or resolve_recipe(context.members[name], {**shared, **mode})
         epochs = {"epochs": shared["epochs"]} if shared else {}
         recipes[name] = recipe.with_changes({**epochs, **changes}, "options")
     return recipes

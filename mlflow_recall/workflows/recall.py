@@ -12,7 +12,6 @@ from mlflow_recall.adapters import figures
 from mlflow_recall.adapters.data.restore import class_names
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.runs import ActiveRun, RunWriter
-from mlflow_recall.adapters.tracking.stored_defaults import read_defaults
 from mlflow_recall.config import RecallConfig
 from mlflow_recall.core.arrays import FloatArray
 from mlflow_recall.core.defaults import Defaults
@@ -29,7 +28,7 @@ from mlflow_recall.core.scores import SCORES, base_of
 from mlflow_recall.errors import ConfigError
 from mlflow_recall.ports import Probe
 from mlflow_recall.safe_text import escape_markdown
-from mlflow_recall.workflows.context import SelectionContext, load_context
+from mlflow_recall.workflows.context import SelectionContext, load_context, preferred_defaults
 from mlflow_recall.workflows.probes import (
     MIN_PROBES,
     default_scores,
@@ -102,7 +101,7 @@ def recall_models(
     if context.dataset is None:
         raise ConfigError("recall: expected a dataset, got none: name it with --dataset")
     dataset, started = context.dataset, time.perf_counter()
-    defaults = read_defaults(services.client, services.namespace, context.modality, config.metric)
+    defaults = preferred_defaults(context, config.metric, services)
     options = replace(config.recommend.recommend_options, defaults=defaults)
     names = {options.ranker, options.set_selector}
     left_out: dict[str, str] = {}

@@ -13,10 +13,11 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from mlflow_recall.adapters.data.preparation import load_split, targets_of
+from mlflow_recall.adapters.zoo.forward_pass import forward
+from mlflow_recall.adapters.zoo.frozen import FeatureStore
 from mlflow_recall.adapters.zoo.network import Network
-from mlflow_recall.adapters.zoo.training import forward
 from mlflow_recall.core.arrays import FloatArray
-from mlflow_recall.core.history.recipes import default_recipe
+from mlflow_recall.core.history.recipes import FROZEN, default_recipe
 from mlflow_recall.core.history.records import Dataset, Member
 from mlflow_recall.ports import Probe, ProbeTask
 
@@ -31,15 +32,19 @@ def run_probe(task: ProbeTask, load: Callable[..., Network]) -> Iterator[Probe]:
     has_head = task.member.has_source_head
     network = load(task.member, task.weights, task.dataset, task.recipe, has_head)
     rows = load_split(task.dataset, "train", task.samples, task.recipe.seed)
-    encoded = network.preprocess(rows)
+    is_shared = task.recipe.mode == FROZEN  # with trainings: one computes what the other reads
+    encoded = network.preprocess(rows) if has_head or not is_shared else []
     device = Accelerator().device
     network.module.to(device)
     started = time.perf_counter()
-    features = forward(network, encoded, device, _embeddings)
+    if is_shared:
+        embeddings = FeatureStore(task, network, device).features(rows).embeddings
+    else:
+        embeddings = forward(network, encoded, device, _embeddings)
     probabilities = forward(network, encoded, device, _probabilities) if has_head else None
     yield Probe(
         labels=targets_of(rows, task.dataset),
-        embeddings=features.astype(np.float64),
+        embeddings=embeddings.astype(np.float64),
         probabilities=None if probabilities is None else probabilities.astype(np.float64),
         seconds=time.perf_counter() - started,
         layers=_count_layers(network),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, NamedTuple, Protocol, TypeAlias
 
 from torch import Tensor, nn
 
@@ -12,8 +12,17 @@ from torch import Tensor, nn
 Batch: TypeAlias = Mapping[str, Tensor]
 
 
-class Network(Protocol):
-    """A pre-trained model with a head."""
+class Features(NamedTuple):
+    """What one pass of the backbone tells of b samples."""
+
+    #: (b, ...) what the head reads, before its dropout
+    head_inputs: Tensor
+    #: (b, d) what a probe reads
+    embeddings: Tensor
+
+
+class Trainable(Protocol):
+    """A network with a head, as far as a training needs it."""
 
     module: nn.Module
     #: names of the parameters of the head, which are trained at its own learning rate
@@ -31,10 +40,6 @@ class Network(Protocol):
         """Return (b, c) outputs of the head: one for each class or label, or one for a number."""
         ...
 
-    def embeddings(self, batch: Batch) -> Tensor:
-        """Return (b, d) pooled features of the backbone."""
-        ...
-
     def frozen_parameters(self, what: str) -> list[str]:
         """Return the names of the parameters that are not trained.
 
@@ -45,4 +50,20 @@ class Network(Protocol):
 
     def save(self, folder: Path) -> None:
         """Write the weights as safetensors, with all that ``load`` and other software need."""
+        ...
+
+
+class Network(Trainable, Protocol):
+    """A pre-trained model with a head."""
+
+    def embeddings(self, batch: Batch) -> Tensor:
+        """Return (b, d) pooled features of the backbone."""
+        ...
+
+    def features(self, batch: Batch) -> Features:
+        """Return what the head reads and the embeddings, of one pass."""
+        ...
+
+    def head_logits(self, head_inputs: Tensor) -> Tensor:
+        """Return the logits that the head alone computes from its (b, ...) inputs."""
         ...

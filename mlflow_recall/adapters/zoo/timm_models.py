@@ -23,7 +23,7 @@ from mlflow_recall.adapters.data.decoding import decode_image
 from mlflow_recall.adapters.zoo.blank import build_blank
 from mlflow_recall.adapters.zoo.model_folder import WEIGHTS_FILE, read_config
 from mlflow_recall.adapters.zoo.model_settings import check_settings
-from mlflow_recall.adapters.zoo.network import Batch
+from mlflow_recall.adapters.zoo.network import Batch, Features
 from mlflow_recall.core.history.recipes import Recipe
 from mlflow_recall.core.history.records import Dataset, Member
 from mlflow_recall.core.history.tasks import Target
@@ -307,7 +307,8 @@ class TimmNetwork:
         arguments: dict[str, Any],
     ) -> None:
         self.module = module
-        head = {id(p) for part in _parts(module.get_classifier()) for p in part.parameters()}
+        self._classifiers = _parts(module.get_classifier())
+        head = {id(p) for part in self._classifiers for p in part.parameters()}
         self.head_parameters = frozenset(n for n, p in module.named_parameters() if id(p) in head)
         self._target = target
         self._arguments = arguments
@@ -342,10 +343,35 @@ class TimmNetwork:
 
     def embeddings(self, batch: Batch) -> Tensor:
         """Return the pooled features before the head; see ``network.Network``."""
-        features = self.module.forward_features(batch["x"])
-        pooled = self.module.forward_head(features, pre_logits=True)
-        parts = pooled if isinstance(pooled, list | tuple) else [pooled]
-        return torch.cat([part.flatten(start_dim=1) for part in parts], dim=1)
+        return self._embeddings(self.module.forward_features(batch["x"]))
+
+    def features(self, batch: Batch) -> Features:
+        """See ``network.Network``; the inputs of several classifiers are (b, classifiers, ...)."""
+        maps = self.module.forward_features(batch["x"])
+        inputs: dict[Any, Tensor] = {}
+        hooks = [
+            part.register_forward_pre_hook(lambda part, given: inputs.update({part: given[0]}))
+            for part in self._classifiers
+        ]
+        try:
+            self.module.forward_head(maps)
+        finally:
+            for hook in hooks:
+                hook.remove()
+        if len(inputs) < len(self._classifiers) or not inputs:
+            raise ZooError("mode frozen: expected a classifier that reads features, got none")
+        head_inputs = torch.stack([inputs[part] for part in self._classifiers], dim=1)
+        return Features(head_inputs, self._embeddings(maps))
+
+    def head_logits(self, head_inputs: Tensor) -> Tensor:
+        """Return the mean logits of the classifiers, as of distilled models."""
+        rate = float(getattr(self.module, "drop_rate", 0.0))
+        inputs = torch.nn.functional.dropout(head_inputs, rate, training=self.module.training)
+        logits = [
+            part(given).flatten(start_dim=1)
+            for part, given in zip(self._classifiers, inputs.unbind(dim=1), strict=True)
+        ]
+        return torch.stack(logits).mean(dim=0)
 
     def frozen_parameters(self, what: str) -> list[str]:
         """See ``network.Network``."""
@@ -383,6 +409,11 @@ class TimmNetwork:
         if different := self._target.to_dict():
             config["recall_target"] = different
         config_file.write_text(json.dumps(config, indent=2))
+
+    def _embeddings(self, maps: Any) -> Tensor:
+        pooled = self.module.forward_head(maps, pre_logits=True)
+        parts = pooled if isinstance(pooled, list | tuple) else [pooled]
+        return torch.cat([part.flatten(start_dim=1) for part in parts], dim=1)
 
     def _normalize(self, image: Any) -> Tensor:
         square = image.convert(self._mode).resize((self._size, self._size))

@@ -17,16 +17,18 @@ from torch import Tensor, nn
 
 from mlflow_recall.adapters.data.preparation import load_split, targets_of
 from mlflow_recall.adapters.zoo.answers import to_outputs
-from mlflow_recall.adapters.zoo.network import Network
+from mlflow_recall.adapters.zoo.forward_pass import forward, row_length
+from mlflow_recall.adapters.zoo.frozen import FeatureStore, FrozenNetwork
+from mlflow_recall.adapters.zoo.network import Network, Trainable
 from mlflow_recall.core.arrays import AnyArray, FloatArray, IntArray
 from mlflow_recall.core.history.metrics import compute_metrics, metrics_of
+from mlflow_recall.core.history.recipes import FROZEN
 from mlflow_recall.core.history.records import Dataset
 from mlflow_recall.core.history.tasks import CLASSIFICATION, MULTILABEL, REGRESSION
 from mlflow_recall.errors import ZooError
 from mlflow_recall.ports import StageResult, TrainTask
 
 _OPTIMIZER_FILE = "optimizer.safetensors"
-_EVAL_BATCH_SIZE = 64
 #: number of batches whose rows are sorted by length together
 _WINDOW_BATCHES = 8
 
@@ -35,8 +37,8 @@ def fine_tune(task: TrainTask, load: Callable[..., Network]) -> Iterator[StageRe
     """Yield the results of stages ``task.first`` to ``task.last``; see ``zoo.train``."""
     recipe, dataset = task.recipe, task.dataset
     set_seed(recipe.seed)
-    network = load(task.member, task.checkpoint or task.weights, dataset, recipe, False)
     accelerator = Accelerator()
+    network = _load(task, load, accelerator.device)
     if task.first > task.last:  # nothing is left to train
         started = time.perf_counter()
         network.module.to(accelerator.device)
@@ -50,9 +52,10 @@ def fine_tune(task: TrainTask, load: Callable[..., Network]) -> Iterator[StageRe
             test=test_scores,
         )
         return
+    started = time.perf_counter()
     train = load_split(dataset, "train", recipe.train_samples, recipe.seed)
     rows, loss_of = network.preprocess(train), Loss(targets_of(train, dataset), task)
-    lengths = np.array([_length(row) for row in rows])
+    lengths = np.array([row_length(row) for row in rows])
     steps = math.ceil(len(rows) / recipe.batch_size)
     optimizer = _optimizer(network, task)
     module, optimizer = accelerator.prepare(network.module, optimizer)
@@ -61,6 +64,8 @@ def fine_tune(task: TrainTask, load: Callable[..., Network]) -> Iterator[StageRe
         _restore_optimizer(optimizer.optimizer, Path(task.checkpoint))
     validation_rows = load_split(dataset, "validation", recipe.eval_samples, 0)
     validation = _Evaluation(network, validation_rows, dataset)
+    # embeddings are the work of the first stage, while tokens and pixels are that of no stage
+    preparation = time.perf_counter() - started if recipe.mode == FROZEN else 0.0
     test = _test_set(network, task) if task.test == "each" else None
 
     for stage in range(task.first, task.last + 1):
@@ -87,7 +92,8 @@ def fine_tune(task: TrainTask, load: Callable[..., Network]) -> Iterator[StageRe
                 f"try a learning rate below {recipe.learning_rate:g}"
             )
         scores = validation.scores(accelerator)
-        seconds = time.perf_counter() - started
+        seconds = time.perf_counter() - started + preparation
+        preparation = 0.0
         if task.test == "last" and stage == task.last:
             test = _test_set(network, task)
         test_scores = test.scores(accelerator) if test else {}
@@ -103,10 +109,20 @@ def fine_tune(task: TrainTask, load: Callable[..., Network]) -> Iterator[StageRe
         )
 
 
+def _load(task: TrainTask, load: Callable[..., Network], device: torch.device) -> Trainable:
+    """Return the network of a task as its mode trains it."""
+    recipe = task.recipe
+    network = load(task.member, task.checkpoint or task.weights, task.dataset, recipe, False)
+    if recipe.mode != FROZEN:
+        return network
+    network.module.to(device)
+    return FrozenNetwork(network, FeatureStore(task, network, device))
+
+
 class _Evaluation:
     """A split that is preprocessed once and evaluated after every stage."""
 
-    def __init__(self, network: Network, rows: Any, dataset: Dataset) -> None:
+    def __init__(self, network: Trainable, rows: Any, dataset: Dataset) -> None:
         self._network = network
         self._target = dataset.target
         self._targets = targets_of(rows, dataset)
@@ -120,7 +136,7 @@ class _Evaluation:
             return dict.fromkeys(metrics_of(self._target), math.nan)
         return compute_metrics(self._target.task, self._targets, outputs, self._groups)
 
-    def _outputs(self, network: Network, batch: dict[str, Tensor]) -> Tensor:
+    def _outputs(self, network: Trainable, batch: dict[str, Tensor]) -> Tensor:
         return to_outputs(network.logits(batch), vars(self._target))
 
 
@@ -187,39 +203,7 @@ def balanced_weights(targets: AnyArray, outputs: int) -> FloatArray:
     return weights
 
 
-def forward(
-    network: Network,
-    encoded: list[Any],
-    device: torch.device,
-    function: Callable[[Network, dict[str, Tensor]], Tensor],
-) -> AnyArray:
-    """Return (n, k) or (n,) outputs of a function for n rows, in the order of the rows.
-
-    Rows of similar length share a batch, so that it has little padding.
-
-    Args:
-        network: Network that the function is computed with.
-        encoded: n rows that ``network.preprocess`` returned.
-        device: Device of the batches.
-        function: Network and batch of b rows -> (b, k) or (b,) tensor.
-    """
-    network.module.eval()
-    order = sorted(range(len(encoded)), key=lambda i: _length(encoded[i]))
-    outputs = []
-    with torch.inference_mode():
-        for start in range(0, len(order), _EVAL_BATCH_SIZE):
-            rows = [encoded[i] for i in order[start : start + _EVAL_BATCH_SIZE]]
-            batch = {key: value.to(device) for key, value in network.collate(rows).items()}
-            outputs.append(function(network, batch).float().cpu().numpy())
-    return np.concatenate(outputs)[np.argsort(order)]
-
-
-def _length(row: Any) -> int:
-    """Return the number of tokens of a text; 0 for an image."""
-    return len(row["input_ids"]) if isinstance(row, dict) else 0
-
-
-def _test_set(network: Network, task: TrainTask) -> _Evaluation:
+def _test_set(network: Trainable, task: TrainTask) -> _Evaluation:
     rows = load_split(task.dataset, "test", task.recipe.eval_samples, 0)
     return _Evaluation(network, rows, task.dataset)
 
@@ -262,7 +246,7 @@ def _set_train_mode(module: nn.Module, *, freeze_batchnorm: bool) -> None:
                 submodule.eval()
 
 
-def _optimizer(network: Network, task: TrainTask) -> torch.optim.AdamW:
+def _optimizer(network: Trainable, task: TrainTask) -> torch.optim.AdamW:
     """Return the optimizer of the parameters that are trained.
 
     The head has its own learning rate, and parameters of one dimension (biases, norms) have no
@@ -291,7 +275,7 @@ def _optimizer(network: Network, task: TrainTask) -> torch.optim.AdamW:
 
 
 def _save_checkpoint(
-    network: Network, optimizer: Any, workspace: Path, stage: int, stages: int
+    network: Trainable, optimizer: Any, workspace: Path, stage: int, stages: int
 ) -> str:
     """Write a folder that loads as a model, and before the last stage the optimizer's state.
 

@@ -33,7 +33,7 @@ from mlflow_recall.adapters.data.decoding import decode_image
 from mlflow_recall.adapters.zoo.blank import build_blank, check_size
 from mlflow_recall.adapters.zoo.model_folder import check_code, check_folder
 from mlflow_recall.adapters.zoo.model_settings import check_settings
-from mlflow_recall.adapters.zoo.network import Batch
+from mlflow_recall.adapters.zoo.network import Batch, Features
 from mlflow_recall.bounded_json import read_object
 from mlflow_recall.core.history.recipes import Recipe
 from mlflow_recall.core.history.records import Dataset, Member
@@ -85,7 +85,11 @@ class Headed(nn.Module):
             arguments: Arguments of the backbone.
         """
         output = find_reader(self.backbone, self._modality)(**arguments)
-        logits: Tensor = self.head(self.dropout(pooled(output, mask)))
+        return self.head_logits(pooled(output, mask))
+
+    def head_logits(self, head_inputs: Tensor) -> Tensor:
+        """Return (b, outputs) logits of (b, width) pooled outputs."""
+        logits: Tensor = self.head(self.dropout(head_inputs))
         return logits
 
 
@@ -115,8 +119,18 @@ def pooled(output: Any, mask: Tensor | None) -> Tensor:
         else output.feature_maps[-1]
     )
     if mask is not None:
-        return (hidden * mask[..., None]).sum(dim=1) / mask[..., None].sum(dim=1)
+        return masked_mean(hidden, mask)
     return hidden.mean(dim=1) if hidden.ndim == 3 else hidden.flatten(2).mean(dim=2)
+
+
+def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:
+    """Return (b, d) means over the tokens that are no padding.
+
+    Args:
+        tokens: (b, t, d) features of tokens.
+        mask: (b, t) mask of the tokens that are no padding.
+    """
+    return (tokens * mask[..., None]).sum(dim=1) / mask[..., None].sum(dim=1)
 
 
 def load(
@@ -349,9 +363,19 @@ class TransformersNetwork:
             logits = self.module(batch.get("attention_mask"), **arguments)
         return logits
 
+    def head_logits(self, head_inputs: Tensor) -> Tensor:
+        """See ``network.Network``."""
+        logits: Tensor = self.module.head_logits(head_inputs)
+        return logits
+
+    def features(self, batch: Batch) -> Features:
+        """Return the pooled output of the backbone, as both; see ``network.Network``."""
+        output = pooled(self._reader(**self._arguments(batch)), batch.get("attention_mask"))
+        return Features(output, output)
+
     def embeddings(self, batch: Batch) -> Tensor:
-        """Return the pooled output of the backbone; see ``network.Network``."""
-        return pooled(self._reader(**self._arguments(batch)), batch.get("attention_mask"))
+        """See ``network.Network``."""
+        return self.features(batch).embeddings
 
     def frozen_parameters(self, what: str) -> list[str]:
         """Return the names of parameters that are not trained; see ``network.Network``.
@@ -452,8 +476,8 @@ class _TextNetwork(TransformersNetwork):
         )
         return dict(self._processor.pad(encoded, return_tensors="pt", **padding))
 
-    def embeddings(self, batch: Batch) -> Tensor:
-        """Return (b, d) means over layers and tokens.
+    def features(self, batch: Batch) -> Features:
+        """Return (b, d) means over the tokens of the last layer, and means over layers too.
 
         A layer of another shape than the last one, as in models that shorten texts, does not count.
         """
@@ -462,8 +486,8 @@ class _TextNetwork(TransformersNetwork):
         hidden = getattr(output, "hidden_states", None) or ()
         layers = [layer for layer in hidden[1:] if layer.shape == last.shape]
         tokens = torch.stack(layers).mean(dim=0) if layers else last
-        mask = batch["attention_mask"][..., None]
-        return (tokens * mask).sum(dim=1) / mask.sum(dim=1)
+        mask = batch["attention_mask"]
+        return Features(pooled(output, mask), masked_mean(tokens, mask))
 
     def _encode(self, texts: list[str], second: list[str] | None = None) -> list[Any]:
         """Return the tokens of texts, or of pairs of them, whose longer text is cut first."""

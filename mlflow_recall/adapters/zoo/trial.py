@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow_recall.adapters.zoo import LIBRARIES
-from mlflow_recall.core.history.recipes import Recipe
+from mlflow_recall.core.history.recipes import FROZEN, Recipe
 from mlflow_recall.core.history.records import Dataset, Member
 from mlflow_recall.errors import ZooError, one_line
 
@@ -40,13 +40,13 @@ def try_model(member: Member, folder: Path | None, recipe: Recipe) -> None:
     if module is None or (folder is None and member.library != "timm"):
         return
     load = import_module(module).load_blank
-    _train(load(member, folder and str(folder), _dataset(member), recipe, False), member)
+    _train(load(member, folder and str(folder), _dataset(member), recipe, False), member, recipe)
     if member.has_source_head:
         network = load(member, folder and str(folder), _dataset(member), recipe, True)
         _run(f"{member.name}: its own head", lambda: _check(network, network.logits, member))
 
 
-def _train(network: Any, member: Member) -> None:
+def _train(network: Any, member: Member, recipe: Recipe) -> None:
     """Run the steps of a probe and of a training, from the samples to the gradients."""
     import torch
     from torch import nn
@@ -66,7 +66,13 @@ def _train(network: Any, member: Member) -> None:
             loss: Any = nn.functional.cross_entropy(logits, torch.tensor([0, 1]))
             loss.backward()
 
+    def head() -> None:
+        with torch.no_grad():
+            _check(network, lambda x: network.head_logits(network.features(x).head_inputs), member)
+
     _run(f"{member.name}: cannot be probed", probe)
+    if recipe.mode == FROZEN:
+        _run(f"{member.name}: cannot be trained in the mode {FROZEN}", head)
     network.module.train()
     for part in network.module.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm):

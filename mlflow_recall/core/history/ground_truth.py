@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from mlflow_recall.core.history.comparable import select_comparable
+from mlflow_recall.core.history.comparable import mode_of, select_comparable
 from mlflow_recall.core.history.matrix import PerformanceMatrix
 from mlflow_recall.core.history.records import Member, Record
 
@@ -48,7 +48,12 @@ class GroundTruth:
 
 
 def ground_truth(
-    records: Sequence[Record], digest: str, members: Iterable[Member], min_models: int = 2
+    records: Sequence[Record],
+    digest: str,
+    members: Iterable[Member],
+    min_models: int = 2,
+    *,
+    mode: str | None = None,
 ) -> GroundTruth | None:
     """Return the recorded brute force on one dataset.
 
@@ -57,11 +62,18 @@ def ground_truth(
         digest: Digest of the dataset.
         members: Models of the zoo; records of other versions do not count.
         min_models: Models that must be recorded.
+        mode: Mode of the recipes; None: that of most records of the dataset.
 
     Returns:
         None where fewer are.
     """
-    own = [record for record in records if record.dataset_digest == digest and record.is_complete]
+    own = [
+        record
+        for record in records
+        if record.dataset_digest == digest
+        and record.is_complete
+        and mode in (None, mode_of(record))
+    ]
     if not own:
         return None
     matrix = PerformanceMatrix.from_records(select_comparable(own, members=members).records)

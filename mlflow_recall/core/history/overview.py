@@ -10,7 +10,13 @@ import numpy as np
 
 from mlflow_recall.core.arrays import AnyArray, FloatArray, IntArray, read_only
 from mlflow_recall.core.formatting import join_names
-from mlflow_recall.core.history.comparable import minority_recipes, recipe_without_seed
+from mlflow_recall.core.history.comparable import (
+    minority_recipes,
+    mode_of,
+    most_common_mode,
+    other_modes,
+    recipe_without_seed,
+)
 from mlflow_recall.core.history.matrix import PerformanceMatrix
 from mlflow_recall.core.history.metrics import to_maximize
 from mlflow_recall.core.history.records import Record
@@ -44,13 +50,13 @@ class Overview:
     noise: NoiseFloor
     #: whether lower recorded values are better; the matrix has them with the sign turned
     is_loss: bool = False
-    #: models with records of a rarer recipe, which no analysis uses; empty: there are none
-    minority_note: str = ""
+    #: records of rarer modes, and models with records of a rarer recipe, which no analysis uses
+    unused_notes: tuple[str, ...] = ()
 
     @property
     def notes(self) -> list[str]:
         """What the user should know, one line each."""
-        return [*self.weaknesses, *filter(None, [self.minority_note])]
+        return [*self.weaknesses, *self.unused_notes]
 
     @property
     def cells(self) -> int:
@@ -113,10 +119,16 @@ def summarize_history(
                 matrix=PerformanceMatrix.from_records(own),
                 noise=noise_floor(own),
                 is_loss=is_loss,
-                minority_note=minority_recipes(own),
+                unused_notes=_unused_notes(own),
             )
         )
     return overviews
+
+
+def _unused_notes(records: Sequence[Record]) -> tuple[str, ...]:
+    usual = most_common_mode(records)
+    of_mode = [record for record in records if mode_of(record) == usual]
+    return tuple(filter(None, (other_modes(records, usual), minority_recipes(of_mode))))
 
 
 def noise_floor(records: Sequence[Record]) -> NoiseFloor:

@@ -15,11 +15,16 @@ from typing import Any
 from mlflow_recall.bounded_json import parse_json
 from mlflow_recall.errors import ConfigError
 
-_FREEZE = ("nothing", "embeddings", "backbone")
-_CLASS_WEIGHTS = ("none", "balanced")
+FULL, FROZEN = MODES = ("full", "frozen")
+#: field -> its values
+_CHOICES = {
+    "mode": MODES,
+    "freeze": ("nothing", "embeddings", "backbone"),
+    "class_weight": ("none", "balanced"),
+}
 #: fields that later versions added: while unset they are no part of what is recorded, so that the
 #: keys of earlier cells hold
-_ADDED = ("class_weight",)
+_ADDED = ("class_weight", "mode")
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 #: smallest values of whole numbers and shares
 _MINIMA = {
@@ -54,7 +59,10 @@ class Recipe:
     train_samples: int = 1000
     #: size of the stratified samples of the validation and test splits; 0: all of each
     eval_samples: int = 1000
-    #: ``nothing``, ``embeddings`` or ``backbone`` (a linear probe, trained as a network)
+    #: ``full``, or ``frozen``: embeddings are computed once, and the head is trained on them
+    mode: str = FULL
+    #: ``nothing``, ``embeddings`` or ``backbone`` (a linear probe, trained as a network); always
+    #: ``nothing`` in another mode than ``full``, which says itself what is trained
     freeze: str = "nothing"
     #: whether the running statistics of batch normalization stay as they were pre-trained
     freeze_batchnorm: bool = True
@@ -77,13 +85,11 @@ class Recipe:
             raise ConfigError(f"seed: expected at most {_LARGEST_SEED}, got {self.seed}")
         if self.warmup > 1:
             raise ConfigError(f"warmup: expected at most 1, got {self.warmup}")
-        if self.freeze not in _FREEZE:
-            raise ConfigError(f"freeze: expected one of {', '.join(_FREEZE)}, got {self.freeze!r}")
-        if self.class_weight not in _CLASS_WEIGHTS:
-            raise ConfigError(
-                f"class_weight: expected one of {', '.join(_CLASS_WEIGHTS)}, got "
-                f"{self.class_weight!r}"
-            )
+        for name, choices in _CHOICES.items():
+            if (value := getattr(self, name)) not in choices:
+                raise ConfigError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
+        if self.mode != FULL:  # what is not read shall not make another cell
+            object.__setattr__(self, "freeze", "nothing")
 
     @property
     def digest(self) -> str:

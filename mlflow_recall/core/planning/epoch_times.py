@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import theilslopes
 
 from mlflow_recall.core.arrays import FloatArray
-from mlflow_recall.core.history.recipes import Recipe
+from mlflow_recall.core.history.recipes import FROZEN, Recipe
 from mlflow_recall.core.history.records import Record
 
 #: forward passes that a training sample costs: one, and a backward pass that costs two
@@ -38,6 +38,8 @@ class EpochTimes:
 def forward_passes(recipe: Recipe | None, sizes: Mapping[str, int] | None = None) -> float:
     """Return how many forward passes an epoch of a recipe costs, validation included.
 
+    In the mode ``frozen`` every sample passes once, in the first epoch; an epoch costs its share.
+
     Args:
         recipe: Recipe with the maximum numbers of samples, 0 for all; None: unknown.
         sizes: Samples of each split; None: at least as many as the recipe uses.
@@ -55,6 +57,8 @@ def forward_passes(recipe: Recipe | None, sizes: Mapping[str, int] | None = None
     for split, limit in (("train", recipe.train_samples), ("validation", recipe.eval_samples)):
         size = math.nan if sizes is None else float(sizes.get(split, 0))
         used.append(size if not limit else float(np.fmin(limit, size)))
+    if recipe.mode == FROZEN:
+        return (used[0] + used[1]) / recipe.epochs
     return PASSES_PER_TRAINING_SAMPLE * used[0] + used[1]
 
 
@@ -88,12 +92,13 @@ def estimate_epoch_times(
     timed = [record for record in records if record.seconds]
     if not timed:
         return None
-    passes = [forward_passes(Recipe.from_json(r.recipe) if r.recipe else None) for r in timed]
+    trained = [Recipe.from_json(r.recipe) if r.recipe else None for r in timed]
+    passes = [forward_passes(recipe) for recipe in trained]
     all_recipes = list(recipes.values())
     usual = max(all_recipes, key=all_recipes.count) if all_recipes else None
     target_passes = {model: forward_passes(recipes.get(model, usual), sizes) for model in models}
     per_pass = not np.isnan([*passes, *target_passes.values()]).any()
-    logs = np.log([max(1e-9, float(np.median(r.seconds))) for r in timed])
+    logs = np.log([_seconds_per_epoch(r, recipe) for r, recipe in zip(timed, trained, strict=True)])
     names, model_effects, dataset_effects = _fit_effects(
         timed, logs - np.log(passes) if per_pass else logs
     )
@@ -108,6 +113,15 @@ def estimate_epoch_times(
         estimated=estimated,
         is_scaled=per_pass and sizes is not None,
     )
+
+
+def _seconds_per_epoch(record: Record, recipe: Recipe | None) -> float:
+    """Return the median seconds of an epoch, or in the mode ``frozen`` the mean, above 0.
+
+    There the first epoch, which computes the embeddings, is nearly all that a training costs.
+    """
+    average = np.mean if recipe and recipe.mode == FROZEN else np.median
+    return max(1e-9, float(average(record.seconds)))
 
 
 def _fit_effects(

@@ -8,6 +8,7 @@ import pytest
 
 from mlflow_recall.core.history.comparable import (
     minority_recipes,
+    most_common_mode,
     recipe_without_seed,
     select_comparable,
 )
@@ -187,3 +188,41 @@ def test_another_modality_is_left_out_and_where_nothing_is_left_it_is_named() ->
         select_comparable(records[:1], "image")
     with pytest.raises(HistoryError, match="of modality 'any', got those of none: run"):
         select_comparable([])
+
+
+# --- modes ---------------------------------------------------------------------------------------
+
+
+FROZEN_RECIPE = RECIPE.with_changes({"mode": "frozen"}, "test")
+
+
+def test_records_of_one_mode_are_kept_that_of_most_unless_one_is_named() -> None:
+    full = [record(dataset=name) for name in "def"]
+    frozen = [record(model=name, recipe=FROZEN_RECIPE) for name in "mn"]
+
+    usual, named = (select_comparable([*full, *frozen], mode=mode) for mode in (None, "frozen"))
+
+    assert (usual.records, usual.mode, usual.is_usual_mode) == (tuple(full), "full", True)
+    assert usual.notes == ("2 records of other modes are not used: frozen 2",)
+    assert (named.records, named.mode, named.is_usual_mode) == (tuple(frozen), "frozen", False)
+    assert named.notes == ("3 records of other modes are not used: full 3",)
+    assert named.recipes == {"m": FROZEN_RECIPE, "n": FROZEN_RECIPE}
+
+
+def test_a_record_of_an_unknown_recipe_counts_as_fully_trained() -> None:
+    """Whoever logs a fine-tuning and says nothing else has trained all of it."""
+    records = [record(recipe=None), record(recipe=FROZEN_RECIPE)]
+
+    assert most_common_mode(records) == "full"  # the first of equally frequent ones
+    assert select_comparable(records).records == (records[0],)
+
+
+def test_a_mode_that_nothing_was_trained_in_is_one_error() -> None:
+    with pytest.raises(HistoryError) as raised:
+        select_comparable([record()], mode="frozen")
+
+    assert str(raised.value) == (
+        "history: expected finished benchmark runs of mode frozen, got 1 records of other modes "
+        "are not used: full 1: run `mlflow-recall benchmark --mode frozen` first, or select "
+        "without --mode"
+    )

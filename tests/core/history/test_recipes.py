@@ -14,7 +14,7 @@ from mlflow_recall.errors import ConfigError
 
 def other_value(name: str, value: Any) -> Any:
     """Return another valid value of a field."""
-    texts = {"freeze": "backbone", "class_weight": "balanced"}
+    texts = {"mode": "frozen", "freeze": "backbone", "class_weight": "balanced"}
     changed: dict[type, Any] = {bool: not value, str: texts.get(name), float: 0.25, int: 7}
     return changed[type(value)]
 
@@ -31,6 +31,21 @@ def test_a_field_that_was_added_later_leaves_the_digests_of_earlier_cells() -> N
     assert "class_weight" not in Recipe().to_json()
     balanced = Recipe(class_weight="balanced")
     assert Recipe.from_json(balanced.to_json()) == balanced
+
+
+def test_the_digests_of_recorded_cells_hold() -> None:
+    """They are parts of keys in histories that exist."""
+    recipes = (Recipe(), default_recipe("image"), Recipe(freeze="backbone", seed=3))
+
+    assert [recipe.digest for recipe in recipes] == ["340c85b9", "3e38ce8b", "d8742109"]
+
+
+def test_a_mode_says_itself_what_is_trained() -> None:
+    """What ``freeze`` says beside it is not read, so it must not make another cell."""
+    recipes = [Recipe(mode="frozen", freeze=what) for what in ("nothing", "backbone")]
+
+    assert recipes[0].digest == recipes[1].digest != Recipe().digest
+    assert Recipe.from_json(recipes[1].to_json()) == recipes[0]
 
 
 def test_equal_recipes_have_equal_digests() -> None:
@@ -120,6 +135,7 @@ def test_changes_that_make_no_recipe_are_refused(changes: dict[str, object], mes
         ("eval_samples", -1),
         ("input_size", -1),
         ("freeze", "everything"),
+        ("mode", "half"),
     ],
 )
 def test_impossible_values_are_refused_by_name(name: str, value: object) -> None:

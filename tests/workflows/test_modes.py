@@ -1,0 +1,91 @@
+"""A history of two modes: each selection reads one of them."""
+
+from __future__ import annotations
+
+import mlflow
+import pandas as pd
+import pytest
+from prepared import RecordingReporter, Zoo, build_zoo, registry_for, services_for, write_text_zoo
+
+from mlflow_recall.adapters.manifests.yaml_files import read_benchmarks
+from mlflow_recall.adapters.tracking.stored_defaults import write_defaults
+from mlflow_recall.config import BenchmarkConfig, RecallConfig, RecommendConfig, SelectConfig
+from mlflow_recall.core.defaults import Defaults
+from mlflow_recall.core.history.recipes import FROZEN, FULL
+from mlflow_recall.workflows.benchmark import run_benchmark
+from mlflow_recall.workflows.select import run_selection
+from mlflow_recall.workflows.selection import SelectionResult
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def zoo(store: str, tmp_path_factory: pytest.TempPathFactory) -> Zoo:
+    """Three encoders, trained as a whole on three datasets, and frozen on two of them."""
+    folder = tmp_path_factory.mktemp("modes")
+    zoo = build_zoo(store, "modes", *write_text_zoo(folder, count=3))
+    services, _ = services_for(store, zoo.namespace)
+    datasets = tuple(read_benchmarks(folder / "benchmarks.yaml"))[:2]
+    result = run_benchmark(
+        BenchmarkConfig(datasets=datasets, recipe={"mode": FROZEN, "head_learning_rate": 0.05}),
+        services,
+    )
+    assert (len(result.completed), result.failed) == (6, {})
+    return zoo
+
+
+def select(zoo: Zoo, mode: str | None) -> tuple[SelectionResult, RecordingReporter]:
+    services, reporter = services_for(zoo.uri, zoo.namespace)
+    recommend = RecommendConfig(mode=mode, models=(zoo.everyone,), top_k=2)
+    config = SelectConfig(
+        recall=RecallConfig(dataset=zoo.target, recommend=recommend),
+        policy="fine_selection",
+        register_as=f"{zoo.namespace}-winner",
+        recipe={"mode": mode} if mode else {},
+    )
+    return run_selection(config, services, registry_for(services)), reporter
+
+
+def test_a_selection_by_mode_reads_that_part_of_the_history(zoo: Zoo) -> None:
+    """Its recipes and curves are those of the mode, so its predictions hold."""
+    result, reporter = select(zoo, FROZEN)
+
+    assert {c.recipe.mode for c in result.candidates} == {FROZEN}
+    assert {c.recipe.head_learning_rate for c in result.candidates} == {0.05}
+    assert {record.dataset for record in result.recall.context.comparable.records} == {
+        "set-0",
+        "set-1",
+    }
+    notes = [line for line in reporter.warnings if "other modes" in line]
+    assert notes == ["9 records of other modes are not used: full 9"]
+    assert (result.policy, result.has_predictions) == ("fine_selection", True)
+
+
+def test_the_winner_is_served_like_any_other(zoo: Zoo) -> None:
+    result, _ = select(zoo, FROZEN)
+
+    assert result.registered is not None
+    model = mlflow.pyfunc.load_model(
+        f"models:/{result.registered.name}/{result.registered.version}"
+    )
+    rows = pd.read_csv(zoo.target.path)
+    right = (model.predict(rows[["text"]])["label"] == rows["label"]).mean()
+    assert right > 0.45  # one in three by chance
+
+
+def test_without_a_mode_that_of_most_records_decides(zoo: Zoo) -> None:
+    result, reporter = select(zoo, None)
+
+    assert {c.recipe.mode for c in result.candidates} == {FULL}
+    assert "6 records of other modes are not used: frozen 6" in reporter.warnings
+
+
+def test_what_a_back_test_preferred_holds_for_its_mode_alone(
+    zoo: Zoo,
+) -> None:
+    services, _ = services_for(zoo.uri, zoo.namespace)
+    preferred = Defaults(ranker="prior", set_selector="prior")
+    write_defaults(services.client, zoo.namespace, "text", "accuracy", preferred)
+    ranked = {mode: select(zoo, mode)[0].recall.defaults for mode in (FROZEN, FULL)}
+
+    assert ranked == {FROZEN: Defaults(), FULL: preferred}
