@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
+from mlflow_recall.core.defaults import Defaults
 from mlflow_recall.core.external_runs.rules import ImportRules
-from mlflow_recall.core.history.metrics import METRICS, check_metric, is_bounded
+from mlflow_recall.core.history.metrics import check_metric
 from mlflow_recall.core.history.recipes import Recipe
+from mlflow_recall.core.history.score_units import RegretUnit
+from mlflow_recall.core.history.tasks import PRIMARY
 from mlflow_recall.core.policies import POLICIES
 from mlflow_recall.core.policies.budget import Budget
 from mlflow_recall.core.recommend import RECOMMENDERS
@@ -28,8 +31,6 @@ FINALS = ("auto", "full", "same")
 SIMILARITIES = ("performance", "description")
 METHODS = ("hierarchical", "kmeans")
 TESTS = ("last", "each")
-#: regret that is treated as zero, for metrics in [0, 1]
-_TOLERANCE = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,8 @@ class AdoptConfig:
 class ClusterConfig:
     """Cluster the models of a history."""
 
-    metric: str = "accuracy"
+    #: name of a metric; ``primary``: that of each dataset
+    metric: str = PRIMARY
     #: None: every modality that is recorded
     modality: str | None = None
     method: str = "hierarchical"
@@ -101,7 +103,8 @@ class ClusterConfig:
 class RecommendConfig:
     """Rank models, and select the set to train."""
 
-    metric: str = "accuracy"
+    #: name of a metric; ``primary``: that of each dataset
+    metric: str = PRIMARY
     #: None: the only one that is recorded, or that of the target
     modality: str | None = None
     #: mode of the recipes whose records count; None: that of most records
@@ -110,7 +113,7 @@ class RecommendConfig:
     recommender: str = AUTO
     #: models to train; None: as the defaults say
     top_k: TopK = None
-    #: regret that is treated as zero; None: 0.01 for metrics in [0, 1]
+    #: regret that is treated as zero; None: the default of its unit
     tolerance: float | None = None
     #: probability with which the set of ``auto`` shall hold a model within the tolerance
     confidence: float = 0.9
@@ -129,16 +132,24 @@ class RecommendConfig:
             )
         if isinstance(self.top_k, int):
             _check_at_least({"top_k": (self.top_k, 1)})
-        _check_tolerance(self.tolerance, self.metric)
+        _check_tolerance(self.tolerance)
 
-    @property
-    def recommend_options(self) -> RecommendOptions:
-        """Options of the recommendation."""
+    def recommend_options(
+        self, unit: RegretUnit, defaults: Defaults | None = None
+    ) -> RecommendOptions:
+        """Return the options of a recommendation.
+
+        Args:
+            unit: What regret and tolerance are measured in.
+            defaults: What ``auto`` stands for; None: the built-in defaults.
+        """
         return RecommendOptions(
             recommender=self.recommender,
             top_k=self.top_k,
-            tolerance=_TOLERANCE if self.tolerance is None else self.tolerance,
+            tolerance=unit.tolerance(self.tolerance),
+            unit=unit,
             confidence=self.confidence,
+            defaults=defaults or Defaults(),
         )
 
 
@@ -157,23 +168,19 @@ class RecallConfig:
     label_encoder: str | None = None
 
     def __post_init__(self) -> None:
-        check_metric(self.recommend.metric)
+        if self.recommend.metric != PRIMARY:
+            check_metric(self.recommend.metric)
         for name in self.scores:
             if base_of(name) not in SCORES:
                 raise ConfigError(unknown_name("score", name, {AUTO, *SCORES}))
-
-    @property
-    def metric(self) -> str:
-        """Metric that models are compared by."""
-        return self.recommend.metric
 
 
 @dataclass(frozen=True, kw_only=True)
 class BacktestConfig:
     """Replay recommenders and policies on what is recorded."""
 
-    #: None: the only one of a folder of tables, or accuracy
-    metric: str | None = None
+    #: name of a metric; ``primary``: that of each dataset
+    metric: str = PRIMARY
     #: None: every modality that is recorded
     modality: str | None = None
     #: stages of a curve; None: as recorded
@@ -182,7 +189,7 @@ class BacktestConfig:
     min_models: int | None = None
     #: candidates of the policies that do not choose them themselves
     top_k: int = 10
-    #: regret that is treated as zero; None: 0.01 for metrics in [0, 1]
+    #: regret that is treated as zero; None: the default of its unit
     tolerance: float | None = None
     #: gain in the metric that one more epoch must be expected to bring
     min_gain_per_epoch: float = 0.001
@@ -190,7 +197,7 @@ class BacktestConfig:
     drop_datasets: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_tolerance(self.tolerance, self.metric)
+        _check_tolerance(self.tolerance)
         _check_at_least(
             {
                 "stages": (self.stages, 1),
@@ -199,11 +206,6 @@ class BacktestConfig:
                 "min_gain_per_epoch": (self.min_gain_per_epoch, 0),
             }
         )
-
-    @property
-    def used_tolerance(self) -> float:
-        """The tolerance, or its default."""
-        return _TOLERANCE if self.tolerance is None else self.tolerance
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -322,14 +324,8 @@ def _check_at_least(values: Mapping[str, tuple[float | None, float]]) -> None:
             raise ConfigError(f"{name}: expected {lowest:g} or more, got {value:g}")
 
 
-def _check_tolerance(tolerance: float | None, metric: str | None) -> None:
-    if tolerance is None:
-        if metric is not None and metric in METRICS and not is_bounded(metric):
-            raise ConfigError(
-                f"tolerance: expected one in the unit of {metric}, which is not in [0, 1]: "
-                "give --tolerance"
-            )
-    elif not 0 <= tolerance < math.inf:
+def _check_tolerance(tolerance: float | None) -> None:
+    if tolerance is not None and not 0 <= tolerance < math.inf:
         raise ConfigError(f"tolerance: expected 0 or more, got {tolerance:g}")
 
 

@@ -135,8 +135,20 @@ class History(Protocol):
     def records(self, metric: str) -> Sequence[Record]:
         """Return all records of one metric; their scores are higher-is-better.
 
+        Args:
+            metric: Name of the metric, or ``PRIMARY`` for each dataset's own primary metric.
+
         Raises:
             HistoryError: Nothing is recorded, or nothing of this metric.
+        """
+        ...
+
+    def left_out(self, metric: str) -> Sequence[str]:
+        """Return which datasets have no such records although they are recorded, one line each.
+
+        Args:
+            metric: As for ``records``; a dataset whose primary metric is unknown has none by
+                ``PRIMARY``.
         """
         ...
 
@@ -153,7 +165,7 @@ class Tables(History, Protocol):
         """Return curves in the recorded steps; none where the records hold them.
 
         Args:
-            metric: Metric of the curves; None: any.
+            metric: Metric of the curves, or ``PRIMARY``; None: any.
         """
         ...
 
@@ -197,7 +209,7 @@ class Registry(Protocol):
         Args:
             clustering: Clusters, with the models without a history as members.
             run_id: Run of the clustering job.
-            metric: Metric that the models were compared by.
+            metric: Metric that the models were compared by, or ``PRIMARY``.
             estimates: Models without a history. Their nearest model, the mean z-score that is
                 expected of them and the basis of both are written too.
 

@@ -15,11 +15,12 @@ from matplotlib.figure import Figure
 
 from mlflow_recall.adapters import figures
 from mlflow_recall.adapters.export.export_history import ExportHistory
-from mlflow_recall.core.clusters.clustering import cluster_models
+from mlflow_recall.core.clusters.clustering import cluster_models, cluster_prefix
 from mlflow_recall.core.history.comparable import select_comparable
 from mlflow_recall.core.history.curves import Curves
 from mlflow_recall.core.history.matrix import PerformanceMatrix
 from mlflow_recall.core.history.overview import Overview, summarize_history
+from mlflow_recall.core.history.tasks import PRIMARY
 from mlflow_recall_example import FOLDER, HISTORY, METRIC, TARGETS
 from mlflow_recall_example.draw import Dataset
 
@@ -38,7 +39,7 @@ def write(datasets: Mapping[str, Dataset]) -> Iterator[Path]:
         benchmarks = overview.matrix
         for target in set(TARGETS) & set(benchmarks.datasets):
             benchmarks = benchmarks.without_dataset(target)
-        groups = cluster_models(benchmarks, prefix=overview.modality)
+        groups = cluster_models(benchmarks, prefix=cluster_prefix(overview.modality, PRIMARY))
         curves = Curves.from_records(select_comparable(records, overview.modality).records)
         for name, figure in (
             ("matrix", figures.matrix_figure(overview.matrix, groups)),
@@ -137,7 +138,7 @@ def clusters_table(overview: Overview) -> str:
     matrix: PerformanceMatrix = overview.matrix
     for target in set(TARGETS) & set(matrix.datasets):
         matrix = matrix.without_dataset(target)
-    groups = cluster_models(matrix, prefix=overview.modality)
+    groups = cluster_models(matrix, prefix=cluster_prefix(overview.modality, PRIMARY))
     return figures.markdown_table(
         [
             {"cluster": c.id, "representative": c.representative, "members": ", ".join(c.members)}

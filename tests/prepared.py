@@ -197,7 +197,9 @@ def image_zoo(uri: str) -> Zoo:
     target = tiny_images(folder / "target", 60, seed=9)
     zoo_file = write_zoo(folder / "zoo.yaml", models)
     prepared = build_zoo(uri, "image", zoo_file, folder / "benchmarks.yaml", target)
-    tag_clusters(prepared, {"image-1": prepared.models[:2], "image-2": prepared.models[2:]})
+    tag_clusters(
+        prepared, {"image-primary-1": prepared.models[:2], "image-primary-2": prepared.models[2:]}
+    )
     return prepared
 
 
@@ -208,7 +210,7 @@ def tag_clusters(prepared: Zoo, clusters: Mapping[str, Sequence[str]]) -> None:
             values = {
                 tags.CLUSTER: cluster,
                 tags.REPRESENTATIVE: str(member == members[0]).lower(),
-                tags.CLUSTER_METRIC: "accuracy",
+                tags.CLUSTER_METRIC: "primary",
             }
             for tag, value in values.items():
                 prepared.client.set_registered_model_tag(member, tag, value)

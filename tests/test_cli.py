@@ -192,6 +192,11 @@ BAD: dict[str, tuple[list[str], int, Sequence[str]]] = {
         1,
         ["expected at least 3 rows a class", "numbers need --task regression"],
     ),
+    "accuracy of a regression": (
+        ["--dataset", "FILES/fractions.csv", "--metric", "accuracy"],
+        1,
+        ["metric: expected one of a regression (mae, pearson, r2, rmse, spearman), got 'accuracy'"],
+    ),
     "unreadable dataset": (
         ["--dataset", "FILES/torn.parquet"],
         1,
@@ -295,10 +300,15 @@ BAD: dict[str, tuple[list[str], int, Sequence[str]]] = {
         1,
         ["tolerance: expected 0 or more, got -1"],
     ),
-    "tolerance that is needed": (
-        ["--dataset", "TARGET", "--metric", "log_loss"],
+    "metric of another task": (
+        ["--dataset", "TARGET", "--metric", "spearman"],
         1,
-        ["in the unit of log_loss", "give --tolerance"],
+        ["metric: expected one of a classification of 3 classes (accuracy, ", "got 'spearman'"],
+    ),
+    "metric of two classes": (
+        ["--dataset", "TARGET", "--metric", "f1"],
+        1,
+        ["metric: expected one of a classification of 3 classes (accuracy, ", "got 'f1'"],
     ),
     "learning rate out of range": (
         ["--dataset", "TARGET", "--learning-rate", "0"],

@@ -251,11 +251,11 @@ def test_an_installed_policy_is_what_auto_stands_for_once_it_is_preferred(
 ) -> None:
     """The stored defaults name it, and its own default keeps one model."""
     preferred = Defaults(policy=POLICY, ranker=RECOMMENDER, set_selector=RECOMMENDER, run_id="r")
-    write_defaults(zoo.client, zoo.namespace, "text", "accuracy", preferred)
+    write_defaults(zoo.client, zoo.namespace, "text", "primary", preferred)
     try:
         data, run_tags = select(outside, zoo)
     finally:
-        write_defaults(zoo.client, zoo.namespace, "text", "accuracy", Defaults())
+        write_defaults(zoo.client, zoo.namespace, "text", "primary", Defaults())
 
     stages = sorted(candidate["stage"] for candidate in data["candidates"])
     assert stages == [1, 1, 1, 1, EPOCHS]

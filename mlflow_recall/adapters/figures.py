@@ -75,7 +75,7 @@ def coverage_figure(overviews: Sequence[Overview], prefix: str = "") -> Figure:
         _set_names(axes.xaxis, [matrix.datasets[column] for column in columns])
         axes.tick_params(axis="x", rotation=90)
         axes.set_title(
-            f"{overview.modality} {_label(overview.metric)}: {matrix.coverage:.1%} measured, "
+            f"{overview.modality} {_label(overview.label)}: {matrix.coverage:.1%} measured, "
             f"{len(overview.missing)} cells missing (red)".strip(),
             fontsize="medium",
         )

@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlflow_recall.cli.groups import COUNT, StoreOptions, TableOptions
+from mlflow_recall.cli.groups import (
+    COUNT,
+    DEFAULT_TOLERANCE,
+    StoreOptions,
+    TableOptions,
+    metric_option,
+)
 from mlflow_recall.cli.options import CONTEXT, Number, option, takes
 from mlflow_recall.cli.output import OutputOptions, echo, run_note
 from mlflow_recall.cli.session import open_session
@@ -25,9 +31,7 @@ if TYPE_CHECKING:
 class BacktestOptions:
     """How the history is judged."""
 
-    metric: str | None = option(
-        "--metric", unset="accuracy, or the only one of --history", help="Metric to judge by."
-    )
+    metric: str = metric_option("Metric to judge by")
     stages: int | None = option(
         "--stages", type=COUNT, unset="as recorded", help="Stages of a curve."
     )
@@ -46,7 +50,7 @@ class BacktestOptions:
     tolerance: float | None = option(
         "--tolerance",
         type=Number(),
-        unset="0.01 for metrics in [0, 1]",
+        unset=DEFAULT_TOLERANCE,
         help="Regret treated as zero.",
     )
     min_gain_per_epoch: float = option(
@@ -103,7 +107,7 @@ def _show(results: Sequence[BacktestResult], output: OutputOptions, terminal: Te
     if not output.is_for_people:
         return
     for result in results:
-        subject = f"{result.modality} {result.metric}".strip()
+        subject = f"{result.modality} {result.unit.metric}".strip()
         for title, rows in backtest_tables(result).items():
             terminal.table(f"{title.lower()}, {subject}", rows)
         for sentence in result.conclusion.sentences:
@@ -118,6 +122,9 @@ def backtest_json(result: BacktestResult) -> dict[str, Any]:
     return {
         "modality": result.modality,
         "metric": result.metric,
+        "metrics": list(result.unit.metrics),
+        "tolerance": result.tolerance,
+        "notes": list(result.unit.notes),
         "models": len(result.matrix.models),
         "datasets": len(result.matrix.datasets),
         "recommenders": {

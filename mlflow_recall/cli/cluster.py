@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlflow_recall.cli.groups import COUNT, EngineOptions, StoreOptions, TableOptions
+from mlflow_recall.cli.groups import (
+    COUNT,
+    EngineOptions,
+    StoreOptions,
+    TableOptions,
+    metric_option,
+)
 from mlflow_recall.cli.options import CONTEXT, Count, Number, option, takes
 from mlflow_recall.cli.output import OutputOptions, echo, exit_if_failed, run_note
 from mlflow_recall.cli.session import open_session
@@ -26,7 +32,7 @@ if TYPE_CHECKING:
 class ClusterOptions:
     """How models are clustered."""
 
-    metric: str = option("--metric", default="accuracy", help="Metric to compare models by.")
+    metric: str = metric_option("Metric to compare models by")
     method: str = option("--method", default="hierarchical", help="hierarchical or kmeans.")
     cut: float | None = option(
         "--cut",

@@ -51,6 +51,7 @@ def import_example(services: Services, transfer: HistoryTransfer, dataset: str |
     """
     import mlflow_recall_example
     from mlflow_recall.config import ClusterConfig
+    from mlflow_recall.core.history.tasks import PRIMARY
     from mlflow_recall.workflows.cluster import cluster_zoo
 
     modality = None
@@ -61,7 +62,7 @@ def import_example(services: Services, transfer: HistoryTransfer, dataset: str |
     )
     if summary.runs:
         # the targets' own records judge a selection, so clusters are made without them
-        datasets = {record.dataset for record in services.history.records("accuracy")}
+        datasets = {record.dataset for record in services.history.records(PRIMARY)}
         targets = tuple(name for name in mlflow_recall_example.TARGETS if name in datasets)
         config = ClusterConfig(modality=modality, drop_datasets=targets)
         cluster_zoo(config, replace(services, run_id=None))

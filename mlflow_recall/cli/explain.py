@@ -66,7 +66,9 @@ def explain(
         dataset = None if is_example(target.dataset) else target.dataset
         history = open_tables(tables, terminal, options.metric)
         result = recommend_from_tables(options.recommend_config(tables), history, dataset)
-        _show(explain_model(result.recommendation, result.evidence, model), output, terminal)
+        records = result.comparable.records
+        explanation = explain_model(result.recommendation, result.evidence, model, records)
+        _show(explanation, output, terminal)
         return
     with open_session(store, engine, dataset=target.dataset) as session:
         config = options.recall_config(target)
@@ -76,7 +78,9 @@ def explain(
         if name not in models:  # before anything is computed
             raise ConfigError(f"explain: expected one of {join_names(models)}, got {model!r}")
         recalled = recall_models(config, context, session.services)
-        explanation = explain_model(recalled.recommendation, recalled.evidence, name)
+        explanation = explain_model(
+            recalled.recommendation, recalled.evidence, name, context.comparable.records
+        )
         _show(explanation, output, session.terminal)
 
 
@@ -95,7 +99,7 @@ def _show(explanation: Explanation, output: OutputOptions, terminal: Terminal) -
     if not output.is_for_people:
         return
     terminal.table("what each part adds", explanation.parts)
-    terminal.table("on recorded datasets", explanation.recorded)
+    terminal.table(f"on recorded datasets, by {explanation.metric}", explanation.recorded)
     if explanation.representative:
         members = ", ".join(explanation.cluster)
         terminal.info(f"cluster of {explanation.representative}: {members}")

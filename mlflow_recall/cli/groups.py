@@ -26,8 +26,16 @@ if TYPE_CHECKING:
 
 POSITIVE = Number(min=0)
 COUNT = Count(min=1)
+#: default of ``--tolerance`` in words
+DEFAULT_TOLERANCE = "0.01, or a tenth of the spread where a metric's best value is not 1"
 #: value of ``--minimize`` without a name: the metric in use
 METRIC_IN_USE = "*"
+
+
+def metric_option(purpose: str) -> Any:
+    """Declare ``--metric`` of a command that reads a history."""
+    help_text = f"{purpose}; primary: each dataset's own."
+    return option("--metric", default="primary", help=help_text)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -252,7 +260,7 @@ def _describe_recommenders() -> str:
 class RecommendOptions(ConstraintOptions):
     """How models are ranked, and how many are selected."""
 
-    metric: str = option("--metric", default="accuracy", help="Metric to select by.")
+    metric: str = metric_option("Metric to select by")
     top_k: int | Literal["auto"] | None = option(
         "--top-k",
         callback=check_count,
@@ -265,7 +273,7 @@ class RecommendOptions(ConstraintOptions):
     tolerance: float | None = option(
         "--tolerance",
         type=Number(),
-        unset="0.01 for metrics in [0, 1]",
+        unset=DEFAULT_TOLERANCE,
         help="Regret treated as zero.",
     )
     confidence: float = option(

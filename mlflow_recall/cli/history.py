@@ -10,7 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from mlflow_recall.cli.groups import METRIC_IN_USE, HistoryOptions, StoreOptions
+from mlflow_recall.cli.groups import (
+    METRIC_IN_USE,
+    HistoryOptions,
+    StoreOptions,
+    metric_option,
+)
 from mlflow_recall.cli.options import CONTEXT, is_writable, option, split_names, takes
 from mlflow_recall.cli.output import OutputOptions, echo
 from mlflow_recall.cli.session import open_session
@@ -40,9 +45,7 @@ def history() -> None:
 class ShowOptions(HistoryOptions):
     """What of a history is shown."""
 
-    metric: str | None = option(
-        "--metric", unset="accuracy, or the first", help="Metric whose scores are printed."
-    )
+    metric: str = metric_option("Metric whose scores are printed")
     figure: str | None = option(
         "--figure",
         metavar="FILE",
@@ -67,6 +70,8 @@ def show_history(options: ShowOptions, store: StoreOptions, output: OutputOption
     refuse_table_options(options)
     with open_session(store) as session:
         prefix = session.registry.name_of("")
+        for line in session.services.history.left_out(options.metric):
+            session.terminal.warning(line)
         _show(session.services.history, options, output, session.terminal, prefix)
 
 
@@ -77,22 +82,23 @@ def _show(
     terminal: Terminal,
     prefix: str = "",
 ) -> None:
-    from mlflow_recall.core.history.metrics import default_metric
     from mlflow_recall.core.history.overview import summarize_history
 
     metrics = history.metrics()
-    metric = options.metric or default_metric(metrics)
-    overviews = [
-        overview
-        for name in dict.fromkeys((metric, *metrics))
-        for overview in summarize_history(history.records(name), name, history.is_loss(name))
-    ]
+    losses = [metric for metric in metrics if history.is_loss(metric)]
+    by_metric = {
+        name: summarize_history(history.records(name), name, losses)
+        for name in dict.fromkeys((options.metric, *metrics))
+    }
+    chosen = by_metric.pop(options.metric)
+    others = [overview for named in by_metric.values() for overview in named]
+    # what one metric says is not said twice
+    overviews = [*(o for o in chosen if not any(map(o.is_same, others))), *others]
     if not overviews:
         raise HistoryError(
             "history: expected finished fine-tunings with a test score, got partial ones: "
             "run `mlflow-recall benchmark` again, which continues them"
         )
-    chosen = [overview for overview in overviews if overview.metric == metric]
     if options.figure:
         _draw(chosen, options.figure, prefix)
     output.write(_overview_json(overviews))
@@ -100,7 +106,8 @@ def _show(
         return
     terminal.table("history", _overview_rows(overviews))
     for overview in chosen:
-        terminal.table(f"{overview.modality} {metric}".strip(), _dataset_rows(overview, prefix))
+        title = f"{overview.modality} {overview.label}".strip()
+        terminal.table(title, _dataset_rows(overview, prefix))
         for line in coverage_lines(overview, prefix):
             echo(line)
         for note in overview.notes:
@@ -162,16 +169,18 @@ def _overview_rows(overviews: Sequence[Overview]) -> list[dict[str, object]]:
 
 def _dataset_rows(overview: Overview, prefix: str) -> list[dict[str, object]]:
     """Return one row a dataset: how many models are measured, and what they reached."""
-    sign = -1.0 if overview.is_loss else 1.0
-    matrix = overview.matrix
+    matrix, has_several = overview.matrix, len(overview.unit.metrics) > 1
     rows: list[dict[str, object]] = []
     for dataset, column in zip(matrix.datasets, matrix.values.T, strict=True):
         pairs = zip(column.tolist(), matrix.models, strict=True)
         measured = sorted((-value, model) for value, model in pairs if not math.isnan(value))
         best, model = measured[0]
+        metric = overview.metrics[dataset]
+        sign = -1.0 if metric in overview.losses else 1.0
         rows.append(
             {
                 "dataset": dataset,
+                **({"metric": metric} if has_several else {}),
                 "measured": len(measured),
                 "missing": len(column) - len(measured),
                 "best": sign * -best,
@@ -225,9 +234,16 @@ def _outcome(overview: Overview) -> str:
     if overview.noise.cells:
         return (
             f"{line}; {count_of(overview.noise.cells, 'repeated cell')} with a standard deviation "
-            f"of {overview.noise.std:.4f} {overview.metric}"
+            f"of {overview.noise.std:.4f} {_noise_unit(overview)}"
         )
     return f"{line}; no repeated cells, so the noise floor is unknown"
+
+
+def _noise_unit(overview: Overview) -> str:
+    """Return what follows the standard deviation of repeats."""
+    if overview.unit.is_share:
+        return "of the spread over models"
+    return overview.label if len(overview.unit.metrics) == 1 else "in each dataset's metric"
 
 
 @dataclass(frozen=True, kw_only=True)

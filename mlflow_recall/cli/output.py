@@ -101,6 +101,7 @@ def recall_json(result: RecallResult) -> dict[str, Any]:
     """Return a recall for machines."""
     return {
         **recommendation_json(result.recommendation),
+        "metric": result.context.metric.target,
         "probes": list(result.probes),
         "scores": {name: dict(values) for name, values in result.scores.items()},
         "left_out": dict(result.left_out),

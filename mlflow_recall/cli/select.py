@@ -165,6 +165,7 @@ def _result_json(result: SelectionResult) -> dict[str, Any]:
         "winner": result.winner.name,
         "registered": vars(result.registered) if result.registered else None,
         "run_id": result.run_id,
+        "metric": result.metric,
         "epochs": result.epochs,
         "seconds": result.seconds,
         "test": dict(result.test),
@@ -200,7 +201,7 @@ def _outcome(result: SelectionResult, session: Session) -> str:
     server = f"{scheme}://{address.rpartition('@')[2]}" if is_server else "http://127.0.0.1:5000"
     link = run_link(server, result.experiment_id, result.run_id)
     where = link if is_server else f"{link} after `mlflow ui --backend-store-uri {uri}`"
-    regret = f", regret {result.regret:.3f}" if result.regret is not None else ""
+    regret = f", regret {result.regret_text}" if result.regret_text else ""
     registered = "not registered"
     if model := result.registered:
         registered = f"registered as {model.name} version {model.version} @{model.alias}"

@@ -34,7 +34,7 @@ def refuse_table_options(
 def open_tables(
     options: HistoryOptions,
     reporter: Reporter,
-    metric: str | None = None,
+    metric: str = "primary",
     *,
     reads_other_metrics: bool = False,
 ) -> Tables:
@@ -42,8 +42,9 @@ def open_tables(
 
     Args:
         options: Folder, and names of losses.
-        reporter: Reports a metric that looks like a loss and is not named as one.
-        metric: The metric in use; None: the only one of the folder.
+        reporter: Reports a metric that looks like a loss and is not named as one, and datasets
+            without a primary metric.
+        metric: The metric in use, or ``primary``.
         reads_other_metrics: Whether other metrics are read beside that one.
 
     Raises:
@@ -52,13 +53,17 @@ def open_tables(
     from mlflow_recall.adapters.export.export_history import ExportHistory
     from mlflow_recall.adapters.tables.folder_history import FolderHistory
     from mlflow_recall.core.external_runs.logging_conventions import is_minimized
+    from mlflow_recall.core.history.tasks import PRIMARY
 
     folder, minimize = options.history or "", options.minimize
     if ExportHistory.is_one(folder):
-        return ExportHistory(folder)
+        export = ExportHistory(folder)
+        for line in export.left_out(metric):
+            reporter.warning(line)
+        return export
     names = _named_losses(minimize)
     history = FolderHistory(folder, minimize=names)
-    metrics = [metric] if metric else history.metrics()
+    metrics = history.metrics() if metric == PRIMARY else [metric]
     if METRIC_IN_USE in minimize:
         all_losses = losses(minimize, metrics)
         # the curves of the metric in use may have another name

@@ -22,11 +22,26 @@ def z_scores(values: FloatArray) -> FloatArray:
         [-1.0, 1.0, nan]
     """
     centered = values - nan_mean(values, axis=0)
+    spread = spreads(values)
+    scaled = np.divide(centered, spread, out=np.zeros_like(centered), where=spread > 0)
+    return np.where(np.isnan(values), np.nan, scaled)
+
+
+def spreads(values: FloatArray) -> FloatArray:
+    """Return the standard deviation of each column; 0 where all its values are equal.
+
+    Args:
+        values: (n,), or (n, k); NaN does not count.
+
+    Example:
+        >>> spreads(np.array([1.0, 3.0, np.nan])).tolist()
+        1.0
+    """
+    centered = values - nan_mean(values, axis=0)
     spread = np.sqrt(nan_mean(centered**2, axis=0))
     size = np.sqrt(nan_mean(values**2, axis=0))  # the rounding error of a mean is relative to it
-    varies = spread > 1e-12 * np.maximum(size, 1.0)
-    scaled = np.divide(centered, spread, out=np.zeros_like(centered), where=varies)
-    return np.where(np.isnan(values), np.nan, scaled)
+    varies: FloatArray = np.where(spread > 1e-12 * np.maximum(size, 1.0), spread, 0.0)
+    return varies
 
 
 def normal_scores(values: FloatArray) -> FloatArray:

@@ -45,10 +45,10 @@ from mlflow_recall.core.formatting import format_number
 from mlflow_recall.core.history.comparable import ComparableRecords, select_comparable
 from mlflow_recall.core.history.curves import Curves
 from mlflow_recall.core.history.matrix import PerformanceMatrix
-from mlflow_recall.core.history.metrics import default_metric
 from mlflow_recall.core.history.recipes import most_common_epochs
 from mlflow_recall.core.history.records import Member
 from mlflow_recall.core.history.resample import DEFAULT_STAGES, MAX_STAGES, resample_curves
+from mlflow_recall.core.history.score_units import RegretUnit, regret_unit
 from mlflow_recall.core.policies import stopping_policies
 from mlflow_recall.core.recommend import RECOMMENDERS
 from mlflow_recall.core.recommend.probe_cost import PAPER_EPOCHS_PER_PROBE
@@ -67,7 +67,10 @@ class BacktestResult:
     """The back-test of one modality and metric."""
 
     modality: str
+    #: as it was requested: the name of a metric, or ``primary``
     metric: str
+    #: what regrets and the tolerance are measured in
+    unit: RegretUnit
     matrix: PerformanceMatrix
     comparison: RecommenderComparison
     #: of the built-in ranker
@@ -89,7 +92,6 @@ def backtest_history(
     history: History,
     reporter: Reporter,
     *,
-    metric: str | None = None,
     probe_epochs: float | None = None,
     members: Sequence[Member] = (),
 ) -> list[BacktestResult]:
@@ -99,22 +101,21 @@ def backtest_history(
         config: What is asked.
         history: A zoo's history, or tables.
         reporter: Reports what is left out.
-        metric: Metric if the settings name none; None: the usual one of the history.
         probe_epochs: Epochs that one probe was worth in recorded recalls; None: unknown.
         members: Models of the zoo; records of other versions of a model are left out.
 
     Raises:
         HistoryError: The history holds too little to hold out a dataset.
     """
-    metric = config.metric or metric or default_metric(history.metrics())
-    records = history.records(metric)
+    records = history.records(config.metric)
     modalities = sorted({record.modality for record in records if record.is_complete})
     results: list[BacktestResult] = []
     too_thin: dict[str, HistoryError] = {}
     for modality in [config.modality] if config.modality else modalities:
         comparable = select_comparable(records, modality, members=members)
         try:
-            backtest = _Backtest(config, history, reporter, metric)
+            unit = regret_unit(comparable.records)
+            backtest = _Backtest(config, history, reporter, unit)
             results.append(backtest.run(comparable, modality, probe_epochs))
         except HistoryError as error:
             too_thin[modality] = error
@@ -134,12 +135,13 @@ def backtest_zoo(config: BacktestConfig, services: Services) -> list[BacktestRes
     """
     results: list[BacktestResult] = []
     writer = RunWriter(services.client, f"{services.namespace}/backtest")
+    for line in services.history.left_out(config.metric):
+        services.reporter.warning(line)
     try:
         for result in backtest_history(
             config,
             services.history,
             services.reporter,
-            metric="accuracy",
             probe_epochs=measured_probe_epochs(services),
             members=services.registry.members(),
         ):
@@ -165,16 +167,16 @@ class _Backtest:
     config: BacktestConfig
     history: History
     reporter: Reporter
-    metric: str
+    unit: RegretUnit
 
     def run(
         self, comparable: ComparableRecords, modality: str, probe_epochs: float | None
     ) -> BacktestResult:
         """Back-test one modality."""
         config = self.config
-        for note in comparable.notes:
+        for note in (*comparable.notes, *self.unit.notes):
             self.reporter.warning(note)
-        matrix = PerformanceMatrix.from_records(comparable.records)
+        matrix = self.unit.matrix(comparable.records)
         matrix = matrix.without_datasets(config.drop_datasets)
         # a dataset that hardly any model was measured on judges nobody; small zoos have few models
         min_models = min(MIN_MODELS, max(2, len(matrix.models) // 2))
@@ -187,11 +189,13 @@ class _Backtest:
             )
         comparison = self._compare_recommenders(targets)
         curve_targets = self._curve_targets(comparable)
-        calibration = check_calibration(targets, Defaults().ranker, tolerance=config.used_tolerance)
+        tolerance = self.unit.tolerance(config.tolerance)
+        calibration = check_calibration(targets, Defaults().ranker, tolerance=tolerance)
         policies = self._replay_policies(curve_targets) if curve_targets else None
         return BacktestResult(
             modality=modality,
-            metric=self.metric,
+            metric=config.metric,
+            unit=self.unit,
             matrix=matrix,
             comparison=comparison,
             calibration=calibration,
@@ -203,7 +207,7 @@ class _Backtest:
                 policies,
                 enough=calibration.summary["set_size"].mean,
             ),
-            tolerance=config.used_tolerance,
+            tolerance=tolerance,
             probe_epochs=probe_epochs,
         )
 
@@ -233,7 +237,7 @@ class _Backtest:
         if not curves.stages:
             self.reporter.warning("no curves are recorded: policies cannot be replayed")
             return []
-        return list(hold_out_curves(curves))
+        return list(hold_out_curves(curves, unit=self.unit))
 
     def _curves(self, comparable: ComparableRecords) -> Curves:
         """Return the curves of the records, or those of tables at a few of their steps."""
@@ -241,7 +245,7 @@ class _Backtest:
         is_usable = 0 < curves.stages <= MAX_STAGES and config.stages is None
         if is_usable or not isinstance(self.history, Tables):
             return curves
-        recorded = self.history.curves(self.metric if curves.stages else None)
+        recorded = self.history.curves(config.metric if curves.stages else None)
         if not recorded:
             return curves
         min_models = config.min_models or max(2, len({curve.model for curve in recorded}) // 2)
@@ -279,6 +283,7 @@ class _Backtest:
                 targets,
                 curve_targets,
                 stages=stages,
+                unit=self.unit,
                 defaults=replace(Defaults(), min_gain_per_epoch=self.config.min_gain_per_epoch),
                 on_done=lambda name: bar.advance(status=name),
             )
@@ -330,7 +335,8 @@ def _log(result: BacktestResult, run: ActiveRun) -> None:
         {tags.MODALITY: result.modality, tags.APPLIES: str(result.conclusion.applies).lower()}
     )
     sentences = "\n".join(
-        f"- {escape_markdown(sentence)}" for sentence in result.conclusion.sentences
+        f"- {escape_markdown(sentence)}"
+        for sentence in (*result.unit.notes, *result.conclusion.sentences)
     )
     sections = "\n\n".join(
         f"### {title}\n\n{figures.markdown_table(rows)}" for title, rows in tables.items() if rows
@@ -377,7 +383,7 @@ def _policy_rows(result: BacktestResult) -> TableRows:
             "policy": name,
             "candidates": format_number(float(policy.candidates.mean()), 1),
             "epochs": format_number(float(policy.epochs.mean()), 1),
-            **_speedups_and_regret(policy, brute_force, halving, result.tolerance),
+            **_speedups_and_regret(policy, brute_force, halving, result),
         }
         for name, policy in table.items()
     ]
@@ -399,7 +405,7 @@ def _whole_selection_rows(result: BacktestResult) -> TableRows:
                 PAPER_EPOCHS_PER_PROBE * float(replayed.probes.mean()), 1
             ),
             "probe epochs (measured)": format_number(measured * float(replayed.probes.mean()), 1),
-            **_speedups_and_regret(replayed, brute_force, halving, result.tolerance),
+            **_speedups_and_regret(replayed, brute_force, halving, result),
             "targets": len(replayed.datasets),
         }
         for name, replayed in result.whole_selections.items()
@@ -407,13 +413,14 @@ def _whole_selection_rows(result: BacktestResult) -> TableRows:
 
 
 def _speedups_and_regret(
-    replayed: ReplayResult, brute_force: ReplayResult, halving: ReplayResult, tolerance: float
+    replayed: ReplayResult, brute_force: ReplayResult, halving: ReplayResult, result: BacktestResult
 ) -> dict[str, object]:
+    within = f"within {result.tolerance:g}{result.unit.suffix}"
     return {
         "x brute force": format_number(replayed.speedup(brute_force), 1),
         "x halving": format_number(replayed.speedup(halving), 1),
         "regret": format_number(float(replayed.regrets.mean()), 4),
-        f"within {tolerance:g}": format_number(replayed.share_within(tolerance), 2),
+        within: format_number(replayed.share_within(result.tolerance), 2),
     }
 
 

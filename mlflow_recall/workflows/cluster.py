@@ -10,12 +10,13 @@ from mlflow_recall.adapters import figures
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.runs import ActiveRun, RunWriter, non_default
 from mlflow_recall.config import ClusterConfig
-from mlflow_recall.core.clusters.clustering import Clustering, cluster_models
+from mlflow_recall.core.clusters.clustering import Clustering, cluster_models, cluster_prefix
 from mlflow_recall.core.clusters.comparison import ClusteringComparison, compare_clusterings
 from mlflow_recall.core.clusters.model_descriptions import EncodeTexts, description_distance
 from mlflow_recall.core.history.comparable import select_comparable
 from mlflow_recall.core.history.matrix import PerformanceMatrix
 from mlflow_recall.core.history.records import Member
+from mlflow_recall.core.history.score_units import RegretUnit, regret_unit
 from mlflow_recall.core.recommend.cold_start import ColdStartEstimate, add_to_clusters
 from mlflow_recall.errors import HistoryError, RecallError
 from mlflow_recall.ports import History
@@ -29,8 +30,10 @@ class ClusterResult:
     """The clusters of one modality."""
 
     modality: str
+    #: scores in which differences are in ``unit``
     matrix: PerformanceMatrix
     clustering: Clustering
+    unit: RegretUnit = field(default_factory=RegretUnit)
     #: None where no server keeps it
     run_id: str | None = None
     #: number of registered models that carry the tags
@@ -72,12 +75,13 @@ def cluster_history(
     """
     return [
         ClusterResult(
-            modality=modality,
-            matrix=matrix,
-            clustering=_cluster(config, matrix, modality, descriptions or {}, encode),
-            notes=notes,
+            modality=part.modality,
+            matrix=part.matrix,
+            clustering=_cluster(config, part, descriptions or {}, encode),
+            unit=part.unit,
+            notes=part.notes,
         )
-        for modality, matrix, notes in _matrices(config, history, members)
+        for part in _read_modalities(config, history, members)
     ]
 
 
@@ -98,7 +102,8 @@ def compare_history_clusterings(
     """
     by_modality: dict[str, Sequence[ClusteringComparison]] = {}
     failed: dict[str, str] = {}
-    for modality, matrix, _ in _matrices(config, history):
+    for part in _read_modalities(config, history):
+        modality, matrix = part.modality, part.matrix
         compare = partial(
             compare_clusterings,
             matrix,
@@ -130,6 +135,8 @@ def cluster_zoo(
     """
     results: list[ClusterResult] = []
     writer = RunWriter(services.client, f"{services.namespace}/cluster")
+    for line in services.history.left_out(config.metric):
+        services.reporter.warning(line)
     try:
         members = services.registry.members()
         descriptions = {member.name: member.description for member in members}
@@ -155,43 +162,55 @@ def cluster_zoo(
                     estimates,
                 )
                 run.log_params(non_default(vars(config)), "resolved.")
-                _log(result, tagged, config.metric, run)
+                _log(result, tagged, run)
             results.append(replace(result, run_id=run.run_id, tagged=tagged, failed=failed))
     finally:
         writer.close()
     return results
 
 
-def _matrices(
+@dataclass(frozen=True, eq=False)
+class _OfModality:
+    """What is clustered of one modality."""
+
+    modality: str
+    matrix: PerformanceMatrix
+    unit: RegretUnit
+    #: recorded fine-tunings that the matrix leaves out, and its unit, one line each
+    notes: tuple[str, ...]
+
+
+def _read_modalities(
     config: ClusterConfig, history: History, members: Sequence[Member] = ()
-) -> Iterator[tuple[str, PerformanceMatrix, tuple[str, ...]]]:
-    """Yield the matrix of each modality, and what it leaves out."""
+) -> Iterator[_OfModality]:
+    """Yield the matrix of each modality."""
     records = history.records(config.metric)
     datasets = {record.dataset for record in records}
     modalities = sorted({record.modality for record in records if record.is_complete})
     for modality in [config.modality] if config.modality else modalities:
         comparable = select_comparable(records, modality, members=members)
-        matrix = PerformanceMatrix.from_records(comparable.records)
-        yield modality, matrix.without_datasets(config.drop_datasets, datasets), comparable.notes
+        unit = regret_unit(comparable.records)
+        matrix = unit.matrix(comparable.records)
+        matrix = matrix.without_datasets(config.drop_datasets, datasets)
+        yield _OfModality(modality, matrix, unit, (*comparable.notes, *unit.notes))
 
 
 def _cluster(
     config: ClusterConfig,
-    matrix: PerformanceMatrix,
-    modality: str,
+    part: _OfModality,
     descriptions: Mapping[str, str],
     encode: EncodeTexts | None,
 ) -> Clustering:
     distance = None
     if config.similarity == "description":
-        distance = description_distance(_texts(matrix, descriptions), encode)
+        distance = description_distance(_texts(part.matrix, descriptions), encode)
     return cluster_models(
-        matrix,
+        part.matrix,
         method=config.method,
         cut=config.cut,
         count=config.clusters,
         top=config.top,
-        prefix=modality,
+        prefix=cluster_prefix(part.modality, config.metric),
         distance=distance,
     )
 
@@ -222,7 +241,7 @@ def _estimate_new_models(
     )
 
 
-def _log(result: ClusterResult, tagged: int, metric: str, run: ActiveRun) -> None:
+def _log(result: ClusterResult, tagged: int, run: ActiveRun) -> None:
     """Log figures, tables and metrics of one clustering to a run."""
     matrix, clustering = result.matrix, result.clustering
     run.log_figure(figures.matrix_figure(matrix, clustering), "matrix.png")
@@ -243,7 +262,7 @@ def _log(result: ClusterResult, tagged: int, metric: str, run: ActiveRun) -> Non
     run.set_tags({tags.MODALITY: result.modality})
     run.set_description(
         f"{len(clustering.models)} models in {len(clustering.clusters)} clusters by "
-        f"{escape_markdown(metric)} on {len(matrix.datasets)} datasets, "
+        f"{escape_markdown(', '.join(result.unit.metrics))} on {len(matrix.datasets)} datasets, "
         f"silhouette {clustering.silhouette:.3f}; {tagged} "
         f"registered models are tagged.\n\n{figures.markdown_table(cluster_rows(clustering))}"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from mlflow_recall.core.clusters.clustering import (
     Clustering,
     cluster_by_id,
     cluster_models,
+    cluster_prefix,
     no_clusters,
 )
 from mlflow_recall.core.defaults import Defaults
@@ -22,14 +23,16 @@ from mlflow_recall.core.formatting import count_of
 from mlflow_recall.core.history.comparable import ComparableRecords, select_comparable
 from mlflow_recall.core.history.ground_truth import GroundTruth, ground_truth
 from mlflow_recall.core.history.matrix import PerformanceMatrix
+from mlflow_recall.core.history.metrics import MetricChoice, choose_metric
 from mlflow_recall.core.history.records import Dataset, Member, Record
+from mlflow_recall.core.history.score_units import RegretUnit, regret_unit
 from mlflow_recall.core.recommend import Evidence
 from mlflow_recall.core.recommend.cold_start import (
     ColdStartEstimate,
     add_to_clusters,
     prior_evidence,
 )
-from mlflow_recall.errors import ConfigError, ZooError
+from mlflow_recall.errors import ConfigError, HistoryError, ZooError
 from mlflow_recall.workflows.new_models import estimate_new_models
 from mlflow_recall.workflows.services import Services, match_names
 
@@ -39,10 +42,13 @@ class SelectionContext:
     """What a zoo and its history tell before any model looks at the target."""
 
     modality: str
+    metric: MetricChoice
+    #: what regret, gaps and tolerance are measured in
+    unit: RegretUnit
     #: eligible models by name, in the order of the matrix
     members: Mapping[str, Member]
     comparable: ComparableRecords
-    #: (m, d) history of the eligible models; rows of NaN for those without
+    #: (m, d) history of the eligible models, in that unit; rows of NaN for those without
     matrix: PerformanceMatrix
     clustering: Clustering
     #: eligible models without a history
@@ -79,11 +85,14 @@ def load_context(
             without weights, and those whose library or architecture is missing.
 
     Raises:
-        RecallError: The zoo or the history cannot serve.
+        RecallError: The zoo or the history cannot serve, or the target lacks the metric.
     """
     reporter = services.reporter
+    metric = choose_metric(config.metric, dataset)
     members = services.registry.members(reporter.warning)
-    records = services.history.records(config.metric)
+    records = services.history.records(metric.history)
+    for line in services.history.left_out(metric.history):
+        reporter.warning(line)
     modality = dataset.modality if dataset else find_modality(config, records)
     comparable = select_comparable(
         records,
@@ -103,25 +112,26 @@ def load_context(
         )
     for name, reason in left_out.items():
         reporter.warning(f"{name} is left out: {reason}")
-    matrix = PerformanceMatrix.from_records(comparable.records).select_models(
-        member.name for member in eligible
-    )
+    unit = regret_unit(comparable.records, *([metric.target] if dataset else []))
+    matrix = unit.matrix(comparable.records).select_models(member.name for member in eligible)
     if np.isnan(matrix.mean_score).all():
         raise ConfigError(
             f"history: expected benchmark runs of {eligible[0].name} or another of "
             f"{count_of(len(eligible), 'eligible model')}, got none: run `mlflow-recall benchmark` "
             "first"
         )
-    tagged = _tagged_clusters(eligible, config.metric) if comparable.is_usual_mode else {}
-    clustering = _clustering(matrix, eligible, tagged, config.metric, services)
-    cold_start = estimate_new_models(matrix, clustering, eligible, config.metric)
+    tagged = _tagged_clusters(eligible, metric.history) if comparable.is_usual_mode else {}
+    clustering = _clustering(matrix, eligible, tagged, metric.history, services)
+    cold_start = estimate_new_models(matrix, clustering, eligible, metric.history)
     for estimate in cold_start:
         reporter.warning(
             f"{estimate.model} has no history: assumed to be like {estimate.nearest_model}, by "
             f"{estimate.basis}"
         )
-    return SelectionContext(
+    context = SelectionContext(
         modality=modality,
+        metric=metric,
+        unit=unit,
         members={member.name: member for member in eligible},
         comparable=comparable,
         matrix=matrix,
@@ -129,22 +139,43 @@ def load_context(
         cold_start=cold_start,
         left_out=left_out,
         dataset=dataset,
-        ground_truth=(
-            ground_truth(records, dataset.digest, members, mode=comparable.mode)
-            if dataset
-            else None
-        ),
     )
+    if dataset is None:
+        return context
+    truth = _ground_truth(context, dataset.digest, records, members, services)
+    return replace(context, ground_truth=truth)
 
 
-def preferred_defaults(context: SelectionContext, metric: str, services: Services) -> Defaults:
+def preferred_defaults(context: SelectionContext, services: Services) -> Defaults:
     """Return what a back-test preferred, or the built-in defaults.
 
     It was measured on the mode of most records, so it says nothing of another one.
     """
     if not context.comparable.is_usual_mode:
         return Defaults()
+    metric = context.metric.history
     return read_defaults(services.client, services.namespace, context.modality, metric)
+
+
+def _ground_truth(
+    context: SelectionContext,
+    digest: str,
+    records: Sequence[Record],
+    members: Sequence[Member],
+    services: Services,
+) -> GroundTruth | None:
+    """Return what brute force reached on the target by its metric, where it is recorded.
+
+    The target may have got another primary metric than it had when its runs were recorded.
+    """
+    metric = context.metric.target
+    if any(r.dataset_digest == digest and r.metric != metric for r in records):
+        try:
+            records = services.history.records(metric)
+        except HistoryError:  # no run has that metric
+            return None
+    mode = context.comparable.mode
+    return ground_truth(records, digest, members, unit=context.unit, mode=mode)
 
 
 def find_modality(config: RecommendConfig, records: Sequence[Record]) -> str:
@@ -231,7 +262,7 @@ def _clustering(
         return no_clusters()
     missing = sum(name not in tagged for name in measured)
     services.reporter.warning(
-        f"{missing} of {count_of(len(measured), 'model')} without a cluster by {metric}: clustered "
-        "anew for this command; `mlflow-recall cluster` keeps the clusters"
+        f"{missing} of {count_of(len(measured), 'model')} without a cluster by --metric {metric}: "
+        "clustered anew for this command; `mlflow-recall cluster` keeps the clusters"
     )
-    return cluster_models(matrix, prefix=eligible[0].modality)
+    return cluster_models(matrix, prefix=cluster_prefix(eligible[0].modality, metric))

@@ -145,7 +145,7 @@ def _to_benchmark(
     """Return the cells to measure next, the datasets that suffice, and notes on them."""
     if not config.next_cells:
         return (), None, ()
-    noise = noise_floor(inputs.records).std_or_zero
+    noise = noise_floor(inputs.options.unit.convert(inputs.records)).std_or_zero
     matrix = inputs.full_matrix
     cells = next_cells(matrix, config.next_cells, noise=noise, available=inputs.trainable)
     try:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from mlflow_recall.adapters.tracking.stored_defaults import read_defaults
 from mlflow_recall.config import PlanConfig
-from mlflow_recall.core.history.comparable import select_comparable
 from mlflow_recall.core.history.curves import Curves
 from mlflow_recall.core.history.matrix import PerformanceMatrix
+from mlflow_recall.core.history.metrics import choose_metric
 from mlflow_recall.core.history.recipes import Recipe, most_common_epochs
 from mlflow_recall.core.history.records import Dataset, Member, Record
 from mlflow_recall.core.history.resample import DEFAULT_STAGES, MAX_STAGES, resample_curves
@@ -84,12 +84,12 @@ def inputs_from_zoo(config: PlanConfig, services: Services) -> PlanInputs:
     dataset = services.load_dataset(config.dataset) if config.dataset else None
     context = load_context(config.recommend, services, dataset)
     records, models = context.comparable.records, list(context.members)
-    metric, namespace = config.recommend.metric, services.namespace
+    metric, namespace = context.metric.history, services.namespace
     defaults = read_defaults(services.client, namespace, context.modality, metric)
-    matrix = PerformanceMatrix.from_records(records)
+    matrix = context.unit.matrix(records)
     return PlanInputs(
         evidence=context.evidence,
-        options=replace(config.recommend.recommend_options, defaults=defaults),
+        options=config.recommend.recommend_options(context.unit, defaults),
         records=records,
         recipes=context.comparable.recipes,
         modality=context.modality,
@@ -117,8 +117,10 @@ def inputs_from_tables(
     Raises:
         HistoryError: The dataset has neither records nor scores.
     """
+    if target is not None:
+        choose_metric(config.recommend.metric, target)  # refuses a metric that it does not have
     result = recommend_from_tables(config.recommend, tables, dataset)
-    comparable = select_comparable(tables.records(config.recommend.metric), result.modality)
+    comparable = result.comparable
     dropped = {*config.recommend.drop_datasets, *([dataset] if dataset else [])}
     records = [record for record in comparable.records if record.dataset not in dropped]
     curves = _usual_curves(config, records) or _resampled_curves(config, tables)
@@ -127,11 +129,11 @@ def inputs_from_tables(
             curves = curves.without_dataset(name)
     return PlanInputs(
         evidence=result.evidence,
-        options=config.recommend.recommend_options,
+        options=result.options,
         records=records,
         recipes=comparable.recipes,
         modality=result.modality,
-        full_matrix=PerformanceMatrix.from_records(records),
+        full_matrix=result.options.unit.matrix(records),
         curves=curves,
         dataset=target.name if target else dataset,
         sizes=target.sizes if target else None,

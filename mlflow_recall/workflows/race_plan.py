@@ -10,6 +10,7 @@ from typing import Any
 from mlflow_recall.config import AUTO, SelectConfig
 from mlflow_recall.core.history.curves import Curves
 from mlflow_recall.core.history.recipes import Recipe
+from mlflow_recall.core.history.score_units import unit_of
 from mlflow_recall.core.policies import POLICIES, PolicyHistory, PolicyOptions, PolicySpec
 from mlflow_recall.errors import ConfigError
 from mlflow_recall.workflows.benchmark import resolve_recipe
@@ -51,7 +52,7 @@ def check_auto_policy(config: SelectConfig, context: SelectionContext, services:
     """
     if config.policy != AUTO:
         return
-    policy = preferred_defaults(context, config.recall.metric, services).policy
+    policy = preferred_defaults(context, services).policy
     for name in config.policy_options:
         if name not in POLICIES[policy].option_names:
             raise ConfigError(
@@ -63,9 +64,9 @@ def check_auto_policy(config: SelectConfig, context: SelectionContext, services:
 def plan_race(config: SelectConfig, recalled: RecallResult, services: Services) -> RacePlan:
     """Choose policy, candidates and recipes.
 
-    A policy that needs recorded curves gives way to halving where there are none, or where the
-    candidates are trained by another recipe than the recorded one, since trends hold for one
-    recipe.
+    A policy that needs recorded curves gives way to halving where there are none in the unit of the
+    target's metric, or where the candidates are trained by another recipe than the recorded one,
+    since trends hold for one recipe.
 
     Raises:
         ConfigError: The policy has no such option.
@@ -80,15 +81,18 @@ def plan_race(config: SelectConfig, recalled: RecallResult, services: Services) 
     options = spec.make_options(stages, {**preferred, **config.policy_options})
     if not spec.needs_history:
         return RacePlan(policy, options, None, recipes)
-    curves = Curves.from_records(recalled.context.comparable.records)
+    context, dataset = recalled.context, recalled.dataset
+    curves = Curves.from_records(context.comparable.records)
+    curves = curves.in_unit(unit_of(context.metric.target, dataset.name))
     if reason := _why_no_prediction(recalled, curves, recipes):
         services.reporter.warning(f"{reason}: {_WITHOUT_HISTORY} decides instead of {policy}")
         fallback = POLICIES[_WITHOUT_HISTORY].make_options(stages)
         return RacePlan(_WITHOUT_HISTORY, fallback, None, recipes)
     if warning := spec.warn_about(len(curves.datasets)):
         services.reporter.warning(warning)
-    has_scores = bool(recalled.evidence.propagated_scores())
-    history = PolicyHistory(curves, recalled.recommendation.gaps if has_scores else None)
+    # gaps move scores, so they need the scores' unit
+    uses_gaps = bool(recalled.evidence.propagated_scores()) and not context.unit.is_share
+    history = PolicyHistory(curves, recalled.recommendation.gaps if uses_gaps else None)
     if spec.initial_candidates and config.recall.recommend.top_k is None:
         others = [m for m in recalled.recommendation.ranking.models if m not in names]
         names = spec.initial_candidates((*names, *others), history, options)
@@ -106,7 +110,11 @@ def _why_no_prediction(
         if any(name not in known for name in recorded):
             return "the history does not say by which recipe it was recorded"
         return "the recipe differs from the history's, so its trends do not hold"
-    return None if curves.stages else "the history has no curves"
+    if not curves.stages:
+        return "the history has no curves"
+    if not curves.datasets:
+        return f"the history has no curves in the unit of {recalled.context.metric.target}"
+    return None
 
 
 def _recipes(

@@ -101,8 +101,8 @@ def recall_models(
     if context.dataset is None:
         raise ConfigError("recall: expected a dataset, got none: name it with --dataset")
     dataset, started = context.dataset, time.perf_counter()
-    defaults = preferred_defaults(context, config.metric, services)
-    options = replace(config.recommend.recommend_options, defaults=defaults)
+    defaults = preferred_defaults(context, services)
+    options = config.recommend.recommend_options(context.unit, defaults)
     names = {options.ranker, options.set_selector}
     left_out: dict[str, str] = {}
     label_distance = _label_distance(config, options, context, dataset, services)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -13,12 +13,16 @@ from mlflow_recall.adapters.tracking.runs import RunWriter
 from mlflow_recall.adapters.tracking.stored_defaults import read_defaults
 from mlflow_recall.config import RecommendConfig
 from mlflow_recall.core.arrays import FloatArray
-from mlflow_recall.core.clusters.clustering import cluster_models, no_clusters
-from mlflow_recall.core.history.comparable import select_comparable
-from mlflow_recall.core.history.matrix import PerformanceMatrix
+from mlflow_recall.core.clusters.clustering import cluster_models, cluster_prefix, no_clusters
+from mlflow_recall.core.history.comparable import ComparableRecords, select_comparable
+from mlflow_recall.core.history.score_units import regret_unit
 from mlflow_recall.core.recommend import Evidence
 from mlflow_recall.core.recommend.evidence import feature_columns
-from mlflow_recall.core.recommend.recommendation import Recommendation, recommend
+from mlflow_recall.core.recommend.recommendation import (
+    Recommendation,
+    RecommendOptions,
+    recommend,
+)
 from mlflow_recall.errors import HistoryError
 from mlflow_recall.ports import Tables
 from mlflow_recall.safe_text import escape_markdown
@@ -34,6 +38,9 @@ class RecommendResult:
     evidence: Evidence
     recommendation: Recommendation
     modality: str
+    comparable: ComparableRecords
+    #: how the recommendation was made
+    options: RecommendOptions
     #: None: for any dataset
     dataset: str | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)
@@ -49,8 +56,9 @@ def recommend_zoo(config: RecommendConfig, services: Services) -> RecommendResul
     """
     context = load_context(config, services, trainable_only=False)
     modality = context.modality
-    defaults = read_defaults(services.client, services.namespace, modality, config.metric)
-    options = replace(config.recommend_options, defaults=defaults)
+    metric = context.metric.history
+    defaults = read_defaults(services.client, services.namespace, modality, metric)
+    options = config.recommend_options(context.unit, defaults)
     recommendation = recommend(context.evidence, options)
     writer = RunWriter(services.client, f"{services.namespace}/recommend")
     try:
@@ -68,6 +76,8 @@ def recommend_zoo(config: RecommendConfig, services: Services) -> RecommendResul
         evidence=context.evidence,
         recommendation=recommendation,
         modality=modality,
+        comparable=context.comparable,
+        options=options,
         left_out=context.left_out,
         run_id=run.run_id,
     )
@@ -86,8 +96,9 @@ def recommend_from_tables(
     """
     records = folder.records(config.metric)
     modality = find_modality(config, records)
-    matrix = PerformanceMatrix.from_records(select_comparable(records, modality).records)
-    matrix = matrix.without_datasets(config.drop_datasets)
+    comparable = select_comparable(records, modality)
+    unit = regret_unit(comparable.records)
+    matrix = unit.matrix(comparable.records).without_datasets(config.drop_datasets)
     table = folder.scores()
     known = {*matrix.datasets, *(name for cells in table.values() for _, name in cells)}
     if dataset is not None and dataset not in known:
@@ -100,20 +111,24 @@ def recommend_from_tables(
         for name, cells in table.items()
         if history.datasets
     }
+    prefix = cluster_prefix(modality, config.metric)
     can_cluster = int((~np.isnan(history.mean_score)).sum()) >= 2
     evidence = Evidence(
         matrix=history,
-        clustering=cluster_models(history) if can_cluster else no_clusters(),
+        clustering=cluster_models(history, prefix=prefix) if can_cluster else no_clusters(),
         scores=_drop_unknown(scores),
         recorded_scores=_drop_unknown(recorded),
         model_features=feature_columns(folder.model_features(), models),
         dataset_features=feature_columns(features, history.datasets),
         target_features={n: c[0] for n, c in feature_columns(features, [dataset or ""]).items()},
     )
+    options = config.recommend_options(unit)
     return RecommendResult(
         evidence=evidence,
-        recommendation=recommend(evidence, config.recommend_options),
+        recommendation=recommend(evidence, options),
         modality=modality,
+        comparable=comparable,
+        options=options,
         dataset=dataset,
     )
 

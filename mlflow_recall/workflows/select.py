@@ -41,7 +41,13 @@ def run_selection(
             parent.log_dataset_input(dataset, "target")
             parent.log_account(dataset)
             parent.log_params(_resolved(config), "resolved.")
-            job = SelectionJob(config=config, services=services, writer=writer, parent=parent)
+            job = SelectionJob(
+                config=config,
+                services=services,
+                writer=writer,
+                parent=parent,
+                metric=context.metric.target,
+            )
             recalled = recall_models(config.recall, context, services)
             log_recall(recalled, parent)
             try:

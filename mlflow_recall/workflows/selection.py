@@ -78,8 +78,17 @@ class SelectionResult:
 
     @property
     def regret(self) -> float | None:
-        """Recorded score of the best model minus that of the winner; None: not recorded."""
+        """Recorded score of the best model minus that of the winner; None: not recorded.
+
+        It is in the unit of the recall.
+        """
         return self.ground_truth.regret(self.winner.name) if self.ground_truth else None
+
+    @property
+    def regret_text(self) -> str | None:
+        """The regret with its unit, for people; None: not recorded."""
+        regret = self.regret
+        return None if regret is None else f"{regret:.3f}{self.recall.context.unit.suffix}"
 
 
 def log_selection(result: SelectionResult, parent: ActiveRun) -> None:
@@ -153,7 +162,7 @@ def compare_with_brute_force(result: SelectionResult) -> str | None:
     return (
         f"Brute force is on record for this dataset: the best of {len(truth.models)} models is "
         f"{truth.best} with test {result.metric} {score:.3f}; the winner ranks "
-        f"{truth.rank(winner)}, with a regret of {truth.regret(winner):.3f}."
+        f"{truth.rank(winner)}, with a regret of {result.regret_text}."
     )
 
 

@@ -21,6 +21,8 @@ class SelectionJob:
     writer: RunWriter
     #: run of the selection; candidates are its children
     parent: ActiveRun
+    #: metric that models are selected by, which is the target's own
+    metric: str
     #: when it started, on the clock of ``time.perf_counter``
     started: float = field(default_factory=time.perf_counter)
 
@@ -33,8 +35,3 @@ class SelectionJob:
     def seconds(self) -> float:
         """Seconds since the start, recall included."""
         return time.perf_counter() - self.started
-
-    @property
-    def metric(self) -> str:
-        """Metric that models are selected by."""
-        return self.config.recall.metric

@@ -110,6 +110,14 @@ def test_metrics_are_those_that_records_can_be_asked_for(make: Make, metric: str
     assert history.records(metric)
 
 
+def test_the_only_metric_is_the_primary_one(make: Make) -> None:
+    history = make("accuracy")
+
+    assert rows(history, "primary") == rows(history, "accuracy")
+    assert {record.metric for record in history.records("primary")} == {"accuracy"}
+    assert list(history.left_out("primary")) == list(history.left_out("accuracy")) == []
+
+
 def test_the_matrix_is_the_same(make: Make) -> None:
     records = [r for r in make("accuracy").records("accuracy") if r.is_complete]
     matrix = PerformanceMatrix.from_records(records)

@@ -11,7 +11,7 @@ from scipy.special import ndtri
 from scipy.stats import norm
 
 from mlflow_recall.core.arrays import FloatArray
-from mlflow_recall.core.standardize import fill_zero, mean_ranks, normal_scores, z_scores
+from mlflow_recall.core.standardize import fill_zero, mean_ranks, normal_scores, spreads, z_scores
 
 NAN = math.nan
 
@@ -61,3 +61,10 @@ def test_columns_are_ranked_by_themselves() -> None:
         known = ~np.isnan(column)
         expected = ndtri((mean_ranks(column[known]) - 0.5) / known.sum())
         np.testing.assert_allclose(together[known, j], expected)
+
+
+def test_a_spread_that_is_rounding_is_none() -> None:
+    """0.1 + 0.2 and 0.3 differ in their last digit."""
+    columns = np.array([[0.1 + 0.2, 1.0], [0.3, 3.0]])
+
+    assert spreads(columns).tolist() == [0.0, 1.0]

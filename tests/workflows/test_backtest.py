@@ -209,7 +209,7 @@ def test_too_small_a_history_is_an_error(
 def text(store: str) -> Iterator[Zoo]:
     zoo = text_zoo(store)
     yield zoo
-    write_defaults(zoo.client, zoo.namespace, "text", "accuracy", Defaults())
+    write_defaults(zoo.client, zoo.namespace, "text", "primary", Defaults())
 
 
 def test_a_run_shows_it_and_auto_stands_for_what_is_favored(text: Zoo) -> None:
@@ -218,7 +218,7 @@ def test_a_run_shows_it_and_auto_stands_for_what_is_favored(text: Zoo) -> None:
 
     assert result.run_id is not None
     run = text.client.get_run(result.run_id)
-    kept = read_defaults(text.client, text.namespace, "text", "accuracy")
+    kept = read_defaults(text.client, text.namespace, "text", "primary")
     artifacts = {entry.path for entry in text.client.list_artifacts(result.run_id)}
     assert kept.run_id == result.run_id
     assert (kept.ranker, kept.policy) == (

@@ -187,8 +187,8 @@ def test_the_zoo_carries_its_clusters(copied: Services) -> None:
         assert member.cluster == cluster.id
         assert member.is_representative == (member.name == cluster.representative)
         assert member.tags[tags.CLUSTERED_BY] == result.run_id
-        assert member.tags[tags.CLUSTER_METRIC] == "accuracy"
-    assert {member.cluster for member in members} == {"text-1", "text-2"}
+        assert member.tags[tags.CLUSTER_METRIC] == "primary"
+    assert {member.cluster for member in members} == {"text-primary-1", "text-primary-2"}
 
 
 def test_clustering_again_overwrites_the_tags(copied: Services) -> None:
@@ -196,7 +196,7 @@ def test_clustering_again_overwrites_the_tags(copied: Services) -> None:
 
     cluster_zoo(ClusterConfig(clusters=1), copied)
 
-    assert {member.cluster for member in members_of(copied)} == {"text-1"}
+    assert {member.cluster for member in members_of(copied)} == {"text-primary-1"}
     assert sum(member.is_representative for member in members_of(copied)) == 1
 
 
@@ -228,7 +228,7 @@ def test_an_adopted_run_is_the_run(copied: Services) -> None:
 def test_an_empty_zoo_has_nothing_to_cluster(store: str, namespace: str) -> None:
     services, _ = services_for(store, namespace)
 
-    with pytest.raises(HistoryError, match="expected benchmark runs with the metric 'accuracy'"):
+    with pytest.raises(HistoryError, match="expected benchmark runs, found none: run"):
         cluster_zoo(ClusterConfig(), services)
 
     assert find_runs(store, namespace, "cluster") == []
@@ -248,6 +248,9 @@ class Both:
 
     def records(self, metric: str) -> list[Record]:
         return [record for history in self._histories for record in history.records(metric)]
+
+    def left_out(self, metric: str) -> list[str]:
+        return [line for history in self._histories for line in history.left_out(metric)]
 
 
 @pytest.fixture(scope="module")
@@ -313,6 +316,9 @@ class Older:
 
     def is_loss(self, metric: str) -> bool:
         return self._history.is_loss(metric)
+
+    def left_out(self, metric: str) -> Sequence[str]:
+        return self._history.left_out(metric)
 
 
 def test_records_of_an_older_version_are_left_out_and_named(copied: Services) -> None:

@@ -61,7 +61,10 @@ def text(store: str) -> Zoo:
     """Two pairs and a singleton, none with a source head."""
     zoo = text_zoo(store)
     names = zoo.models
-    tag_clusters(zoo, {"text-1": names[:2], "text-2": names[2:4], "text-3": names[4:]})
+    tag_clusters(
+        zoo,
+        {"text-primary-1": names[:2], "text-primary-2": names[2:4], "text-primary-3": names[4:]},
+    )
     return zoo
 
 
@@ -525,7 +528,7 @@ def test_models_without_a_cluster_by_the_metric_are_clustered_anew(text: Zoo) ->
 
     assert set(context.clustering.models) == set(text.models)
     (note,) = (line for line in reporter.warnings if "clustered anew" in line)
-    assert note.startswith("5 of 5 models without a cluster by f1_macro")
+    assert note.startswith("5 of 5 models without a cluster by --metric f1_macro")
 
 
 def test_a_recall_is_a_run_with_all_parts(text: Zoo) -> None:

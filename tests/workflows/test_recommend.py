@@ -23,7 +23,7 @@ from mlflow_recall.core.history.recipes import Recipe
 from mlflow_recall.core.recommend.constraints import Constraints
 from mlflow_recall.errors import ConfigError, HistoryError
 from mlflow_recall.ports import StageResult
-from mlflow_recall.workflows.explain import explain_model
+from mlflow_recall.workflows.explain import Explanation, explain_model
 from mlflow_recall.workflows.recommend import (
     RecommendResult,
     recommend_from_tables,
@@ -311,9 +311,14 @@ def result(tmp_path: Path) -> RecommendResult:
     return recommend_from_tables(configure(top_k=1), folder, "z")
 
 
+def explain(result: RecommendResult, model: str) -> Explanation:
+    records = result.comparable.records
+    return explain_model(result.recommendation, result.evidence, model, records)
+
+
 @pytest.mark.parametrize("model", SCORES)
 def test_what_the_parts_add_is_the_score(result: RecommendResult, model: str) -> None:
-    explanation = explain_model(result.recommendation, result.evidence, model)
+    explanation = explain(result, model)
 
     ranking = result.recommendation.ranking
     assert [row["part"] for row in explanation.parts] == ["prior", "knn"]
@@ -332,8 +337,8 @@ def test_what_the_parts_add_is_the_score(result: RecommendResult, model: str) ->
 
 def test_ranks_by_each_part_are_those_of_the_tables(result: RecommendResult) -> None:
     """The fox leads by its history and comes last by the score; the worm the other way round."""
-    fox = explain_model(result.recommendation, result.evidence, "fox")
-    worm = explain_model(result.recommendation, result.evidence, "worm")
+    fox = explain(result, "fox")
+    worm = explain(result, "worm")
 
     assert [row["rank"] for row in fox.parts] == [1, 4]
     assert [row["rank"] for row in worm.parts] == [4, 1]
@@ -341,7 +346,7 @@ def test_ranks_by_each_part_are_those_of_the_tables(result: RecommendResult) -> 
 
 def test_gaps_and_ranks_of_the_record_by_hand(result: RecommendResult) -> None:
     """On x 0.70 where 0.90 is the best, on y 0.85, the best; z is the target."""
-    explanation = explain_model(result.recommendation, result.evidence, "owl")
+    explanation = explain(result, "owl")
 
     assert explanation.recorded == [
         {"dataset": "x", "score": 0.70, "gap": 0.20, "rank": 2},
@@ -350,7 +355,7 @@ def test_gaps_and_ranks_of_the_record_by_hand(result: RecommendResult) -> None:
 
 
 def test_a_model_is_explained_with_its_cluster(result: RecommendResult) -> None:
-    explanation = explain_model(result.recommendation, result.evidence, "owl")
+    explanation = explain(result, "owl")
 
     group = result.evidence.clustering.cluster_of("owl")
     assert group is not None
@@ -365,11 +370,11 @@ def test_datasets_without_a_record_of_the_model_are_not_listed(tmp_path: Path) -
     rows = {**SCORES, "owl": (0.70, float("nan"), 0.80)}
     result = recommend_from_tables(configure(), tables(tmp_path, rows))
 
-    explanation = explain_model(result.recommendation, result.evidence, "owl")
+    explanation = explain(result, "owl")
 
     assert [row["dataset"] for row in explanation.recorded] == ["x", "z"]
 
 
 def test_an_unknown_model_is_answered_with_the_known_ones(result: RecommendResult) -> None:
     with pytest.raises(ConfigError, match=r"explain: expected one of .*owl.*, got 'unicorn'"):
-        explain_model(result.recommendation, result.evidence, "unicorn")
+        explain(result, "unicorn")

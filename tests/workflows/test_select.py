@@ -51,6 +51,7 @@ from mlflow_recall.workflows.select import run_selection
 from mlflow_recall.workflows.selection import (
     RegisteredModel,
     SelectionResult,
+    candidate_rows,
     compare_with_brute_force,
 )
 from mlflow_recall.workflows.services import Services
@@ -619,16 +620,93 @@ def test_with_another_recipe_trends_are_off_and_halving_decides(
 
 
 def test_a_loss_is_selected_by_its_lowest(text: Zoo) -> None:
-    services, _ = services_for(text.uri, text.namespace)
-    config = configure(
-        text, top_k=2, policy="brute_force", final="same", metric="log_loss", tolerance=0.05
-    )
+    """Its regrets are shares of a spread, which is said."""
+    services, reporter = services_for(text.uri, text.namespace)
+    config = configure(text, top_k=2, policy="brute_force", final="same", metric="log_loss")
 
     selected = run_selection(config, services, registry_for(services))
 
     run_page = page_of(text, selected.run_id)
     losses = {r.data.tags[tags.MODEL]: r.data.metrics["val/log_loss"] for r in run_page.children}
     assert losses[selected.winner.name] == min(losses.values())
+    assert any("because the best value of log_loss is not 1" in line for line in reporter.lines)
+    assert selected.recall.recommendation.gaps.tolerance == 0.1
+
+
+def with_own_metric(services: Services, metric: str) -> Services:
+    """Services for which every target names a metric of its own."""
+    prepare = services.prepare
+    return replace(services, prepare=lambda spec: replace(prepare(spec), own_metric=metric))
+
+
+def test_a_target_is_selected_for_by_its_own_metric(text: Zoo) -> None:
+    """The history is one of accuracies; what is said of the target has its metric's real name."""
+    services, reporter = services_for(text.uri, text.namespace)
+    config = configure(text, top_k=3, policy="fine_selection", final="same")
+
+    selected = run_selection(config, with_own_metric(services, "f1_macro"), registry_for(services))
+
+    run_page = page_of(text, selected.run_id)
+    winner = run_page.child(selected.winner.name)
+    finalists = [c for c in selected.candidates if c.stage == EPOCHS]
+    logged = {c.name: run_page.child(c.name).data.metrics["val/f1_macro"] for c in finalists}
+    note = run_page.parent.data.tags["mlflow.note.content"]
+    assert selected.metric == "f1_macro"
+    assert selected.has_predictions  # of scores in points, as those of the history
+    assert logged[selected.winner.name] == max(logged.values())
+    assert f"test f1_macro {winner.data.metrics['test/f1_macro']:.3f}" in note
+    assert "validation f1_macro" in candidate_rows(selected)[0]
+    assert "primary" not in note
+    assert not any("primary" in line for line in reporter.lines if "without a cluster" not in line)
+
+
+def test_curves_in_another_unit_predict_nothing(text: Zoo) -> None:
+    """An accuracy on one dataset says nothing of the nats on another."""
+    services, reporter = services_for(text.uri, text.namespace)
+    config = configure(text, top_k=2, policy="fine_selection", final="same")
+
+    selected = run_selection(config, with_own_metric(services, "log_loss"), registry_for(services))
+
+    assert (selected.metric, selected.policy, selected.has_predictions) == (
+        "log_loss",
+        "halving",
+        False,
+    )
+    assert (
+        "the history has no curves in the unit of log_loss: halving decides instead of "
+        "fine_selection"
+    ) in reporter.warnings
+
+
+def test_the_regret_is_that_of_the_metric_that_the_target_has_now(text: Zoo) -> None:
+    """Its runs were recorded when it had another one."""
+    services, _ = services_for(text.uri, text.namespace)
+    own = replace(text.target, path=str(text.folder / "set-0.csv"))
+    config = configure(text, dataset=own, top_k=2, policy="brute_force", final="same")
+
+    selected = run_selection(config, with_own_metric(services, "f1_macro"), registry_for(services))
+
+    records = [r for r in services.history.records("f1_macro") if r.dataset == "set-0"]
+    best = max(record.final_score for record in records)
+    (winner,) = (r.final_score for r in records if r.model == selected.winner.name)
+    assert selected.regret == pytest.approx(best - winner)
+    assert f"with test f1_macro {best:.3f}" in str(compare_with_brute_force(selected))
+
+
+@pytest.mark.parametrize(("metric", "own_metric"), [("spearman", ""), ("primary", "rmse")])
+def test_a_metric_that_the_target_lacks_is_refused_before_anything_is_written(
+    text: Zoo, metric: str, own_metric: str
+) -> None:
+    services, _ = services_for(text.uri, text.namespace)
+    before = len(find_runs(text.uri, text.namespace, "selection", "select"))
+
+    with pytest.raises(ConfigError, match=r"^metric: expected one of a classification of 3 clas"):
+        run_selection(
+            configure(text, metric=metric),
+            with_own_metric(services, own_metric),
+            registry_for(services),
+        )
+    assert len(find_runs(text.uri, text.namespace, "selection", "select")) == before
 
 
 # --- what it may cost ----------------------------------------------------------------------------
@@ -707,12 +785,12 @@ def test_what_a_back_test_favored_stands_behind_auto(store: str) -> None:
     favored = Defaults(
         ranker="prior", set_selector="prior", policy="brute_force", top_k=2, run_id="r"
     )
-    write_defaults(services.client, services.namespace, "text", "accuracy", favored)
+    write_defaults(services.client, services.namespace, "text", "primary", favored)
     config = configure(zoo, final="same", recommender="auto")
     try:
         selected = run_selection(config, services, registry_for(services))
     finally:
-        write_defaults(services.client, services.namespace, "text", "accuracy", Defaults())
+        write_defaults(services.client, services.namespace, "text", "primary", Defaults())
 
     run_page = page_of(zoo, selected.run_id)
     assert [c.stage for c in selected.candidates] == [EPOCHS, EPOCHS]
@@ -727,12 +805,12 @@ def test_an_option_that_the_policy_of_auto_lacks_is_refused_before_any_run(store
     runs = len(find_runs(zoo.uri, zoo.namespace, "selection", "select"))
     config = configure(zoo, policy_options={"threshold": 0.1})
     defaults = Defaults(policy="cost_aware", run_id="r")
-    write_defaults(services.client, services.namespace, "text", "accuracy", defaults)
+    write_defaults(services.client, services.namespace, "text", "primary", defaults)
     try:
         with pytest.raises(ConfigError, match="threshold: expected an option of cost_aware"):
             run_selection(config, services, registry_for(services))
     finally:
-        write_defaults(services.client, services.namespace, "text", "accuracy", Defaults())
+        write_defaults(services.client, services.namespace, "text", "primary", Defaults())
 
     assert len(find_runs(zoo.uri, zoo.namespace, "selection", "select")) == runs
 

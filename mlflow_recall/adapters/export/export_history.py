@@ -10,6 +10,7 @@ from typing import Any
 
 from mlflow_recall.adapters.export.export_files import RUNS, read_models, read_runs
 from mlflow_recall.adapters.tracking import tags
+from mlflow_recall.adapters.tracking.run_metrics import RunMetrics, read_run_metrics
 from mlflow_recall.adapters.tracking.run_records import (
     adopted_record,
     benchmark_record,
@@ -23,6 +24,7 @@ from mlflow_recall.core.external_runs.rules import (
 from mlflow_recall.core.history.metrics import METRICS, check_metric, to_maximize
 from mlflow_recall.core.history.records import Record
 from mlflow_recall.core.history.resample import RecordedSteps
+from mlflow_recall.core.history.tasks import PRIMARY
 from mlflow_recall.errors import HistoryError
 
 _FEATURE_TAGS = {"family": tags.FAMILY, "architecture": tags.ARCH, "upstream": tags.UPSTREAM}
@@ -59,38 +61,49 @@ class ExportHistory:
     def records(self, metric: str) -> list[Record]:
         """Return the records of a metric; see ``ports.History.records``.
 
-        Args:
-            metric: Name of the metric; empty: the only one of the export.
-
         Raises:
             HistoryError: The export has no fine-tuning, or none with this metric.
             ConfigError: The metric is unknown.
         """
         if not self._runs:
             raise HistoryError(f"{self._folder / RUNS}: expected fine-tunings, got none")
-        metrics = self.metrics()
-        if not metric and len(metrics) == 1:
-            metric = metrics[0]
         # adopted runs may have metrics that this package does not know
-        if metric and metric not in self._adopted_metrics:
+        if metric != PRIMARY and metric not in self._adopted_metrics:
             check_metric(metric)
+        chosen = self._run_metrics(metric)
+        named = [(run, chosen.of_benchmark(run["tags"])) for run in self._benchmark_runs]
         records = [
-            _benchmark_record(run, metric)
-            for run in self._benchmark_runs
-            if run["metrics"].get(f"val/{metric}")
+            _benchmark_record(run, name) for run, name in named if run["metrics"].get(f"val/{name}")
         ]
-        adopted = [(run, by[metric]) for run, by in self._adopted_runs if metric in by]
-        sources = compare_by_one_split([(r["tags"].get(tags.DATASET, ""), s) for r, s in adopted])
+        adopted = [
+            (run, name, by[name])
+            for run, by in self._adopted_runs
+            if (name := chosen.of_adopted(run["tags"])) in by
+        ]
+        sources = compare_by_one_split(
+            [(run["tags"].get(tags.DATASET, ""), source) for run, _, source in adopted]
+        )
         records += [
-            _adopted_record(run, source, metric)
-            for (run, _), source in zip(adopted, sources, strict=True)
+            _adopted_record(run, source, name)
+            for (run, name, _), source in zip(adopted, sources, strict=True)
         ]
         if not records:
             raise HistoryError(
                 f"{self._folder}: metric {metric!r}: expected one of "
-                f"{', '.join(metrics) or 'none'}: name it with --metric"
+                f"{', '.join(self.metrics()) or 'none'}: name it with --metric"
             )
         return distinct_datasets(records)
+
+    def left_out(self, metric: str) -> tuple[str, ...]:
+        """See ``ports.History.left_out``."""
+        return self._run_metrics(metric).left_out
+
+    def _run_metrics(self, metric: str) -> RunMetrics:
+        return read_run_metrics(
+            metric,
+            [(run["tags"], run["start"]) for run in self._benchmark_runs],
+            [(run["tags"], sources.keys()) for run, sources in self._adopted_runs],
+        )
 
     def scores(self) -> dict[str, dict[tuple[str, str], float]]:
         """See ``ports.Tables.scores``; an export has none."""

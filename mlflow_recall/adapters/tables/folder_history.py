@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from mlflow_recall.adapters.tables.table_files import Table
 from mlflow_recall.core.formatting import join_names
 from mlflow_recall.core.history.metrics import METRICS, to_maximize
 from mlflow_recall.core.history.records import Record
+from mlflow_recall.core.history.tasks import CLASSIFICATION, PRIMARY, TASKS, primary_metric
 from mlflow_recall.errors import HistoryError
 
 _COLUMNS = {
@@ -56,48 +57,77 @@ class FolderHistory:
     def records(self, metric: str) -> list[Record]:
         """Return the records of a metric; see ``ports.History.records``.
 
-        Args:
-            metric: Name of the metric; empty: the only one of the table.
+        Where no modality is known, and the models of one primary metric have no dataset of
+        another, they are apart as modalities are, under the names of the metrics.
 
         Raises:
-            HistoryError: A table is not as expected, or no two models share a dataset.
+            HistoryError: A table is not as expected, the primary metric of a dataset is unknown,
+                or no two models share a dataset.
         """
-        fine_tunings = self.fine_tunings(metric)
-        self._check_shared(fine_tunings)
+        by_metric = {
+            name: self.fine_tunings(name, datasets)
+            for name, datasets in self._datasets_by_metric(metric).items()
+        }
+        self._check_shared([entry for entries in by_metric.values() for entry in entries])
+        parts = {} if self._modalities else _separate_parts(by_metric)
         return [
-            Record(
-                model=fine_tuning.model,
-                dataset=fine_tuning.dataset,
-                validation_scores=fine_tuning.validation_scores,
-                final_score=fine_tuning.final_score,
-                test_scores=fine_tuning.test_scores,
-                epochs=len(fine_tuning.validation_scores),
-                modality=self.modality(fine_tuning.model, fine_tuning.dataset),
-                run_id=fine_tuning.run,
-            )
+            self._record(fine_tuning, name, parts.get(name))
+            for name, fine_tunings in by_metric.items()
             for fine_tuning in fine_tunings
         ]
 
-    def fine_tunings(self, metric: str) -> list[FineTuning]:
+    def left_out(self, metric: str) -> tuple[str, ...]:  # noqa: ARG002 - the port's signature
+        """See ``ports.History.left_out``; a table whose primary metric is unknown is refused."""
+        return ()
+
+    def fine_tunings(
+        self, metric: str, datasets: Collection[str] | None = None
+    ) -> list[FineTuning]:
         """Return the rows of the matrix with their curves of the same metric.
 
         Args:
-            metric: Name of the metric; empty: the only one of the table.
+            metric: Name of the metric.
+            datasets: Datasets that are read; None: all.
 
         Raises:
             HistoryError: A table is not as expected, or a row contradicts its curve.
         """
         table = self._select_metric("matrix", metric)
-        name = _metric_of(table, metric)
         keys = [table.names(column) for column in ("model", "dataset", "run")]
-        values = (self._sign(name) * table.numbers("value")).tolist()
+        values = (self._sign(metric) * table.numbers("value")).tolist()
         rows = [
             FineTuning(model=model, dataset=dataset, final_score=value, run=run)
             for model, dataset, run, value in zip(*keys, values, strict=True)
+            if datasets is None or dataset in datasets
         ]
-        if name not in self._metrics_of("curves"):
+        if metric not in self._metrics_of("curves"):
             return rows
-        return join_curves(rows, self.curves(name), by_run="run" in table.frame)
+        return join_curves(rows, self.curves(metric), by_run="run" in table.frame)
+
+    def primary_metrics(self) -> dict[str, str]:
+        """Return dataset -> its primary metric.
+
+        It is the one in the column ``metric`` of ``datasets``, or that of the task in the column
+        ``task``, accuracy without one, or the only metric of the dataset.
+
+        Raises:
+            HistoryError: A dataset has several others, or not the one that ``datasets`` names.
+        """
+        features = self.dataset_features()
+        named, tasks = features.get("metric", {}), features.get("task", {})
+        primary = {}
+        for dataset, recorded in self._recorded_metrics.items():
+            name = str(named.get(dataset) or "")
+            metric = name or primary_metric(recorded, str(tasks.get(dataset) or ""))
+            if metric not in recorded:
+                expected = "one of its metrics" if name else "accuracy or one metric"
+                raise HistoryError(
+                    f"{self._folder}: primary metric of {dataset!r}: expected {expected}, got "
+                    f"{name or join_names(recorded)}: name one with --metric, or in a column "
+                    "metric of the table datasets"
+                )
+            primary[dataset] = metric
+        return primary
 
     def modality(self, model: str, dataset: str) -> str:
         """Return the modality of a cell, from the features of its dataset or of its model.
@@ -119,8 +149,8 @@ class FolderHistory:
         """Return every curve of ``curves`` with its steps in order; none without that table.
 
         Args:
-            metric: Name of the metric; None: the only one of the table, whose name may differ from
-                that in ``matrix``.
+            metric: Name of the metric, or ``PRIMARY``; None: the only one of the table, whose name
+                may differ from that in ``matrix``.
 
         Raises:
             HistoryError: A split is unknown, a step is measured twice, or a validation curve has
@@ -128,6 +158,15 @@ class FolderHistory:
         """
         if not self._has("curves"):
             return []
+        if metric == PRIMARY:
+            primary = self.primary_metrics()
+            recorded = set(primary.values()) & set(self._metrics_of("curves"))
+            return [
+                curve
+                for name in sorted(recorded)
+                for curve in self.curves(name)
+                if primary.get(curve.dataset) == name
+            ]
         table = self._select_metric("curves", metric)
         keys = {name: table.codes(name) for name in ("model", "dataset", "split", "run")}
         split_codes, split_names = keys["split"]
@@ -148,7 +187,8 @@ class FolderHistory:
         starts = np.flatnonzero(np.diff(group[order], prepend=-1))
         codes_of_curves = np.unravel_index(group[order][starts], shape)
         bounds = [*starts.tolist(), len(order)]
-        values = self._sign(_metric_of(table, metric)) * values
+        name = _metric_of(table, metric)
+        values = self._sign(name) * values
         sorted_steps = tuple(steps[order].tolist())
         sorted_values = tuple(values[order].tolist())
         names_of_curves = [
@@ -163,6 +203,7 @@ class FolderHistory:
                 steps=sorted_steps[start:end],
                 values=sorted_values[start:end],
                 run=run,
+                metric=name,
             )
             for model, dataset, split, run, start, end in zip(
                 *names_of_curves, bounds[:-1], bounds[1:], strict=True
@@ -203,6 +244,47 @@ class FolderHistory:
         A column that holds only numbers has numbers as values.
         """
         return self._features("datasets", "dataset")
+
+    def _record(self, fine_tuning: FineTuning, metric: str, part: str | None) -> Record:
+        task = str(self._tasks.get(fine_tuning.dataset, ""))
+        return Record(
+            model=fine_tuning.model,
+            dataset=fine_tuning.dataset,
+            validation_scores=fine_tuning.validation_scores,
+            final_score=fine_tuning.final_score,
+            test_scores=fine_tuning.test_scores,
+            epochs=len(fine_tuning.validation_scores),
+            modality=part or self.modality(fine_tuning.model, fine_tuning.dataset),
+            task=task if task in TASKS else CLASSIFICATION,
+            metric=metric,
+            run_id=fine_tuning.run,
+        )
+
+    def _datasets_by_metric(self, metric: str) -> dict[str, Collection[str] | None]:
+        """Return metric -> datasets that are read by it; None: all."""
+        if metric != PRIMARY:
+            return {metric: None}
+        primary = self.primary_metrics()
+        return {
+            name: {dataset for dataset, own in primary.items() if own == name}
+            for name in sorted(set(primary.values()))
+        }
+
+    @cached_property
+    def _recorded_metrics(self) -> dict[str, list[str]]:
+        """Dataset -> its metrics in ``matrix``, sorted."""
+        table = self._table("matrix")
+        metrics: dict[str, set[str]] = {}
+        for dataset, metric in zip(table.names("dataset"), table.names("metric"), strict=True):
+            metrics.setdefault(dataset, set()).add(metric)
+        if not metrics:
+            raise HistoryError(f"{self._folder}: matrix: expected at least one row, got none")
+        return {dataset: sorted(metrics[dataset]) for dataset in sorted(metrics)}
+
+    @cached_property
+    def _tasks(self) -> Mapping[str, float | str]:
+        """Dataset -> its task, where ``datasets`` says it."""
+        return self.dataset_features().get("task", {})
 
     def _features(self, name: str, key: str) -> dict[str, dict[str, float | str]]:
         if not self._has(name):
@@ -261,7 +343,7 @@ class FolderHistory:
         """Return the rows of one metric of a table."""
         table = self._table(name)
         metrics = self._metrics_of(name)
-        if not metric and len(metrics) == 1:
+        if metric is None and len(metrics) == 1:
             metric = metrics[0]
         if not metrics:
             raise HistoryError(f"{self._folder}: {name}: expected at least one row, got none")
@@ -317,6 +399,23 @@ class FolderHistory:
         if name not in self._tables:
             self._tables[name] = table_files.read_table(self._folder, name, _COLUMNS.get(name, ()))
         return self._tables[name]
+
+
+def _separate_parts(by_metric: Mapping[str, Sequence[FineTuning]]) -> dict[str, str]:
+    """Return metric -> name of its part of the tables; empty where they have one part only.
+
+    Metrics are of one part if a model has both, or if other metrics join them so.
+    """
+    parts: list[tuple[list[str], set[str]]] = []
+    for metric, fine_tunings in by_metric.items():
+        metrics, models = [metric], {fine_tuning.model for fine_tuning in fine_tunings}
+        for part in [part for part in parts if part[1] & models]:
+            parts.remove(part)
+            metrics, models = [*part[0], *metrics], part[1] | models
+        parts.append((metrics, models))
+    if len(parts) < 2:
+        return {}
+    return {metric: "+".join(sorted(metrics)) for metrics, _ in parts for metric in metrics}
 
 
 def _metric_of(table: Table, metric: str | None = None) -> str:

@@ -25,6 +25,7 @@ class RecordedCurve:
     values: tuple[float, ...]
     #: name of the fine-tuning among its repeats; empty where the table has no such column
     run: str = ""
+    metric: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,6 +25,7 @@ from mlflow_recall.core.external_runs.rules import sources_from_json
 from mlflow_recall.core.history.comparable import select_comparable
 from mlflow_recall.core.history.metrics import METRICS, to_maximize
 from mlflow_recall.core.history.records import Member, Record
+from mlflow_recall.core.history.tasks import PRIMARY
 from mlflow_recall.errors import ConfigError, HistoryError, unknown_name
 from mlflow_recall.ports import Reporter
 
@@ -33,7 +34,7 @@ _CURVE_COLUMNS = ["model", "dataset", "step", "split", "metric", "value", "run"]
 _SCORE_COLUMNS = ["model", "dataset", "score_name", "value"]
 _MODEL_COLUMNS = ["model", "modality", "family", "arch", "parameters", "upstream", "license"]
 _TABLES = ("matrix", "curves", "proxy", "models", "datasets")
-_DATASET_COLUMNS = ["dataset", "modality", "classes", "samples"]
+_DATASET_COLUMNS = ["dataset", "modality", "task", "metric", "classes", "samples"]
 
 
 class TableExport:
@@ -73,8 +74,8 @@ class TableExport:
         runs = self._runs()
         members = self._registry.members()
         notes: dict[str, None] = {}
-        rows = _Rows(runs, self._prefix)
         metrics = self._history.metrics()
+        rows = _Rows(runs, self._prefix, self._primary_metrics() if metrics else {})
         with reporter.progress("export tables", len(metrics)) as bar:
             for metric in metrics:
                 for record in sorted(self._comparable(metric, members, notes), key=rows.sort_key):
@@ -100,6 +101,12 @@ class TableExport:
             minimize=tuple(metric for metric in metrics if metric in rows.losses),
             notes=tuple(notes),
         )
+
+    def _primary_metrics(self) -> dict[str, str]:
+        """Return dataset -> its primary metric, where it is known."""
+        with suppress(HistoryError):  # no primary metric is known
+            return {record.dataset: record.metric for record in self._history.records(PRIMARY)}
+        return {}
 
     def _runs(self) -> dict[str, Run]:
         """Return every run that a record can come from, by id."""
@@ -129,11 +136,13 @@ class _Rows:
     Args:
         runs: Run id -> run.
         prefix: Prefix of the namespace's names in the registry, which the tables leave out.
+        primary: Dataset -> its primary metric.
     """
 
-    def __init__(self, runs: Mapping[str, Run], prefix: str) -> None:
+    def __init__(self, runs: Mapping[str, Run], prefix: str, primary: Mapping[str, str]) -> None:
         self._runs = runs
         self._prefix = prefix
+        self._primary = primary
         self._labels_of_cell: dict[tuple[str, str], set[str]] = {}
         self._dataset_rows: dict[str, dict[str, Any]] = {}
         self.matrix: list[tuple[Any, ...]] = []
@@ -194,7 +203,13 @@ class _Rows:
 
     def _add_dataset(self, record: Record, run: Run) -> None:
         row = self._dataset_rows.setdefault(
-            record.dataset, {"dataset": record.dataset, "modality": record.modality}
+            record.dataset,
+            {
+                "dataset": record.dataset,
+                "modality": record.modality,
+                "task": record.task,
+                "metric": self._primary.get(record.dataset),
+            },
         )
         for key, value in {**_logged_sizes(run), **_logged_features(run)}.items():
             row.setdefault(key, value)

@@ -22,6 +22,7 @@ from mlflow_recall.adapters.tables.validation import (
     MetricPoints,
     collect_fine_tunings,
     find_modality,
+    named_primary_metrics,
     registry_titles,
     select_new,
 )
@@ -37,6 +38,7 @@ from mlflow_recall.adapters.tracking.ownership import owner_tag
 from mlflow_recall.adapters.tracking.registry import MlflowRegistry
 from mlflow_recall.bounded_json import parse_object
 from mlflow_recall.core.external_runs.rules import MetricSource, sources_to_json
+from mlflow_recall.core.history.tasks import TASKS
 from mlflow_recall.errors import HistoryError
 from mlflow_recall.ports import Reporter
 from mlflow_recall.safe_text import redact
@@ -93,8 +95,9 @@ class TableImport:
         )
         new = select_new(fine_tunings, self._known_digests(), titles)
         features = tables.dataset_features()
+        primary = named_primary_metrics(tables, options)
         entries = [
-            self._entry(key, metrics, titles[key[0]], modalities[key], features)
+            self._entry(key, metrics, titles[key[0]], modalities[key], features, primary)
             for key, metrics in new.items()
         ]
         models = self._models(tables, {key[0]: modalities[key] for key in fine_tunings}, titles)
@@ -169,6 +172,7 @@ class TableImport:
         title: str,
         modality: str,
         features: Mapping[str, Mapping[str, float | str]],
+        primary: Mapping[str, str],
     ) -> dict[str, Any]:
         """Return one fine-tuning as an export holds it.
 
@@ -178,6 +182,7 @@ class TableImport:
             title: Name of the model without a namespace.
             modality: Modality of the fine-tuning.
             features: Feature -> dataset -> value.
+            primary: Dataset -> its primary metric, where the tables name it.
         """
         now = int(time.time() * 1000)
         digests = {name: points.digest for name, points in metrics.items()}
@@ -186,6 +191,7 @@ class TableImport:
             logged.setdefault(name, []).append((step, value))
         params = {"model": self._registry.name_of(title), "dataset": key[1]}
         texts = {f"{FEATURE}{name}": _text(of.get(key[1], "")) for name, of in features.items()}
+        task, metric = texts.get(f"{FEATURE}task", ""), primary.get(key[1], "")
         return {
             "run": key[2],
             "name": f"{title} on {key[1]}",
@@ -196,6 +202,8 @@ class TableImport:
                 tags.DATASET: key[1],
                 tags.MODALITY: modality,
                 tags.TABLE_ROWS: json.dumps({"run": key[2], "digests": digests}),
+                **({tags.TASK: task} if task in TASKS else {}),
+                **({tags.METRIC: metric} if metric in metrics else {}),
                 **self._history_tags(metrics),
             },
             "params": params | {name: text for name, text in texts.items() if text},

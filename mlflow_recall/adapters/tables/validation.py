@@ -16,6 +16,7 @@ from mlflow_recall.adapters.tables.recorded_curves import FineTuning, RecordedCu
 from mlflow_recall.core.external_runs.logging_conventions import is_minimized
 from mlflow_recall.core.formatting import join_names
 from mlflow_recall.core.history.metrics import METRICS, is_bounded, to_maximize
+from mlflow_recall.core.history.tasks import PRIMARY
 from mlflow_recall.errors import ConfigError, HistoryError
 
 #: names of metrics that a tracking server accepts
@@ -43,10 +44,10 @@ class ImportOptions:
                 f"modality: expected one of {', '.join(MODALITIES)}, got {self.modality!r}"
             )
         for name in self.metrics.values():
-            if not _METRIC_NAME.fullmatch(name):
+            if not _METRIC_NAME.fullmatch(name) or name == PRIMARY:
                 raise ConfigError(
-                    f"metric: expected a name of letters, digits and ./_-, got {name!r}: give it "
-                    "another with --metric NAME=OTHER"
+                    f"metric: expected a name of letters, digits and ./_- other than {PRIMARY}, "
+                    f"got {name!r}: give it another with --metric NAME=OTHER"
                 )
 
 
@@ -110,12 +111,19 @@ def _metric_names(tables: FolderHistory, options: ImportOptions) -> dict[str, st
                 f"metric {name!r}: expected one metric of the tables, got {join_names(renamed)}: "
                 "name one, or several with --metric NAME=OTHER"
             )
-        if not _METRIC_NAME.fullmatch(name):
+        if not _METRIC_NAME.fullmatch(name) or name == PRIMARY:
             raise HistoryError(
-                f"metric {name!r}: expected letters, digits and ./_-: give it another name with "
-                f"--metric '{name}'=OTHER"
+                f"metric {name!r}: expected letters, digits and ./_-, and not {PRIMARY}: give it "
+                f"another name with --metric '{name}'=OTHER"
             )
     return names
+
+
+def named_primary_metrics(tables: FolderHistory, options: ImportOptions) -> dict[str, str]:
+    """Return dataset -> the primary metric that the tables name, by its name in the namespace."""
+    names = _metric_names(tables, options)
+    column = tables.dataset_features().get("metric", {})
+    return {dataset: names[str(name)] for dataset, name in column.items() if name in names}
 
 
 def _is_loss(tables: FolderHistory, metric: str, name: str, options: ImportOptions) -> bool:

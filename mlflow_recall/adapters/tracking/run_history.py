@@ -18,6 +18,7 @@ from mlflow_recall.adapters.tracking.client import (
     search_adopted_runs,
     search_runs,
 )
+from mlflow_recall.adapters.tracking.run_metrics import RunMetrics, read_run_metrics
 from mlflow_recall.adapters.tracking.run_records import (
     adopted_record,
     benchmark_record,
@@ -32,6 +33,7 @@ from mlflow_recall.core.external_runs.rules import (
 )
 from mlflow_recall.core.history.metrics import METRICS, check_metric, to_maximize
 from mlflow_recall.core.history.records import Record
+from mlflow_recall.core.history.tasks import PRIMARY
 from mlflow_recall.errors import HistoryError
 
 
@@ -82,29 +84,54 @@ class TrackingHistory:
         """
         self._update()
         # adopted runs may have metrics that this package does not know
-        if metric not in self._adopted_metrics:
+        if metric != PRIMARY and metric not in self._adopted_metrics:
             check_metric(metric)
-        records = [record for run in self._runs.values() if (record := self._record(run, metric))]
-        adopted = [(run, by[metric]) for run, by in self._adopted.values() if metric in by]
-        sources = compare_by_one_split([(r.data.tags.get(tags.DATASET, ""), s) for r, s in adopted])
+        chosen = self._run_metrics(metric)
+        records = [
+            record
+            for run in self._runs.values()
+            if (record := self._record(run, chosen.of_benchmark(run.data.tags)))
+        ]
+        adopted = [
+            (run, name, by[name])
+            for run, by in self._adopted.values()
+            if (name := chosen.of_adopted(run.data.tags)) in by
+        ]
+        sources = compare_by_one_split(
+            [(run.data.tags.get(tags.DATASET, ""), source) for run, _, source in adopted]
+        )
         records += [
             adopted_record(
                 run.data.tags,
                 source,
-                metric,
+                name,
                 run.data.metrics,
                 partial(metric_points, self._client, run.info.run_id),
                 run.info.run_id,
             )
-            for (run, _), source in zip(adopted, sources, strict=True)
+            for (run, name, _), source in zip(adopted, sources, strict=True)
         ]
         if not records:
+            wanted = "" if metric == PRIMARY else f" with the metric {metric!r}"
+            found = "; ".join(chosen.left_out) or "found none"
             raise HistoryError(
-                f"experiment {self.experiment!r}: expected benchmark runs with the metric "
-                f"{metric!r}, found none: run `mlflow-recall benchmark` first, or try the "
-                "example's zoo with --namespace recall/example"
+                f"experiment {self.experiment!r}: expected benchmark runs{wanted}, {found}: run "
+                "`mlflow-recall benchmark` first, or try the example's zoo with --namespace "
+                "recall/example"
             )
         return distinct_datasets(records)
+
+    def left_out(self, metric: str) -> tuple[str, ...]:
+        """See ``ports.History.left_out``."""
+        self._update()
+        return self._run_metrics(metric).left_out
+
+    def _run_metrics(self, metric: str) -> RunMetrics:
+        return read_run_metrics(
+            metric,
+            [(run.data.tags, run.info.start_time or 0) for run in self._runs.values()],
+            [(run.data.tags, sources.keys()) for run, sources in self._adopted.values()],
+        )
 
     def _update(self) -> None:
         """Fetch the runs that ended since the last call."""

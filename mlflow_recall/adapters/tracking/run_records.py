@@ -10,8 +10,9 @@ from dataclasses import replace
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.bounded_json import parse_json
 from mlflow_recall.core.external_runs.rules import MetricSource
-from mlflow_recall.core.history.metrics import to_maximize
+from mlflow_recall.core.history.metrics import METRICS, to_maximize
 from mlflow_recall.core.history.records import Record
+from mlflow_recall.core.history.tasks import CLASSIFICATION, TASKS
 
 
 def adopted_curves(
@@ -66,6 +67,8 @@ def adopted_record(
         epochs=len(validation),
         seconds=tuple(seconds),
         modality=run_tags.get(tags.MODALITY, ""),
+        task=_read_task(run_tags, _task_of(metric)),
+        metric=metric,
         run_id=run_id,
     )
 
@@ -109,6 +112,8 @@ def benchmark_record(
         model_version=run_tags.get(tags.MODEL_VERSION, ""),
         recipe=run_tags.get(tags.RECIPE, ""),
         class_names=_read_names(run_tags.get(tags.CLASSES, "")),
+        task=_read_task(run_tags),
+        metric=metric,
         dataset_spec=run_tags.get(tags.SPEC, ""),
         run_id=run_id,
     )
@@ -117,6 +122,18 @@ def benchmark_record(
 def _epochs(text: str, default: int) -> int:
     """Return the number in a tag; the default where it holds none, since anyone can write tags."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else default
+
+
+def _read_task(run_tags: Mapping[str, str], default: str = CLASSIFICATION) -> str:
+    """Return the task in the tags; the default where they say none that is known."""
+    task = run_tags.get(tags.TASK, "")
+    return task if task in TASKS else default
+
+
+def _task_of(metric: str) -> str:
+    """Return the only task that has a metric; classification where there are several or none."""
+    tasks = list(METRICS[metric].compute) if metric in METRICS else []
+    return tasks[0] if len(tasks) == 1 else CLASSIFICATION
 
 
 def _read_names(text: str) -> tuple[str, ...]:

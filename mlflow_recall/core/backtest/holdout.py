@@ -14,6 +14,7 @@ from mlflow_recall.core.clusters.clustering import Clustering, cluster_models, n
 from mlflow_recall.core.history.curves import Curves
 from mlflow_recall.core.history.ground_truth import GroundTruth
 from mlflow_recall.core.history.matrix import PerformanceMatrix
+from mlflow_recall.core.history.score_units import RegretUnit
 from mlflow_recall.core.policies import PolicyHistory
 from mlflow_recall.core.recommend import RECOMMENDERS, Evidence, Recommender
 from mlflow_recall.core.recommend.evidence import Features, feature_columns
@@ -38,7 +39,7 @@ class HeldOutTarget:
     #: candidate -> validation score by stage of one fine-tuning, as a selection would see it, while
     #: ``ground_truth`` is the mean of all repeats; empty: no curves are recorded
     curves: Mapping[str, Sequence[float]] = field(default_factory=dict)
-    #: curves on the other datasets; None: none are recorded
+    #: curves on the other datasets in the unit of this one; None: none are recorded
     history: PolicyHistory | None = None
     #: models that are probed before they are ranked
     probes: tuple[str, ...] = ()
@@ -63,7 +64,10 @@ class HeldOutTarget:
         return {model: self.curves[model] for model in candidates}
 
     def with_curves(self, curves: Curves) -> HeldOutTarget:
-        """Return the target with the complete curves of its models, and the others as history."""
+        """Return the target with the complete curves of its models, and the others as history.
+
+        Curves in another unit than the target's predict nothing, and are not part of it.
+        """
         own: dict[str, Sequence[float]] = {}
         if self.dataset in curves.datasets:
             column = curves.single_run_scores[:, curves.datasets.index(self.dataset)]
@@ -73,8 +77,8 @@ class HeldOutTarget:
                 for model in self.ground_truth.models
                 if model in scores and not np.isnan(scores[model]).any()
             }
-        history = PolicyHistory(curves.without_dataset(self.dataset))
-        return replace(self, curves=own, history=history)
+        others = curves.without_dataset(self.dataset).in_unit(curves.unit(self.dataset))
+        return replace(self, curves=own, history=PolicyHistory(others))
 
     def with_order(self, order: Sequence[str], probes: tuple[str, ...] = ()) -> HeldOutTarget:
         """Return the target with its candidates in another order; models without a place are none.
@@ -86,7 +90,7 @@ class HeldOutTarget:
         known = self.ground_truth.final_scores
         final_scores = {model: known[model] for model in order if model in known}
         curves = self.curves_of(model for model in final_scores if model in self.curves)
-        truth = GroundTruth(final_scores)
+        truth = replace(self.ground_truth, final_scores=final_scores)
         return replace(self, ground_truth=truth, curves=curves, probes=probes)
 
 
@@ -183,11 +187,14 @@ def evenly_spaced(items: Sequence[_Item], limit: int) -> list[_Item]:
     return [items[i] for i in np.linspace(0, len(items) - 1, limit).round().astype(int)]
 
 
-def hold_out_curves(curves: Curves, *, min_models: int = 2) -> Iterator[HeldOutTarget]:
+def hold_out_curves(
+    curves: Curves, *, unit: RegretUnit | None = None, min_models: int = 2
+) -> Iterator[HeldOutTarget]:
     """Hold out every dataset with enough complete curves; its models are ranked by the others.
 
     Args:
         curves: Recorded on all datasets; incomplete ones are no candidates and judge nobody.
+        unit: What regrets are measured in; None: points.
         min_models: Complete curves that a target needs.
 
     Raises:
@@ -208,7 +215,9 @@ def hold_out_curves(curves: Curves, *, min_models: int = 2) -> Iterator[HeldOutT
         order = RECOMMENDERS[_HISTORY_RANKER].rank(evidence).models
         judged = np.where(complete[:, column], curves.final_scores[:, column], np.nan)
         target = _target(dataset, evidence, order, judged)
-        yield target.with_curves(curves)
+        spread = float((unit or RegretUnit()).spread(judged))
+        truth = replace(target.ground_truth, spread=spread)
+        yield replace(target, ground_truth=truth).with_curves(curves)
 
 
 def hold_out_recorded(

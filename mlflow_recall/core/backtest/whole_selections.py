@@ -15,6 +15,7 @@ from mlflow_recall.core.backtest.strategies import (
 )
 from mlflow_recall.core.clusters.clustering import cluster_models
 from mlflow_recall.core.defaults import DEFAULT_TOP_K, Defaults
+from mlflow_recall.core.history.score_units import RegretUnit
 from mlflow_recall.core.policies import PolicySetting, stopping_policies
 from mlflow_recall.core.recommend import RECOMMENDERS, predict_gaps, rank_held_out
 from mlflow_recall.core.recommend.probe_cost import models_to_probe
@@ -29,6 +30,7 @@ def replay_selections(
     curve_targets: Sequence[HeldOutTarget] = (),
     *,
     stages: int,
+    unit: RegretUnit | None = None,
     defaults: Defaults | None = None,
     on_done: Callable[[str], None] = lambda _: None,
 ) -> dict[str, ReplayResult]:
@@ -43,6 +45,7 @@ def replay_selections(
         curve_targets: The same datasets with their curves, as ``hold_out_curves`` makes them;
             empty: none are recorded, so epochs are an upper bound, and the best candidate wins.
         stages: Stages of one fine-tuning; those of the curves count where there are any.
+        unit: What the regrets of the targets are measured in; None: points.
         defaults: Ranker, set selector, number of models and minimum gain per epoch.
         on_done: Called with the name of each dataset after it was ranked for.
 
@@ -58,10 +61,10 @@ def replay_selections(
     for target in _join_curves(targets, curve_targets):
         whole.append(target)
         paper += _recall(target, "paper", "paper", PAPER_TOP_K)
-        recalled += [
-            _with_expected_gaps(selection, target, used.ranker)
-            for selection in _recall(target, used.ranker, used.set_selector, top_k)
-        ]
+        selections = _recall(target, used.ranker, used.set_selector, top_k)
+        if unit is None or not unit.is_share:  # gaps move scores, so they need the scores' unit
+            selections = [_with_expected_gaps(s, target, used.ranker) for s in selections]
+        recalled += selections
         on_done(target.dataset)
 
     def run(name: str, setting: PolicySetting, own: Sequence[HeldOutTarget]) -> ReplayResult:

@@ -15,6 +15,7 @@ from sklearn.metrics import silhouette_score
 from mlflow_recall.core.arrays import FloatArray, IntArray
 from mlflow_recall.core.clusters.similarity import released_difference, top_difference
 from mlflow_recall.core.history.matrix import PerformanceMatrix
+from mlflow_recall.core.history.tasks import PRIMARY
 from mlflow_recall.errors import ConfigError
 
 #: largest number of clusters that is tried where none is requested
@@ -62,6 +63,16 @@ class Clustering:
         return next((c for c in self.clusters if model in c.members), None)
 
 
+def cluster_prefix(modality: str, metric: str) -> str:
+    """Return what the ids of clusters start with, such as ``text-primary`` for ``text-primary-1``.
+
+    Args:
+        modality: Modality of the models; empty where it is unknown.
+        metric: Metric that they are compared by; only ``PRIMARY`` is part of the ids.
+    """
+    return "-".join(filter(None, (modality, PRIMARY if metric == PRIMARY else "")))
+
+
 def no_clusters() -> Clustering:
     """Return a clustering without models, where nobody represents anybody else."""
     return Clustering(
@@ -94,7 +105,7 @@ def cluster_models(
         count: Number of clusters. Without ``cut`` and ``count`` the best silhouette decides among
             ``candidate_counts``.
         top: Number of largest differences that count in Eq. 1.
-        prefix: Modality, with which the cluster ids start: ``text-1``.
+        prefix: Start of the cluster ids, as ``cluster_prefix`` returns it: ``text`` for ``text-1``.
         seed: Seed of k-means.
         distance: (m, m) distances of the models of ``matrix``, in its order, instead of Eq. 1,
             such as those of ``description_distance``; k-means then uses ``principal_coordinates``

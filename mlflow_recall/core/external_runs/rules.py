@@ -11,6 +11,7 @@ from typing import Any
 from mlflow_recall.bounded_json import parse_json
 from mlflow_recall.core.external_runs.logging_conventions import LoggedRun
 from mlflow_recall.core.external_runs.units import UNITS
+from mlflow_recall.core.history.tasks import PRIMARY
 from mlflow_recall.errors import ConfigError, unknown_name
 
 #: ways to choose between several configurations of one cell
@@ -165,6 +166,11 @@ class ImportRules:
     def __post_init__(self) -> None:
         if self.keep not in KEEP_CHOICES:
             raise ConfigError(unknown_name("value of keep", self.keep, KEEP_CHOICES))
+        if self.metric == PRIMARY:
+            raise ConfigError(
+                f"metric: expected the name of one metric, got {PRIMARY!r}, which stands for that "
+                "of each dataset: give it another name with --metric"
+            )
         if self.unit and self.unit not in UNITS:
             raise ConfigError(unknown_name("unit", self.unit, UNITS))
 

@@ -45,7 +45,7 @@ def select_comparable(
     records, which would reveal the answer, are left out.
 
     Args:
-        records: Records of one metric.
+        records: Records of one metric, or of the primary metrics.
         modality: ``text`` or ``image``; None or empty: any.
         members: Models of the zoo, for their versions; other models keep all of theirs.
         target: Digest of the dataset that a model is selected for; None: no dataset is left out.

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 from mlflow_recall.core.arrays import FloatArray, nan_mean, read_only
 from mlflow_recall.core.history.matrix import indices_of
 from mlflow_recall.core.history.records import Record
+from mlflow_recall.core.history.score_units import unit_of
 from mlflow_recall.errors import HistoryError
 
 
@@ -41,6 +42,8 @@ class Curves:
     first_repeat: FloatArray | None = None
     #: (m, d, t) variance over the repeats, NaN where there are none; None: nothing was repeated
     variances: FloatArray | None = None
+    #: dataset -> unit of its scores; a dataset without one has the unit of all such datasets
+    units: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         shape = (len(self.models), len(self.datasets))
@@ -82,10 +85,22 @@ class Curves:
 
     def without_dataset(self, dataset: str) -> Curves:
         """Return all datasets but one; nothing changes where it is not among them."""
-        keep = [name != dataset for name in self.datasets]
-        datasets = tuple(name for name in self.datasets if name != dataset)
+        return self._keep([name != dataset for name in self.datasets])
+
+    def in_unit(self, unit: str) -> Curves:
+        """Return the datasets whose scores are in a unit, since others predict nothing in it."""
+        return self._keep([self.unit(name) == unit for name in self.datasets])
+
+    def unit(self, dataset: str) -> str:
+        """Return the unit of the scores on a dataset; empty where it is not said."""
+        return self.units.get(dataset, "")
+
+    def _keep(self, keep: Sequence[bool]) -> Curves:
+        """Return the datasets of a mask (d,)."""
+        datasets = tuple(name for name, kept in zip(self.datasets, keep, strict=True) if kept)
+        mask = np.array(keep, dtype=bool)
         return self._slice(
-            (slice(None), keep), datasets=datasets, final_scores=self.final_scores[:, keep]
+            (slice(None), mask), datasets=datasets, final_scores=self.final_scores[:, mask]
         )
 
     def _slice(self, index: tuple[Any, ...], **changes: Any) -> Curves:
@@ -136,4 +151,5 @@ class Curves:
             final_scores=values[..., -1],
             first_repeat=first_repeat,
             variances=variances[..., :-1],
+            units={record.dataset: unit_of(record.metric, record.dataset) for record in complete},
         )

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from mlflow_recall.core.history.comparable import mode_of, select_comparable
 from mlflow_recall.core.history.matrix import PerformanceMatrix
 from mlflow_recall.core.history.records import Member, Record
+from mlflow_recall.core.history.score_units import RegretUnit
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class GroundTruth:
 
     #: model -> final test score, higher is better
     final_scores: Mapping[str, float]
+    #: what differences of scores are divided by to be a regret
+    spread: float = 1.0
 
     @property
     def models(self) -> tuple[str, ...]:
@@ -39,8 +42,8 @@ class GroundTruth:
         return self.final_scores.get(model, math.nan)
 
     def regret(self, model: str) -> float:
-        """Return the best score minus that of one model, in the unit of the metric, at least 0."""
-        return max(self.final_scores.values()) - self.score(model)
+        """Return the best score minus that of one model, over the spread, at least 0."""
+        return (max(self.final_scores.values()) - self.score(model)) / self.spread
 
     def rank(self, model: str) -> int:
         """Return the rank of one model, 1 for the best; equally good ones share the better rank."""
@@ -53,6 +56,7 @@ def ground_truth(
     members: Iterable[Member],
     min_models: int = 2,
     *,
+    unit: RegretUnit | None = None,
     mode: str | None = None,
 ) -> GroundTruth | None:
     """Return the recorded brute force on one dataset.
@@ -62,6 +66,7 @@ def ground_truth(
         digest: Digest of the dataset.
         members: Models of the zoo; records of other versions do not count.
         min_models: Models that must be recorded.
+        unit: What a regret is measured in; None: points.
         mode: Mode of the recipes; None: that of most records of the dataset.
 
     Returns:
@@ -79,4 +84,6 @@ def ground_truth(
     matrix = PerformanceMatrix.from_records(select_comparable(own, members=members).records)
     if len(matrix.models) < min_models:
         return None
-    return GroundTruth(dict(zip(matrix.models, matrix.values[:, 0].tolist(), strict=True)))
+    final_scores = matrix.values[:, 0]
+    spread = float((unit or RegretUnit()).spread(final_scores))
+    return GroundTruth(dict(zip(matrix.models, final_scores.tolist(), strict=True)), spread)

@@ -1,9 +1,9 @@
-"""Metrics of every task, and their directions, which are defined here alone."""
+"""Metrics of every task, their directions, and which of them a target is compared by."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import inf
 from types import MappingProxyType
@@ -15,7 +15,14 @@ from sklearn import metrics as sk
 
 from mlflow_recall.core.arrays import AnyArray, FloatArray
 from mlflow_recall.core.formatting import count_of
-from mlflow_recall.core.history.tasks import CLASSIFICATION, MULTILABEL, REGRESSION, Target
+from mlflow_recall.core.history.records import Dataset
+from mlflow_recall.core.history.tasks import (
+    CLASSIFICATION,
+    MULTILABEL,
+    PRIMARY,
+    REGRESSION,
+    Target,
+)
 from mlflow_recall.errors import ConfigError, unknown_name
 
 #: targets and outputs -> the metric, in its own direction; None where it is not defined for them
@@ -37,6 +44,8 @@ class Metric:
     low: float
     high: float
     lower_is_better: bool = False
+    #: whether it is in the unit of the dataset's numbers, so that no two datasets compare by it
+    is_in_label_unit: bool = False
 
 
 def _of_classes(score: Callable[..., float], **options: object) -> Compute:
@@ -129,6 +138,17 @@ def _f1_mean(average: str) -> Metric:
     return Metric(compute=computed, low=0.0, high=1.0)
 
 
+def _error(score: Compute) -> Metric:
+    """Make a row of an error of numbers, in their own unit."""
+    return Metric(
+        compute={REGRESSION: score},
+        low=0.0,
+        high=inf,
+        lower_is_better=True,
+        is_in_label_unit=True,
+    )
+
+
 METRICS: Mapping[str, Metric] = MappingProxyType(
     {
         "accuracy": Metric(
@@ -160,14 +180,10 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
         "spearman": Metric(compute={REGRESSION: _correlation(stats.spearmanr)}, low=-1.0, high=1.0),
         "pearson": Metric(compute={REGRESSION: _correlation(stats.pearsonr)}, low=-1.0, high=1.0),
         "r2": Metric(compute={REGRESSION: sk.r2_score}, low=-inf, high=1.0),
-        "mae": Metric(
-            compute={REGRESSION: sk.mean_absolute_error}, low=0.0, high=inf, lower_is_better=True
-        ),
-        "rmse": Metric(compute={REGRESSION: _rmse}, low=0.0, high=inf, lower_is_better=True),
+        "mae": _error(sk.mean_absolute_error),
+        "rmse": _error(_rmse),
     }
 )
-#: metric that is used where the user names none
-_DEFAULT = "accuracy"
 
 
 def check_metric(name: str) -> str:
@@ -177,7 +193,7 @@ def check_metric(name: str) -> str:
         ConfigError: It is not; the message lists the known metrics.
     """
     if name not in METRICS:
-        raise ConfigError(unknown_name("metric", name, METRICS))
+        raise ConfigError(unknown_name("metric", name, {PRIMARY, *METRICS}))
     return name
 
 
@@ -213,19 +229,31 @@ def check_target_metric(name: str, target: Target) -> str:
     return name
 
 
-def default_metric(recorded: Sequence[str]) -> str:
-    """Return the metric to use by default: accuracy, or else the only one that is recorded.
+@dataclass(frozen=True)
+class MetricChoice:
+    """The metric of a history and that of a target, which ``choose_metric`` decides."""
 
-    Returns:
-        Empty where several others are recorded, so that the user has to choose.
+    #: name by which the history is read, clusters are tagged and defaults are stored: that of a
+    #: metric, or ``PRIMARY``
+    history: str
+    #: metric of the target; that of the history where there is no target
+    target: str
 
-    Example:
-        >>> default_metric(["f1_macro"]), default_metric(["f1_macro", "matthews"])
-        ('f1_macro', '')
+
+def choose_metric(requested: str, dataset: Dataset | None = None) -> MetricChoice:
+    """Return what a requested metric stands for in a history and on a target.
+
+    Args:
+        requested: Name of a metric, or ``PRIMARY``.
+        dataset: The target; None: any dataset.
+
+    Raises:
+        ConfigError: The target does not have that metric.
     """
-    if _DEFAULT in recorded or not recorded:
-        return _DEFAULT
-    return recorded[0] if len(recorded) == 1 else ""
+    if dataset is None:
+        return MetricChoice(requested, requested)
+    target = dataset.metric if requested == PRIMARY else requested
+    return MetricChoice(requested, check_target_metric(target, dataset.target))
 
 
 def to_maximize(name: str, value: float) -> float:
@@ -240,7 +268,7 @@ def to_maximize(name: str, value: float) -> float:
 
 
 def is_bounded(name: str) -> bool:
-    """Return whether metric ``name`` is in [0, 1], so that a tolerance of 0.01 means one point."""
+    """Return whether metric ``name`` is in [0, 1], so that it may be given in percent."""
     return lowest_value(name) == 0
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -18,8 +18,8 @@ from mlflow_recall.core.history.comparable import (
     recipe_without_seed,
 )
 from mlflow_recall.core.history.matrix import PerformanceMatrix
-from mlflow_recall.core.history.metrics import to_maximize
 from mlflow_recall.core.history.records import Record
+from mlflow_recall.core.history.score_units import RegretUnit, regret_unit
 
 
 @dataclass(frozen=True)
@@ -41,15 +41,20 @@ class NoiseFloor:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Overview:
-    """The complete records of one modality by one metric."""
+    """The complete records of one modality by one metric, or by the primary metrics."""
 
     modality: str
+    #: as it was requested: the name of a metric, or ``primary``
     metric: str
-    #: final test scores, repeats averaged
+    #: final test scores, repeats averaged, each dataset in its own metric
     matrix: PerformanceMatrix
+    #: of the final scores, as shares of their datasets' spreads where ``unit`` says so
     noise: NoiseFloor
-    #: whether lower recorded values are better; the matrix has them with the sign turned
-    is_loss: bool = False
+    unit: RegretUnit = field(default_factory=RegretUnit)
+    #: dataset -> metric of its scores
+    metrics: Mapping[str, str] = field(default_factory=dict)
+    #: metrics of which lower recorded values are better; the matrix has them with the sign turned
+    losses: Collection[str] = ()
     #: records of rarer modes, and models with records of a rarer recipe, which no analysis uses
     unused_notes: tuple[str, ...] = ()
 
@@ -57,6 +62,17 @@ class Overview:
     def notes(self) -> list[str]:
         """What the user should know, one line each."""
         return [*self.weaknesses, *self.unused_notes]
+
+    def is_same(self, other: Overview) -> bool:
+        """Return whether another overview is of the same scores, under whatever name."""
+        own, theirs = self.matrix, other.matrix
+        names = (self.modality, self.label, own.models, own.datasets)
+        return names == (other.modality, other.label, theirs.models, theirs.datasets)
+
+    @property
+    def label(self) -> str:
+        """Name of the only metric, or ``primary`` where datasets have several."""
+        return self.unit.metric
 
     @property
     def cells(self) -> int:
@@ -96,29 +112,33 @@ class Overview:
 
 
 def summarize_history(
-    records: Sequence[Record], metric: str, loss: bool | None = None
+    records: Sequence[Record], metric: str, losses: Collection[str] = ()
 ) -> list[Overview]:
     """Return an overview of each modality, in alphabetical order.
 
     Records without a modality are summarized apart.
 
     Args:
-        records: Records of one metric, as a ``History`` returns them.
-        metric: Name of the metric.
-        loss: Whether lower recorded values are better; None: as the metric's name says.
+        records: Records of one metric, or of the primary metrics, as a ``History`` returns them.
+        metric: Name of the metric, or ``primary``.
+        losses: Metrics of which lower recorded values are better.
     """
     complete = [record for record in records if record.is_complete]
-    is_loss = to_maximize(metric, 1.0) < 0 if loss is None else loss
     overviews = []
     for modality in sorted({record.modality for record in complete}):
         own = [record for record in complete if record.modality == modality]
+        unit = regret_unit(own)
+        if len(unit.metrics) < 2:
+            unit = RegretUnit(unit.metrics or (metric,))  # one metric needs no common unit
         overviews.append(
             Overview(
                 modality=modality,
                 metric=metric,
                 matrix=PerformanceMatrix.from_records(own),
-                noise=noise_floor(own),
-                is_loss=is_loss,
+                noise=noise_floor(unit.convert(own)),
+                unit=unit,
+                metrics={record.dataset: record.metric or metric for record in own},
+                losses=losses,
                 unused_notes=_unused_notes(own),
             )
         )

@@ -35,6 +35,8 @@ class Record:
     class_names: tuple[str, ...] = ()
     #: task of its dataset
     task: str = CLASSIFICATION
+    #: metric of its scores; empty where it does not matter
+    metric: str = ""
     #: how its dataset can be prepared again, as JSON; empty where that is unknown
     dataset_spec: str = ""
     run_id: str = ""

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 
 from mlflow_recall.core.history.curves import Curves
+from mlflow_recall.core.history.score_units import unit_of
 from mlflow_recall.errors import HistoryError
 
 #: default number of stages of curves that were recorded in more than ``MAX_STAGES`` steps
@@ -28,6 +30,11 @@ class RecordedSteps(Protocol):
     @property
     def dataset(self) -> str:
         """Name of the dataset."""
+        ...
+
+    @property
+    def metric(self) -> str:
+        """Name of its metric."""
         ...
 
     @property
@@ -67,7 +74,9 @@ def resample_curves(curves: Iterable[RecordedSteps], stages: int | None, min_mod
     if stages is not None and stages < 1:
         raise HistoryError(f"stages: expected at least 1, got {stages}")
     points: dict[str, dict[str, dict[str, dict[float, float]]]] = {}
+    units: dict[str, str] = {}
     for curve in curves:
+        units[curve.dataset] = unit_of(curve.metric, curve.dataset)
         by_split = points.setdefault(curve.dataset, {"val": {}, "test": {}})
         if curve.split in by_split:
             by_split[curve.split][curve.model] = dict(zip(curve.steps, curve.values, strict=True))
@@ -93,7 +102,7 @@ def resample_curves(curves: Iterable[RecordedSteps], stages: int | None, min_mod
             f"{stages + 1 if stages else usual} common steps of the splits val and test, got none "
             f"of {len(points)}: try fewer --stages or --min-models"
         )
-    return _to_curves(kept, stages or usual)
+    return replace(_to_curves(kept, stages or usual), units=units)
 
 
 def _common_steps(measured: Iterable[Mapping[float, float]], min_models: int) -> list[float]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
@@ -16,6 +16,8 @@ PRIMARY_METRICS: Mapping[str, str] = MappingProxyType(
     {CLASSIFICATION: "accuracy", MULTILABEL: "average_precision", REGRESSION: "spearman"}
 )
 TASKS = tuple(PRIMARY_METRICS)
+#: stands for the primary metric of each dataset, where a metric is named
+PRIMARY = "primary"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,3 +65,23 @@ class Target:
     def outputs(self) -> int:
         """Number of outputs of a head."""
         return 1 if self.task == REGRESSION else len(self.classes)
+
+
+def primary_metric(recorded: Collection[str], task: str = CLASSIFICATION) -> str | None:
+    """Return the primary metric of a dataset whose source does not name one.
+
+    Args:
+        recorded: Metrics that are recorded on it.
+        task: Its task; an unknown one counts as classification.
+
+    Returns:
+        That of its task, or else the only one; None where several others are recorded.
+
+    Example:
+        >>> primary_metric(["accuracy", "f1"]), primary_metric(["f1"]), primary_metric(["f1", "r2"])
+        ('accuracy', 'f1', None)
+    """
+    usual = PRIMARY_METRICS.get(task, PRIMARY_METRICS[CLASSIFICATION])
+    if usual in recorded:
+        return usual
+    return next(iter(recorded)) if len(set(recorded)) == 1 else None

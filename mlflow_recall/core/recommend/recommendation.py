@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 
 from mlflow_recall.core.defaults import DEFAULT_TOP_K, Defaults
 from mlflow_recall.core.formatting import count_of
+from mlflow_recall.core.history.score_units import RegretUnit
 from mlflow_recall.core.recommend import (
     RECOMMENDERS,
     Evidence,
@@ -29,8 +30,10 @@ class RecommendOptions:
     #: ``auto``: the ranker and the set selector of the defaults; another name does both
     recommender: str = "auto"
     top_k: TopK = None
-    #: regret that is treated as zero, in the unit of the metric
+    #: regret that is treated as zero
     tolerance: float = 0.01
+    #: what regret, gaps and tolerance are measured in
+    unit: RegretUnit = field(default_factory=RegretUnit)
     #: probability with which the set of ``auto`` shall hold a model within the tolerance
     confidence: float = 0.9
     defaults: Defaults = field(default_factory=Defaults)
@@ -78,7 +81,7 @@ def recommend(evidence: Evidence, options: RecommendOptions) -> Recommendation:
     set_ranking = ranking if is_same else select(evidence)
     held_out = rank_held_out(evidence, rank)
     gaps = predict_gaps(ranking, evidence.matrix, held_out, tolerance=options.tolerance)
-    notes = []
+    notes = [*options.unit.notes]
     if options.top_k == "auto":
         set_held_out = held_out if is_same else rank_held_out(evidence, select)
         smallest = find_smallest_set(
@@ -107,8 +110,9 @@ def _promise(is_promised: bool, size: int, datasets: int, options: RecommendOpti
     models, recorded = count_of(size, "model"), count_of(datasets, "dataset")
     if is_promised:
         return (
-            f"top_k auto: a set of {models} holds one within {options.tolerance:g} of the best "
-            f"with probability {options.confidence:.0%}, as counted on {recorded}"
+            f"top_k auto: a set of {models} holds one within {options.tolerance:g}"
+            f"{options.unit.suffix} of the best with probability {options.confidence:.0%}, as "
+            f"counted on {recorded}"
         )
     return (
         f"top_k auto: {recorded}, too few to promise {options.confidence:.0%}: {models}, enough "

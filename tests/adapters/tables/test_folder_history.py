@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ import pytest
 
 from mlflow_recall.adapters.tables.folder_history import FolderHistory, RecordedCurve
 from mlflow_recall.core.history.overview import noise_floor
+from mlflow_recall.core.history.tasks import PRIMARY
 from mlflow_recall.errors import HistoryError
 
 ROWS = pd.DataFrame(
@@ -51,21 +53,13 @@ def test_names_that_look_like_numbers_stay_names(tmp_path: Path) -> None:
     assert FolderHistory(tmp_path).records("accuracy")[0].model == "1"
 
 
-def test_the_only_metric_need_not_be_named(tmp_path: Path) -> None:
-    ROWS.to_csv(tmp_path / "matrix.csv", index=False)
-
-    assert len(FolderHistory(tmp_path).records("")) == 3
-
-
-def test_of_several_metrics_one_must_be_named(tmp_path: Path) -> None:
+def test_a_metric_that_is_not_recorded_is_refused_with_those_that_are(tmp_path: Path) -> None:
     pd.concat([ROWS, ROWS.assign(metric="f1")]).to_csv(tmp_path / "matrix.csv", index=False)
     history = FolderHistory(tmp_path)
 
     assert len(history.records("f1")) == 3
     with pytest.raises(HistoryError, match="metric 'auc': expected one of accuracy, f1: name it"):
         history.records("auc")
-    with pytest.raises(HistoryError, match="metric: expected one of accuracy, f1, got none: name"):
-        history.records("")
 
 
 def test_a_folder_without_tables_lists_the_names_it_looked_for(tmp_path: Path) -> None:
@@ -120,7 +114,7 @@ def test_every_text_is_a_name(tmp_path: Path, name: str) -> None:
     (tmp_path / "models.csv").write_text(f"model,size\n{name},3\n")
     history = FolderHistory(tmp_path)
 
-    assert history.records("")[0].model == name
+    assert history.records(PRIMARY)[0].model == name
     assert history.model_features() == {"size": {name: 3.0}}
 
 
@@ -130,7 +124,7 @@ def test_one_table_in_two_formats_is_refused(tmp_path: Path) -> None:
     ROWS.to_parquet(tmp_path / "matrix.parquet")
 
     with pytest.raises(HistoryError, match=r"got matrix\.csv, matrix\.parquet: remove all but one"):
-        FolderHistory(tmp_path).records("")
+        FolderHistory(tmp_path).records(PRIMARY)
 
 
 def test_models_that_share_no_dataset_are_refused(tmp_path: Path) -> None:
@@ -139,7 +133,129 @@ def test_models_that_share_no_dataset_are_refused(tmp_path: Path) -> None:
     table.to_csv(tmp_path / "matrix.csv", index=False)
 
     with pytest.raises(HistoryError, match="a on d, b on e: no two of the 2 models"):
-        FolderHistory(tmp_path).records("")
+        FolderHistory(tmp_path).records(PRIMARY)
+
+
+# --- primary metrics -----------------------------------------------------------------------------
+
+#: x has accuracy and F1, y a correlation alone, z two metrics of a regression
+MIXED = [
+    (model, dataset, metric, value)
+    for model, shift in (("a", 0.0), ("b", 0.25))
+    for dataset, metric, value in (
+        ("x", "accuracy", 0.5),
+        ("x", "f1", 0.25),
+        ("y", "matthews", -0.25),
+        ("z", "rmse", 4.0),
+        ("z", "spearman", 0.125),
+    )
+    for value in [value + shift]
+]
+
+
+def write_mixed(folder: Path, datasets: str) -> FolderHistory:
+    columns = ["model", "dataset", "metric", "value"]
+    pd.DataFrame(MIXED, columns=columns).to_csv(folder / "matrix.csv", index=False)
+    (folder / "datasets.csv").write_text(datasets)
+    return FolderHistory(folder)
+
+
+@pytest.mark.parametrize(
+    ("datasets", "expected"),
+    [
+        ("dataset,metric\nz,rmse\n", {"x": "accuracy", "y": "matthews", "z": "rmse"}),
+        ("dataset,metric\nx,f1\nz,rmse\n", {"x": "f1", "y": "matthews", "z": "rmse"}),
+        ("dataset,task\nz,regression\n", {"x": "accuracy", "y": "matthews", "z": "spearman"}),
+        (
+            "dataset,task,metric\nx,classification,\nz,regression,rmse\n",
+            {"x": "accuracy", "y": "matthews", "z": "rmse"},
+        ),
+    ],
+)
+def test_each_dataset_is_read_by_its_own_metric(
+    tmp_path: Path, datasets: str, expected: dict[str, str]
+) -> None:
+    """The one that ``datasets`` names, that of its task, accuracy, or the only one."""
+    history = write_mixed(tmp_path, datasets)
+    value = {(model, dataset, metric): value for model, dataset, metric, value in MIXED}
+
+    records = history.records(PRIMARY)
+
+    assert history.primary_metrics() == expected
+    assert {(r.model, r.dataset): (r.metric, r.final_score) for r in records} == {
+        (model, dataset): (metric, (-1 if metric == "rmse" else 1) * value[model, dataset, metric])
+        for model in "ab"
+        for dataset, metric in expected.items()
+    }
+    assert {r.task for r in records if r.dataset == "z"} == {
+        "regression" if "regression" in datasets else "classification"
+    }
+    assert history.left_out(PRIMARY) == ()
+
+
+@pytest.mark.parametrize(
+    ("datasets", "got"),
+    [
+        ("dataset\nx\n", "'z': expected accuracy or one metric, got rmse, spearman"),
+        ("dataset,metric\nz,mae\n", "'z': expected one of its metrics, got mae"),
+        ("dataset,metric\nx,mae\nz,rmse\n", "'x': expected one of its metrics, got mae"),
+    ],
+)
+def test_a_dataset_without_a_primary_metric_is_one_line(
+    tmp_path: Path, datasets: str, got: str
+) -> None:
+    history = write_mixed(tmp_path, datasets)
+
+    with pytest.raises(HistoryError, match=f"primary metric of {got}: name one with --metric, or"):
+        history.records(PRIMARY)
+    assert len(history.records("spearman")) == 2
+
+
+def test_curves_are_those_of_the_primary_metrics(tmp_path: Path) -> None:
+    history = write_mixed(tmp_path, "dataset,metric\nz,rmse\n")
+    rows = [
+        ("a", dataset, 1, split, metric, value)
+        for _, dataset, metric, value in MIXED[:5]
+        for split in ("val", "test")
+    ]
+    columns = ["model", "dataset", "step", "split", "metric", "value"]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "curves.csv", index=False)
+
+    curves = history.curves(PRIMARY)
+
+    assert {(c.dataset, c.metric, c.values) for c in curves} == {
+        ("x", "accuracy", (0.5,)),
+        ("y", "matthews", (-0.25,)),
+        ("z", "rmse", (-4.0,)),
+    }
+    assert {r.validation_scores for r in history.records(PRIMARY) if r.model == "a"} == {
+        (0.5,),
+        (-0.25,),
+        (-4.0,),
+    }
+
+
+@pytest.mark.parametrize(
+    ("models_of_g", "modalities"),
+    [
+        ("cd", {"f1": "accuracy+f1", "accuracy": "accuracy+f1", "g": "g"}),
+        ("bc", {"f1": "", "accuracy": "", "g": ""}),
+    ],
+)
+def test_metrics_without_a_common_model_are_apart(
+    tmp_path: Path, models_of_g: str, modalities: dict[str, str]
+) -> None:
+    """No text model will ever be measured on pictures, whether or not the tables say so."""
+    rows = [(model, "x", "accuracy", 0.5) for model in "ab"]
+    rows += [(model, "y", "f1", 0.5) for model in "ab"]
+    rows += [(model, "z", "g", 0.5) for model in models_of_g]
+    columns = ["model", "dataset", "metric", "value"]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "matrix.csv", index=False)
+
+    records = FolderHistory(tmp_path).records(PRIMARY)
+
+    assert {r.metric: r.modality for r in records} == modalities
+    assert {r.modality for r in FolderHistory(tmp_path).records("g")} == {""}
 
 
 # --- direction -----------------------------------------------------------------------------------
@@ -159,14 +275,14 @@ def test_a_loss_that_is_no_metric_of_the_tables_is_refused(tmp_path: Path) -> No
     ROWS.to_csv(tmp_path / "matrix.csv", index=False)
 
     with pytest.raises(HistoryError, match="expected metrics of the tables, accuracy, got 'rmse'"):
-        FolderHistory(tmp_path, minimize=["rmse"]).records("")
+        FolderHistory(tmp_path, minimize=["rmse"]).records(PRIMARY)
 
 
 def test_a_score_named_as_a_loss_is_refused(tmp_path: Path) -> None:
     ROWS.to_csv(tmp_path / "matrix.csv", index=False)
 
     with pytest.raises(HistoryError, match="'accuracy' is better when higher, got it as a loss"):
-        FolderHistory(tmp_path, minimize=["accuracy"]).records("")
+        FolderHistory(tmp_path, minimize=["accuracy"]).records(PRIMARY)
 
 
 def test_tables_that_turn_one_loss_but_not_the_other_are_refused(tmp_path: Path) -> None:
@@ -179,7 +295,7 @@ def test_tables_that_turn_one_loss_but_not_the_other_are_refused(tmp_path: Path)
     with pytest.raises(
         HistoryError, match=r"expected one direction, got -0\.5 and 0\.5 as the end of"
     ):
-        FolderHistory(tmp_path).records("")
+        FolderHistory(tmp_path).records(PRIMARY)
 
 
 @pytest.mark.parametrize(("name", "content"), [("csv", b""), ("parquet", b"x"), ("csv.gz", b"x")])
@@ -206,9 +322,10 @@ def test_curves_are_read_in_the_order_of_their_steps(tmp_path: Path) -> None:
     columns = ["model", "dataset", "step", "split", "metric", "value"]
     pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "curves.csv.gz", index=False)
 
+    curve = partial(RecordedCurve, model="a", dataset="d", metric="acc")
     assert FolderHistory(tmp_path).curves() == [
-        RecordedCurve(model="a", dataset="d", split="test", steps=(10.0,), values=(0.4,)),
-        RecordedCurve(model="a", dataset="d", split="val", steps=(10.0, 20.0), values=(0.5, 0.7)),
+        curve(split="test", steps=(10.0,), values=(0.4,)),
+        curve(split="val", steps=(10.0, 20.0), values=(0.5, 0.7)),
     ]
     assert FolderHistory(tmp_path, minimize=True).curves("acc")[0].values == (-0.4,)
     with pytest.raises(HistoryError, match="curves: metric 'auc': expected one of acc"):
@@ -254,7 +371,7 @@ def test_the_modality_is_the_dataset_s_else_the_model_s(tmp_path: Path) -> None:
     (tmp_path / "models.csv").write_text("model,modality\na,text\n")
     (tmp_path / "datasets.csv").write_text("dataset,modality\ne,image\n")
 
-    assert [r.modality for r in FolderHistory(tmp_path).records("")] == ["text", "", "image"]
+    assert [r.modality for r in FolderHistory(tmp_path).records(PRIMARY)] == ["text", "", "image"]
 
 
 # --- curves --------------------------------------------------------------------------------------
@@ -311,11 +428,11 @@ def test_repeats_are_distinguished_by_their_run(tmp_path: Path) -> None:
     history = FolderHistory(tmp_path)
 
     assert [(c.run, c.values) for c in history.curves()] == [("x", (0.1,)), ("y", (0.2,))]
-    assert [(r.run_id, r.validation_scores, r.final_score) for r in history.records("")] == [
+    assert [(r.run_id, r.validation_scores, r.final_score) for r in history.records(PRIMARY)] == [
         ("y", (0.2,), 0.25),
         ("x", (0.1,), 0.75),
     ]
-    assert noise_floor(history.records("")).std == pytest.approx(0.5 / 2**0.5)
+    assert noise_floor(history.records(PRIMARY)).std == pytest.approx(0.5 / 2**0.5)
 
 
 @pytest.mark.parametrize(("mean", "repeats"), [(0.5, 2), (0.5004, 2), (0.51, 0)])
@@ -331,7 +448,7 @@ def test_one_row_stands_for_several_runs_where_it_is_their_mean(
     write_curves(tmp_path, ends)
     write_matrix(tmp_path, [("a", "d", mean)])
 
-    records = FolderHistory(tmp_path).records("")
+    records = FolderHistory(tmp_path).records(PRIMARY)
 
     assert noise_floor(records).runs == repeats
     assert [r.final_score for r in records] == ([0.25, 0.75] if repeats else [mean])

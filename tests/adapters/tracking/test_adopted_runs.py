@@ -138,6 +138,7 @@ def test_an_adopted_run_is_a_complete_record(client: MlflowClient, namespace: st
         epochs=3,
         seconds=(2.0, 2.0, 2.0),
         modality="text",
+        metric="accuracy",
         run_id=run_id,
     )
     assert record.is_complete

@@ -98,6 +98,7 @@ def test_a_run_becomes_a_record_with_all_its_facts(client: MlflowClient, namespa
         dataset_digest="d1",
         model_version="7",
         recipe="{}",
+        metric="accuracy",
         run_id=run_id,
     )
 
@@ -383,3 +384,89 @@ def test_a_deleted_experiment_says_how_to_bring_it_back(
 
     with pytest.raises(TrackingError, match=f"mlflow experiments restore -x {deleted}"):
         ensure_experiment(client, namespace)
+
+
+# --- primary metrics -----------------------------------------------------------------------------
+
+
+def record_all(
+    client: MlflowClient,
+    namespace: str,
+    dataset: str,
+    scores: Mapping[str, float],
+    run_tags: Mapping[str, str] | None = None,
+) -> str:
+    """Record a run on a dataset with several metrics, as a benchmark does."""
+    (first, score), *others = scores.items()
+    own = {tags.DATASET: dataset, tags.DIGEST: f"{dataset}1", tags.EPOCHS: "1", **(run_tags or {})}
+    run_id = record_run(
+        client, namespace, (score,), own, test=score, metric=first, status="RUNNING"
+    )
+    for metric, value in others:
+        client.log_metric(run_id, f"val/{metric}", value, step=1)
+        client.log_metric(run_id, f"test/{metric}", value)
+    client.set_terminated(run_id)
+    return run_id
+
+
+CLASSES = {"accuracy": 0.75, "matthews": -0.25, "log_loss": 0.5}
+NUMBERS = {"spearman": 0.625, "rmse": 3.0}
+
+
+def test_each_dataset_is_read_by_the_metric_of_its_tags(
+    client: MlflowClient, namespace: str
+) -> None:
+    """Without a tag by that of its task; losses are turned one by one."""
+    regression = {tags.TASK: "regression"}
+    record_all(client, namespace, "plain", CLASSES)
+    record_all(client, namespace, "cola", CLASSES, {tags.METRIC: "matthews"})
+    record_all(client, namespace, "nats", CLASSES, {tags.METRIC: "log_loss"})
+    record_all(client, namespace, "stsb", NUMBERS, regression)
+    record_all(client, namespace, "ages", NUMBERS, {**regression, tags.METRIC: "rmse"})
+
+    history = TrackingHistory(client, namespace)
+    records = {record.dataset: record for record in history.records("primary")}
+
+    assert {name: (r.metric, r.final_score) for name, r in records.items()} == {
+        "plain": ("accuracy", 0.75),
+        "cola": ("matthews", -0.25),
+        "nats": ("log_loss", -0.5),
+        "stsb": ("spearman", 0.625),
+        "ages": ("rmse", -3.0),
+    }
+    assert all(r.validation_scores == (r.final_score,) for r in records.values())
+    assert {name for name, r in records.items() if r.task == "regression"} == {"stsb", "ages"}
+    assert {r.dataset for r in history.records("accuracy")} == {"plain", "cola", "nats"}
+    assert history.left_out("primary") == ()
+
+
+def test_a_dataset_has_the_metric_that_its_newest_run_says(
+    client: MlflowClient, namespace: str
+) -> None:
+    """Scores of one dataset by two metrics would not compare."""
+    record_all(client, namespace, "d", CLASSES, {tags.MODEL: "older"})
+    record_all(client, namespace, "d", CLASSES, {tags.MODEL: "newer", tags.METRIC: "matthews"})
+    other = {tags.DIGEST: "other content"}
+    record_all(client, namespace, "d", CLASSES, other)
+
+    records = TrackingHistory(client, namespace).records("primary")
+
+    assert {(r.model, r.dataset, r.metric) for r in records} == {
+        ("older", "d", "matthews"),
+        ("newer", "d", "matthews"),
+        ("m", "d@other ", "accuracy"),
+    }
+
+
+@pytest.mark.parametrize(
+    "run_tags", [{tags.METRIC: "beauty"}, {tags.TASK: "beauty"}, {tags.METRIC: "spearman"}]
+)
+def test_a_run_without_its_primary_metric_is_no_record(
+    client: MlflowClient, namespace: str, run_tags: dict[str, str]
+) -> None:
+    """Anybody can write tags."""
+    record_all(client, namespace, "d", CLASSES, run_tags)
+
+    with pytest.raises(HistoryError, match="expected benchmark runs, found none: run"):
+        TrackingHistory(client, namespace).records("primary")
+    assert the_only(client, namespace).task == "classification"

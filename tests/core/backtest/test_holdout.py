@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from mlflow_recall.core.clusters.clustering import no_clusters
 from mlflow_recall.core.history.curves import Curves
 from mlflow_recall.core.history.ground_truth import GroundTruth
 from mlflow_recall.core.history.matrix import PerformanceMatrix
+from mlflow_recall.core.history.score_units import RegretUnit
 from mlflow_recall.core.recommend import RECOMMENDERS, Evidence, Ranking
 from mlflow_recall.errors import ConfigError, HistoryError
 
@@ -263,6 +265,33 @@ def test_curves_are_held_out_where_enough_models_have_a_complete_one() -> None:
     assert [target.dataset for target in two] == ["x", "y"]
     assert [target.dataset for target in three] == ["y"]
     assert set(two[0].candidates) == {"a", "b"}
+
+
+def test_the_history_of_a_target_is_in_its_unit() -> None:
+    """What a model reached in nats says nothing of an accuracy."""
+    units = {"d0": "points", "d1": "log_loss", "d2": "points", "d3": "log_loss"}
+    curves = replace(random_curves(datasets=5), units={**units, "d4": "rmse of d4"})
+
+    known = {t.dataset: t.history for t in hold_out_curves(curves)}
+
+    datasets = {name: past.curves.datasets if past else None for name, past in known.items()}
+    assert datasets == {"d0": ("d2",), "d1": ("d3",), "d2": ("d0",), "d3": ("d1",), "d4": ()}
+
+
+def test_regrets_on_curves_may_be_shares_of_the_spread() -> None:
+    curves = random_curves()
+    unit = RegretUnit(("mae",), ("mae",))
+
+    plain, shares = (list(hold_out_curves(curves, unit=u)) for u in (None, unit))
+
+    for j, (one, other) in enumerate(zip(plain, shares, strict=True)):
+        spread = curves.final_scores[:, j].std()
+        assert one.candidates == other.candidates
+        for model in one.candidates:
+            regret = one.ground_truth.regret(model)
+            assert other.ground_truth.regret(model) == pytest.approx(regret / spread)
+        ordered = other.with_order(other.candidates[:3])
+        assert ordered.ground_truth.spread == pytest.approx(spread)
 
 
 # --- targets of a plan ---------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from mlflow_recall.core.clusters.clustering import cluster_models
 from mlflow_recall.core.defaults import Defaults
 from mlflow_recall.core.history.curves import Curves
 from mlflow_recall.core.history.matrix import PerformanceMatrix
+from mlflow_recall.core.history.score_units import RegretUnit
 from mlflow_recall.core.policies import POLICIES, PolicyHistory
 from mlflow_recall.core.policies.cost_aware import CostAwareOptions, initial_candidates
 
@@ -194,6 +195,11 @@ def test_cost_aware_has_the_expected_gaps_of_the_recommender(
     has_gaps.clear()
     replay(curves, helpful(curves))
     assert has_gaps == {True}
+    has_gaps.clear()
+    shares = RegretUnit(("rmse",), ("rmse",))  # which no score moves by
+    targets = hold_out_each(matrix(curves), helpful(curves))
+    replay_selections(targets, list(hold_out_curves(curves, unit=shares)), stages=0, unit=shares)
+    assert has_gaps == {False}
 
 
 def test_every_dataset_is_reported_once() -> None:

@@ -19,6 +19,7 @@ from mlflow_recall.core.clusters.clustering import (
     candidate_counts,
     cluster_by_id,
     cluster_models,
+    cluster_prefix,
     impute_scores,
     kmeans_labels,
     pooled_silhouette,
@@ -129,6 +130,23 @@ def test_the_representative_is_the_strongest_and_clusters_are_numbered_by_it() -
     assert [c.is_singleton for c in got.clusters] == [False, False, True]
     assert got.cluster_of("m0") is got.clusters[1]
     assert got.cluster_of("nobody") is None
+
+
+@pytest.mark.parametrize(
+    ("modality", "metric", "expected"),
+    [
+        ("text", "primary", "text-primary-1"),
+        ("text", "f1", "text-1"),
+        ("", "primary", "primary-1"),
+        ("", "f1", "1"),
+    ],
+)
+def test_clusters_by_the_primary_metrics_say_so(modality: str, metric: str, expected: str) -> None:
+    prefix = cluster_prefix(modality, metric)
+
+    (cluster,) = cluster_models(matrix([np.zeros(3)]), prefix=prefix).clusters
+
+    assert cluster.id == expected
 
 
 def test_the_representative_of_kmeans_is_the_strongest_too() -> None:

@@ -156,3 +156,20 @@ def test_shapes_that_do_not_fit_the_names_are_refused() -> None:
             scores=np.zeros((1, 1, 3)),
             final_scores=np.zeros((1, 2)),
         )
+
+
+def test_datasets_of_one_unit_can_be_taken_alone() -> None:
+    """The curves of the others predict nothing in it."""
+    records = [
+        Record(model="a", dataset=dataset, metric=metric, validation_scores=(0.5,), final_score=0.5)
+        for dataset, metric in (("u", "f1"), ("v", "rmse"), ("w", "rmse"), ("x", "accuracy"))
+    ]
+    curves = Curves.from_records(records)
+
+    points = curves.in_unit("points")
+
+    assert points.datasets == ("u", "x")
+    assert (points.scores.shape, points.final_scores.shape) == ((1, 2, 1), (1, 2))
+    assert curves.in_unit(curves.unit("v")).datasets == ("v",)
+    assert curves.in_unit("nats").stages == 1
+    assert curves.without_dataset("u").in_unit("points").datasets == ("x",)

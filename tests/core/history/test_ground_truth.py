@@ -9,6 +9,7 @@ import pytest
 from mlflow_recall.core.history.ground_truth import ground_truth
 from mlflow_recall.core.history.recipes import Recipe
 from mlflow_recall.core.history.records import Member, Record
+from mlflow_recall.core.history.score_units import RegretUnit
 
 ZOO = [Member(name=name, version="2", modality="text", arch="transformers/bert") for name in "abc"]
 
@@ -54,3 +55,17 @@ def test_other_datasets_and_other_versions_are_not_the_truth() -> None:
     known = ground_truth([record("a", 0.7), record("b", 0.6), *others], "d", ZOO)
     assert known is not None
     assert known.models == ("a", "b")
+
+
+def test_a_regret_may_be_a_share_of_the_spread_over_models() -> None:
+    """Errors of 1, 3 and 5 have a standard deviation of sqrt(8 / 3); scores stay as they are."""
+    known = ground_truth(
+        [record("a", -1.0), record("b", -3.0), record("c", -5.0)],
+        "d",
+        ZOO,
+        unit=RegretUnit(("mae",), ("mae",)),
+    )
+
+    assert known is not None
+    assert known.regret("b") == pytest.approx(2 / math.sqrt(8 / 3))
+    assert known.score("b") == -3.0

@@ -10,14 +10,16 @@ from sklearn.metrics import average_precision_score
 
 from mlflow_recall.core.history.metrics import (
     METRICS,
+    MetricChoice,
     check_metric,
     check_target_metric,
+    choose_metric,
     compute_metrics,
-    default_metric,
     is_bounded,
     metrics_of,
     to_maximize,
 )
+from mlflow_recall.core.history.records import Dataset
 from mlflow_recall.core.history.tasks import PRIMARY_METRICS, Target
 from mlflow_recall.errors import ConfigError
 
@@ -163,7 +165,7 @@ def test_orienting_twice_changes_nothing(name: str) -> None:
 
 
 def test_bounded_metrics_lie_between_zero_and_one() -> None:
-    """A tolerance of one point means something for these only."""
+    """These may be given in percent."""
     assert {name for name in METRICS if is_bounded(name)} == {
         "accuracy",
         "average_precision",
@@ -202,17 +204,50 @@ def test_an_unknown_metric_names_the_known_ones() -> None:
         check_metric("auc")
 
 
+# --- which metric a target is compared by -------------------------------------------------------
+
+
+def target(task: str = "classification", own_metric: str = "") -> Dataset:
+    return Dataset(
+        name="t",
+        digest="t1",
+        modality="text",
+        classes=() if task == "regression" else ("a", "b"),
+        sizes={},
+        source="",
+        folder="",
+        task=task,
+        own_metric=own_metric,
+    )
+
+
 @pytest.mark.parametrize(
-    ("recorded", "expected"),
+    ("dataset", "requested", "expected"),
     [
-        (("accuracy", "log_loss"), "accuracy"),
-        (("auc",), "auc"),
-        (("auc", "mcc"), ""),
-        ((), "accuracy"),
+        (target(), "primary", "accuracy"),
+        (target(own_metric="f1"), "primary", "f1"),
+        (target("regression"), "primary", "spearman"),
+        (target("multilabel"), "primary", "average_precision"),
+        (target(own_metric="f1"), "matthews", "matthews"),
+        (None, "primary", "primary"),
+        (None, "mae", "mae"),
     ],
 )
-def test_the_usual_metric_is_accuracy_or_the_only_one(
-    recorded: tuple[str, ...], expected: str
+def test_a_target_is_compared_by_its_own_metric_unless_one_is_named(
+    dataset: Dataset | None, requested: str, expected: str
 ) -> None:
-    """Of several others none is the usual one: whoever asks has to choose."""
-    assert default_metric(recorded) == expected
+    """The history is read by what was requested, whatever the target is."""
+    assert choose_metric(requested, dataset) == MetricChoice(requested, expected)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "requested"),
+    [
+        (target("regression"), "accuracy"),
+        (target(), "spearman"),
+        (target(own_metric="r2"), "primary"),
+    ],
+)
+def test_a_target_without_the_metric_is_refused(dataset: Dataset, requested: str) -> None:
+    with pytest.raises(ConfigError, match=r"^metric: expected one of a .*, got '\w+'$"):
+        choose_metric(requested, dataset)

@@ -227,13 +227,46 @@ def test_weaknesses_are_named() -> None:
     )
 
 
-def test_a_loss_is_known_by_its_name_unless_told() -> None:
-    is_weak = [
-        summarize_history([record()], *argv)[0].is_loss for argv in (("log_loss",), ("f1_macro",))
+def test_each_dataset_has_its_own_metric_by_the_primary_metrics() -> None:
+    """Two accuracies and a correlation are scores as they are, and have the same noise floor."""
+    records = [
+        replace(record("a", "x", 0.50), metric="accuracy"),
+        replace(record("a", "x", 0.54, seed=1), metric="accuracy"),
+        replace(record("a", "y", 0.80), metric="spearman"),
     ]
 
-    assert is_weak == [True, False]
-    assert summarize_history([record()], "rmse", True)[0].is_loss
+    (overview,) = summarize_history(records, "primary", ["rmse"])
+
+    assert (overview.metric, overview.label) == ("primary", "primary")
+    assert overview.metrics == {"x": "accuracy", "y": "spearman"}
+    assert overview.noise == noise_floor(records)
+    accuracies = [summarize_history(records[:2], name)[0] for name in ("primary", "accuracy")]
+    assert accuracies[0].label == "accuracy"
+    assert accuracies[0].is_same(accuracies[1])
+    assert not overview.is_same(accuracies[1])
+
+
+def test_the_noise_of_metrics_without_a_common_unit_is_a_share_of_the_spread() -> None:
+    """The noise of one dataset cannot be added to that of another in another unit.
+
+    The means of the two models on x are 0.6 and 0.8: a spread of 0.1, and repeats of 0.4 and 0.8
+    have a standard deviation of 0.4 / sqrt(2).
+    """
+    records = [
+        replace(record("a", "x", 0.4), metric="accuracy"),
+        replace(record("a", "x", 0.8, seed=1), metric="accuracy"),
+        replace(record("b", "x", 0.8), metric="accuracy"),
+        replace(record("a", "y", -3.0), metric="rmse"),
+        replace(record("b", "y", -5.0), metric="rmse"),
+    ]
+
+    (overview,) = summarize_history(records, "primary", ["rmse"])
+
+    assert overview.unit.is_share
+    assert overview.noise.std == pytest.approx(0.4 / math.sqrt(2) / 0.1)
+    assert overview.matrix.values[:, 1].tolist() == [-3.0, -5.0]  # scores stay as they are
+    (by_name,) = summarize_history(records[3:], "rmse", ["rmse"])
+    assert not by_name.unit.is_share
 
 
 def test_records_that_no_analysis_compares_are_named() -> None:

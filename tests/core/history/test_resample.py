@@ -20,6 +20,7 @@ class Curve:
     split: str
     steps: tuple[float, ...]
     values: tuple[float, ...]
+    metric: str = "accuracy"
 
 
 def both(model: str, steps: list[float], dataset: str = "d") -> list[Curve]:

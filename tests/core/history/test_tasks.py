@@ -1,10 +1,10 @@
-"""Facts of ``core.tasks``: what a head predicts."""
+"""Facts of ``core.tasks``: what a head predicts, and which metric is primary."""
 
 from __future__ import annotations
 
 import pytest
 
-from mlflow_recall.core.history.tasks import PRIMARY_METRICS, TASKS, Target
+from mlflow_recall.core.history.tasks import PRIMARY_METRICS, TASKS, Target, primary_metric
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -20,3 +20,22 @@ def test_every_task_has_a_metric_that_models_are_compared_by() -> None:
         "multilabel": "average_precision",
         "regression": "spearman",
     }
+
+
+@pytest.mark.parametrize(
+    ("recorded", "task", "expected"),
+    [
+        (["accuracy", "log_loss"], "classification", "accuracy"),
+        (["auc"], "classification", "auc"),
+        (["auc", "mcc"], "classification", None),
+        (["mae", "spearman"], "regression", "spearman"),
+        (["mae", "spearman"], "classification", None),
+        (["accuracy", "spearman"], "unheard of", "accuracy"),
+        ([], "classification", None),
+    ],
+)
+def test_the_primary_metric_is_that_of_the_task_or_the_only_one(
+    recorded: list[str], task: str, expected: str | None
+) -> None:
+    """Of several others none is primary: whoever asks has to choose."""
+    assert primary_metric(recorded, task) == expected

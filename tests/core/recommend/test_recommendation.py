@@ -10,6 +10,7 @@ import pytest
 
 from mlflow_recall.core.clusters.clustering import cluster_models
 from mlflow_recall.core.history.matrix import PerformanceMatrix
+from mlflow_recall.core.history.score_units import RegretUnit
 from mlflow_recall.core.recommend import RECOMMENDERS, Evidence, predict_gaps, rank_held_out
 from mlflow_recall.core.recommend.blend import blend
 from mlflow_recall.core.recommend.portfolio import portfolio
@@ -102,6 +103,18 @@ def test_top_k_auto_promises_what_enough_datasets_have_shown() -> None:
     assert got.notes == (
         "top_k auto: a set of 1 model holds one within 0.01 of the best with probability 90%, as "
         "counted on 12 datasets",
+    )
+
+
+def test_what_gaps_are_shares_of_is_noted() -> None:
+    unit = RegretUnit(("rmse",), ("rmse",))
+
+    got = recommend(leader(12), RecommendOptions(top_k="auto", tolerance=0.1, unit=unit))
+
+    assert got.notes == (
+        *unit.notes,
+        "top_k auto: a set of 1 model holds one within 0.1 of the spread of the best with "
+        "probability 90%, as counted on 12 datasets",
     )
 
 
