@@ -31,7 +31,7 @@ BLOCKS = dict(BLOCK.findall(README))
 PAGES = [page.read_text() for page in sorted((ROOT / "docs").glob("*.md"))]
 #: blocks of the pages in ``docs``, in an order in which their files are there
 PAGE_BLOCKS = {name: block for page in PAGES for name, block in BLOCK.findall(page)}
-PAGE_ORDER = ("check", "tasks", "files", "plan", "modes", "adopt")
+PAGE_ORDER = ("check", "tasks", "numbers", "files", "plan", "modes", "adopt")
 
 pytestmark = pytest.mark.slow
 
@@ -80,8 +80,10 @@ def write_tasks(folder: Path) -> None:
         "threat": [int(i % 6 == 1) for i in marks],
     }
     pd.DataFrame(flags).to_csv(folder / "comments.csv", index=False)
-    ratings = {"text": texts, "label": [i % 5 + 0.5 for i in marks]}
-    pd.DataFrame(ratings).to_csv(folder / "ratings.csv", index=False)
+    ratings = pd.DataFrame({"text": texts, "label": [i % 5 + 0.5 for i in marks]})
+    ratings.to_csv(folder / "ratings.csv", index=False)
+    ratings[::-1].to_csv(folder / "new-ratings.csv", index=False)
+    (folder / "ratings.yaml").write_text(yaml.safe_dump({"datasets": [{"path": "ratings.csv"}]}))
     labels = [list("abc"[: i % 5 % 4]) for i in marks]
     rows = (
         json.dumps({"text": t, "labels": names}) for t, names in zip(texts, labels, strict=True)
