@@ -379,8 +379,8 @@ class RecipeOptions:
     mode: str | None = option(
         "--mode",
         unset="recipe",
-        help="What is trained: full, or frozen (the head alone, on embeddings that are computed "
-        "once).",
+        help="What is trained: full; frozen, the head alone on embeddings that are computed once; "
+        "or lora, the head and low-rank changes of linear layers.",
     )
     freeze: str | None = option(
         "--freeze", unset="recipe", help="What is not trained: nothing, embeddings or backbone."

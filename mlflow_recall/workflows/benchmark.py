@@ -9,9 +9,10 @@ from dataclasses import dataclass, field
 from mlflow_recall.adapters.data.restore import dataset_tags
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.runs import ActiveRun, RunWriter, is_finished, is_running
+from mlflow_recall.adapters.zoo import check_mode
 from mlflow_recall.config import BenchmarkConfig
 from mlflow_recall.core.formatting import count_of
-from mlflow_recall.core.history.recipes import Recipe, default_recipe
+from mlflow_recall.core.history.recipes import FULL, Recipe, default_recipe
 from mlflow_recall.core.history.records import Dataset, Member
 from mlflow_recall.errors import ConfigError, DatasetError, TaskError, ZooError
 from mlflow_recall.ports import Bar, StageResult, TrainTask
@@ -63,7 +64,9 @@ def run_benchmark(config: BenchmarkConfig, services: Services) -> BenchmarkResul
 
     Raises:
         ConfigError: No model or no dataset is left to train.
+        ZooError: A package that the mode needs is not installed.
     """
+    check_mode(str(config.recipe.get("mode", FULL)))
     members = match_names(services.registry.members(services.reporter.warning), config.models)
     members = [member for member in members if member.is_available]
     result = BenchmarkResult()
@@ -97,8 +100,12 @@ def run_benchmark(config: BenchmarkConfig, services: Services) -> BenchmarkResul
 
 
 def resolve_recipe(member: Member, changes: Mapping[str, object]) -> Recipe:
-    """Return the recipe of a model: its family's default, its own changes, then ``changes``."""
-    family = default_recipe(member.modality, member.family, member.arch)
+    """Return the recipe of a model: its family's default, its own changes, then ``changes``.
+
+    The mode among them decides which default.
+    """
+    mode = str({**member.recipe, **changes}.get("mode", FULL))
+    family = default_recipe(member.modality, member.family, member.arch, mode=mode)
     return family.with_changes(member.recipe, member.name).with_changes(changes, "options")
 
 

@@ -9,6 +9,7 @@ from mlflow.exceptions import MlflowException
 
 from mlflow_recall.adapters.tracking.registry import MlflowRegistry
 from mlflow_recall.adapters.tracking.runs import RunWriter, non_default
+from mlflow_recall.adapters.zoo import check_mode
 from mlflow_recall.config import SelectConfig
 from mlflow_recall.core.policies import POLICIES
 from mlflow_recall.errors import RecallError
@@ -32,6 +33,7 @@ def run_selection(
         RecallError: The selection is not possible; the parent run says why.
     """
     dataset, context = load_target(config.recall, services)
+    check_mode(context.comparable.mode)
     check_auto_policy(config, context, services)
     writer = RunWriter(services.client, f"{services.namespace}/select")
     try:

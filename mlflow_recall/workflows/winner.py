@@ -20,8 +20,12 @@ from mlflow_recall.workflows.selection_job import SelectionJob
 
 
 def evaluate_winner(job: SelectionJob, winner: Candidate, task: TrainTask) -> Mapping[str, float]:
-    """Return the winner's test scores; the test split is evaluated here alone."""
+    """Return the winner's test scores; the test split is evaluated here alone.
+
+    From here on its checkpoint is the whole model, whatever the stages kept of it.
+    """
     (result,) = _train(job, replace(task, test="last"), winner.name)
+    winner.checkpoint = result.checkpoint
     winner.run.log_metrics({f"test/{name}": value for name, value in result.test.items()})
     winner.run.finish("FINISHED", winner.reason)
     return result.test

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import math
+from importlib.util import find_spec
+from pathlib import Path
+
 import mlflow
 import pandas as pd
 import pytest
+from mlflow.artifacts import download_artifacts
 from prepared import RecordingReporter, Zoo, build_zoo, registry_for, services_for, write_text_zoo
+from tiny import CLASSES
 
 from mlflow_recall.adapters.manifests.yaml_files import read_benchmarks
 from mlflow_recall.adapters.tracking.stored_defaults import write_defaults
 from mlflow_recall.config import BenchmarkConfig, RecallConfig, RecommendConfig, SelectConfig
 from mlflow_recall.core.defaults import Defaults
-from mlflow_recall.core.history.recipes import FROZEN, FULL
+from mlflow_recall.core.history.recipes import FROZEN, FULL, LORA
+from mlflow_recall.core.policies.budget import Budget
+from mlflow_recall.errors import ZooError
 from mlflow_recall.workflows.benchmark import run_benchmark
 from mlflow_recall.workflows.select import run_selection
 from mlflow_recall.workflows.selection import SelectionResult
@@ -34,7 +42,9 @@ def zoo(store: str, tmp_path_factory: pytest.TempPathFactory) -> Zoo:
     return zoo
 
 
-def select(zoo: Zoo, mode: str | None) -> tuple[SelectionResult, RecordingReporter]:
+def select(
+    zoo: Zoo, mode: str | None, budget: Budget | None = None
+) -> tuple[SelectionResult, RecordingReporter]:
     services, reporter = services_for(zoo.uri, zoo.namespace)
     recommend = RecommendConfig(mode=mode, models=(zoo.everyone,), top_k=2)
     config = SelectConfig(
@@ -42,6 +52,7 @@ def select(zoo: Zoo, mode: str | None) -> tuple[SelectionResult, RecordingReport
         policy="fine_selection",
         register_as=f"{zoo.namespace}-winner",
         recipe={"mode": mode} if mode else {},
+        budget=budget or Budget(),
     )
     return run_selection(config, services, registry_for(services)), reporter
 
@@ -89,3 +100,40 @@ def test_what_a_back_test_preferred_holds_for_its_mode_alone(
     ranked = {mode: select(zoo, mode)[0].recall.defaults for mode in (FROZEN, FULL)}
 
     assert ranked == {FROZEN: Defaults(), FULL: preferred}
+
+
+@pytest.mark.skipif(find_spec("peft") is None, reason="the mode lora needs peft")
+def test_a_winner_of_the_mode_lora_is_merged(store: str, tmp_path: Path) -> None:
+    """Also where a budget ends the selection at a checkpoint that is an adapter."""
+    zoo = build_zoo(store, "lora", *write_text_zoo(tmp_path, count=2))
+    services, _ = services_for(store, zoo.namespace)
+    datasets = tuple(read_benchmarks(tmp_path / "benchmarks.yaml"))[:2]
+    recipe = {"mode": LORA, "learning_rate": 1e-2, "head_learning_rate": 5e-2}
+    result = run_benchmark(BenchmarkConfig(datasets=datasets, recipe=recipe), services)
+    assert (len(result.completed), result.failed) == (4, {})
+
+    for epochs in (math.inf, 2):
+        selected, _ = select(zoo, LORA, Budget(epochs, math.inf))
+        assert (selected.budget_stop is None) == (epochs == math.inf)
+        assert selected.registered is not None
+        name, version = selected.registered.name, selected.registered.version
+        folder = Path(download_artifacts(f"models:/{name}/{version}"))
+        assert [*folder.rglob("config.json")]
+        assert not [*folder.rglob("adapter*")]
+        answers = mlflow.pyfunc.load_model(str(folder)).predict(
+            pd.read_csv(zoo.target.path)[["text"]]
+        )
+        assert set(answers["label"]) <= set(CLASSES)
+
+
+def test_the_mode_lora_without_peft_is_one_line_before_any_run(
+    zoo: Zoo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlflow_recall.adapters.zoo.find_spec", lambda _: None)
+    services, _ = services_for(zoo.uri, zoo.namespace)
+    config = BenchmarkConfig(datasets=(zoo.target,), recipe={"mode": LORA})
+
+    with pytest.raises(ZooError) as raised:
+        run_benchmark(config, services)
+
+    assert str(raised.value) == "mode lora needs peft: pip install mlflow-recall[lora]"

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
+from mlflow_recall.core.history.recipes import LORA
 from mlflow_recall.errors import ZooError, unknown_name
 from mlflow_recall.ports import Probe, ProbeTask, StageResult, TrainTask
 
@@ -66,6 +67,16 @@ def embed(member: Member, weights: str, texts: Sequence[str]) -> FloatArray:
     from mlflow_recall.adapters.zoo.embedding import embed_texts
 
     return embed_texts(member, weights, texts, _loader(member))
+
+
+def check_mode(mode: str) -> None:
+    """Raise an error for a mode of recipes that needs a package which is not installed.
+
+    Raises:
+        ZooError: It is not installed.
+    """
+    if mode == LORA and find_spec("peft") is None:
+        raise ZooError(f"mode {LORA} needs peft: pip install mlflow-recall[{LORA}]")
 
 
 def why_not_loadable(member: Member) -> str:

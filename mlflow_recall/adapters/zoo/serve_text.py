@@ -50,6 +50,7 @@ class TextModel(PythonModel):
         self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, **local)
         self._inputs: list[str] = described["inputs"]
         self._max_length: int = described["max_length"]
+        self._reads_last_token = described.get("pooling") == "last"
 
     def predict(
         self,
@@ -90,7 +91,7 @@ class TextModel(PythonModel):
 
     @torch.inference_mode()
     def _outputs(self, texts: list[tuple[str, ...]]) -> Tensor:
-        """Return the outputs of the head on the mean over tokens, as ``answers`` describes them.
+        """Return the outputs of the head on the pooled tokens, as ``answers`` describes them.
 
         Args:
             texts: n tuples of one text, or of the two of a pair.
@@ -108,8 +109,12 @@ class TextModel(PythonModel):
         ).to(self._device)
         arguments = {name: value for name, value in batch.items() if name in self._inputs}
         hidden: Tensor = self._encoder(**arguments).last_hidden_state
-        mask = batch["attention_mask"][..., None]
-        pooled = (hidden * mask).sum(dim=1) / mask.sum(dim=1)
+        mask = batch["attention_mask"]
+        if self._reads_last_token:
+            ends = mask.sum(dim=1).clamp(min=1) - 1
+            pooled = hidden[torch.arange(len(hidden), device=hidden.device), ends]
+        else:
+            pooled = (hidden * mask[..., None]).sum(dim=1) / mask[..., None].sum(dim=1)
         logits = torch.nn.functional.linear(pooled, self._weight, self._bias)
         outputs: Tensor = self._answers["to_outputs"](logits, self._target)
         return outputs

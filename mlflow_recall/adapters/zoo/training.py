@@ -19,10 +19,11 @@ from mlflow_recall.adapters.data.preparation import load_split, targets_of
 from mlflow_recall.adapters.zoo.answers import to_outputs
 from mlflow_recall.adapters.zoo.forward_pass import forward, row_length
 from mlflow_recall.adapters.zoo.frozen import FeatureStore, FrozenNetwork
+from mlflow_recall.adapters.zoo.lora import LoraNetwork, is_adapter
 from mlflow_recall.adapters.zoo.network import Network, Trainable
 from mlflow_recall.core.arrays import AnyArray, FloatArray, IntArray
 from mlflow_recall.core.history.metrics import compute_metrics, metrics_of
-from mlflow_recall.core.history.recipes import FROZEN
+from mlflow_recall.core.history.recipes import FROZEN, LORA
 from mlflow_recall.core.history.records import Dataset
 from mlflow_recall.core.history.tasks import CLASSIFICATION, MULTILABEL, REGRESSION
 from mlflow_recall.errors import ZooError
@@ -42,13 +43,17 @@ def fine_tune(task: TrainTask, load: Callable[..., Network]) -> Iterator[StageRe
     if task.first > task.last:  # nothing is left to train
         started = time.perf_counter()
         network.module.to(accelerator.device)
+        checkpoint = task.checkpoint
+        if isinstance(network, LoraNetwork):  # it won before its last stage
+            network.merge()
+            checkpoint = _save_whole(network, task)
         test_scores = _test_set(network, task).scores(accelerator)
         seconds = time.perf_counter() - started
         yield StageResult(
             stage=task.last,
             validation={},
             seconds=seconds,
-            checkpoint=task.checkpoint,
+            checkpoint=checkpoint,
             test=test_scores,
         )
         return
@@ -91,6 +96,8 @@ def fine_tune(task: TrainTask, load: Callable[..., Network]) -> Iterator[StageRe
                 f"{task.member.name}: the loss is {loss.item()} after stage {stage}: "
                 f"try a learning rate below {recipe.learning_rate:g}"
             )
+        if stage == recipe.epochs and isinstance(network, LoraNetwork):
+            network.merge()  # it is evaluated as it will be served
         scores = validation.scores(accelerator)
         seconds = time.perf_counter() - started + preparation
         preparation = 0.0
@@ -111,12 +118,19 @@ def fine_tune(task: TrainTask, load: Callable[..., Network]) -> Iterator[StageRe
 
 def _load(task: TrainTask, load: Callable[..., Network], device: torch.device) -> Trainable:
     """Return the network of a task as its mode trains it."""
-    recipe = task.recipe
-    network = load(task.member, task.checkpoint or task.weights, task.dataset, recipe, False)
-    if recipe.mode != FROZEN:
-        return network
-    network.module.to(device)
-    return FrozenNetwork(network, FeatureStore(task, network, device))
+    recipe, checkpoint = task.recipe, task.checkpoint
+    adapter = Path(checkpoint) if checkpoint and is_adapter(Path(checkpoint)) else None
+    weights = task.weights if adapter or not checkpoint else checkpoint
+    network = load(task.member, weights, task.dataset, recipe, False)
+    if recipe.mode == FROZEN:
+        network.module.to(device)
+        return FrozenNetwork(network, FeatureStore(task, network, device))
+    if recipe.mode == LORA and weights != checkpoint:  # a last checkpoint is merged already
+        changed = LoraNetwork(network, recipe, task.member.name)
+        if adapter:
+            changed.restore(adapter)
+        return changed
+    return network
 
 
 class _Evaluation:
@@ -291,6 +305,14 @@ def _save_checkpoint(
             {f"{i}.{key}": value for i, entry in state.items() for key, value in entry.items()},
             folder / _OPTIMIZER_FILE,
         )
+    return str(folder)
+
+
+def _save_whole(network: LoraNetwork, task: TrainTask) -> str:
+    """Write the merged network beside the task's checkpoints, and return the folder."""
+    folder = Path(task.workspace or str(task.checkpoint)) / "merged"
+    folder.mkdir(parents=True, exist_ok=True)
+    network.save(folder)
     return str(folder)
 
 

@@ -3,6 +3,8 @@
 A network is the backbone, a pooling and one linear layer. The pooling is the mean over tokens
 instead of a model's own classification token, which sentence encoders do not train: on 400 samples
 of WordNet supersenses all-MiniLM-L6 has an accuracy of 0.74 with the mean and 0.67 with the token.
+In the mode ``lora`` it is the last token of decoder-only language models, which alone has seen all
+of the text.
 """
 
 from __future__ import annotations
@@ -27,6 +29,10 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
 )
+from transformers.models.auto.modeling_auto import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+)
 from transformers.utils import logging
 
 from mlflow_recall.adapters.data.decoding import decode_image
@@ -35,7 +41,7 @@ from mlflow_recall.adapters.zoo.model_folder import check_code, check_folder
 from mlflow_recall.adapters.zoo.model_settings import check_settings
 from mlflow_recall.adapters.zoo.network import Batch, Features
 from mlflow_recall.bounded_json import read_object
-from mlflow_recall.core.history.recipes import Recipe
+from mlflow_recall.core.history.recipes import LORA, Recipe
 from mlflow_recall.core.history.records import Dataset, Member
 from mlflow_recall.core.history.tasks import Target
 from mlflow_recall.errors import ZooError, one_line
@@ -43,6 +49,8 @@ from mlflow_recall.errors import ZooError, one_line
 _HEAD_FILE = "head.safetensors"
 _CLASSES_FILE = "classifier.json"
 _DROPOUT = 0.1
+#: poolings: the mean over tokens, or the last token that is no padding
+MEAN, LAST = "mean", "last"
 #: of a text where neither the recipe nor the model has a limit
 _MAX_TOKENS = 512
 #: pixels of a side where neither the recipe nor the model has a size
@@ -52,6 +60,8 @@ _CLASSES_WITH_HEAD = {
     "text": AutoModelForSequenceClassification,
     "image": AutoModelForImageClassification,
 }
+#: share of a token's change below which another one has not changed
+_NO_CHANGE = 1e-4
 #: what tokenizers and processors return
 _INPUTS = ("input_ids", "attention_mask", "token_type_ids", "pixel_values", "pixel_mask")
 #: tells a model with fixed patches that an image has another size
@@ -68,10 +78,20 @@ class Headed(nn.Module):
         modality: ``text`` or ``image``.
         width: Size of the pooled output.
         outputs: Number of classes or labels; 1 for a regression.
+        pooling: ``mean`` or ``last``.
     """
 
-    def __init__(self, backbone: nn.Module, modality: str, width: int, outputs: int) -> None:
+    def __init__(
+        self,
+        backbone: nn.Module,
+        modality: str,
+        width: int,
+        outputs: int,
+        *,
+        pooling: str = MEAN,
+    ) -> None:
         super().__init__()
+        self.pooling = pooling
         self.backbone: Any = backbone
         self.dropout = nn.Dropout(_DROPOUT)
         self.head = nn.Linear(width, outputs)
@@ -85,7 +105,7 @@ class Headed(nn.Module):
             arguments: Arguments of the backbone.
         """
         output = find_reader(self.backbone, self._modality)(**arguments)
-        return self.head_logits(pooled(output, mask))
+        return self.head_logits(pooled(output, mask, self.pooling))
 
     def head_logits(self, head_inputs: Tensor) -> Tensor:
         """Return (b, outputs) logits of (b, width) pooled outputs."""
@@ -106,18 +126,21 @@ def find_reader(backbone: Any, modality: str) -> Any:
     return backbone
 
 
-def pooled(output: Any, mask: Tensor | None) -> Tensor:
-    """Return (b, d) means over tokens, or over patches or positions of an image.
+def pooled(output: Any, mask: Tensor | None, pooling: str = MEAN) -> Tensor:
+    """Return (b, d) means over tokens, or over patches or positions of an image; or last tokens.
 
     Args:
         output: Output of a backbone.
         mask: (b, t) mask of the tokens that are no padding; None: there is no padding.
+        pooling: ``mean`` or ``last``.
     """
     hidden: Tensor = (
         output.last_hidden_state
         if hasattr(output, "last_hidden_state")
         else output.feature_maps[-1]
     )
+    if pooling == LAST:
+        return last_token(hidden, mask)
     if mask is not None:
         return masked_mean(hidden, mask)
     return hidden.mean(dim=1) if hidden.ndim == 3 else hidden.flatten(2).mean(dim=2)
@@ -131,6 +154,17 @@ def masked_mean(tokens: Tensor, mask: Tensor) -> Tensor:
         mask: (b, t) mask of the tokens that are no padding.
     """
     return (tokens * mask[..., None]).sum(dim=1) / mask[..., None].sum(dim=1)
+
+
+def last_token(tokens: Tensor, mask: Tensor | None) -> Tensor:
+    """Return (b, d) features of the last token of each row; see ``masked_mean``.
+
+    Padding, where there is any, follows it.
+    """
+    if mask is None:
+        return tokens[:, -1]
+    ends = mask.sum(dim=1).long().clamp(min=1) - 1
+    return tokens[torch.arange(len(tokens), device=tokens.device), ends]
 
 
 def load(
@@ -201,9 +235,10 @@ def _load(
         )
         width = network.measure_width()
         if not has_own_head:
-            network.module = _add_head(
-                backbone, model_folder, dataset, member.modality, width, source_head=source_head
-            )
+            pooling = LAST if recipe.mode == LORA and network.is_decoder() else MEAN
+            part = (backbone, member.modality, width)
+            stored = _stored_head(*part, model_folder, dataset, source_head=source_head)
+            network.module = stored or Headed(*part, dataset.target.outputs, pooling=pooling)
     except Exception as error:  # the library raises many kinds of errors
         raise ZooError(f"{where}: {one_line(error)}") from error
     return network
@@ -250,17 +285,22 @@ def _check_weights(model: Any, loading_info: Mapping[str, Any], model_type: str)
         )
 
 
-def _add_head(
-    backbone: Any, folder: Path, dataset: Dataset, modality: str, width: int, *, source_head: bool
-) -> Headed:
-    """Return the backbone with the head of its folder, or with a new one.
+def _stored_head(
+    backbone: Any, modality: str, width: int, folder: Path, dataset: Dataset, *, source_head: bool
+) -> Headed | None:
+    """Return the backbone with the head of its folder; None where a new one is needed.
 
     The head of the folder is used if it is to be kept or was trained for the same target.
     """
     stored = _stored_target(folder)
     if stored is None or not (source_head or stored == dataset.target):
-        return Headed(backbone, modality, width, dataset.target.outputs)
-    module = Headed(backbone, modality, width, stored.outputs)
+        return None
+    pooling = read_object(folder / _CLASSES_FILE, ZooError).get("pooling", MEAN)
+    if pooling not in (MEAN, LAST):
+        raise ZooError(
+            f"{folder / _CLASSES_FILE}: pooling: expected {MEAN} or {LAST}, got {pooling!r:.60}"
+        )
+    module = Headed(backbone, modality, width, stored.outputs, pooling=pooling)
     try:
         module.head.load_state_dict(load_file(folder / _HEAD_FILE))
     except (OSError, RuntimeError, SafetensorError) as error:
@@ -346,6 +386,10 @@ class TransformersNetwork:
         """Return the size of the pooled features, from a pass over one made-up sample."""
         raise NotImplementedError
 
+    def is_decoder(self) -> bool:
+        """Return whether the model is a language model whose tokens see earlier ones alone."""
+        return False
+
     def preprocess(self, rows: Any) -> list[Any]:
         """See ``network.Network``."""
         raise NotImplementedError
@@ -408,6 +452,8 @@ class TransformersNetwork:
         described = {"classes": self._target.classes, "inputs": self._inputs, **self._description()}
         if different := self._target.to_dict():
             described["target"] = different
+        if self._pooling != MEAN:
+            described["pooling"] = self._pooling
         (folder / _CLASSES_FILE).write_text(json.dumps(described))
 
     @property
@@ -415,6 +461,10 @@ class TransformersNetwork:
         if self._has_own_head:
             return self.module.base_model
         return self.module.backbone if isinstance(self.module, Headed) else self.module
+
+    @property
+    def _pooling(self) -> str:
+        return self.module.pooling if isinstance(self.module, Headed) else MEAN
 
     @property
     def _reader(self) -> Any:
@@ -463,6 +513,28 @@ class _TextNetwork(TransformersNetwork):
         with torch.no_grad():
             return self.embeddings(self.collate(self._encode(["a"]))).shape[1]
 
+    def is_decoder(self) -> bool:
+        """See ``TransformersNetwork``.
+
+        Among the types that generate text are some whose tokens see later ones, such as XLNet, so
+        the last token of a made-up text is changed.
+        """
+        model_type = self._reader.config.model_type
+        if (
+            model_type not in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+            or model_type in MODEL_FOR_MASKED_LM_MAPPING_NAMES
+        ):
+            return False
+        (row,) = self._encode(["a b"])
+        *ids, last = row["input_ids"]
+        changed = {**row, "input_ids": [*ids, int(last == 0)]}
+        with torch.no_grad():
+            output = self._reader(**self._arguments(self.collate([row, changed])))
+        one, other = output.last_hidden_state
+        changes = (one - other).abs().amax(dim=1)
+        end = min(len(ids), len(changes) - 1)  # some models return fewer tokens
+        return end > 0 and bool(changes[0] < _NO_CHANGE * changes[end])
+
     def preprocess(self, rows: Any) -> list[Any]:
         """See ``network.Network``."""
         has_pairs = "text_pair" in rows.column_names
@@ -487,7 +559,7 @@ class _TextNetwork(TransformersNetwork):
         layers = [layer for layer in hidden[1:] if layer.shape == last.shape]
         tokens = torch.stack(layers).mean(dim=0) if layers else last
         mask = batch["attention_mask"]
-        return Features(pooled(output, mask), masked_mean(tokens, mask))
+        return Features(pooled(output, mask, self._pooling), masked_mean(tokens, mask))
 
     def _encode(self, texts: list[str], second: list[str] | None = None) -> list[Any]:
         """Return the tokens of texts, or of pairs of them, whose longer text is cut first."""

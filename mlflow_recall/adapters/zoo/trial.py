@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mlflow_recall.adapters.zoo import LIBRARIES
-from mlflow_recall.core.history.recipes import FROZEN, Recipe
+from mlflow_recall.core.history.recipes import FROZEN, LORA, Recipe
 from mlflow_recall.core.history.records import Dataset, Member
 from mlflow_recall.errors import ZooError, one_line
 
@@ -51,18 +51,20 @@ def _train(network: Any, member: Member, recipe: Recipe) -> None:
     import torch
     from torch import nn
 
+    trained = network
+
     def probe() -> None:
         with torch.no_grad():
             _check(network, network.embeddings, member)
 
     def step() -> None:
-        frozen = set(network.frozen_parameters("nothing"))
-        for name, parameter in network.module.named_parameters():
+        frozen = set(trained.frozen_parameters("nothing"))
+        for name, parameter in trained.module.named_parameters():
             parameter.requires_grad_(name not in frozen and parameter.numel() <= _MAX_GRADIENT)
-        logits = _check(network, network.logits, member)
+        logits = _check(trained, trained.logits, member)
         if logits.shape[1] != len(_CLASSES):
             raise ZooError(f"expected {len(_CLASSES)} logits, got {logits.shape[1]}")
-        if sum(p.numel() for p in network.module.parameters()) <= _MAX_TO_TRAIN:
+        if sum(p.numel() for p in trained.module.parameters()) <= _MAX_TO_TRAIN:
             loss: Any = nn.functional.cross_entropy(logits, torch.tensor([0, 1]))
             loss.backward()
 
@@ -73,6 +75,10 @@ def _train(network: Any, member: Member, recipe: Recipe) -> None:
     _run(f"{member.name}: cannot be probed", probe)
     if recipe.mode == FROZEN:
         _run(f"{member.name}: cannot be trained in the mode {FROZEN}", head)
+    if recipe.mode == LORA:
+        from mlflow_recall.adapters.zoo.lora import LoraNetwork
+
+        trained = LoraNetwork(network, recipe, member.name)
     network.module.train()
     for part in network.module.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm):

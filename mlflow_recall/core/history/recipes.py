@@ -6,7 +6,7 @@ import hashlib
 import json
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from functools import lru_cache
 from types import MappingProxyType
@@ -15,21 +15,29 @@ from typing import Any
 from mlflow_recall.bounded_json import parse_json
 from mlflow_recall.errors import ConfigError
 
-FULL, FROZEN = MODES = ("full", "frozen")
+FULL, FROZEN, LORA = MODES = ("full", "frozen", "lora")
 #: field -> its values
 _CHOICES = {
     "mode": MODES,
     "freeze": ("nothing", "embeddings", "backbone"),
     "class_weight": ("none", "balanced"),
 }
+#: fields that the mode ``lora`` alone reads
+_LORA_FIELDS = ("lora_rank", "lora_alpha", "lora_dropout")
 #: fields that later versions added: while unset they are no part of what is recorded, so that the
 #: keys of earlier cells hold
-_ADDED = ("class_weight", "mode")
+_ADDED = ("class_weight", "mode", *_LORA_FIELDS)
+#: fields that may be fractions, of which 1 and 1.0 have one digest
+_FRACTIONS = (
+    *("learning_rate", "head_learning_rate", "weight_decay", "warmup"),
+    *("lora_alpha", "lora_dropout"),
+)
 _BOOLEANS = {"true": True, "1": True, "false": False, "0": False}
 #: smallest values of whole numbers and shares
 _MINIMA = {
-    **dict.fromkeys(("batch_size", "epochs"), 1),
+    **dict.fromkeys(("batch_size", "epochs", "lora_rank"), 1),
     **dict.fromkeys(("weight_decay", "warmup", "train_samples", "eval_samples", "input_size"), 0),
+    "lora_dropout": 0,
     "seed": 0,
 }
 #: the stages are seeded with a thousand times it, which must fit into 32 bits
@@ -59,7 +67,8 @@ class Recipe:
     train_samples: int = 1000
     #: size of the stratified samples of the validation and test splits; 0: all of each
     eval_samples: int = 1000
-    #: ``full``, or ``frozen``: embeddings are computed once, and the head is trained on them
+    #: ``full``; ``frozen``: embeddings are computed once, and the head is trained on them; or
+    #: ``lora``: the head and low-rank changes of all linear layers are trained (Hu et al. 2021)
     mode: str = FULL
     #: ``nothing``, ``embeddings`` or ``backbone`` (a linear probe, trained as a network); always
     #: ``nothing`` in another mode than ``full``, which says itself what is trained
@@ -70,12 +79,18 @@ class Recipe:
     input_size: int = 0
     #: ``none``, or ``balanced``: classes and labels weigh as if they were equally frequent
     class_weight: str = "none"
+    #: rank of the change of each linear layer
+    lora_rank: int = 8
+    #: the change is multiplied by this number over the rank
+    lora_alpha: float = 16.0
+    #: share of a linear layer's inputs that its change does not see in a step
+    lora_dropout: float = 0.05
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("learning_rate", "head_learning_rate", "weight_decay", "warmup"):
-            object.__setattr__(self, name, float(getattr(self, name)))  # 1 and 1.0 have one digest
-        for name in ("learning_rate", "head_learning_rate"):
+        for name in _FRACTIONS:
+            object.__setattr__(self, name, float(getattr(self, name)))
+        for name in ("learning_rate", "head_learning_rate", "lora_alpha"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ConfigError(f"{name}: expected above 0, got {getattr(self, name)}")
         for name, minimum in _MINIMA.items():
@@ -83,13 +98,20 @@ class Recipe:
                 raise ConfigError(f"{name}: expected at least {minimum}, got {getattr(self, name)}")
         if self.seed > _LARGEST_SEED:
             raise ConfigError(f"seed: expected at most {_LARGEST_SEED}, got {self.seed}")
+        if self.lora_dropout >= 1:
+            raise ConfigError(f"lora_dropout: expected below 1, got {self.lora_dropout}")
         if self.warmup > 1:
             raise ConfigError(f"warmup: expected at most 1, got {self.warmup}")
         for name, choices in _CHOICES.items():
             if (value := getattr(self, name)) not in choices:
                 raise ConfigError(f"{name}: expected one of {', '.join(choices)}, got {value!r}")
-        if self.mode != FULL:  # what is not read shall not make another cell
+        # what a mode does not read shall not make another cell
+        if self.mode != FULL:
             object.__setattr__(self, "freeze", "nothing")
+        if self.mode != LORA:
+            for field in fields(self):
+                if field.name in _LORA_FIELDS:
+                    object.__setattr__(self, field.name, field.default)
 
     @property
     def digest(self) -> str:
@@ -102,10 +124,12 @@ class Recipe:
         return replace(self, seed=0)
 
     def to_json(self) -> str:
-        """Return the fields as JSON, keys sorted; added ones only where they are set."""
+        """Return the fields as JSON, keys sorted; added ones only where they are set or read."""
         values = asdict(self)
+        read = _LORA_FIELDS if self.mode == LORA else ()
         for field in fields(self):
-            if field.name in _ADDED and values[field.name] == field.default:
+            is_optional = field.name in _ADDED and field.name not in read
+            if is_optional and values[field.name] == field.default:
                 del values[field.name]
         return json.dumps(values, sort_keys=True)
 
@@ -203,19 +227,49 @@ FAMILY_RECIPES: Mapping[str, Mapping[str, object]] = MappingProxyType(
     }
 )
 
+#: modality -> what differs in the mode ``lora``, whose few parameters take larger steps
+_LORA_RECIPES: Mapping[str, Mapping[str, object]] = MappingProxyType(
+    {"text": {"learning_rate": 5e-4}, "image": {"learning_rate": 1e-3}}
+)
 
-def default_recipe(modality: str, *names: str) -> Recipe:
-    """Return the recipe of a modality, changed for the first name in ``FAMILY_RECIPES``.
+# decoders are wider, and have a scale for new tasks that is twice the rank or more
+_DECODER = {"learning_rate": 2e-4, "lora_rank": 16, "lora_alpha": 32.0}
+
+#: start of a family's or model type's name -> what differs in the mode ``lora``
+LORA_FAMILY_RECIPES: Mapping[str, Mapping[str, object]] = MappingProxyType(
+    {
+        # as in the tables of Hu et al. 2021 (arXiv:2106.09685)
+        "roberta": {"lora_alpha": 8.0},
+        "gpt2": {"learning_rate": 2e-4, "lora_rank": 4, "lora_alpha": 32.0},
+        **dict.fromkeys(
+            ("falcon", "gemma", "llama", "mistral", "olmo", "opt", "phi", "qwen"), _DECODER
+        ),
+    }
+)
+
+
+def default_recipe(modality: str, *names: str, mode: str = FULL) -> Recipe:
+    """Return the recipe of a modality, changed for the first name that a family starts.
 
     Args:
         modality: ``text`` or ``image``.
         names: Family, then architecture; the longest matching beginning of each decides.
+        mode: Mode of the recipe, which has defaults of its own.
     """
     base = _TEXT if modality == "text" else _IMAGE
+    changes = {**_changes_of(FAMILY_RECIPES, names), "mode": mode}
+    if mode == LORA:
+        changes |= _LORA_RECIPES["text" if modality == "text" else "image"]
+        changes |= _changes_of(LORA_FAMILY_RECIPES, names)
+    return base.with_changes(changes, "family")
+
+
+def _changes_of(
+    table: Mapping[str, Mapping[str, object]], names: Sequence[str]
+) -> Mapping[str, object]:
+    """Return the row of the first name that a row starts, by the longest such start."""
     for name in names:
         name = name.lower().rpartition("/")[2]  # an architecture starts with its library
-        matching = [start for start in FAMILY_RECIPES if name.startswith(start)]
-        if matching:
-            start = max(matching, key=len)
-            return base.with_changes(FAMILY_RECIPES[start], f"family {start}")
-    return base
+        if matching := [start for start in table if name.startswith(start)]:
+            return table[max(matching, key=len)]
+    return {}
