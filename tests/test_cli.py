@@ -290,6 +290,11 @@ BAD: dict[str, tuple[list[str], int, Sequence[str]]] = {
         1,
         ["freeze: expected one of nothing, embeddings, backbone, got 'solid'"],
     ),
+    "unknown mode": (
+        ["--dataset", "TARGET", "--mode", "half"],
+        1,
+        ["mode: expected one of full, frozen, lora, got 'half'"],
+    ),
     "threshold out of range": (
         ["--dataset", "TARGET", "--threshold", "1.5"],
         1,

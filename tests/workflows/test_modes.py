@@ -96,7 +96,7 @@ def test_what_a_back_test_preferred_holds_for_its_mode_alone(
 ) -> None:
     services, _ = services_for(zoo.uri, zoo.namespace)
     preferred = Defaults(ranker="prior", set_selector="prior")
-    write_defaults(services.client, zoo.namespace, "text", "accuracy", preferred)
+    write_defaults(services.client, zoo.namespace, "text", RecommendConfig().metric, preferred)
     ranked = {mode: select(zoo, mode)[0].recall.defaults for mode in (FROZEN, FULL)}
 
     assert ranked == {FROZEN: Defaults(), FULL: preferred}
