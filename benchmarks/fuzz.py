@@ -320,14 +320,15 @@ def _histories() -> dict[str, Target]:
 
     def read_export(folder: Path) -> None:
         history = ExportHistory(folder)
-        for metric in history.metrics() or ("accuracy",):
+        for metric in (*history.metrics(), "primary"):
             history.records(metric)
+            history.left_out(metric)
             history.is_loss(metric)
         history.model_features()
 
     def read_tables(folder: Path) -> None:
         tables = FolderHistory(folder)
-        for metric in tables.metrics():
+        for metric in (*tables.metrics(), "primary"):
             tables.records(metric)
             tables.curves(metric)
         tables.scores()
@@ -342,7 +343,13 @@ def _histories() -> dict[str, Target]:
         "start": 1,
         "end": 2,
         "params": {"model": "a"},
-        "tags": {**tags, "recall.recipe": '{"epochs": 2}', "recall.dataset_classes": '["x", "y"]'},
+        "tags": {
+            **tags,
+            "recall.recipe": '{"epochs": 2}',
+            "recall.dataset_classes": '["x", "y"]',
+            "recall.task": "classification",
+            "recall.metric": "accuracy",
+        },
         "metrics": {"val/accuracy": [[1, 0.5], [2, 0.6]], "test/accuracy": [[2, 0.6]]},
     }
     sources = '{"accuracy": {"validation": "acc", "epochs": 2}}'
@@ -370,6 +377,7 @@ def _histories() -> dict[str, Target]:
     )
     scores = "model,dataset,score_name,value\na,x,logme,0.5\nb,x,logme,0.7\n"
     features = "model,family,parameters\na,bert,1000\nb,bert,2000\nc,gpt,3000\n"
+    primary = "dataset,task,metric,size\nx,classification,accuracy,100\ny,classification,,200\n"
     csv = {"matrix.csv": matrix.to_csv(index=False).encode()}
     curves_csv = {"curves.csv": curves.to_csv(index=False).encode()}
     return {
@@ -379,6 +387,7 @@ def _histories() -> dict[str, Target]:
         "table curves": Target({**curves_csv, **csv}, read_tables),
         "table scores": Target({"proxy.csv": scores.encode(), **csv}, read_tables),
         "table models": Target({"models.csv": features.encode(), **csv}, read_tables),
+        "table datasets": Target({"datasets.csv": primary.encode(), **csv}, read_tables),
         "table Parquet": Target({"matrix.parquet": _parquet(matrix)}, read_tables),
     }
 

@@ -30,7 +30,7 @@ class PredictedGaps:
     mean: FloatArray  # (m,)
     low: FloatArray  # (m,) lower end of the interval
     high: FloatArray  # (m,) upper end; NaN where too few datasets are recorded to promise one
-    #: (m,) mean score, dominated by how hard the datasets are
+    #: (m,) mean score, dominated by how hard the datasets are; NaN where they have no common unit
     predicted: FloatArray
     p_within: FloatArray  # (m,) probability that the gap is within the tolerance
     joint_gaps: FloatArray  # (m, d) one joint outcome a recorded dataset

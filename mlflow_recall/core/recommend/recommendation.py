@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeAlias
+
+import numpy as np
 
 from mlflow_recall.core.defaults import DEFAULT_TOP_K, Defaults
 from mlflow_recall.core.formatting import count_of
@@ -81,6 +83,8 @@ def recommend(evidence: Evidence, options: RecommendOptions) -> Recommendation:
     set_ranking = ranking if is_same else select(evidence)
     held_out = rank_held_out(evidence, rank)
     gaps = predict_gaps(ranking, evidence.matrix, held_out, tolerance=options.tolerance)
+    if options.unit.is_share:  # only differences of such scores mean something
+        gaps = replace(gaps, predicted=np.full(len(gaps.models), np.nan))
     notes = [*options.unit.notes]
     if options.top_k == "auto":
         set_held_out = held_out if is_same else rank_held_out(evidence, select)

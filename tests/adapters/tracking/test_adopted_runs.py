@@ -393,3 +393,29 @@ def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
         ConfigError, match=r"none.yaml: expected a YAML file, got none: no such file"
     ):
         read_rules(tmp_path / "none.yaml")
+
+
+# --- primary metrics -----------------------------------------------------------------------------
+
+
+def test_a_dataset_without_a_primary_metric_is_left_out_and_named(
+    client: MlflowClient, namespace: str
+) -> None:
+    """Two metrics, neither of them accuracy: whoever asks has to choose."""
+    theirs = f"{namespace}-theirs"
+    run_id = log_run(client, theirs, {}, [("eval_f1", 1, 0.5), ("eval_mcc", 1, 0.25)])
+    adopt_run(client, namespace, run_id, MetricSource(validation="eval_f1"), "f1")
+    history = TrackingHistory(client, namespace)
+    assert [(r.metric, r.final_score) for r in history.records("primary")] == [("f1", 0.5)]
+
+    adopt_run(client, namespace, run_id, MetricSource(validation="eval_mcc"), "matthews")
+
+    note = (
+        "d is left out: its primary metric is unknown, since its adopted runs have f1, matthews: "
+        "name one with --metric"
+    )
+    assert history.left_out("primary") == (note,)
+    with pytest.raises(HistoryError, match=f"expected benchmark runs, {note}"):
+        history.records("primary")
+    assert [r.final_score for r in history.records("matthews")] == [0.25]
+    assert history.left_out("matthews") == ()

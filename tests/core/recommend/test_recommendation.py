@@ -107,6 +107,7 @@ def test_top_k_auto_promises_what_enough_datasets_have_shown() -> None:
 
 
 def test_what_gaps_are_shares_of_is_noted() -> None:
+    """A mean of scores without a common unit is not predicted."""
     unit = RegretUnit(("rmse",), ("rmse",))
 
     got = recommend(leader(12), RecommendOptions(top_k="auto", tolerance=0.1, unit=unit))
@@ -116,6 +117,7 @@ def test_what_gaps_are_shares_of_is_noted() -> None:
         "top_k auto: a set of 1 model holds one within 0.1 of the spread of the best with "
         "probability 90%, as counted on 12 datasets",
     )
+    assert np.isnan(got.gaps.predicted).all()
 
 
 def test_top_k_auto_promises_nothing_by_too_few_datasets() -> None:
