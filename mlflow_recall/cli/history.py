@@ -243,7 +243,7 @@ def _noise_unit(overview: Overview) -> str:
     """Return what follows the standard deviation of repeats."""
     if overview.unit.is_share:
         return "of the spread over models"
-    return overview.label if len(overview.unit.metrics) == 1 else "in each dataset's metric"
+    return "in each dataset's metric" if len(overview.unit.metrics) > 1 else overview.label
 
 
 @dataclass(frozen=True, kw_only=True)

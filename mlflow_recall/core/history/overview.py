@@ -72,7 +72,7 @@ class Overview:
     @property
     def label(self) -> str:
         """Name of the only metric, or ``primary`` where datasets have several."""
-        return self.unit.metric
+        return self.unit.metric if self.unit.metrics else self.metric
 
     @property
     def cells(self) -> int:
@@ -129,7 +129,7 @@ def summarize_history(
         own = [record for record in complete if record.modality == modality]
         unit = regret_unit(own)
         if len(unit.metrics) < 2:
-            unit = RegretUnit(unit.metrics or (metric,))  # one metric needs no common unit
+            unit = RegretUnit(unit.metrics)  # scores of one metric need no common unit
         overviews.append(
             Overview(
                 modality=modality,
