@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping, Sequence
@@ -31,6 +32,12 @@ LABEL_DELIMITERS = "|;,"
 _LEAK_SHARE, _LEAK_RATIO = 0.3, 5
 #: names with fewer characters are too short to be looked for in a text
 _MIN_NAME_LENGTH = 2
+#: a number with a decimal comma, a sign of percent or a currency
+_NUMBER_WITH_MARK = re.compile(
+    r"[$€£]?\s?[+-]?[0-9]+(?:,[0-9]+|(?:[.,][0-9]+)?\s?[%$€£])|[$€£]\s?[0-9]+(?:[.,][0-9]+)?"
+)
+_LIST = re.compile(r"\s*(?:\[.*\]|\{.*\}|\(['\"].*\))\s*")
+_PICTURE = re.compile(r".+\.(?:png|jpe?g|gif|bmp|webp|tiff?)", re.IGNORECASE)
 _WORD = re.compile(r"\w+")
 
 
@@ -131,8 +138,9 @@ class DatasetAccount:
     def _targets(self) -> str:
         """Return what the labels are, for people."""
         if self.task == REGRESSION:
-            low, high, mean = (self.numbers[name] for name in ("min", "max", "mean"))
-            return f"numbers from {low:g} to {high:g}, mean {mean:.3g}"
+            low, high, mean, std = (self.numbers[name] for name in ("min", "max", "mean", "std"))
+            decimals = max(0, 1 - math.floor(math.log10(std))) if std > 0 else 0
+            return f"numbers from {low:.10g} to {high:.10g}, mean {mean:.{min(decimals, 10)}f}"
         text = count_of(len(self.classes), *self.class_words)
         if self.task != MULTILABEL:
             return text
@@ -214,6 +222,8 @@ def find_warnings(
     ]
     if texts is not None:
         warnings += _lengths(texts)
+        if texts and all(_PICTURE.fullmatch(text) for text in texts):
+            warnings.append("texts look like names of pictures: --image COLUMN reads the files")
     if texts is not None and classes:
         warnings += _leaks(texts, classes, counts)
     return warnings
@@ -237,6 +247,19 @@ def _blanks(counts: Mapping[str, int]) -> Iterator[str]:
 
 def _lists(counts: Mapping[str, int]) -> Iterator[str]:
     """Yield a warning where names of classes look like lists of labels."""
+    if numbers := [name for name in counts if _NUMBER_WITH_MARK.fullmatch(name)]:
+        if len(numbers) > _CONSTANT_SHARE * len(counts):
+            yield (
+                f"classes such as {numbers[0]!r} look like numbers: plain ones with a decimal "
+                "point are read by --task regression"
+            )
+        return
+    if brackets := [name for name in counts if _LIST.fullmatch(name)]:
+        yield (
+            f"classes such as {brackets[0]!r:.60} look like lists of labels: --task multilabel "
+            "reads them so"
+        )
+        return
     for mark in LABEL_DELIMITERS:
         lists = [name for name in counts if mark in name]
         parts = Counter(part.strip() for name in counts for part in name.split(mark))

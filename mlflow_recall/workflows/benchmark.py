@@ -74,7 +74,7 @@ def run_benchmark(config: BenchmarkConfig, services: Services) -> BenchmarkResul
     try:
         datasets = list(_prepare_datasets(config, services, writer, result))
         cells = [
-            Cell(member, dataset, resolve_recipe(member, config.recipe))
+            Cell(member, dataset, resolve_recipe(member, config.recipe).for_task(dataset.task))
             for dataset in datasets
             for member in members
             if member.modality == dataset.modality

@@ -140,6 +140,8 @@ def open_candidates(
                 tags.MODEL_VERSION: member.version,
                 tags.FAMILY: member.family,
                 tags.DATASET: dataset.name,
+                tags.TASK: dataset.task,
+                tags.METRIC: job.metric,
                 tags.DIGEST: dataset.digest,
                 tags.MODALITY: member.modality,
                 tags.RECIPE: recipe.to_json(),

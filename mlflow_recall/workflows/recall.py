@@ -173,6 +173,8 @@ def log_recall(result: RecallResult, run: ActiveRun) -> None:
         {
             tags.MODALITY: result.dataset.modality,
             tags.DATASET: result.dataset.name,
+            tags.TASK: result.dataset.task,
+            tags.METRIC: result.context.metric.target,
             tags.DIGEST: result.dataset.digest,
             tags.SCORE: ", ".join(result.scores) or "none",
             **{f"{tags.LEFT_OUT}.{_tag(what)}": why for what, why in result.left_out.items()},

@@ -11,8 +11,10 @@ from mlflow_recall.adapters.tracking.registry import MlflowRegistry
 from mlflow_recall.adapters.tracking.runs import RunWriter, non_default
 from mlflow_recall.adapters.zoo import check_mode
 from mlflow_recall.config import SelectConfig
+from mlflow_recall.core.history.records import Dataset
+from mlflow_recall.core.history.tasks import REGRESSION
 from mlflow_recall.core.policies import POLICIES
-from mlflow_recall.errors import RecallError
+from mlflow_recall.errors import ConfigError, RecallError
 from mlflow_recall.workflows.race import Race
 from mlflow_recall.workflows.race_plan import check_auto_policy, plan_race
 from mlflow_recall.workflows.recall import RecallResult, load_target, log_recall, recall_models
@@ -34,6 +36,7 @@ def run_selection(
     """
     dataset, context = load_target(config.recall, services)
     check_mode(context.comparable.mode)
+    _check_class_weight(config, dataset)
     check_auto_policy(config, context, services)
     writer = RunWriter(services.client, f"{services.namespace}/select")
     try:
@@ -62,6 +65,14 @@ def run_selection(
     finally:
         writer.close()
     return result
+
+
+def _check_class_weight(config: SelectConfig, dataset: Dataset) -> None:
+    if config.recipe.get("class_weight", "none") != "none" and dataset.task == REGRESSION:
+        raise ConfigError(
+            f"class_weight: expected none for {dataset.name}, which has numbers and no classes, "
+            f"got {config.recipe['class_weight']}"
+        )
 
 
 def _select(job: SelectionJob, recalled: RecallResult, registry: MlflowRegistry) -> SelectionResult:

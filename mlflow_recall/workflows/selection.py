@@ -124,10 +124,13 @@ def log_selection(result: SelectionResult, parent: ActiveRun) -> None:
     }
     predictions = {c.name: c.predictions for c in result.candidates}
     parent.log_figure(figures.race_figure(curves, predictions, metric), "selection/race.png")
+    dataset = result.recall.dataset
+    direction = " (lower is better)" if to_maximize(metric, 1.0) < 0 else ""
     link = figures.candidates_link("", parent.experiment_id, parent.run_id, metric)
     paragraphs = [
-        f"**{escape_markdown(result.winner.name)}** wins with test {metric} "
-        f"{result.test[metric]:.3f}, {_registered_link(registered)}.",
+        f"**{escape_markdown(result.winner.name)}** wins on "
+        f"{escape_markdown(dataset.name)} ({dataset.task}) with test {metric} "
+        f"{result.test[metric]:.3f}{direction}, {_registered_link(registered)}.",
         *(_bold_sentence(f"{what} failed: {reason}") for what, reason in result.failed.items()),
         escape_markdown(compare_with_brute_force(result) or ""),
         _bold_sentence(result.budget_stop),

@@ -11,7 +11,6 @@ from mlflow_recall.adapters.tracking.registry import MlflowRegistry
 from mlflow_recall.adapters.tracking.runs import ActiveRun
 from mlflow_recall.adapters.zoo.serving import save_servable
 from mlflow_recall.core.history.records import Dataset
-from mlflow_recall.core.history.tasks import CLASSIFICATION
 from mlflow_recall.errors import TaskError
 from mlflow_recall.ports import StageResult, TrainTask
 from mlflow_recall.workflows.candidates import Candidate
@@ -104,11 +103,11 @@ def register_winner(
         name,
         folder,
         winner.member,
+        dataset,
         run_id=final.run.run_id,
         parent_id=job.parent.run_id,
         experiment_id=job.parent.experiment_id,
         alias=job.config.alias,
-        has_source_head=dataset.task == CLASSIFICATION,
         budget_stop=budget_stop,
     )
     return RegisteredModel(name, str(version.version), job.config.alias)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from mlflow_recall.core.dataset_account import (
@@ -88,12 +90,32 @@ def test_clean_rows_have_no_warnings() -> None:
         ([f"{i} it is {label}" for i, label in enumerate(LABELS)], LABELS, "12 of 12 texts name"),
         (["word " * 200 + str(i) for i in range(12)], LABELS, "12 of 12 texts have more than 128"),
         ([*TEXTS[:11], "  "], LABELS, "1 text of blanks alone"),
+        (TEXTS, ["a|b", "a", "b|c", "c"] * 3, "'a|b' look like lists of labels: --task multi"),
+        (TEXTS, ['["a", "b"]', '["a"]'] * 6, "look like lists of labels: --task multilabel"),
+        (TEXTS, ["3,5", "4,0", "2,5"] * 4, "such as '3,5' look like numbers: plain ones"),
+        (TEXTS, ["10%", "20 %"] * 6, "such as '10%' look like numbers: plain ones"),
+        (TEXTS, [("a",)] * 10 + [("b",)] * 2, "1 label in fewer than 3 rows: 'b'"),
+        ([f"{i}.png" for i in range(12)], LABELS, "names of pictures: --image COLUMN reads"),
     ],
 )
 def test_what_users_trip_over_is_one_warning(
-    texts: list[str], labels: list[str], expected: str
+    texts: list[str], labels: list[Any], expected: str
 ) -> None:
     assert [w for w in find_warnings(texts, labels, texts=texts) if expected in w] != []
+
+
+def test_labels_and_numbers_have_no_classes_to_warn_of() -> None:
+    assert find_warnings(TEXTS, [(), ("a",), ("a", "b")] * 4, texts=TEXTS) == []
+    assert find_warnings(TEXTS, [i + 0.5 for i in range(12)], texts=TEXTS) == []
+
+
+def test_the_summary_says_what_labels_are() -> None:
+    numbers = {"min": 1e9, "max": 1e9 + 10, "mean": 1e9 + 4.25, "std": 3.0}
+    regression = account(task="regression", classes={}, numbers=numbers).summary
+    multilabel = account(task="multilabel", classes={"a": 6, "b": 3}, labeled=8).summary
+
+    assert "numbers from 1000000000 to 1000000010, mean 1000000004.2" in regression
+    assert "2 labels, 0.75 a row, none in 4 rows" in multilabel
 
 
 def test_imbalance_is_told_with_both_sizes() -> None:

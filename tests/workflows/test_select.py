@@ -334,6 +334,7 @@ def test_one_selection_never_registers_twice(
         "text-winner",
         tmp_path,
         selected.winner.member,
+        selected.recall.dataset,
         run_id=selected.winner.run.run_id,
         parent_id=selected.run_id,
         experiment_id=selected.experiment_id,

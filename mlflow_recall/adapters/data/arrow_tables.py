@@ -14,6 +14,7 @@ from mlflow_recall.limits import MAX_COLUMNS, MAX_ROWS
 
 #: fields of a struct that holds an encoded image
 _IMAGE_FIELDS = {"bytes", "path"}
+_BINARY_TYPES = ("binary", "large_binary")
 _TEXT_TYPES = ("string", "large_string", "string_view")
 
 
@@ -126,7 +127,8 @@ def _table(rows: Any, path: Path, folder: Path) -> Table:
     for name, feature in rows.features.items():
         if isinstance(feature, datasets.Image):
             rows = rows.cast_column(name, datasets.Image(decode=False))
-        if isinstance(feature, datasets.Image) or _fields(feature) == _IMAGE_FIELDS:
+        is_bytes = getattr(feature, "dtype", "") in _BINARY_TYPES
+        if isinstance(feature, datasets.Image) or is_bytes or _fields(feature) == _IMAGE_FIELDS:
             images.append(name)
     columns: dict[str, Sequence[Any]] = {name: rows[name] for name in rows.column_names}
     kinds = {name: getattr(feature, "dtype", "") for name, feature in rows.features.items()}

@@ -248,6 +248,16 @@ def _load_folder(path: Path, spec: DatasetSpec) -> Source:
     if arrow_tables.is_saved(path):
         return arrow_tables.read_saved(path)
     files = _split_files(path, spec)
+    configurations = sorted(
+        folder.name
+        for folder in path.iterdir()
+        if folder.is_dir() and _split_files(path, replace(spec, config=folder.name))
+    )
+    if configurations and not files:
+        raise DatasetError(
+            f"{path}: expected one of its configurations, {join_names(configurations)}, got "
+            f"{spec.config or 'none'}: name it with --config"
+        )
     return _load_split_files(files, spec) if files else _image_folder(path)
 
 
@@ -646,6 +656,8 @@ def _classes(
     }
     classes = {*named["train"], *(columns.labels if len(columns.labels) > 1 else ())}
     what, plural = ("class", "classes") if task == CLASSIFICATION else ("label", "labels")
+    if not classes:
+        raise DatasetError(f"{spec.title}: expected {plural} in the train split, got none")
     for split, names in named.items():
         if unknown := sorted(names - classes):
             raise DatasetError(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import datetime
 import decimal
+import io
 import math
 import re
-from collections.abc import Iterable, Sequence
+import tokenize
+from collections.abc import Iterable, Iterator, Sequence
 
 from mlflow_recall.adapters.data.tables import RowLeftOut
 from mlflow_recall.errors import DatasetError
@@ -20,11 +22,14 @@ HIDDEN_LABEL = "hidden label (-1)"
 _HIDDEN = -1
 #: a number as a text file writes it
 NUMBER = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
+#: how a list begins; a label may begin with a bracket too, but not with a quotation mark in it
+_LIST_START = re.compile(r"\[|[({]\s*[\"')}]|set\(\)$")
 #: whose square is finite
 _LARGEST_NUMBER = 1e100
 #: what a column of zeros and ones says, in lower case
 _FLAGS = {
-    **dict.fromkeys(("1", "1.0", "true"), True), **dict.fromkeys(("0", "0.0", "false"), False)
+    **dict.fromkeys(("1", "1.0", "true", "yes"), True),
+    **dict.fromkeys(("0", "0.0", "false", "no"), False),
 }  # fmt: skip
 _INTEGER = re.compile(r"-?[0-9]{1,18}")
 #: types whose text is a name
@@ -104,8 +109,10 @@ def read_number(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, str | int | float | decimal.Decimal):
         raise DatasetError(f"expected a number, got {value!r:.60}")
     if isinstance(value, str) and not NUMBER.fullmatch(value.strip()):
-        remedy = ": write it with a point" if NUMBER.fullmatch(value.replace(",", ".")) else ""
-        raise DatasetError(f"expected a number, got {value!r:.60}{remedy}")
+        with_point = NUMBER.fullmatch(value.replace(",", "."))
+        remedy = "write it with a point" if with_point else "write plain numbers, and nothing"
+        remedy += "" if with_point else " where there is none"
+        raise DatasetError(f"expected a number, got {value!r:.60}: {remedy}")
     number = float(value) if len(str(value)) <= MAX_NUMBER_LENGTH else math.inf
     if not abs(number) <= _LARGEST_NUMBER:
         raise DatasetError(f"expected numbers up to {_LARGEST_NUMBER:g}, got {str(value)[:20]}")
@@ -127,50 +134,77 @@ def read_label_list(value: object, declared: Sequence[str] | None = None) -> tup
         raise RowLeftOut(NO_LABEL)
     if not isinstance(value, list | tuple | set):
         raise DatasetError(f"expected a list of labels, got {value!r:.60}")
+    if any(isinstance(name, list | tuple | set) for name in value):
+        raise DatasetError(f"expected a list of labels, got lists in a list: {value!r:.60}")
     try:
         return tuple(dict.fromkeys(class_name(name, declared) for name in value))
     except RowLeftOut as reason:
-        raise DatasetError(f"expected names of labels, got {reason} in a list") from None
+        raise DatasetError(
+            f"expected names of labels, got {reason} in a list: leave it out of the list"
+        ) from None
 
 
-def split_label_list(cell: str, delimiter: str) -> list[str]:
+def looks_like_list(cell: str) -> bool:
+    """Return whether a text starts as lists do that JSON, Python or NumPy have written."""
+    return _LIST_START.match(cell.strip()) is not None
+
+
+def split_label_list(cell: str, delimiter: str) -> list[object]:
     """Return the labels that the cell of a text file names; none where it is empty.
 
     Args:
         cell: Content of the cell.
-        delimiter: What stands between two labels; ``[`` for lists as JSON or Python write them.
+        delimiter: What stands between two labels; ``[`` for lists as JSON, Python or NumPy write
+            them, with or without commas.
 
     Raises:
         DatasetError: It is no such list.
     """
+    text = cell.strip()
     if delimiter != "[":
-        return [name.strip() for name in cell.split(delimiter) if name.strip()]
-    if not cell.strip():
+        return [name.strip() for name in text.split(delimiter) if name.strip()]
+    if text in ("", "set()"):
         return []
+    brackets = {"[": "]", "(": ")", "{": "}"}
     try:
-        names = ast.literal_eval(cell.strip())
-    except (ValueError, SyntaxError, MemoryError, RecursionError):
-        names = None
-    if not isinstance(names, list | tuple | set):
-        raise DatasetError(f"expected a list such as ['a', 'b'], got {cell!r:.60}")
-    return list(names)
+        if brackets.get(text[0]) != text[-1]:
+            raise SyntaxError(text)
+        return list(_read_items(text[1:-1]))
+    except (ValueError, SyntaxError, tokenize.TokenError, MemoryError, RecursionError):
+        raise DatasetError(
+            f"expected a list such as ['a', 'b'], got {cell!r:.60}: mend it, or leave it empty"
+        ) from None
+
+
+def _read_items(text: str) -> Iterator[object]:
+    """Yield the texts and numbers of a list, which commas or blanks separate."""
+    for token in tokenize.generate_tokens(io.StringIO(text.strip()).readline):
+        if token.type in (tokenize.STRING, tokenize.NUMBER):
+            yield ast.literal_eval(token.string)
+        elif token.type == tokenize.NAME and token.string in ("True", "False", "true", "false"):
+            yield token.string.lower() == "true"
+        elif not (token.string.strip(" ,") == "" or token.type == tokenize.NL):
+            raise SyntaxError(text)
 
 
 def read_flag(value: object) -> bool:
     """Return whether a row has the label that a column stands for.
 
     Raises:
-        RowLeftOut: The cell is empty, or hidden (-1).
+        RowLeftOut: The cell is empty.
         DatasetError: It is neither zero nor one.
     """
     if value is None or value == "" or (isinstance(value, float) and math.isnan(value)):
         raise RowLeftOut(NO_LABEL)
     flag = _FLAGS.get(str(value).strip().lower())
     if flag is None:
-        if value in (_HIDDEN, str(_HIDDEN)):
-            raise RowLeftOut(HIDDEN_LABEL)
         raise DatasetError(f"expected 0 or 1, got {value!r:.60}")
     return flag
+
+
+def is_hidden_flag(value: object) -> bool:
+    """Return whether a cell says that only the judges of a competition know its label."""
+    return value in (_HIDDEN, str(_HIDDEN))
 
 
 def sort_classes(names: Iterable[str]) -> tuple[str, ...]:

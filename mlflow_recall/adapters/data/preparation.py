@@ -83,9 +83,9 @@ def check_splits(spec: DatasetSpec, account: DatasetAccount) -> None:
     """
     if empty := [name for name, count in account.splits.items() if not count]:
         raise DatasetError(
-            f"{spec.title}: expected different inputs to cut a {empty[0]} split from, got "
-            f"{count_of(account.used, account.unit)} of nearly equal ones: is "
-            f"{' and '.join(account.inputs)!r} the right column?"
+            f"{spec.title}: expected {MIN_ROWS_TO_SPLIT} different inputs of a class or more, to "
+            f"cut a {empty[0]} split from, got fewer among {count_of(account.used, account.unit)}: "
+            f"are {' and '.join(account.inputs)!r} and {account.label!r} the right columns?"
         )
 
 
@@ -261,13 +261,28 @@ def _read(spec: DatasetSpec) -> tuple[Content, dict[str, LabeledRows], DatasetAc
     keys = _input_keys(content)
     together = content.splits["train"].groups or keys["train"]
     splits = _complete_splits(content, together, spec.seed)
-    numbers = set(splits["train"].targets)
-    if content.task == REGRESSION and len(numbers) == 1:
-        raise DatasetError(
-            f"{spec.title}: column {content.columns.label!r}: expected different numbers to train "
-            f"on, got {numbers.pop()} alone"
-        )
+    _check_targets(content, splits, spec)
     return content, splits, _account(content, keys, splits, spec.seed)
+
+
+def _check_targets(content: Content, splits: Mapping[str, LabeledRows], spec: DatasetSpec) -> None:
+    """Refuse splits on which no model can be better than another.
+
+    Raises:
+        DatasetError: A split has one number alone, or no label, or all rows have the same labels.
+    """
+    if content.task == CLASSIFICATION:
+        return
+    what = "numbers" if content.task == REGRESSION else "labels"
+    for split, rows in splits.items():
+        is_constant = len(set(rows.targets)) == 1
+        if content.task == REGRESSION and rows.targets:  # differences may be too small for floats
+            is_constant = not _describe_numbers(rows.targets)["std"] > 0
+        if is_constant:
+            raise DatasetError(
+                f"{spec.title}: column {content.columns.label!r}: expected different {what} in the "
+                f"{split} split, got {rows.targets[0]!r:.60} in all {len(rows.targets)} rows"
+            )
 
 
 def _complete_splits(

@@ -26,13 +26,15 @@ def strata(targets: AnyArray) -> IntArray:
         targets: (n,) class indices, (n,) numbers, or (n, c) zeros and ones of labels.
 
     Example:
-        >>> strata(np.array([[1, 0], [1, 1], [1, 0], [0, 0]])).tolist()
-        [1, 2, 1, 0]
+        >>> strata(np.array([[1, 0], [1, 1], [1, 0], [1, 0], [0, 0]])).tolist()
+        [1, 0, 1, 1, 0]
     """
     if targets.ndim == 2:
         counts = np.where(targets > 0, targets.sum(axis=0), np.inf)
         rarest = counts.argmin(axis=1) + 1 if targets.shape[1] else np.zeros(len(targets))
-        return np.where(targets.any(axis=1), rarest, 0).astype(np.intp)
+        labels = np.where(targets.any(axis=1), rarest, 0).astype(np.intp)
+        # too few rows to cut one from are no stratum of their own
+        return np.where(np.bincount(labels)[labels] < MIN_ROWS_TO_SPLIT, 0, labels)
     if np.issubdtype(targets.dtype, np.floating):
         ranges = min(_MAX_RANGES, max(1, len(targets) // _MIN_ROWS_IN_RANGE))
         edges = np.quantile(targets, np.linspace(0, 1, ranges + 1)[1:-1])

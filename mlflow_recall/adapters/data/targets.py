@@ -12,6 +12,8 @@ from mlflow_recall.adapters.data.labels import (
     HIDDEN_LABEL,
     NUMBER,
     class_name,
+    is_hidden_flag,
+    looks_like_list,
     read_flag,
     read_label_list,
     read_number,
@@ -130,8 +132,9 @@ def infer_task(
     first.pop("none", None)
     if "fraction" in first:
         first.pop("integer", None)
-    is_mixed = "list" in first or "fraction" in first or not are_letters
-    if len(first) > 1 and is_mixed:
+    if "fraction" in first or "text" in first:  # in a text file, a class may have any name
+        first.pop("digits", None)
+    if len(first) > 1:
         (one, i), (other, j) = sorted(first.values(), key=lambda found: found[1])[:2]
         raise DatasetError(
             f"expected labels of one kind, got {one!r:.60} in {place(i)} and {other!r:.60} in "
@@ -148,8 +151,8 @@ def _kind(cell: object, *, are_letters: bool) -> str:
     if isinstance(cell, list | tuple | set):
         return "list"
     if isinstance(cell, str):
-        if are_letters and NUMBER.fullmatch(cell):
-            return "integer" if float(cell).is_integer() else "fraction"
+        if are_letters and NUMBER.fullmatch(cell.strip()):
+            return "digits" if float(cell).is_integer() else "fraction"
         return "text"
     if isinstance(cell, Decimal):
         return "integer" if cell == cell.to_integral_value() else "fraction"
@@ -159,8 +162,16 @@ def _kind(cell: object, *, are_letters: bool) -> str:
 
 
 def _read_flags(row: Sequence[object], names: Sequence[str]) -> tuple[str, ...]:
-    flags = [read_flag(cell) for cell in row]
-    return tuple(name for name, flag in zip(names, flags, strict=True) if flag)
+    if all(map(is_hidden_flag, row)):
+        raise RowLeftOut(HIDDEN_LABEL)
+    labels = []
+    for name, cell in zip(names, row, strict=True):
+        try:
+            if read_flag(cell):
+                labels.append(name)
+        except DatasetError as error:
+            raise DatasetError(f"{name!r}: {error}") from None
+    return tuple(labels)
 
 
 def _read_number(row: Sequence[object], hidden: float | None) -> float:
@@ -177,37 +188,55 @@ def _label_reader(
     are_letters: bool,
     reading: tuple[str, ...],
 ) -> TargetReader:
-    """Return how a column of lists, or of texts that stand for lists, is read."""
+    """Return how a column of lists, or of texts that stand for lists, is read.
+
+    Raises:
+        DatasetError: They are zeros and ones of which nothing says which labels they are.
+    """
+    read: Callable[[Any], Any] = _as_is
     if are_letters:
-        delimiter = _find_delimiter(map(str, cells))
-        what = "as a list" if delimiter == "[" else f"separated by {delimiter!r}"
+        texts = [str(cell) for cell in cells]
+        delimiter = _find_delimiter(texts)
+        read = partial(split_label_list, delimiter=delimiter)
+        if delimiter != _NOTHING:
+            what = "as lists" if delimiter == "[" else f"separated by {delimiter!r}"
+            reading = (*reading, f"labels {what}")
+    lists = [items for cell in cells if isinstance(items := _try(read, cell), list | tuple)]
+    length = _vector_length(lists) if declared is None else None
+    if length is None:
         return TargetReader(
             task=MULTILABEL,
-            read=lambda row: read_label_list(split_label_list(row[0], delimiter)),
-            reading=reading if delimiter == _NOTHING else (*reading, f"labels {what}"),
-        )
-    lists = [cell for cell in cells if isinstance(cell, list | tuple)]
-    if declared is None and _are_vectors(lists):
-        return TargetReader(
-            task=MULTILABEL,
-            read=lambda row: _read_vector(row[0], len(lists[0])),
-            reading=(*reading, f"labels are vectors of {len(lists[0])} zeros and ones"),
+            read=lambda row: read_label_list(read(row[0]), declared),
+            reading=reading,
         )
     return TargetReader(
-        task=MULTILABEL, read=lambda row: read_label_list(row[0], declared), reading=reading
+        task=MULTILABEL,
+        read=lambda row: _read_vector(read(row[0]), length),
+        reading=(*reading, f"labels are vectors of {length} zeros and ones"),
     )
 
 
-def _find_delimiter(cells: Iterable[str]) -> str:
+def _as_is(cell: object) -> object:
+    return cell
+
+
+def _try(read: Callable[[Any], Any], cell: object) -> object:
+    """Return what a cell says; None where it is damaged, which its row will tell."""
+    try:
+        return read(cell)
+    except DatasetError:
+        return None
+
+
+def _find_delimiter(cells: Sequence[str]) -> str:
     """Return what stands between labels: ``[`` for lists; a line break where nothing does.
 
     Raises:
         DatasetError: Several characters may.
     """
-    texts = [cell.strip() for cell in cells if cell.strip()]
-    if texts and all(text[0] == "[" and text[-1] == "]" for text in texts):
+    if any(map(looks_like_list, cells)):
         return "["
-    used = [mark for mark in LABEL_DELIMITERS if any(mark in text for text in texts)]
+    used = [mark for mark in LABEL_DELIMITERS if any(mark in text for text in cells)]
     if len(used) > 1:
         raise DatasetError(
             f"expected one character between labels, got {' and '.join(map(repr, used))}: write "
@@ -216,22 +245,36 @@ def _find_delimiter(cells: Iterable[str]) -> str:
     return used[0] if used else _NOTHING
 
 
-def _are_vectors(lists: Sequence[Sequence[object]]) -> bool:
-    """Return whether lists are vectors of zeros and ones, one place for each label.
+def _vector_length(lists: Sequence[Sequence[object]]) -> int | None:
+    """Return the length of vectors of zeros and ones, one place for each label; None: names.
 
-    They have one length and no other values, and one of them repeats a value, as no list of
-    distinct labels does.
+    One of them repeats a value, as no list of distinct labels does.
+
+    Raises:
+        DatasetError: Zeros and ones stand alone, or vectors have several lengths.
     """
-    if not lists or len({len(cell) for cell in lists}) > 1:
-        return False
-    values = [value for cell in lists for value in cell]
-    are_flags = all(isinstance(value, int | float) and value in (0, 1) for value in values)
-    return are_flags and any(len(set(cell)) < len(cell) for cell in lists)
+    filled = [items for items in lists if items]
+    values = [value for items in filled for value in items]
+    if not values or not all(str(value) in ("0", "1", "0.0", "1.0") for value in values):
+        return None
+    lengths = sorted({len(items) for items in filled})
+    if lengths == [1]:
+        raise DatasetError(
+            "expected names of labels, got zeros and ones alone: name all columns of labels with "
+            "--label FIRST,SECOND,..., or use --task classification"
+        )
+    if not any(len({str(value) for value in items}) < len(items) for items in filled):
+        return None
+    if len(lengths) > 1:
+        raise DatasetError(
+            f"expected vectors of zeros and ones of one length, got {lengths[0]} and {lengths[-1]}"
+        )
+    return lengths[0]
 
 
 def _read_vector(cell: object, length: int) -> tuple[str, ...]:
-    if cell is None:
+    if cell is None or cell == []:
         raise RowLeftOut("no label")
     if not isinstance(cell, list | tuple) or len(cell) != length:
         raise DatasetError(f"expected a vector of {length} zeros and ones, got {cell!r:.60}")
-    return tuple(str(i) for i, flag in enumerate(cell) if flag)
+    return tuple(str(i) for i, value in enumerate(cell) if float(value))

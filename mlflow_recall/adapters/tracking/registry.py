@@ -20,7 +20,8 @@ from mlflow_recall.adapters.tracking.locations import EXTERNAL, resolve_location
 from mlflow_recall.adapters.tracking.members import read_flavors, read_member
 from mlflow_recall.containment import find_escape
 from mlflow_recall.core.clusters.clustering import Clustering
-from mlflow_recall.core.history.records import Member
+from mlflow_recall.core.history.records import Dataset, Member
+from mlflow_recall.core.history.tasks import CLASSIFICATION
 from mlflow_recall.core.recommend.cold_start import ColdStartEstimate
 from mlflow_recall.errors import TrackingError, ZooError
 from mlflow_recall.safe_text import safe_data
@@ -181,12 +182,12 @@ class MlflowRegistry:
         name: str,
         folder: Path,
         member: Member,
+        dataset: Dataset,
         *,
         run_id: str,
         parent_id: str,
         experiment_id: str,
         alias: str,
-        has_source_head: bool = True,
         budget_stop: str | None = None,
     ) -> ModelVersion:
         """Log a servable folder, register it under ``name`` and give it an alias.
@@ -197,11 +198,11 @@ class MlflowRegistry:
             name: Name of the registered model.
             folder: Folder that ``zoo.serving.save_servable`` wrote.
             member: Member that won.
+            dataset: The target.
             run_id: Run of the candidate.
             parent_id: Run of the selection.
             experiment_id: Experiment of both runs.
             alias: Alias that points to the version afterwards.
-            has_source_head: Whether its head has classes, which LEEP and NCE need.
             budget_stop: Why it was not trained to the last stage; None: it was.
         """
         version = self._find_winner(name, parent_id)
@@ -213,13 +214,17 @@ class MlflowRegistry:
                 name,
                 f"models:/{model_id}",
                 run_id=parent_id,
+                description=f"{member.name}, fine-tuned on {dataset.name} ({dataset.task}).",
                 tags={
                     tags.SELECTION: parent_id,
                     tags.MODEL: member.name,
                     tags.ARCH: member.arch,
                     tags.FAMILY: member.family,
                     tags.MODALITY: member.modality,
-                    tags.SOURCE_HEAD: str(has_source_head).lower(),
+                    # LEEP and NCE need classes
+                    tags.SOURCE_HEAD: str(dataset.task == CLASSIFICATION).lower(),
+                    tags.DATASET: dataset.name,
+                    tags.TASK: dataset.task,
                     tags.NAMESPACE: self._namespace,
                     **{tag: member.tags[tag] for tag in _SIZE_TAGS if tag in member.tags},
                     **({tags.BUDGET_STOP: budget_stop} if budget_stop else {}),

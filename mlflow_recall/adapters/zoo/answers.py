@@ -44,11 +44,16 @@ def to_answers(
     Returns:
         ``label`` and ``score``, its probability, of a classification; ``labels`` and ``scores``,
         the most probable first, of a multi-label model; ``prediction`` of a regression.
+
+    Raises:
+        ValueError: The threshold is no probability.
     """
     if target["task"] == "regression":
         return pd.DataFrame({"prediction": [v for part in outputs for v in part.tolist()]})
     classes = target["classes"]
     if target["task"] == "multilabel":
+        if not isinstance(threshold, int | float) or not 0 <= threshold <= 1:
+            raise ValueError(f"threshold: expected a probability from 0 to 1, got {threshold!r}")
         rows = [
             [(classes[i], row[i]) for i in sorted(range(len(row)), key=lambda i: -row[i])
              if row[i] >= threshold]

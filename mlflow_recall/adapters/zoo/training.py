@@ -146,12 +146,15 @@ class _Evaluation:
     def scores(self, accelerator: Accelerator) -> dict[str, float]:
         """Return every metric; all are NaN where an output of the network is not finite."""
         outputs = forward(self._network, self._encoded, accelerator.device, self._outputs)
+        if self._target.task == REGRESSION:  # large numbers differ in more digits than floats have
+            outputs = to_outputs(torch.from_numpy(outputs), vars(self._target)).numpy()
         if not np.isfinite(outputs).all():
             return dict.fromkeys(metrics_of(self._target), math.nan)
         return compute_metrics(self._target.task, self._targets, outputs, self._groups)
 
     def _outputs(self, network: Trainable, batch: dict[str, Tensor]) -> Tensor:
-        return to_outputs(network.logits(batch), vars(self._target))
+        logits = network.logits(batch)
+        return logits if self._target.task == REGRESSION else to_outputs(logits, vars(self._target))
 
 
 class Loss:

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import Any
 
 from mlflow_recall.bounded_json import parse_json
+from mlflow_recall.core.history.tasks import REGRESSION
 from mlflow_recall.errors import ConfigError
 
 FULL, FROZEN, LORA = MODES = ("full", "frozen", "lora")
@@ -112,6 +113,10 @@ class Recipe:
             for field in fields(self):
                 if field.name in _LORA_FIELDS:
                     object.__setattr__(self, field.name, field.default)
+
+    def for_task(self, task: str) -> Recipe:
+        """Return the recipe without what the task does not have: a number has no class to weigh."""
+        return replace(self, class_weight="none") if task == REGRESSION else self
 
     @property
     def digest(self) -> str:

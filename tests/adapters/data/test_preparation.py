@@ -463,7 +463,31 @@ def test_labels_are_stored_as_indices_and_read_as_flags(tmp_path: Path) -> None:
 def test_a_regression_on_one_number_is_refused(tmp_path: Path) -> None:
     columns = {**rows(), "label": [0.5] * 12}
 
-    with pytest.raises(DatasetError, match=r"expected different numbers to train on, got 0\.5"):
+    with pytest.raises(
+        DatasetError, match=r"different numbers in the train split, got 0\.5 in all"
+    ):
+        prepare(written(tmp_path / "a.csv", columns))
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+@pytest.mark.parametrize("labels", [[], ["a", "b"]])
+def test_a_split_on_which_all_models_tie_is_refused(
+    tmp_path: Path, split: str, labels: list[str]
+) -> None:
+    """Average precision is not defined, or one, where all rows have the same labels."""
+    rows = [{"text": f"t {i}", "labels": ["ab"[i % 2]], "split": "train"} for i in range(12)]
+    rows += [{"text": f"u {i}", "labels": labels, "split": split} for i in range(4)]
+    path = tmp_path / "a.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)))
+
+    with pytest.raises(DatasetError, match=f"expected different labels in the {split} split"):
+        prepare(DatasetSpec(path=str(path)))
+
+
+def test_numbers_that_floats_cannot_tell_apart_are_refused(tmp_path: Path) -> None:
+    columns = {**rows(), "label": [i * 1e-300 for i in range(12)]}
+
+    with pytest.raises(DatasetError, match="expected different numbers in the train split"):
         prepare(written(tmp_path / "a.csv", columns))
 
 

@@ -154,7 +154,9 @@ def test_vectors_of_zeros_and_ones_are_told_from_lists_of_labels() -> None:
     assert targets_of([[0, 1], [1, 0]]) == [("0", "1"), ("1", "0")]
 
 
-@pytest.mark.parametrize("cells", [(1, 0), ("1", "0"), (True, False), (1.0, 0.0), ("True", "0.0")])
+@pytest.mark.parametrize(
+    "cells", [(1, 0), ("1", "0"), (True, False), (1.0, 0.0), ("True", "0.0"), ("yes", "no")]
+)
 def test_columns_of_zeros_and_ones_are_labels(cells: tuple[object, object]) -> None:
     table = Table(columns={"red": [cells[0]], "blue": [cells[1]]}, texts=())
     reader = make_reader([table], ["red", "blue"], task="", are_letters=False)
@@ -163,8 +165,10 @@ def test_columns_of_zeros_and_ones_are_labels(cells: tuple[object, object]) -> N
     assert reader.read(cells) == ("red",)
     for hidden in (-1, "-1"):
         with pytest.raises(RowLeftOut, match="hidden label"):
+            reader.read([hidden, hidden])
+        with pytest.raises(DatasetError, match="'red': expected 0 or 1, got"):
             reader.read([hidden, cells[1]])
-    with pytest.raises(DatasetError, match="expected 0 or 1, got 2"):
+    with pytest.raises(DatasetError, match="'blue': expected 0 or 1, got 2"):
         reader.read([cells[0], 2])
     with pytest.raises(DatasetError, match="one label column of a regression, got red, blue"):
         make_reader([table], ["red", "blue"], task="regression", are_letters=False)
@@ -197,6 +201,51 @@ def test_different_numbers_fill_ten_ranges_evenly() -> None:
 
 
 def test_the_stratum_of_a_row_is_its_rarest_label() -> None:
-    flags = np.array([[1, 1, 0], [1, 0, 0], [1, 1, 1], [0, 0, 0]])
+    """Labels of fewer rows than can be cut are none: two rows have the third label."""
+    flags = np.array([[1, 1, 0]] * 3 + [[1, 0, 0]] * 4 + [[1, 1, 1]] * 2 + [[0, 0, 0]])
 
-    assert strata(flags).tolist() == [2, 1, 3, 0]
+    assert strata(flags).tolist() == [2] * 3 + [1] * 4 + [0] * 3
+
+
+@pytest.mark.parametrize(
+    ("cell", "labels"),
+    [
+        ("['rude', 'threat']", ("rude", "threat")),
+        ("['rude' 'threat']", ("rude", "threat")),  # as NumPy prints it
+        ("{'rude', 'threat'}", ("rude", "threat")),
+        ("('rude',)", ("rude",)),
+        ('["a, b"]', ("a, b",)),
+        ("set()", ()),
+        ("[]", ()),
+        ("", ()),
+    ],
+)
+def test_lists_of_all_writers_are_read(cell: str, labels: tuple[str, ...]) -> None:
+    """One cell that is a list makes all of them lists."""
+    (read, _) = targets_of([cell, "['x']"], task="multilabel", are_letters=True)
+
+    assert read == labels
+
+
+@pytest.mark.parametrize("cell", ["['a'", "[a, b]", "a", "['a', ['b']]", "[x for x in y]"])
+def test_a_cell_that_is_no_list_among_lists_is_one_line(cell: str) -> None:
+    reader = reader_of([cell, "['x']"], task="multilabel", are_letters=True)
+
+    with pytest.raises(DatasetError, match="expected a list such as"):
+        reader.read([cell])
+
+
+@pytest.mark.parametrize(
+    "cells", [["[1, 0, 1]", "[0, 0, 1]"], ["1,0,1", "0,0,1"], ["[1 0 1]", "[0 0 1]"]]
+)
+def test_vectors_of_a_text_file_are_vectors(cells: list[str]) -> None:
+    assert targets_of(cells, task="multilabel", are_letters=True) == [("0", "2"), ("2",)]
+
+
+def test_zeros_and_ones_of_which_nothing_says_what_they_are_are_one_line() -> None:
+    with pytest.raises(DatasetError, match="got zeros and ones alone: name all columns"):
+        reader_of(["1", "0"], task="multilabel", are_letters=True)
+    with pytest.raises(DatasetError, match="zeros and ones of one length, got 2 and 3"):
+        reader_of([[0, 0], [1, 0, 1]])
+    with pytest.raises(DatasetError, match="got lists in a list"):
+        reader_of([[["a"]]], task="multilabel").read([[["a"]]])

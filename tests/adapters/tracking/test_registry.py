@@ -21,7 +21,7 @@ from mlflow_recall.adapters.manifests.yaml_files import ZooEntry
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.registry import DEFAULT_NAMESPACE, MlflowRegistry
 from mlflow_recall.core.clusters.clustering import Cluster, Clustering
-from mlflow_recall.core.history.records import Member
+from mlflow_recall.core.history.records import Dataset, Member
 from mlflow_recall.core.recommend.cold_start import ColdStartEstimate
 from mlflow_recall.errors import ZooError
 
@@ -475,12 +475,17 @@ def crown(client: MlflowClient, registry: MlflowRegistry, namespace: str, bert: 
     experiment = client.create_experiment(namespace)
     member = Member(name="m", version="1", modality="text", arch="transformers/bert", family="tiny")
 
+    dataset = Dataset(
+        name="d", digest="", modality="text", classes=("a", "b"), sizes={}, source="", folder=""
+    )
+
     def register(parent: str, alias: str = "winner") -> str:
         return str(
             registry.register_winner(
                 f"{namespace}-best",
                 bert,
                 member,
+                dataset,
                 run_id=parent,
                 parent_id=parent,
                 experiment_id=experiment,

@@ -52,3 +52,9 @@ def test_a_folder_that_names_no_task_classifies() -> None:
         "mean": 0.0,
         "std": 1.0,
     }
+
+
+@pytest.mark.parametrize("threshold", [1.5, -0.1, float("nan"), None])
+def test_a_threshold_that_is_no_probability_is_refused(threshold: Any) -> None:
+    with pytest.raises(ValueError, match="threshold: expected a probability from 0 to 1, got"):
+        answers("multilabel", threshold=threshold)

@@ -174,6 +174,21 @@ def test_a_served_model_answers_as_the_network_does(case: Case, tmp_path: Path) 
     assert all(len(labels) == len(case.dataset.classes) for labels in everything["labels"])
 
 
+def test_large_numbers_are_evaluated_in_all_their_digits(tmp_path: Path, sealed: None) -> None:
+    """1e9 + 1 and 1e9 + 2 are one number in 32 bits."""
+    texts = pd.read_csv(tiny_texts(tmp_path / "rows.csv", 90))
+    texts["label"] = [1e9 + 0.5 + CLASSES.index(name) for name in texts["label"]]
+    texts.to_csv(tmp_path / "rows.csv", index=False)
+    dataset = prepare(DatasetSpec(path=str(tmp_path / "rows.csv")))
+    member = Member(name="m", version="1", modality="text", arch="transformers/bert")
+    case = Case(member, tiny_bert(tmp_path / "bert"), dataset, transformers_models)
+
+    *_, last = case.train(recipe=replace(case.recipe, epochs=5), last=5)
+
+    assert last.validation["spearman"] > 0.6
+    assert last.validation["mae"] < 1
+
+
 def task_of(target: Dataset, **changes: Any) -> TrainTask:
     member = Member(name="m", version="1", modality="text", arch="transformers/bert")
     return TrainTask(member=member, weights="", dataset=target, recipe=Recipe(**changes))
