@@ -889,7 +889,7 @@ def test_check_of_one_input_for_all_says_so(cli: Cli, tmp_path: Path) -> None:
 
     assert [w for w in data["warnings"] if w.startswith("constant input")] != []
     assert answer.code == 1
-    assert "expected different inputs to cut a" in answer.err
+    assert "expected 3 different inputs of a class or more, to cut a" in answer.err
 
 
 def test_json_goes_to_a_file_beside_what_people_read(cli: Cli, zoo: Zoo, tmp_path: Path) -> None:

@@ -253,7 +253,8 @@ def test_the_parent_says_what_was_asked_and_what_came_out(
     assert (run_tags[tags.POLICY], run_tags[tags.HAS_PREDICTIONS]) == ("fine_selection", "true")
     assert run_tags["recall.winner"] == selected.winner.name
     note = run_tags["mlflow.note.content"]
-    assert note.startswith(f"**{selected.winner.name}** wins with test accuracy")
+    wins = f"**{selected.winner.name}** wins on target (classification) with test accuracy"
+    assert note.startswith(wins)
     for candidate in selected.candidates:
         assert candidate.reason in note
     assert run_page.parent.inputs is not None
