@@ -92,6 +92,19 @@ def stage_by_stage(case: Case, recipe: Recipe, workspace: Path) -> list[StageRes
     return done
 
 
+def check_stages(case: Case, recipe: Recipe, folder: Path) -> None:
+    """Check that stages from checkpoints are the same run as straight through, bit by bit."""
+    through = run(case.task(recipe, workspace=str(folder / "through"), test="last"))
+    staged = stage_by_stage(case, recipe, folder / "staged")
+
+    stages = list(range(1, recipe.epochs + 1))
+    assert [s.stage for s in staged] == [s.stage for s in through] == stages
+    for one, other in zip(staged, through, strict=True):
+        assert one.validation == other.validation
+        assert one.test == other.test
+        assert same(state(one), state(other))
+
+
 def text_case(place: Path) -> Case:
     """Return a BERT of two layers, and a dataset of 60 texts."""
     dataset = prepare(DatasetSpec(path=str(tiny_texts(place / "texts.csv", 60))))

@@ -17,7 +17,7 @@ from mlflow_recall.cli.options import (
     split_conditions,
     split_names,
 )
-from mlflow_recall.core.history.tasks import TASKS
+from mlflow_recall.core.history.tasks import PRIMARY, TASKS
 
 if TYPE_CHECKING:
     from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
@@ -35,7 +35,7 @@ METRIC_IN_USE = "*"
 def metric_option(purpose: str) -> Any:
     """Declare ``--metric`` of a command that reads a history."""
     help_text = f"{purpose}; primary: each dataset's own."
-    return option("--metric", default="primary", help=help_text)
+    return option("--metric", default=PRIMARY, help=help_text)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from mlflow_recall.cli.groups import METRIC_IN_USE, HistoryOptions
 from mlflow_recall.cli.options import split_names
+from mlflow_recall.core.history.tasks import PRIMARY
 from mlflow_recall.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def refuse_table_options(
 def open_tables(
     options: HistoryOptions,
     reporter: Reporter,
-    metric: str = "primary",
+    metric: str = PRIMARY,
     *,
     reads_other_metrics: bool = False,
 ) -> Tables:
@@ -53,7 +54,6 @@ def open_tables(
     from mlflow_recall.adapters.export.export_history import ExportHistory
     from mlflow_recall.adapters.tables.folder_history import FolderHistory
     from mlflow_recall.core.external_runs.logging_conventions import is_minimized
-    from mlflow_recall.core.history.tasks import PRIMARY
 
     folder, minimize = options.history or "", options.minimize
     if ExportHistory.is_one(folder):

@@ -170,8 +170,8 @@ def cluster_zoo(
 
 
 @dataclass(frozen=True, eq=False)
-class _OfModality:
-    """What is clustered of one modality."""
+class _ModalityMatrix:
+    """The scores of one modality that are clustered."""
 
     modality: str
     matrix: PerformanceMatrix
@@ -182,7 +182,7 @@ class _OfModality:
 
 def _read_modalities(
     config: ClusterConfig, history: History, members: Sequence[Member] = ()
-) -> Iterator[_OfModality]:
+) -> Iterator[_ModalityMatrix]:
     """Yield the matrix of each modality."""
     records = history.records(config.metric)
     datasets = {record.dataset for record in records}
@@ -192,12 +192,12 @@ def _read_modalities(
         unit = regret_unit(comparable.records)
         matrix = unit.matrix(comparable.records)
         matrix = matrix.without_datasets(config.drop_datasets, datasets)
-        yield _OfModality(modality, matrix, unit, (*comparable.notes, *unit.notes))
+        yield _ModalityMatrix(modality, matrix, unit, (*comparable.notes, *unit.notes))
 
 
 def _cluster(
     config: ClusterConfig,
-    part: _OfModality,
+    part: _ModalityMatrix,
     descriptions: Mapping[str, str],
     encode: EncodeTexts | None,
 ) -> Clustering:

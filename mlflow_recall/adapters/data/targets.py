@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 from mlflow_recall.adapters.data.labels import (
     HIDDEN_LABEL,
+    NO_LABEL,
     NUMBER,
     class_name,
     is_hidden_flag,
@@ -274,7 +275,7 @@ def _vector_length(lists: Sequence[Sequence[object]]) -> int | None:
 
 def _read_vector(cell: object, length: int) -> tuple[str, ...]:
     if cell is None or cell == []:
-        raise RowLeftOut("no label")
+        raise RowLeftOut(NO_LABEL)
     if not isinstance(cell, list | tuple) or len(cell) != length:
         raise DatasetError(f"expected a vector of {length} zeros and ones, got {cell!r:.60}")
     return tuple(str(i) for i, value in enumerate(cell) if float(value))

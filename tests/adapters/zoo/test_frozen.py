@@ -15,6 +15,7 @@ from architectures import save_image_model, save_text_model, travel
 from safetensors.torch import load_file
 from trained import (
     Case,
+    check_stages,
     checkpoint_of,
     image_case,
     run,
@@ -93,14 +94,7 @@ def passes(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def test_stages_from_checkpoints_are_the_same_run_as_straight_through(
     case: Case, tmp_path: Path
 ) -> None:
-    recipe = frozen(case)
-    through = run(case.task(recipe, workspace=str(tmp_path / "through"), test="last"))
-    staged = stage_by_stage(case, recipe, tmp_path / "staged")
-
-    for one, other in zip(staged, through, strict=True):
-        assert one.validation == other.validation
-        assert one.test == other.test
-        assert same(state(one), state(other))
+    check_stages(case, frozen(case), tmp_path)
 
 
 def test_a_sample_passes_the_backbone_once_whatever_reads_it(

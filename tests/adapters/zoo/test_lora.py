@@ -16,12 +16,11 @@ from safetensors.torch import load_file
 from tiny import WORDS, tiny_timm, tokenizer_of_words
 from trained import (
     Case,
+    check_stages,
     checkpoint_of,
     image_case,
     run,
-    same,
     sized,
-    stage_by_stage,
     state,
     text_case,
 )
@@ -131,14 +130,7 @@ def logits_of(network: Trainable, dataset: Dataset) -> torch.Tensor:
 def test_stages_from_checkpoints_are_the_same_run_as_straight_through(
     case: Case, tmp_path: Path
 ) -> None:
-    recipe = lora(case)
-    through = run(case.task(recipe, workspace=str(tmp_path / "through"), test="last"))
-    staged = stage_by_stage(case, recipe, tmp_path / "staged")
-
-    for one, other in zip(staged, through, strict=True):
-        assert one.validation == other.validation
-        assert one.test == other.test
-        assert same(state(one), state(other))
+    check_stages(case, lora(case), tmp_path)
 
 
 def test_a_checkpoint_holds_the_adapter_and_the_head_alone(case: Case, tmp_path: Path) -> None:

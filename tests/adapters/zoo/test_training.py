@@ -18,12 +18,12 @@ from tiny import CLASSES, tiny_bert, tiny_images, tiny_pairs, tiny_texts, tiny_t
 from trained import (
     RECIPE,
     Case,
+    check_stages,
     checkpoint_of,
     image_case,
     run,
     same,
     sized,
-    stage_by_stage,
     state,
     text_case,
 )
@@ -80,16 +80,8 @@ METRICS = set(metrics_of(Target(classes=CLASSES)))
 def test_stages_from_checkpoints_are_the_same_run_as_straight_through(
     case: Case, tmp_path: Path
 ) -> None:
-    """Bit by bit: a selection that trains stage by stage must see what a benchmark saw."""
-    recipe = sized(case)
-    through = run(case.task(recipe, workspace=str(tmp_path / "through"), test="last"))
-    staged = stage_by_stage(case, recipe, tmp_path / "staged")
-
-    assert [s.stage for s in staged] == [s.stage for s in through] == [1, 2, 3]
-    for one, other in zip(staged, through, strict=True):
-        assert one.validation == other.validation
-        assert one.test == other.test
-        assert same(state(one), state(other))
+    """A selection that trains stage by stage must see what a benchmark saw."""
+    check_stages(case, sized(case), tmp_path)
 
 
 def test_two_runs_of_one_seed_are_equal_and_of_two_seeds_are_not(
