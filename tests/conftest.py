@@ -16,6 +16,7 @@ from filelock import FileLock
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from trained import Case
 
 _COUNT = itertools.count(1)
 #: Processes that run the whole suite at most.
@@ -129,3 +130,19 @@ def client(store: str) -> MlflowClient:
 def namespace() -> str:
     """A zoo of the test's own in the shared store: ``zoo-<n>``."""
     return f"zoo-{next(_COUNT)}"
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory, sealed: None) -> Case:
+    """A tiny encoder and texts, which trainings of every mode are tried on."""
+    from trained import text_case  # with torch, which most tests need not load
+
+    return text_case(tmp_path_factory.mktemp("text"))
+
+
+@pytest.fixture(scope="module")
+def image(tmp_path_factory: pytest.TempPathFactory, sealed: None) -> Case:
+    """A tiny residual network and images."""
+    from trained import image_case
+
+    return image_case(tmp_path_factory.mktemp("image"))

@@ -13,6 +13,7 @@ from tiny import tiny_bert, tiny_images, tiny_texts, tiny_timm
 from mlflow_recall.adapters import zoo
 from mlflow_recall.adapters.data.preparation import prepare
 from mlflow_recall.adapters.manifests.dataset_spec import DatasetSpec
+from mlflow_recall.adapters.zoo import timm_models, transformers_models
 from mlflow_recall.core.history.recipes import Recipe
 from mlflow_recall.core.history.records import Dataset, Member
 from mlflow_recall.ports import Probe, ProbeTask, StageResult, TrainTask
@@ -38,6 +39,11 @@ class Case:
             last=recipe.epochs,
         )
         return replace(task, **changes)
+
+    def load(self, recipe: Recipe, weights: Path | None = None) -> Any:
+        """Return its network, by default with the weights it has before any training."""
+        models = timm_models if self.member.library == "timm" else transformers_models
+        return models.load(self.member, str(weights or self.weights), self.dataset, recipe, False)
 
     def probe(self, **changes: Any) -> Probe:
         task = ProbeTask(

@@ -152,6 +152,8 @@ def select(
         output.write(_result_json(result))
         if output.is_for_people:
             session.terminal.table("candidates", candidate_rows(result))
+            if result.caution:
+                session.terminal.warning(result.caution)
             if comparison := compare_with_brute_force(result):
                 session.terminal.info(comparison)
             echo(_outcome(result, session))
@@ -185,6 +187,7 @@ def _result_json(result: SelectionResult) -> dict[str, Any]:
         "final": {"epochs": result.final.epochs, "test": dict(result.final.test)},
         "regret": result.regret,
         "budget_stop": result.budget_stop,
+        "caution": result.caution,
         "failed": result.failed,
         "recall": recall_json(result.recall),
     }

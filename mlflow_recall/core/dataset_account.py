@@ -36,6 +36,7 @@ _MIN_NAME_LENGTH = 2
 _NUMBER_WITH_MARK = re.compile(
     r"[$€£]?\s?[+-]?[0-9]+(?:,[0-9]+|(?:[.,][0-9]+)?\s?[%$€£])|[$€£]\s?[0-9]+(?:[.,][0-9]+)?"
 )
+_INTEGER = re.compile(r"[+-]?[0-9]+")
 _LIST = re.compile(r"\s*(?:\[.*\]|\{.*\}|\(['\"].*\))\s*")
 _PICTURE = re.compile(r".+\.(?:png|jpe?g|gif|bmp|webp|tiff?)", re.IGNORECASE)
 _WORD = re.compile(r"\w+")
@@ -213,7 +214,7 @@ def find_warnings(
     labels = [name for target in targets if isinstance(target, tuple) for name in target]
     counts, label_counts = Counter(classes), Counter(labels)
     names = counts or label_counts
-    warnings = [*_similar_names(names), *_blanks(names)]
+    warnings = [*_similar_names(names), *_blanks(names), *_mixed_names(counts)]
     warnings += [
         *_lists(counts),
         *_class_sizes(counts),
@@ -237,6 +238,16 @@ def _similar_names(counts: Mapping[str, int]) -> Iterator[str]:
         if len(names) > 1:
             shown = " and ".join(f"{name!r} ({counts[name]})" for name in sorted(names))
             yield f"classes that differ by case or blanks alone: {shown}: are they one class?"
+
+
+def _mixed_names(counts: Mapping[str, int]) -> Iterator[str]:
+    """Yield a warning where most classes are numbers, and some are not."""
+    others = sorted(name for name in counts if not _INTEGER.fullmatch(name.strip()))
+    if 0 < len(others) < _CONSTANT_SHARE * len(counts):
+        yield (
+            f"classes are numbers, but for {join_names(map(repr, others), 3)}: leave the label "
+            "empty where there is none"
+        )
 
 
 def _blanks(counts: Mapping[str, int]) -> Iterator[str]:

@@ -237,9 +237,7 @@ class _Training:
             self._fail(cell, run, TaskError(divergence))
 
     def _fail(self, cell: Cell, run: ActiveRun, error: TaskError) -> None:
-        if error.traceback:
-            run.log_text(error.traceback, "traceback.txt")
-        run.finish("FAILED", str(error))
+        run.finish_with_error(error)
         self._result.failed[cell.title] = str(error)
         self._bar.advance(cell.recipe.epochs - run.logged_stages)
         self._services.reporter.warning(f"failed: {cell.title}: {error}")

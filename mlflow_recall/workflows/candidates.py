@@ -93,9 +93,7 @@ class Candidate:
     def fail(self, error: TaskError) -> None:
         """End it because of an error."""
         self._set_status("failed", str(error))
-        if error.traceback:
-            self.run.log_text(error.traceback, "traceback.txt")
-        self.run.finish("FAILED", self.reason)
+        self.run.finish_with_error(error)
 
     def resume(self) -> None:
         """Let a stopped candidate run again."""

@@ -148,6 +148,11 @@ def cluster_zoo(
             with writer.managed_run(name, "cluster", run_id) as run:
                 for note in result.notes:
                     services.reporter.warning(note)
+                for other in _other_metrics(members, result.modality, config.metric):
+                    services.reporter.warning(
+                        f"the clusters by {other} are replaced: `mlflow-recall cluster --metric "
+                        f"{other}` makes them again"
+                    )
                 failed: dict[str, str] = {}
                 estimates = _estimate_new_models(config, result, members, services, failed)
                 for estimate in estimates:
@@ -218,6 +223,12 @@ def _cluster(
 def _texts(matrix: PerformanceMatrix, descriptions: Mapping[str, str]) -> list[str]:
     """Return the description of each model, or its name where it has none."""
     return [descriptions.get(name) or name for name in matrix.models]
+
+
+def _other_metrics(members: Sequence[Member], modality: str, metric: str) -> list[str]:
+    """Return the other metrics by which the models of a modality are clustered now."""
+    known = {m.tags.get(tags.CLUSTER_METRIC, "") for m in members if m.modality == modality}
+    return sorted(known - {"", metric})
 
 
 def _estimate_new_models(

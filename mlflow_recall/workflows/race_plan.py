@@ -104,7 +104,10 @@ def _why_no_prediction(
     recalled: RecallResult, curves: Curves, recipes: Mapping[str, Recipe]
 ) -> str | None:
     """Say why the history cannot predict the candidates' final scores; None if it can."""
-    known = recalled.context.comparable.recipes
+    task = recalled.dataset.task
+    known = {
+        name: recipe.for_task(task) for name, recipe in recalled.context.comparable.recipes.items()
+    }
     recorded = {name: recipe for name, recipe in recipes.items() if name in curves.models}
     if any(recipe != known.get(name) for name, recipe in recorded.items()):
         if any(name not in known for name in recorded):
@@ -131,5 +134,6 @@ def _recipes(
     for name in names:
         recipe = known.get(name) or resolve_recipe(context.members[name], {**shared, **mode})
         epochs = {"epochs": shared["epochs"]} if shared else {}
+        recipe = recipe.for_task(recalled.dataset.task)
         recipes[name] = recipe.with_changes({**epochs, **changes}, "options")
     return recipes

@@ -102,9 +102,7 @@ def _report_stage(job: SelectionJob, repeat: _Repeat, result: StageResult) -> No
 
 
 def _fail(job: SelectionJob, repeat: _Repeat, error: TaskError) -> None:
-    if error.traceback:
-        repeat.run.log_text(error.traceback, "traceback.txt")
-    repeat.run.finish("FAILED", str(error))
+    repeat.run.finish_with_error(error)
     job.services.reporter.warning(f"left out: {_title(repeat)}: {error}")
 
 

@@ -12,7 +12,7 @@ from mlflow_recall.adapters import figures
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.runs import ActiveRun
 from mlflow_recall.core.history.ground_truth import GroundTruth
-from mlflow_recall.core.history.metrics import to_maximize
+from mlflow_recall.core.history.metrics import to_maximize, why_worthless
 from mlflow_recall.safe_text import escape_markdown
 from mlflow_recall.workflows.candidates import Candidate
 from mlflow_recall.workflows.recall import RecallResult
@@ -77,6 +77,12 @@ class SelectionResult:
         return known if known and not math.isnan(known.score(self.winner.name)) else None
 
     @property
+    def caution(self) -> str | None:
+        """Why the winner is worth nothing; None where it is worth something."""
+        reason = why_worthless(self.recall.dataset.task, self.test)
+        return f"look at the winner with doubt: {reason}" if reason else None
+
+    @property
     def regret(self) -> float | None:
         """Recorded score of the best model minus that of the winner; None: not recorded.
 
@@ -133,6 +139,7 @@ def log_selection(result: SelectionResult, parent: ActiveRun) -> None:
         f"{result.test[metric]:.3f}{direction}, {_registered_link(registered)}.",
         *(_bold_sentence(f"{what} failed: {reason}") for what, reason in result.failed.items()),
         escape_markdown(compare_with_brute_force(result) or ""),
+        _bold_sentence(result.caution),
         _bold_sentence(result.budget_stop),
         f"It cost {result.epochs} epochs in {result.seconds:.0f} s; brute force over the "
         f"{len(result.recall.recommendation.ranking.models)} eligible models costs "

@@ -93,6 +93,11 @@ def test_clean_rows_have_no_warnings() -> None:
         (TEXTS, ["a|b", "a", "b|c", "c"] * 3, "'a|b' look like lists of labels: --task multi"),
         (TEXTS, ['["a", "b"]', '["a"]'] * 6, "look like lists of labels: --task multilabel"),
         (TEXTS, ["3,5", "4,0", "2,5"] * 4, "such as '3,5' look like numbers: plain ones"),
+        (
+            TEXTS,
+            ["0", "1", "2", "x"] * 3,
+            "classes are numbers, but for 'x': leave the label empty",
+        ),
         (TEXTS, ["10%", "20 %"] * 6, "such as '10%' look like numbers: plain ones"),
         (TEXTS, [("a",)] * 10 + [("b",)] * 2, "1 label in fewer than 3 rows: 'b'"),
         ([f"{i}.png" for i in range(12)], LABELS, "names of pictures: --image COLUMN reads"),

@@ -200,6 +200,18 @@ def test_clustering_again_overwrites_the_tags(copied: Services) -> None:
     assert sum(member.is_representative for member in members_of(copied)) == 1
 
 
+def test_clusters_by_another_metric_are_replaced_and_said(copied: Services) -> None:
+    reporter = RecordingReporter()
+    services = replace(copied, reporter=reporter)
+
+    cluster_zoo(ClusterConfig(), services)
+    assert not [line for line in reporter.warnings if "replaced" in line]
+    cluster_zoo(ClusterConfig(metric="log_loss"), services)
+
+    (line,) = [line for line in reporter.warnings if "replaced" in line]
+    assert line.startswith("the clusters by primary are replaced: `mlflow-recall cluster --metric")
+
+
 def test_a_clustering_is_a_run_that_shows_why(copied: Services) -> None:
     (result,) = cluster_zoo(ClusterConfig(clusters=2), copied)
 

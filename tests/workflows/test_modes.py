@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
 import mlflow
 import pandas as pd
 import pytest
+import yaml
 from mlflow.artifacts import download_artifacts
 from prepared import RecordingReporter, Zoo, build_zoo, registry_for, services_for, write_text_zoo
 from tiny import CLASSES
@@ -137,3 +139,25 @@ def test_the_mode_lora_without_peft_is_one_line_before_any_run(
         run_benchmark(config, services)
 
     assert str(raised.value) == "mode lora needs peft: pip install mlflow-recall[lora]"
+
+
+def test_numbers_are_selected_for_without_the_class_weights_of_the_zoo(
+    store: str, tmp_path: Path
+) -> None:
+    """Weights of classes that a zoo file asks for are none of a number's recipe."""
+    files = write_text_zoo(tmp_path, count=2)
+    models = yaml.safe_load(files[0].read_text())
+    for model in models["models"]:
+        model["recipe"]["class_weight"] = "balanced"
+    files[0].write_text(yaml.safe_dump(models))
+    zoo = build_zoo(store, "weighed-classes", *files)
+    table = pd.read_csv(zoo.target.path)
+    table["label"] = [i % 7 + 0.5 for i in range(len(table))]
+    table.to_csv(tmp_path / "numbers.csv", index=False)
+
+    result, reporter = select(
+        replace(zoo, target=replace(zoo.target, path=str(tmp_path / "numbers.csv"))), mode=None
+    )
+
+    assert {c.recipe.class_weight for c in result.candidates} == {"none"}
+    assert not any("the recipe differs" in line for line in reporter.warnings)

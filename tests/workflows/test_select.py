@@ -555,6 +555,20 @@ def test_a_loss_is_reported_as_it_is_measured(page: tuple[SelectionResult, Page]
     assert "a with test log_loss 0.200" in (compare_with_brute_force(selected) or "")
 
 
+def test_a_winner_like_a_constant_is_looked_at_with_doubt(
+    page: tuple[SelectionResult, Page],
+) -> None:
+    """Whatever it scored on a split where one class prevails."""
+    selected = page[0]
+    worthless = replace(selected, test={"accuracy": 0.9, "matthews": 0.0})
+
+    assert selected.caution is None
+    assert worthless.caution == (
+        "look at the winner with doubt: its test matthews is 0.000: it predicts no better than one "
+        "class for all samples"
+    )
+
+
 def test_a_winner_that_brute_force_never_trained_is_not_judged(
     page: tuple[SelectionResult, Page],
 ) -> None:

@@ -28,7 +28,7 @@ from mlflow_recall.adapters.tracking.client import ensure_experiment, search_run
 from mlflow_recall.adapters.tracking.locations import check_host
 from mlflow_recall.adapters.tracking.ownership import Heartbeat, owner_tag
 from mlflow_recall.core.history.records import Dataset
-from mlflow_recall.errors import RecallError
+from mlflow_recall.errors import RecallError, TaskError
 from mlflow_recall.ports import StageResult
 from mlflow_recall.safe_text import redact, safe_data, safe_line, safe_note, safe_text
 
@@ -141,7 +141,12 @@ class ActiveRun:
         self.is_closed = True
 
     def finish_with_error(self, error: BaseException) -> None:
-        """Close the run as FAILED, or as KILLED if a person or the system interrupted it."""
+        """Close the run as FAILED, or as KILLED if a person or the system interrupted it.
+
+        The traceback of a worker is kept as an artifact.
+        """
+        if isinstance(error, TaskError) and error.traceback:
+            self.log_text(error.traceback, "traceback.txt")
         if isinstance(error, Exception):
             kind = "" if isinstance(error, RecallError) else f"{type(error).__name__}: "
             self.finish("FAILED", f"{kind}{error}")

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mlflow_recall.adapters.array_cache import ArrayCache
 from mlflow_recall.adapters.zoo.forward_pass import forward_all
 from mlflow_recall.adapters.zoo.model_folder import weights_digest
-from mlflow_recall.adapters.zoo.network import Batch, Features, Network
+from mlflow_recall.adapters.zoo.network import Batch, Features, Network, NetworkWrapper
 from mlflow_recall.core.arrays import AnyArray
 from mlflow_recall.errors import ZooError
 from mlflow_recall.ports import ProbeTask, TrainTask
@@ -99,7 +99,7 @@ class FeatureStore:
             )
 
 
-class FrozenNetwork:
+class FrozenNetwork(NetworkWrapper):
     """A network whose rows are the inputs of its head; see ``network.Trainable``.
 
     Args:
@@ -108,18 +108,8 @@ class FrozenNetwork:
     """
 
     def __init__(self, network: Network, store: FeatureStore) -> None:
-        self._network = network
+        super().__init__(network)
         self._store = store
-        self.head_parameters = network.head_parameters
-
-    @property
-    def module(self) -> nn.Module:
-        """The whole network, so that it is saved as a whole."""
-        return self._network.module
-
-    @module.setter
-    def module(self, module: nn.Module) -> None:
-        self._network.module = module
 
     def preprocess(self, rows: Any) -> list[Any]:
         """Return what the head reads of each row."""
@@ -136,10 +126,6 @@ class FrozenNetwork:
     def frozen_parameters(self, what: str) -> list[str]:  # noqa: ARG002 - the mode says what
         """Return the names of all parameters but those of the head."""
         return self._network.frozen_parameters("backbone")
-
-    def save(self, folder: Path) -> None:
-        """See ``network.Trainable``."""
-        self._network.save(folder)
 
 
 def _features(network: Network, batch: dict[str, Tensor]) -> Features:

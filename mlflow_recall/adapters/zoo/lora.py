@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mlflow_recall.adapters.zoo import check_mode
-from mlflow_recall.adapters.zoo.network import Batch, Network
+from mlflow_recall.adapters.zoo.network import Network, NetworkWrapper
 from mlflow_recall.core.history.recipes import LORA, Recipe
 from mlflow_recall.errors import ZooError, one_line
 
@@ -33,7 +33,7 @@ def is_adapter(folder: Path) -> bool:
     return (folder / _ADAPTER_FILE).exists()
 
 
-class LoraNetwork:
+class LoraNetwork(NetworkWrapper):
     """A network with low-rank changes of its linear layers; see ``network.Trainable``.
 
     Args:
@@ -47,32 +47,10 @@ class LoraNetwork:
 
     def __init__(self, network: Network, recipe: Recipe, name: str) -> None:
         check_mode(LORA)
-        self._network = network
+        super().__init__(network)
         self._name = name
-        self.head_parameters = network.head_parameters
         self._tuner: Any = _inject(network, recipe, name)
         self._is_merged = False
-
-    @property
-    def module(self) -> nn.Module:
-        """The network with its changes."""
-        return self._network.module
-
-    @module.setter
-    def module(self, module: nn.Module) -> None:
-        self._network.module = module
-
-    def preprocess(self, rows: Any) -> list[Any]:
-        """See ``network.Trainable``."""
-        return self._network.preprocess(rows)
-
-    def collate(self, encoded: list[Any]) -> Batch:
-        """See ``network.Trainable``."""
-        return self._network.collate(encoded)
-
-    def logits(self, batch: Batch) -> Tensor:
-        """See ``network.Trainable``."""
-        return self._network.logits(batch)
 
     def frozen_parameters(self, what: str) -> list[str]:  # noqa: ARG002 - the mode says what
         """Return the names of all parameters but those of the head and of the changes."""

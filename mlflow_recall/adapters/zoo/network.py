@@ -67,3 +67,40 @@ class Network(Trainable, Protocol):
     def head_logits(self, head_inputs: Tensor) -> Tensor:
         """Return the logits that the head alone computes from its (b, ...) inputs."""
         ...
+
+
+class NetworkWrapper:
+    """A network that is trained in another way; all is the network's own but what a mode changes.
+
+    Args:
+        network: The whole network.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self.head_parameters = network.head_parameters
+
+    @property
+    def module(self) -> nn.Module:
+        """The whole network, so that it moves and is saved as a whole."""
+        return self._network.module
+
+    @module.setter
+    def module(self, module: nn.Module) -> None:
+        self._network.module = module
+
+    def preprocess(self, rows: Any) -> list[Any]:
+        """See ``Trainable``."""
+        return self._network.preprocess(rows)
+
+    def collate(self, encoded: list[Any]) -> Batch:
+        """See ``Trainable``."""
+        return self._network.collate(encoded)
+
+    def logits(self, batch: Batch) -> Tensor:
+        """See ``Trainable``."""
+        return self._network.logits(batch)
+
+    def save(self, folder: Path) -> None:
+        """See ``Trainable``."""
+        self._network.save(folder)

@@ -278,6 +278,27 @@ def lowest_value(name: str) -> float | None:
     return metric.low if metric is not None and metric.high == 1 and metric.low > -inf else None
 
 
+def why_worthless(task: str, scores: Mapping[str, float]) -> str | None:
+    """Return why a model is no better than one that gives every sample the same answer.
+
+    Args:
+        task: Name of the task.
+        scores: What ``compute_metrics`` returned.
+
+    Returns:
+        None where it is better, or where nothing says so.
+
+    Example:
+        >>> why_worthless("regression", {"r2": -0.1})
+        'its test r2 is -0.100: it predicts no better than the mean of all numbers'
+    """
+    name = {CLASSIFICATION: "matthews", REGRESSION: "r2"}.get(task, "")
+    if not scores.get(name, 1.0) <= 0:
+        return None
+    constant = "the mean of all numbers" if task == REGRESSION else "one class for all samples"
+    return f"its test {name} is {scores[name]:.3f}: it predicts no better than {constant}"
+
+
 def compute_metrics(
     task: str, targets: AnyArray, outputs: FloatArray, groups: AnyArray | None = None
 ) -> dict[str, float]:

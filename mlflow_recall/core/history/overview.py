@@ -41,7 +41,7 @@ class NoiseFloor:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Overview:
-    """The complete records of one modality by one metric, or by the primary metrics."""
+    """The complete records of one modality and mode by one metric, or by the primary metrics."""
 
     modality: str
     #: as it was requested: the name of a metric, or ``primary``
@@ -116,7 +116,8 @@ def summarize_history(
 ) -> list[Overview]:
     """Return an overview of each modality, in alphabetical order.
 
-    Records without a modality are summarized apart.
+    Records without a modality are summarized apart. Only those of the modality's most frequent mode
+    count, since scores of several modes cannot be averaged.
 
     Args:
         records: Records of one metric, or of the primary metrics, as a ``History`` returns them.
@@ -126,7 +127,9 @@ def summarize_history(
     complete = [record for record in records if record.is_complete]
     overviews = []
     for modality in sorted({record.modality for record in complete}):
-        own = [record for record in complete if record.modality == modality]
+        recorded = [record for record in complete if record.modality == modality]
+        usual = most_common_mode(recorded)
+        own = [record for record in recorded if mode_of(record) == usual]
         unit = regret_unit(own)
         if len(unit.metrics) < 2:
             unit = RegretUnit(unit.metrics)  # scores of one metric need no common unit
@@ -139,16 +142,12 @@ def summarize_history(
                 unit=unit,
                 metrics={record.dataset: record.metric or metric for record in own},
                 losses=losses,
-                unused_notes=_unused_notes(own),
+                unused_notes=tuple(
+                    filter(None, (other_modes(recorded, usual), minority_recipes(own)))
+                ),
             )
         )
     return overviews
-
-
-def _unused_notes(records: Sequence[Record]) -> tuple[str, ...]:
-    usual = most_common_mode(records)
-    of_mode = [record for record in records if mode_of(record) == usual]
-    return tuple(filter(None, (other_modes(records, usual), minority_recipes(of_mode))))
 
 
 def noise_floor(records: Sequence[Record]) -> NoiseFloor:

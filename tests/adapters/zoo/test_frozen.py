@@ -17,31 +17,18 @@ from trained import (
     Case,
     check_stages,
     checkpoint_of,
-    image_case,
     run,
     same,
     sized,
     stage_by_stage,
     state,
-    text_case,
 )
 
 from mlflow_recall.adapters.data.preparation import load_split
-from mlflow_recall.adapters.zoo import timm_models, transformers_models
+from mlflow_recall.adapters.zoo import timm_models
 from mlflow_recall.adapters.zoo.frozen import FeatureStore
-from mlflow_recall.adapters.zoo.network import Network
 from mlflow_recall.core.history.recipes import FROZEN, Recipe
 from mlflow_recall.errors import ZooError
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory: pytest.TempPathFactory, sealed: None) -> Case:
-    return text_case(tmp_path_factory.mktemp("text"))
-
-
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory, sealed: None) -> Case:
-    return image_case(tmp_path_factory.mktemp("image"))
 
 
 @pytest.fixture(params=["text", "image"])
@@ -60,21 +47,14 @@ def frozen(case: Case, **changes: Any) -> Recipe:
     return replace(sized(case, mode=FROZEN), **changes)
 
 
-def load(case: Case, recipe: Recipe, weights: Path | None = None) -> Network:
-    module = timm_models if case.member.library == "timm" else transformers_models
-    network: Network = module.load(
-        case.member, str(weights or case.weights), case.dataset, recipe, False
-    )
-    network.module.eval()
-    return network
-
-
 def logits_of(case: Case, recipe: Recipe, weights: Path) -> torch.Tensor:
     """Return what the whole network of a checkpoint answers on the test split."""
-    network = load(case, recipe, weights)
+    network = case.load(recipe, weights)
+    network.module.eval()
     rows = network.preprocess(load_split(case.dataset, "test"))
     with torch.no_grad():
-        return network.logits(network.collate(rows))
+        logits: torch.Tensor = network.logits(network.collate(rows))
+    return logits
 
 
 @pytest.fixture
@@ -199,7 +179,8 @@ def test_a_head_that_reads_more_than_features_is_one_error(
 @pytest.mark.parametrize("drop_rate", [0.0, 0.5])
 def test_the_dropout_of_a_timm_model_is_that_of_its_head(image: Case, drop_rate: float) -> None:
     member = replace(image.member, config={"drop_rate": drop_rate})
-    network = load(replace(image, member=member), frozen(image))
+    network = replace(image, member=member).load(frozen(image))
+    network.module.eval()
     inputs = torch.ones(4, 1, 96)  # as wide as what its classifier reads
     network.module.train()
 

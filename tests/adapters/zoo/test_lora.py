@@ -18,15 +18,12 @@ from trained import (
     Case,
     check_stages,
     checkpoint_of,
-    image_case,
     run,
     sized,
     state,
-    text_case,
 )
 
 from mlflow_recall.adapters.data.preparation import load_split
-from mlflow_recall.adapters.zoo import timm_models, transformers_models
 from mlflow_recall.adapters.zoo.lora import LoraNetwork
 from mlflow_recall.adapters.zoo.network import Trainable
 from mlflow_recall.adapters.zoo.transformers_models import TransformersNetwork
@@ -76,11 +73,6 @@ def save_decoder(model_type: str, folder: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def text(tmp_path_factory: pytest.TempPathFactory, sealed: None) -> Case:
-    return text_case(tmp_path_factory.mktemp("text"))
-
-
-@pytest.fixture(scope="module")
 def decoders(text: Case, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Case]:
     def decoder(model_type: str) -> Case:
         folder = tmp_path_factory.mktemp(model_type)
@@ -91,10 +83,10 @@ def decoders(text: Case, tmp_path_factory: pytest.TempPathFactory) -> Callable[[
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory, sealed: None) -> Case:
-    case = image_case(tmp_path_factory.mktemp("image"))
+def image(image: Case, tmp_path_factory: pytest.TempPathFactory) -> Case:
+    """A vision transformer, which has linear layers."""
     weights = tiny_timm(tmp_path_factory.mktemp("vit"), "test_vit")
-    return replace(case, member=replace(case.member, arch="timm/test_vit"), weights=weights)
+    return replace(image, member=replace(image.member, arch="timm/test_vit"), weights=weights)
 
 
 @pytest.fixture(params=["bert", "vit", *DECODERS])
@@ -110,14 +102,6 @@ def case(request: pytest.FixtureRequest) -> Case:
 def lora(case: Case, **changes: Any) -> Recipe:
     size = 160 if case.member.arch == "timm/test_vit" else 0
     return replace(sized(case), mode=LORA, lora_rank=2, input_size=size, **changes)
-
-
-def load(case: Case, recipe: Recipe, weights: Path | None = None) -> Any:
-    module = timm_models if case.member.library == "timm" else transformers_models
-    network: Any = module.load(
-        case.member, str(weights or case.weights), case.dataset, recipe, False
-    )
-    return network
 
 
 def logits_of(network: Trainable, dataset: Dataset) -> torch.Tensor:
@@ -151,7 +135,7 @@ def test_a_checkpoint_holds_the_adapter_and_the_head_alone(case: Case, tmp_path:
 def test_the_merged_network_gives_the_same_answers(case: Case, tmp_path: Path) -> None:
     recipe = lora(case)
     _, second, _ = run(case.task(recipe, workspace=str(tmp_path)))
-    network = LoraNetwork(load(case, recipe), recipe, "m")
+    network = LoraNetwork(case.load(recipe), recipe, "m")
     network.restore(checkpoint_of(second))
     before = logits_of(network, case.dataset)
 
@@ -159,8 +143,8 @@ def test_the_merged_network_gives_the_same_answers(case: Case, tmp_path: Path) -
     (tmp_path / "merged").mkdir()
     network.save(tmp_path / "merged")
 
-    loaded = load(case, recipe, tmp_path / "merged")
-    assert not torch.equal(before, logits_of(load(case, recipe), case.dataset))
+    loaded = case.load(recipe, tmp_path / "merged")
+    assert not torch.equal(before, logits_of(case.load(recipe), case.dataset))
     torch.testing.assert_close(logits_of(loaded, case.dataset), before, atol=1e-5, rtol=0)
 
 
@@ -180,9 +164,9 @@ def test_a_winner_of_an_earlier_stage_is_merged_by_its_test(case: Case, tmp_path
         )
     )
 
-    network = LoraNetwork(load(case, recipe), recipe, "m")
+    network = LoraNetwork(case.load(recipe), recipe, "m")
     network.restore(checkpoint_of(first))
-    whole = load(case, recipe, checkpoint_of(tested))
+    whole = case.load(recipe, checkpoint_of(tested))
     torch.testing.assert_close(
         logits_of(whole, case.dataset), logits_of(network, case.dataset), atol=1e-5, rtol=0
     )
@@ -206,7 +190,7 @@ def test_few_parameters_of_a_decoder_are_trained(
     model_type: str, decoders: Callable[[str], Case]
 ) -> None:
     case = decoders(model_type)
-    network = LoraNetwork(load(case, lora(case)), lora(case), "m")
+    network = LoraNetwork(case.load(lora(case)), lora(case), "m")
 
     frozen = set(network.frozen_parameters("nothing"))
     sizes = {name: p.numel() for name, p in network.module.named_parameters()}
@@ -223,7 +207,7 @@ def test_the_last_token_of_a_decoder_is_read_whatever_follows_it(
     model_type: str, decoders: Callable[[str], Case]
 ) -> None:
     """Padding after a text changes nothing of it, though it is the token that ends a text."""
-    network = load(decoders(model_type), Recipe(mode=LORA))
+    network = decoders(model_type).load(Recipe(mode=LORA))
     rows = network._encode([" ".join(WORDS[:count]) for count in (1, 3, 9)])
     with torch.no_grad():
         together = network.features(network.collate(rows)).head_inputs
@@ -244,7 +228,7 @@ def test_only_the_mode_lora_and_only_decoders_read_the_last_token(
     decoder = decoders("gpt2")
 
     def pooling(case: Case, mode: str) -> str:
-        network: TransformersNetwork = load(case, Recipe(mode=mode))
+        network: TransformersNetwork = case.load(Recipe(mode=mode))
         return str(network.module.pooling)
 
     assert pooling(decoder, "lora") == "last"
@@ -258,14 +242,14 @@ def test_a_model_that_is_no_decoder_alone_reads_the_mean(
 ) -> None:
     weights = save_text_model(model_type, tmp_path / "network")
     member = replace(text.member, arch=f"transformers/{model_type}")
-    network = load(replace(text, member=member, weights=weights), Recipe(mode=LORA))
+    network = replace(text, member=member, weights=weights).load(Recipe(mode=LORA))
 
     assert network.module.pooling == "mean"
 
 
 def test_layers_that_no_head_reads_are_left_alone(text: Case) -> None:
     """A pooler of BERT would count as trained, and never change."""
-    network = LoraNetwork(load(text, lora(text)), lora(text), "m")
+    network = LoraNetwork(text.load(lora(text)), lora(text), "m")
     network.module.train()
     rows = network.preprocess(load_split(text.dataset, "test"))
     loss: Any = network.logits(network.collate(rows)).sum()

@@ -20,12 +20,10 @@ from trained import (
     Case,
     check_stages,
     checkpoint_of,
-    image_case,
     run,
     same,
     sized,
     state,
-    text_case,
 )
 
 from mlflow_recall.adapters import zoo
@@ -36,16 +34,6 @@ from mlflow_recall.core.history.metrics import metrics_of
 from mlflow_recall.core.history.recipes import Recipe
 from mlflow_recall.core.history.tasks import Target
 from mlflow_recall.errors import ZooError
-
-
-@pytest.fixture(scope="module")
-def text(tmp_path_factory: pytest.TempPathFactory, sealed: None) -> Case:
-    return text_case(tmp_path_factory.mktemp("text"))
-
-
-@pytest.fixture(scope="module")
-def image(tmp_path_factory: pytest.TempPathFactory, sealed: None) -> Case:
-    return image_case(tmp_path_factory.mktemp("image"))
 
 
 @pytest.fixture(params=["text", "image"])

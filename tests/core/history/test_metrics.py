@@ -18,6 +18,7 @@ from mlflow_recall.core.history.metrics import (
     is_bounded,
     metrics_of,
     to_maximize,
+    why_worthless,
 )
 from mlflow_recall.core.history.records import Dataset
 from mlflow_recall.core.history.tasks import PRIMARY_METRICS, Target
@@ -135,6 +136,17 @@ def test_answers_to_one_question_are_judged_together() -> None:
     assert swapped["choice_accuracy"] == 0.0
     target = Target(classes=("False", "True"), has_groups=True)
     assert set(metrics_of(target)) == set(got)
+
+
+@pytest.mark.parametrize("task", PRIMARY_METRICS)
+def test_a_constant_is_worthless_and_a_perfect_model_is_not(task: str) -> None:
+    targets, outputs, _ = EXAMPLES[task]
+    constant = np.broadcast_to(np.full_like(outputs[0], targets.mean()), outputs.shape)
+    reasons = [why_worthless(task, compute_metrics(task, targets, o)) for o in (constant, outputs)]
+
+    assert reasons[1] is None
+    assert (reasons[0] is None) == (task == "multilabel")  # no metric of it has a level of chance
+    assert why_worthless(task, {}) is None
 
 
 def test_a_correlation_of_a_constant_is_zero() -> None:

@@ -85,6 +85,17 @@ def test_modalities_are_apart() -> None:
     assert [overview.noise.cells for overview in overviews] == [0, 1, 0]
 
 
+def test_records_of_a_rarer_mode_are_no_repeats() -> None:
+    """A score by LoRA is none of full fine-tuning: neither its mean nor its noise includes it."""
+    lora = replace(record("a", "x", 0.1), recipe=Recipe(mode="lora").to_json())
+
+    (overview,) = summarize_history([record("a", "x", 0.5), record("a", "y", 0.5), lora], "m")
+
+    assert overview.matrix.values.tolist() == [[0.5, 0.5]]
+    assert overview.noise.cells == 0
+    assert overview.notes[-1] == "1 records of other modes are not used: lora 1"
+
+
 @pytest.mark.parametrize("partial", [{"final_score": math.nan}, {"epochs": 2}])
 def test_partial_records_are_no_cells(partial: dict[str, float]) -> None:
     """Neither one that was never tested, nor one that ended before its last epoch."""
