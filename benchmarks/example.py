@@ -51,6 +51,7 @@ from mlflow_recall.core.history.curves import Curves
 from mlflow_recall.core.history.ground_truth import GroundTruth
 from mlflow_recall.core.history.overview import noise_floor
 from mlflow_recall.core.history.records import Record
+from mlflow_recall.core.history.tasks import PRIMARY
 from mlflow_recall.core.policies import POLICIES, PolicyHistory
 from mlflow_recall.errors import HistoryError, RecallError
 from mlflow_recall.workflows.recall import RecallResult, load_target, recall_models
@@ -112,7 +113,7 @@ def load_recorded_target(spec: DatasetSpec, services: Services) -> RecordedTarge
     if context.ground_truth is None:
         raise HistoryError(f"{dataset.name}: expected its brute force on record, got nothing")
     runs: dict[int, dict[str, Record]] = {}
-    for record in services.history.records("accuracy"):
+    for record in services.history.records(PRIMARY):
         if record.dataset_digest == dataset.digest and record.is_complete:
             runs.setdefault(seed_of(record), {})[record.model] = record
     records = context.comparable.records

@@ -58,7 +58,7 @@ def make_tables(targets: Sequence[Target], rows: Sequence[Row]) -> dict[str, str
             selections, FIVE_BRUTE_FORCE, FIVE_HALVING, FIVE
         ),
         "end to end": end_to_end_table(selections),
-        "accuracy": accuracy_table(selections),
+        "final scores": final_scores_table(selections),
         "targets": target_table(selections),
     }
 
@@ -146,7 +146,7 @@ def end_to_end_table(selections: Selections) -> str:
     )
 
 
-def accuracy_table(selections: Selections) -> str:
+def final_scores_table(selections: Selections) -> str:
     """Return the final score of the selected model, as in Table VII."""
     return table_by_target(
         selections,

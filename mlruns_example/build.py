@@ -16,25 +16,37 @@ from pathlib import Path
 import click
 import yaml
 
-from mlflow_recall_example import FOLDER, HISTORY, cells, image_weights, images, report, texts
+from mlflow_recall_example import (
+    FOLDER,
+    HISTORY,
+    cells,
+    image_weights,
+    images,
+    other_tasks,
+    report,
+    texts,
+)
 from mlflow_recall_example.cells import INPUT_SIZES, SHIPPED
 from mlflow_recall_example.draw import SIZES, Dataset, pack_images, write_images, write_texts
 from mlflow_recall_example.packages import ExampleError
 
 SHIPPED_SIZES = {"train": 400, "validation": 200, "test": 400}
-DATASETS: Mapping[str, Dataset] = {**texts.DATASETS, **images.DATASETS}
-#: folder of the benchmark sets that ship, because their source changes
-FROZEN = FOLDER / "frozen"
+TEXTS: Mapping[str, Dataset] = {**texts.DATASETS, **other_tasks.DATASETS}
+DATASETS: Mapping[str, Dataset] = {**TEXTS, **images.DATASETS}
+#: folders of what ships: benchmark sets whose source changes, and targets
+FROZEN, TARGETS = FOLDER / "frozen", FOLDER / "targets"
+ALL_SHIPPED = sorted(name for names in SHIPPED.values() for name in names)
 
 
 def write(name: str, cache: Path, folder: Path) -> int:
     """Prepare one dataset as a file or folder in `folder`; return its rows."""
     if DATASETS[name].frozen:
-        return _copy(FROZEN / f"{name}.csv", folder)
+        shipped = TARGETS if DATASETS[name].target else FROZEN
+        return _copy(shipped / f"{name}.csv", folder)
     rows = DATASETS[name].read(cache)
     if name in images.DATASETS:
         return int(write_images(rows, SIZES, folder / name))
-    return int(write_texts(rows, SIZES, folder / f"{name}.csv"))
+    return int(write_texts(rows, SIZES, folder / f"{name}.csv", DATASETS[name].texts))
 
 
 def _copy(frozen: Path, folder: Path) -> int:
@@ -45,19 +57,22 @@ def _copy(frozen: Path, folder: Path) -> int:
 
 def describe(folder: Path) -> None:
     """Write `benchmarks-<modality>.yaml` and `targets-<modality>.yaml` for what `folder` holds."""
-    for modality, sets in (("text", texts.DATASETS), ("image", images.DATASETS)):
+    for modality, sets in (("text", TEXTS), ("image", images.DATASETS)):
         for kind, target in (("benchmarks", False), ("targets", True)):
             entries = [_entry(name, sets[name]) for name in sets if sets[name].target is target]
-            if present := [entry for entry in entries if (folder / entry["path"]).exists()]:
+            if present := [entry for entry in entries if (folder / str(entry["path"])).exists()]:
                 text = yaml.safe_dump({"datasets": present}, sort_keys=False, width=100)
                 (folder / f"{kind}-{modality}.yaml").write_text(text, encoding="utf-8")
 
 
-def _entry(name: str, dataset: Dataset) -> dict[str, str]:
+def _entry(name: str, dataset: Dataset) -> dict[str, str | list[str]]:
     known = {"name": name, "license": dataset.license, "origin": dataset.origin}
     if name in images.DATASETS:
         return {"path": name, "image": "image", "label": "label", **known}
-    return {"path": f"{name}.csv", "text": "text", "label": "label", **known}
+    first, *second = dataset.texts
+    task = {"task": dataset.task} if dataset.task else {}
+    text = [first, *second] if second else first
+    return {"path": f"{name}.csv", "text": text, "label": "label", **task, **known}
 
 
 # --- Commands -----------------------------------------------------------------------------------
@@ -157,7 +172,7 @@ def cell(model: str, dataset: str, seed: int, cache: Path | None) -> None:
 
 def _listed(dataset: str, kind: str, packages: Path, folder: Path) -> Path:
     """Return the YAML that lists a dataset, prepared in `folder` if it does not ship."""
-    if dataset in SHIPPED.values():
+    if dataset in ALL_SHIPPED:
         return Path(cells.SHIPPED_FILE)
     write(dataset, packages, folder)
     describe(folder)
@@ -173,23 +188,23 @@ def write_report() -> None:
 
 
 @main.command()
-@click.option(
-    "--to", "folder", default=FOLDER / "targets", type=FOLDERS, help="Folder of the targets."
-)
-@click.option("--only", type=click.Choice(sorted(SHIPPED.values())), help="Default: both.")
+@click.option("--to", "folder", default=TARGETS, type=FOLDERS, help="Folder of the targets.")
+@click.option("--only", type=click.Choice(ALL_SHIPPED), help="Default: all.")
 @click.option(
     "--cache", type=FOLDERS, help="Folder of the packages; default: in the cache of mlflow-recall."
 )
 def target(folder: Path, only: str | None, cache: Path | None) -> None:
-    """Write the targets that ship: docstrings of installed packages, glyphs of fonts."""
+    """Write the targets that ship, `debian_size` from the package index of today."""
     from mlflow_recall.cache import cache_folder
 
     packages = _cache(cache or cache_folder("packages"))
 
     def write_one(name: str) -> str:
-        return _docstrings(folder) if name == SHIPPED["text"] else _glyphs(folder, packages)
+        if name == "docstrings":
+            return _docstrings(folder)
+        return _draw(name, packages, folder) if name in TEXTS else _glyphs(name, folder, packages)
 
-    _make_all((only,) if only else tuple(SHIPPED.values()), write_one)
+    _make_all((only,) if only else tuple(ALL_SHIPPED), write_one)
 
 
 @main.command()
@@ -198,11 +213,14 @@ def freeze(folder: Path) -> None:
     """Draw the frozen benchmark sets again, from sources that have changed since."""
     folder.mkdir(parents=True, exist_ok=True)
 
-    def draw_one(name: str) -> str:
-        rows = DATASETS[name].read(folder)
-        return f"{write_texts(rows, SIZES, folder / f'{name}.csv')} rows"
+    names = [name for name, each in DATASETS.items() if each.frozen and not each.target]
+    _make_all(tuple(names), lambda name: _draw(name, folder, folder))
 
-    _make_all(tuple(name for name, dataset in DATASETS.items() if dataset.frozen), draw_one)
+
+def _draw(name: str, cache: Path, folder: Path) -> str:
+    dataset = DATASETS[name]
+    count = write_texts(dataset.read(cache), SIZES, folder / f"{name}.csv", dataset.texts)
+    return f"{count} rows from {dataset.origin}"
 
 
 def _docstrings(folder: Path) -> str:
@@ -211,8 +229,7 @@ def _docstrings(folder: Path) -> str:
     return f"{count} rows from {versions}"
 
 
-def _glyphs(folder: Path, packages: Path) -> str:
-    name = SHIPPED["image"]
+def _glyphs(name: str, folder: Path, packages: Path) -> str:
     with tempfile.TemporaryDirectory() as scratch:
         write(name, packages, Path(scratch))
         count = pack_images(Path(scratch) / name, folder / f"{name}.parquet")

@@ -7,7 +7,7 @@ import math
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,36 +15,62 @@ from typing import Any
 import yaml
 
 from mlflow_recall.adapters.export.export_history import ExportHistory
+from mlflow_recall.core.history.comparable import mode_of
 from mlflow_recall.core.history.overview import noise_floor
+from mlflow_recall.core.history.recipes import FULL
 from mlflow_recall.core.history.records import Record
-from mlflow_recall_example import FOLDER, HISTORY, METRIC
+from mlflow_recall.core.history.tasks import PRIMARY
+from mlflow_recall_example import FOLDER, HISTORY
 from mlflow_recall_example.packages import ExampleError
 
 ZOOS = ("zoo.yaml", "image_zoo.yaml")
 #: the targets that ship, and the file that lists them
-SHIPPED = {"text": "docstrings", "image": "script_id"}
+SHIPPED = {
+    "text": ("docstrings", "function_summaries", "debian_size"),
+    "image": ("script_id",),
+}
 SHIPPED_FILE = FOLDER / "targets" / "targets.yaml"
 NAMESPACE = ("--namespace", "recall/example")
 #: recipe of every fine-tuning in the history; the rest are the family's defaults
 RECIPE = ("--epochs", "5", "--train-samples", "500", "--eval-samples", "300")
 INPUT_SIZES = {"text": "48", "image": "64"}
-#: benchmark cells that are trained again with other seeds, for the noise floor: models x datasets
-REPEATED = {
+#: modality -> blocks of models x datasets
+Blocks = Mapping[str, Sequence[tuple[Sequence[str], Sequence[str]]]]
+#: benchmark cells that are trained again with other seeds, for the noise floor
+REPEATED: Blocks = {
     "text": (
-        ("minilm-l6", "minilm-l2", "paraphrase-l3", "sre-l3", "e5-l4", "bert-tiny-scratch"),
-        ("wordnet_supersense", "emoji_group", "name_gender", "roget_topic"),
+        (
+            ("minilm-l6", "minilm-l2", "paraphrase-l3", "sre-l3", "e5-l4", "bert-tiny-scratch"),
+            ("wordnet_supersense", "emoji_group", "name_gender", "roget_topic"),
+        ),
+        (
+            ("minilm-l6", "minilm-l2", "paraphrase-l3", "e5-l4"),
+            ("definitions", "valence_tweets", "debian_tags"),
+        ),
     ),
     "image": (
         (
-            "effnet-lite0",
-            "mobilenetv2-dogs",
-            "mobilenetv1-face",
-            "mobilenetv2-pose",
-            "mobilenetv2-dogs-captcha",
-            "resnet10t-scratch",
+            (
+                "effnet-lite0",
+                "mobilenetv2-dogs",
+                "mobilenetv1-face",
+                "mobilenetv2-pose",
+                "mobilenetv2-dogs-captcha",
+                "resnet10t-scratch",
+            ),
+            ("digits8", "clipart", "emoji_twitter", "textile"),
         ),
-        ("digits8", "clipart", "emoji_twitter", "textile"),
     ),
+}
+#: benchmark cells that are trained in the mode `lora` too, one dataset of each task
+LORA: Blocks = {
+    "text": (
+        (
+            ("minilm-l6", "minilm-l3", "paraphrase-l3", "e5-l6"),
+            ("wordnet_supersense", "definitions", "valence_tweets", "debian_tags"),
+        ),
+    ),
+    "image": (),
 }
 #: seeds of the repeats, and of the brute force on the targets, so that a selection is judged three
 #: times; all cells are trained with seed 0
@@ -70,23 +96,28 @@ def import_history(folder: Path) -> None:
 def steps(folder: Path, kind: str) -> Iterator[tuple[Path, tuple[str, ...]]]:
     """Yield the file of datasets and the options of each `benchmark` of one modality, in order.
 
-    Benchmarks first, then the targets' brute force, then the repeats, then the targets with more
-    seeds.
+    Benchmarks first, then the targets' brute force, then the repeats, then the mode `lora`, then
+    the targets with more seeds.
     """
-    models, sets = REPEATED[kind]
     benchmarks = folder / f"benchmarks-{kind}.yaml"
-    repeated = ("--models", ",".join(f"*--{model}" for model in models), "--only", ",".join(sets))
     targets: tuple[tuple[Path, tuple[str, ...]], ...] = (
-        (SHIPPED_FILE, ("--only", SHIPPED[kind])),
+        (SHIPPED_FILE, ("--only", ",".join(SHIPPED[kind]))),
         (folder / f"targets-{kind}.yaml", ()),
     )
     yield benchmarks, ()
     yield from targets
-    for seed in MORE_SEEDS:
-        yield benchmarks, (*repeated, "--seed", seed)
+    for block in REPEATED[kind]:
+        for seed in MORE_SEEDS:
+            yield benchmarks, (*_only(*block), "--seed", seed)
+    for block in LORA[kind]:
+        yield benchmarks, (*_only(*block), "--mode", "lora")
     for seed in MORE_SEEDS:
         for file, options in targets:
             yield file, (*options, "--seed", seed)
+
+
+def _only(models: Sequence[str], sets: Sequence[str]) -> tuple[str, ...]:
+    return "--models", ",".join(f"*--{model}" for model in models), "--only", ",".join(sets)
 
 
 def benchmark(file: Path, kind: str, options: tuple[str, ...], to: Path, workers: int) -> str:
@@ -147,9 +178,8 @@ class Again:
     def words(self) -> str:
         """The comparison in one line."""
         one, other = self.recorded, self.made
-        text = (
-            f"test {METRIC} {one.final_score:.3f} on record, {other.final_score:.3f} made again: "
-        )
+        scores = f"{one.final_score:.3f} on record, {other.final_score:.3f} made again"
+        text = f"test {one.metric} {scores}: "
         if one.dataset_digest != other.dataset_digest:
             text += f"of other data ({other.dataset_digest}, on record {one.dataset_digest}), "
         if one.test_scores == other.test_scores:
@@ -166,7 +196,7 @@ def recorded(model: str, dataset: str, seed: int) -> tuple[Record, float]:
     Raises:
         ExampleError: No such fine-tuning is on record.
     """
-    records = ExportHistory(HISTORY).records(METRIC)
+    records = [r for r in ExportHistory(HISTORY).records(PRIMARY) if mode_of(r) == FULL]
     named = {r.model for r in records}, {r.dataset for r in records}
     for name, known in zip((model, dataset), named, strict=True):
         if name not in known:
@@ -202,7 +232,7 @@ def made_again(cell: Record, seed: int, file: Path, scratch: Path) -> Record:
     if not _benchmark(file, cell.modality, options, scratch / "result.json", scratch)["completed"]:
         raise ExampleError(f"{cell.model} on {cell.dataset} was not fine-tuned, see above")
     _recall("history", "export", "--to", str(to), store=scratch)
-    return ExportHistory(to).records(METRIC)[0]
+    return ExportHistory(to).records(PRIMARY)[0]
 
 
 def _entry(model: str) -> dict[str, object]:

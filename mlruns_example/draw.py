@@ -11,7 +11,7 @@ import hashlib
 import math
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -25,10 +25,11 @@ SIZES = {"train": 500, "validation": 300, "test": 300}
 
 
 class Row(NamedTuple):
-    """One labeled text, or one picture as the bytes of a PNG file."""
+    """One text, pair of texts, or picture as the bytes of a PNG file, with what is asked of it."""
 
-    content: str | bytes
-    label: str
+    content: str | tuple[str, str] | bytes
+    #: a class, a number, or labels
+    label: str | float | tuple[str, ...]
     group: str = ""
 
     @property
@@ -36,7 +37,25 @@ class Row(NamedTuple):
         """A key that is equal for rows that are the same to a model."""
         if isinstance(self.content, bytes):
             return hashlib.sha256(self.content).hexdigest()
-        return self.content.casefold()
+        return "\0".join(self.texts).casefold()
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The text or the pair, whitespace collapsed."""
+        if isinstance(self.content, bytes):
+            return ()
+        texts = (self.content,) if isinstance(self.content, str) else self.content
+        return tuple(" ".join(text.split()) for text in texts)
+
+    @property
+    def stratum(self) -> str:
+        """The class, which is drawn evenly; numbers and labels are drawn as they come."""
+        return self.label if isinstance(self.label, str) else ""
+
+    @property
+    def cell(self) -> str | float:
+        """The label as a cell of a CSV file."""
+        return "|".join(self.label) if isinstance(self.label, tuple) else self.label
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +70,10 @@ class Dataset:
     target: bool = False
     #: whether it ships as it was drawn once, because its source changes from month to month
     frozen: bool = False
+    #: columns of the texts, two for sentence pairs
+    texts: tuple[str, ...] = ("text",)
+    #: its task, where the cells do not say it
+    task: str = ""
 
 
 def draw(rows: Iterable[Row], sizes: Mapping[str, int]) -> list[tuple[Row, str]]:
@@ -62,7 +85,7 @@ def draw(rows: Iterable[Row], sizes: Mapping[str, int]) -> list[tuple[Row, str]]
     rng = np.random.default_rng(SEED)
     groups = sorted(_groups(rows).values())
     groups = [groups[i] for i in rng.permutation(len(groups))]
-    groups.sort(key=lambda group: group[0].label)  # every split gets rows of every label
+    groups.sort(key=lambda group: group[0].stratum)  # every split gets rows of every label
     unit = math.gcd(*sizes.values())
     hand = rng.permutation([split for split, size in sizes.items() for _ in range(size // unit)])
     pools: dict[str, list[tuple[int, Row]]] = {split: [] for split in sizes}
@@ -78,7 +101,7 @@ def _groups(rows: Iterable[Row]) -> dict[str, list[Row]]:
     distinct: dict[str, Row] = {}
     for row in rows:
         if isinstance(row.content, str):
-            row = row._replace(content=" ".join(row.content.split()))
+            row = row._replace(content=row.texts[0])
         labels[row.key].add(row.label)
         distinct.setdefault(row.key, row._replace(group=row.group or row.key))
     groups = defaultdict(list)
@@ -94,19 +117,24 @@ def _even(pool: list[tuple[int, Row]], size: int, rng: np.random.Generator) -> l
     by_turn = sorted((turn, rng.random(), row) for turn, row in pool)
     ranks: Counter[str] = Counter()
     for _, chance, row in by_turn:
-        ranked.append((ranks[row.label], chance, row))
-        ranks[row.label] += 1
+        ranked.append((ranks[row.stratum], chance, row))
+        ranks[row.stratum] += 1
     picked = sorted(ranked)[:size]
     return [picked[i][-1] for i in rng.permutation(len(picked))]
 
 
-def write_texts(rows: Iterable[Row], sizes: Mapping[str, int], file: Path) -> int:
-    """Draw `rows` into a CSV file of text, label and split; return how many."""
+def write_texts(
+    rows: Iterable[Row],
+    sizes: Mapping[str, int],
+    file: Path,
+    columns: Sequence[str] = ("text",),
+) -> int:
+    """Draw `rows` into a CSV file of the columns of texts, label and split; return how many."""
     drawn = draw(rows, sizes)
     with file.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
-        writer.writerow(("text", "label", "split"))
-        writer.writerows((row.content, row.label, split) for row, split in drawn)
+        writer.writerow((*columns, "label", "split"))
+        writer.writerows((*row.texts, row.cell, split) for row, split in drawn)
     return len(drawn)
 
 
@@ -115,7 +143,7 @@ def write_images(rows: Iterable[Row], sizes: Mapping[str, int], folder: Path) ->
     drawn = draw(rows, sizes)
     shutil.rmtree(folder, ignore_errors=True)
     for number, (row, split) in enumerate(drawn):
-        file = folder / split / row.label / f"{number:04}.png"
+        file = folder / split / str(row.label) / f"{number:04}.png"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(cast(bytes, row.content))
     return len(drawn)

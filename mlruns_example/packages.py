@@ -1,7 +1,7 @@
 """Archives of PyPI, npm and Debian, fetched by name, version and sha256.
 
-Each registry's own client downloads; an archive is then read as a file, so that none of its code
-runs.
+Each registry's own client downloads, and `source_archive` where that would run code of the archive;
+an archive is then read as a file, so that none of its code runs.
 """
 
 from __future__ import annotations
@@ -26,20 +26,25 @@ class ExampleError(Exception):
 CLIENTS = {
     # Wheels only: pip runs the code of a source distribution to learn its metadata.
     "pypi": [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:"],
+    "pypi-source": [sys.executable, "-m", "mlflow_recall_example.source_archive"],
     "npm": ["npm", "pack", "--silent"],
     "debian": ["apt-get", "download"],
 }
 REMEDIES = {
     "pypi": "check that pip can reach a package index",
+    "pypi-source": "check that pip's package index can be reached",
     "npm": "install npm and check that it can reach a registry",
     "debian": "on Debian 12, run `apt-get update` as root and try again",
 }
 #: command that makes a client download again what it may have cached
 ANEW = {
     "pypi": "pip cache purge",
+    "pypi-source": "the same command again",
     "npm": "npm cache clean --force",
     "debian": "apt-get update",
 }
+#: what a client reads between name and version
+BETWEEN = {"pypi": "==", "pypi-source": "==", "npm": "@", "debian": "="}
 
 
 @dataclass(frozen=True)
@@ -56,8 +61,7 @@ class Package:
         archive = cache / f"{self.sha256[:16]}-{self.name.rpartition('/')[2]}"
         if not archive.is_file():
             with tempfile.TemporaryDirectory(dir=cache) as scratch:
-                between = {"pypi": "==", "npm": "@", "debian": "="}[self.registry]
-                wanted = f"{self.name}{between}{self.version}"
+                wanted = f"{self.name}{BETWEEN[self.registry]}{self.version}"
                 run([*CLIENTS[self.registry], wanted], Path(scratch), REMEDIES[self.registry])
                 (file,) = Path(scratch).iterdir()
                 self._verify(file)

@@ -21,7 +21,7 @@ from mlflow_recall.core.history.curves import Curves
 from mlflow_recall.core.history.matrix import PerformanceMatrix
 from mlflow_recall.core.history.overview import Overview, summarize_history
 from mlflow_recall.core.history.tasks import PRIMARY
-from mlflow_recall_example import FOLDER, HISTORY, METRIC, TARGETS
+from mlflow_recall_example import FOLDER, HISTORY, TARGETS
 from mlflow_recall_example.draw import Dataset
 
 PICTURES = FOLDER / "pictures"
@@ -32,8 +32,8 @@ DRAWN = 5
 
 def write(datasets: Mapping[str, Dataset]) -> Iterator[Path]:
     """Write tables and pictures of the history, and yield the files as they are written."""
-    records = ExportHistory(HISTORY).records(METRIC)
-    overviews = summarize_history(records, METRIC)
+    records = ExportHistory(HISTORY).records(PRIMARY)
+    overviews = summarize_history(records, PRIMARY)
     PICTURES.mkdir(exist_ok=True)
     for overview in overviews:
         benchmarks = overview.matrix
@@ -173,7 +173,7 @@ def curves_figure(curves: Curves, models: Sequence[str]) -> Figure:
         panel.set_axis_off()
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=DRAWN, frameon=False)
-    figure.supylabel("validation accuracy")
+    figure.supylabel("validation score")
     for panel in axes[len(curves.datasets) - columns : len(curves.datasets)]:
         panel.set_xlabel("epoch")
     return figure

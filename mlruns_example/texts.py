@@ -237,15 +237,19 @@ def decent(read: Callable[[Path], Iterator[Row]]) -> Callable[[Path], Iterator[R
 
 def debian_section(cache: Path) -> Iterator[Row]:
     """One-line description of a package -> archive section, from apt's index."""
-    return _apt_index(cache, _section)
+    return apt_index(cache, _section)
 
 
 def debian_language(cache: Path) -> Iterator[Row]:
     """One-line description of a package -> language it is written in, from apt's index."""
-    return _apt_index(cache, _language)
+    return apt_index(cache, _language)
 
 
-def _apt_index(cache: Path, label: Callable[[Mapping[str, str]], str | None]) -> Iterator[Row]:
+#: fields of a package in apt's index -> its label, or None
+Labeled = Callable[[Mapping[str, str]], str | float | tuple[str, ...] | None]
+
+
+def apt_index(cache: Path, label: Labeled) -> Iterator[Row]:
     """Description, label and source of the packages that `label` knows, as apt lists them today."""
     index = run(["apt-cache", "dumpavail"], cache, REMEDIES["debian"])
     described = [row for row in (_described(each, label) for each in index.split("\n\n")) if row]
@@ -254,7 +258,7 @@ def _apt_index(cache: Path, label: Callable[[Mapping[str, str]], str | None]) ->
     yield from sorted(described)
 
 
-def _described(paragraph: str, label: Callable[[Mapping[str, str]], str | None]) -> Row | None:
+def _described(paragraph: str, label: Labeled) -> Row | None:
     fields: dict[str, str] = dict(
         re.findall(r"^([\w-]+):[ ]?(.*(?:\n .*)*)", paragraph, re.MULTILINE)
     )

@@ -28,10 +28,16 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 BLOCK = re.compile(r"<!-- (\w+) -->\n```bash\n(.*?)```", re.DOTALL)
 BLOCKS = dict(BLOCK.findall(README))
-PAGES = [page.read_text() for page in sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [
+    page.read_text()
+    for folder in (ROOT / "docs", ROOT / "docs" / "tasks")
+    for page in sorted(folder.glob("*.md"))
+]
 #: blocks of the pages in ``docs``, in an order in which their files are there
 PAGE_BLOCKS = {name: block for page in PAGES for name, block in BLOCK.findall(page)}
 PAGE_ORDER = ("check", "tasks", "numbers", "files", "plan", "modes", "adopt")
+#: blocks of the tasks, on data that ships
+SHIPPED_ORDER = ("classes", "pairs", "labels", "sizes")
 
 pytestmark = pytest.mark.slow
 
@@ -168,7 +174,7 @@ def test_own_models_from_the_zoo_file_to_a_served_winner(
 
 def test_every_command_block_of_the_pages_is_run() -> None:
     """A block without a name would not be."""
-    assert set(PAGE_BLOCKS) == set(PAGE_ORDER)
+    assert set(PAGE_BLOCKS) == {*PAGE_ORDER, *SHIPPED_ORDER}
     assert sum(page.count("```bash") for page in PAGES) == len(PAGE_BLOCKS)
 
 
@@ -182,6 +188,15 @@ def test_the_commands_of_the_pages_are_right(desk: Path, tmp_path: Path) -> None
 
     for name in PAGE_ORDER:
         run_here(PAGE_BLOCKS[name], folder)
+
+
+def test_the_commands_of_the_tasks_run_on_what_ships(tmp_path: Path, empty_store: Path) -> None:
+    """With real weights, and the history that the first of them imports."""
+    shutil.copy(empty_store, tmp_path / "mlflow.db")
+    (tmp_path / "mlruns_example").symlink_to(ROOT / "mlruns_example")
+
+    for name in SHIPPED_ORDER:
+        run_here(PAGE_BLOCKS[name], tmp_path)
 
 
 def test_a_history_moves_as_text(desk: Path) -> None:

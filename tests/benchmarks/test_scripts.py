@@ -8,6 +8,7 @@ import runpy
 import shutil
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -193,6 +194,20 @@ def test_example(run: Run, zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyP
     strategies = {row[0]: row[1] for row in table_of(printed, "| strategy |")}
     assert strategies["brute force, whole zoo"] == strategies["recall, five, fine-selection"] == "1"
     assert all(row[0] in ("one", "all") for row in table_of(page.read_text(), "| target |"))
+
+
+def test_tasks(run: Run, tmp_path: Path) -> None:
+    """On the example's own history, which is read in a second."""
+    page = tmp_path / "page.md"
+    page.write_text("<!-- transfer -->\n<!-- end -->\n<!-- lora -->\n<!-- end -->\n")
+
+    printed = run("tasks", "--to", page)
+
+    rows = table_of(printed, "| asks for |")
+    kinds = Counter(row[0] for row in rows if not row[1].startswith("mean of"))
+    assert kinds == {"classes": 16, "pairs": 3, "numbers": 3, "labels": 1}
+    assert all(-1 <= float(value) <= 1 for row in rows for value in row[2::2])
+    assert len(table_of(page.read_text(), "| dataset | model |")) == 16
 
 
 def test_fuzz_refuses_and_counts_what_would_be_written_outside(

@@ -46,7 +46,7 @@ def make(folder: Path, to: Path, *options: str) -> tuple[int, str]:
 
 @pytest.mark.parametrize("kind", cells.INPUT_SIZES)
 def test_what_a_selection_needs_is_made_first(kind: str, tmp_path: Path) -> None:
-    """Benchmarks, the targets' brute force, repeats, and the brute force again by more seeds."""
+    """Benchmarks, the targets' brute force, repeats, LoRA, and more seeds of the brute force."""
     benchmarks, targets = (tmp_path / f"{what}-{kind}.yaml" for what in ("benchmarks", "targets"))
 
     order = [
@@ -59,7 +59,8 @@ def test_what_a_selection_needs_is_made_first(kind: str, tmp_path: Path) -> None
         (benchmarks, "0"),
         (SHIPPED, "0"),
         (targets, "0"),
-        *((benchmarks, seed) for seed in seeds),
+        *((benchmarks, seed) for _ in cells.REPEATED[kind] for seed in seeds),
+        *((benchmarks, "0") for _ in cells.LORA[kind]),
         *((file, seed) for seed in seeds for file in (SHIPPED, targets)),
     ]
 
@@ -135,7 +136,8 @@ def test_a_set_that_ships_frozen_is_the_one_that_was_fine_tuned_on(tmp_path: Pat
     rows = {name: build.write(name, tmp_path, tmp_path) for name in names}
     build.describe(tmp_path)
 
-    prepared = [prepare(spec) for spec in read_benchmarks(tmp_path / "benchmarks-text.yaml")]
+    listed = [tmp_path / f"{what}-text.yaml" for what in ("benchmarks", "targets")]
+    prepared = [prepare(spec) for file in listed for spec in read_benchmarks(file)]
     assert rows == dict.fromkeys(names, sum(build.SIZES.values()))
     assert {dataset.name for dataset in prepared} == names
     assert {(dataset.name, dataset.digest) for dataset in prepared} == {
@@ -151,5 +153,5 @@ def test_frozen_sets_are_drawn_again_from_the_index_of_today(tmp_path: Path) -> 
     assert done.exit_code == 0, done.output
     for name in (name for name, dataset in build.DATASETS.items() if dataset.frozen):
         drawn = (tmp_path / "frozen" / f"{name}.csv").read_text(encoding="utf-8")
-        assert drawn.splitlines()[0] == "text,label,split"
+        assert drawn.splitlines()[0] == "text,label,split"  # none of them has pairs
         assert f"{name}: {sum(build.SIZES.values())} rows" in done.output

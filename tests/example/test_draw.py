@@ -66,6 +66,38 @@ def test_texts_are_written_as_one_table(tmp_path: Path) -> None:
     assert set(table[0]) == {"text", "label", "split"}
 
 
+def test_pairs_are_written_with_both_texts_and_are_as_one_to_the_draw(tmp_path: Path) -> None:
+    """A pair is another one as soon as one of its texts is; a group holds for both."""
+    pairs = [
+        Row((f"first  {i // 2}", f"second {i}"), "ab"[i % 2], str(i // 2))
+        for i in range(sum(SIZES.values()) * 2)
+    ]
+
+    write_texts([*pairs, *pairs], SIZES, tmp_path / "set.csv", ("text", "text_pair"))
+
+    with (tmp_path / "set.csv").open(newline="") as stream:
+        table = list(csv.DictReader(stream))
+    assert len(table) == len({(row["text"], row["text_pair"]) for row in table}) == 60
+    assert all("  " not in row["text"] for row in table)
+    sides = {(row["text"], row["split"]) for row in table}
+    assert len(sides) == len({text for text, _ in sides})
+
+
+def test_numbers_and_labels_are_drawn_as_they_come(tmp_path: Path) -> None:
+    """Nothing is evened out: the rare ones are as rare in a split as in the source."""
+    numbers = [Row(f"text {i}", 4.5 if i % 4 else -1.25) for i in range(400)]
+    labels = [Row(f"text {i}", ("a", "b") if i % 4 else ("a",)) for i in range(400)]
+
+    for name, rows in (("numbers", numbers), ("labels", labels)):
+        write_texts(rows, {"train": 200, "test": 100}, tmp_path / f"{name}.csv")
+
+    for name, common, rare in (("numbers", "4.5", "-1.25"), ("labels", "a|b", "a")):
+        with (tmp_path / f"{name}.csv").open(newline="") as stream:
+            counts = Counter(row["label"] for row in csv.DictReader(stream))
+        assert set(counts) == {common, rare}
+        assert counts[common] == pytest.approx(225, abs=25)
+
+
 def test_pictures_are_written_as_folders_anew_each_time(tmp_path: Path) -> None:
     pictures = [Row(f"png {i}".encode(), "ab"[i % 2]) for i in range(60)]
     (tmp_path / "set" / "train" / "old").mkdir(parents=True)

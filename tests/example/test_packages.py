@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -64,4 +68,55 @@ def test_a_client_that_is_not_there_is_named(
 
 
 def test_every_registry_has_a_client_and_its_remedies() -> None:
-    assert packages.CLIENTS.keys() == packages.REMEDIES.keys() == packages.ANEW.keys()
+    tables = (packages.CLIENTS, packages.BETWEEN, packages.REMEDIES, packages.ANEW)
+    assert len({frozenset(table) for table in tables}) == 1
+
+
+# --- Source archives ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def index(tmp_path: Path) -> Iterator[str]:
+    """A package index that serves one source archive of CONTENT."""
+    page = {"files": [{"filename": "some-package-1.0.tar.gz", "url": "/some-package-1.0.tar.gz"}]}
+
+    class Index(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path == "/simple/some-package/":
+                address = f"http://{self.headers['Host']}"
+                files = [{**file, "url": address + file["url"]} for file in page["files"]]
+                body = json.dumps({"files": files}).encode()
+            else:
+                body = CONTENT.encode()
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Index) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/simple/"
+        server.shutdown()
+
+
+def test_a_source_archive_comes_from_the_index_that_pip_uses(
+    index: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PIP_INDEX_URL", index)
+
+    archive = Package("pypi-source", "some-package", "1.0", SHA256).fetch(tmp_path)
+
+    assert archive.read_text() == CONTENT
+
+
+def test_a_source_archive_that_is_not_there_is_one_line(
+    index: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for address, reason in ((index, r"no some-package-2\.0\.tar\.gz"), ("http://127.0.0.1:9", "")):
+        monkeypatch.setenv("PIP_INDEX_URL", address)
+
+        expected = rf"some-package==2\.0` failed: .*{reason}.*; check that pip's package index"
+        with pytest.raises(ExampleError, match=expected):
+            Package("pypi-source", "some-package", "2.0", SHA256).fetch(tmp_path)

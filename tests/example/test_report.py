@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from mlflow_recall.adapters.export.export_history import ExportHistory
 from mlflow_recall.adapters.manifests.yaml_files import read_benchmarks, read_zoo
 from mlflow_recall.core.history.overview import summarize_history
+from mlflow_recall.core.history.tasks import PRIMARY
 from mlflow_recall_example import FOLDER, TARGETS, build, cells, report
 
 
@@ -36,29 +38,43 @@ def test_both_zoos_have_sixteen_members_or_more_and_distinct_names() -> None:
     assert {model.modality for zoo in zoos for model in zoo} == {"text", "image"}
 
 
-def test_there_are_twelve_benchmarks_and_four_targets_a_modality() -> None:
+def test_there_are_benchmarks_and_targets_of_each_modality_and_task() -> None:
     shipped = read_benchmarks(FOLDER / "targets" / "targets.yaml")
     targets = {name for name, dataset in build.DATASETS.items() if dataset.target}
+    kinds = Counter(
+        (dataset.task or "classes", len(dataset.texts), dataset.target)
+        for dataset in build.TEXTS.values()
+    )
 
-    assert len(build.DATASETS) - len(targets) == 24
+    assert len(build.DATASETS) - len(build.TEXTS) == 12 + 4
+    assert kinds == {
+        ("classes", 1, False): 12,
+        ("classes", 1, True): 3,
+        ("classes", 2, False): 2,
+        ("classes", 2, True): 1,
+        ("regression", 1, False): 2,
+        ("regression", 1, True): 1,
+        ("multilabel", 1, False): 1,
+    }
     assert {*targets, *(spec.title for spec in shipped)} == set(TARGETS)
 
 
 def test_what_is_trained_again_for_the_noise_is_in_zoo_and_datasets() -> None:
     zoo = {model.title for name in cells.ZOOS for model in read_zoo(FOLDER / name)}
 
-    for models, sets in cells.REPEATED.values():
-        assert len(models) * len(sets) >= 24
-        assert set(models) <= zoo
-        assert set(sets) <= set(build.DATASETS)
+    for kind in cells.INPUT_SIZES:
+        assert sum(len(models) * len(sets) for models, sets in cells.REPEATED[kind]) >= 24
+        for models, sets in (*cells.REPEATED[kind], *cells.LORA[kind]):
+            assert set(models) <= zoo
+            assert set(sets) <= set(build.DATASETS)
 
 
 def test_the_history_tests_every_stage_by_one_recipe_a_model() -> None:
-    records = ExportHistory(FOLDER / "history").records("accuracy")
+    records = ExportHistory(FOLDER / "history").records(PRIMARY)
 
     assert {record.epochs for record in records} == {5}
     assert all(len(record.test_scores) == len(record.validation_scores) == 5 for record in records)
-    text = next(o for o in summarize_history(records, "accuracy") if o.modality == "text")
+    text = next(o for o in summarize_history(records, PRIMARY) if o.modality == "text")
     assert len(text.matrix.models) == 16
     assert "docstrings" in text.matrix.datasets
 
