@@ -46,6 +46,8 @@ class BenchmarkConfig:
     limit: int | None = None
     #: after which stages the test split is evaluated; a back-test of policies needs ``each``
     test: Literal["last", "each"] = "each"
+    #: whether cells that other workers train are waited for, and trained here if those die
+    wait: bool = True
 
     def __post_init__(self) -> None:
         Recipe().with_changes(self.recipe, "options")

@@ -13,7 +13,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from socket import gethostname
 from typing import Any, TypeVar
 
 import pandas as pd
@@ -26,6 +25,7 @@ from prepared import TARGET_ROWS, Zoo, find_runs, image_zoo, text_zoo, write_zoo
 from tiny import CLASSES, tiny_images, tiny_pairs, tiny_texts
 
 from mlflow_recall.adapters.tracking import tags
+from mlflow_recall.adapters.tracking.ownership import owner_tags
 from mlflow_recall.adapters.tracking.runs import RunWriter
 from mlflow_recall.cli import main
 from mlflow_recall.core.history.recipes import Recipe
@@ -924,11 +924,11 @@ def test_register_benchmark_and_export_tell_what_they_did(
 
     assert [model["action"] for model in registered.data["models"]] == ["created"] * 2
     last = limited.out.splitlines()[-1]
-    assert last == "2 cells: 1 completed, 0 skipped, 0 running elsewhere, 0 failed, 1 remaining"
+    assert last == "2 cells: 1 completed, 0 skipped, 0 elsewhere, 0 failed, 1 remaining"
     assert (done.data["cells"], len(done.data["completed"]), done.data["failed"]) == (2, 1, {})
     assert (done.data["skipped"], done.data["remaining"]) == (1, 0)
     last = repeated.out.splitlines()[-1]
-    assert last == "2 cells: 0 completed, 2 skipped, 0 running elsewhere, 0 failed"
+    assert last == "2 cells: 0 completed, 2 skipped, 0 elsewhere, 0 failed"
     assert (moved.data["runs"], moved.data["models"]) == (2, 2)
     assert back.out.splitlines()[-1] == "2 runs imported, 0 skipped, 2 models"
     assert {answer.code for answer in (registered, limited, done, repeated, moved, back)} == {0}
@@ -1118,7 +1118,7 @@ def test_a_torn_import_is_completed_by_the_next(
     cli("history", "export", "--to", tmp_path, "--namespace", zoo.namespace)
     cli(*take_in)
     torn = find_runs(zoo.uri, namespace, "benchmark")[0].info.run_id
-    dead = {"host": gethostname(), "process": 0, "started": 1.0}
+    dead = {**json.loads(owner_tags()[tags.OWNER]), "started": 1.0}
     zoo.client.set_tag(torn, tags.OWNER, json.dumps(dead))
     zoo.client.update_run(torn, status="RUNNING")
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import socket
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from waiting import HANG_LIMIT, wait_until
 
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.client import search_runs
+from mlflow_recall.adapters.tracking.ownership import owner_tags
 from mlflow_recall.cli import main
 
 pytestmark = pytest.mark.slow
@@ -141,9 +141,7 @@ def check_that_the_killed_is_closed(
 
 def living_run(client: MlflowClient) -> str:
     """A RUNNING run whose owner is this process."""
-    me = psutil.Process()
-    who = {"host": socket.gethostname(), "process": me.pid, "started": me.create_time()}
-    return str(client.create_run("0", tags={tags.OWNER: json.dumps(who)}).info.run_id)
+    return str(client.create_run("0", tags=owner_tags()).info.run_id)
 
 
 def test_a_benchmark_goes_on_where_it_was_killed(

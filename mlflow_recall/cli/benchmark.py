@@ -36,6 +36,11 @@ class BenchmarkOptions:
         help="Evaluate the test split after each epoch, so that policies can be back-tested, or "
         "after the last one.",
     )
+    no_wait: bool = option(
+        "--no-wait",
+        is_flag=True,
+        help="End when the only cells left are those that other workers train.",
+    )
 
 
 @click.command(context_settings=CONTEXT)
@@ -72,6 +77,7 @@ def benchmark(
         recipe=recipe.changes(),
         limit=options.limit,
         test=options.test,
+        wait=not options.no_wait,
     )
     with open_session(store, engine) as session:
         result = run_benchmark(config, session.services)
@@ -81,7 +87,7 @@ def benchmark(
             session.terminal.table("failed", rows)
             echo(
                 f"{count_of(result.cells, 'cell')}: {len(result.completed)} completed, "
-                f"{result.skipped} skipped, {result.elsewhere} running elsewhere, "
+                f"{result.skipped} skipped, {result.elsewhere} elsewhere, "
                 f"{len(result.failed)} failed"
                 + (f", {result.remaining} remaining" if result.remaining else "")
             )

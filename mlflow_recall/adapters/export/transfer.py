@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +29,10 @@ from mlflow_recall.adapters.tracking.client import (
     ensure_experiment,
     search_runs,
     search_versions,
+    without_copies,
 )
 from mlflow_recall.adapters.tracking.locations import EXTERNAL
-from mlflow_recall.adapters.tracking.ownership import owner_tag
+from mlflow_recall.adapters.tracking.ownership import owner_tags
 from mlflow_recall.adapters.tracking.registry import MlflowRegistry
 from mlflow_recall.core.external_runs.rules import sources_from_json
 from mlflow_recall.core.history.records import Member
@@ -44,8 +44,11 @@ from mlflow_recall.safe_text import redact, safe_data
 _BATCH_SIZE = 900
 #: tags that mean nothing in another store
 _LOCAL_TAGS = {
+    tags.TOKEN,
     tags.OWNER,
     tags.HEARTBEAT,
+    tags.TAKEN_OVER,
+    tags.CONFIRMED,
     tags.CLUSTERED_BY,
     tags.NAMESPACE,
     tags.SPEC,
@@ -137,12 +140,12 @@ class HistoryTransfer:
             self._adopted.record_experiments(experiments)
         return ImportSummary(runs=len(new), models=len(models), known=len(runs) - len(new))
 
-    def _benchmark_runs(self) -> Iterator[Run]:
-        """Yield the finished benchmark runs of the namespace."""
+    def _benchmark_runs(self) -> list[Run]:
+        """Return the finished benchmark runs of the namespace."""
         experiment = self._client.get_experiment_by_name(self._experiment)
         ids = [str(experiment.experiment_id)] if experiment else []
         query = f"tags.`{tags.KIND}` = 'benchmark' AND attributes.status = 'FINISHED'"
-        return search_runs(self._client, ids, query)
+        return without_copies(search_runs(self._client, ids, query))
 
     def _known_runs(self) -> set[str]:
         """Return the ids and the table rows of the runs that need not be imported again."""
@@ -231,8 +234,7 @@ class HistoryTransfer:
             **entry["tags"],
             tags.MODEL: self._registry.name_of(title),
             tags.IMPORTED: entry["run"],
-            tags.OWNER: owner_tag(),
-            tags.HEARTBEAT: f"{time.time():.0f}",
+            **owner_tags(),
         }
         if tags.SOURCES in run_tags:
             run_tags[tags.ADOPTED] = self._namespace

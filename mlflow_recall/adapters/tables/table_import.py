@@ -34,7 +34,7 @@ from mlflow_recall.adapters.tracking.client import (
     search_adopted_runs,
     search_versions,
 )
-from mlflow_recall.adapters.tracking.ownership import owner_tag
+from mlflow_recall.adapters.tracking.ownership import owner_tags
 from mlflow_recall.adapters.tracking.registry import MlflowRegistry
 from mlflow_recall.bounded_json import parse_object
 from mlflow_recall.core.external_runs.rules import MetricSource, sources_to_json
@@ -215,7 +215,7 @@ class TableImport:
         run = self._client.create_run(
             experiment,
             run_name=entry["name"],
-            tags={tags.OWNER: owner_tag(), tags.HEARTBEAT: f"{time.time():.0f}"},
+            tags=owner_tags(),
         )
         run_id = run.info.run_id
         try:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import mlflow
 from mlflow import MlflowClient
-from mlflow.entities import Experiment, Run
+from mlflow.entities import Experiment, Run, RunStatus
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
@@ -22,6 +24,10 @@ from mlflow_recall.safe_text import redact
 
 _CONNECT_TIMEOUT = 4.0  # seconds
 _PAGE = 1000  # results of one request
+#: variable that says how often MLflow's client sends a request again
+_RETRIES = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+#: codes of errors after which a request may have had its effect, or may have it the next time
+TRANSIENT = {"INTERNAL_ERROR", "TEMPORARILY_UNAVAILABLE", "REQUEST_LIMIT_EXCEEDED"}
 #: filter of runs that are complete
 FINISHED = "attributes.status = 'FINISHED'"
 
@@ -103,6 +109,20 @@ def ensure_experiment(client: MlflowClient, name: str) -> str:
         return str(experiment.experiment_id)
 
 
+@contextmanager
+def without_retries() -> Iterator[None]:
+    """Let MLflow's client send each request of a block once."""
+    before = os.environ.get(_RETRIES)
+    os.environ[_RETRIES] = "0"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_RETRIES]
+        else:
+            os.environ[_RETRIES] = before
+
+
 def search_runs(client: MlflowClient, experiments: Sequence[str], query: str) -> Iterator[Run]:
     """Yield all runs that match a query, page by page.
 
@@ -118,6 +138,27 @@ def search_runs(client: MlflowClient, experiments: Sequence[str], query: str) ->
         token = page.token
         if not token:
             return
+
+
+def without_copies(runs: Iterable[Run]) -> list[Run]:
+    """Return runs without those that finished a cell which another one finished too.
+
+    Two workers may both finish a cell where one was thought dead. The lowest run id counts, for
+    every reader; the other runs are copies, and no repeats, since a cell has one seed.
+    """
+    first: dict[str, str] = {}
+    finished = RunStatus.to_string(RunStatus.FINISHED)
+    runs = list(runs)
+    for run in runs:
+        cell = run.data.tags.get(tags.CELL)
+        if cell and run.info.status == finished:
+            first[cell] = min(first.get(cell, run.info.run_id), run.info.run_id)
+    return [
+        run
+        for run in runs
+        if run.info.status != finished
+        or first.get(run.data.tags.get(tags.CELL, ""), run.info.run_id) == run.info.run_id
+    ]
 
 
 def match(key: str, value: str) -> str:

@@ -123,7 +123,11 @@ class MlflowRegistry:
         versions = search_versions(self._client, name) if model else []
         newest = max(versions, key=lambda v: int(v.version), default=None)
         key_tags = [t for t in (tags.SOURCE, tags.CONFIG, tags.WEIGHTS_DIGEST) if t in values]
-        if newest is not None and all(newest.tags.get(tag) == values[tag] for tag in key_tags):
+
+        def is_same(version: ModelVersion) -> bool:
+            return all(version.tags.get(tag) == values[tag] for tag in key_tags)
+
+        if newest is not None and is_same(newest):
             changed = {tag: v for tag, v in values.items() if newest.tags.get(tag) != v}
             for tag, value in changed.items():
                 self._client.set_model_version_tag(name, newest.version, tag, value)
@@ -134,8 +138,14 @@ class MlflowRegistry:
         source = f"models:/{model_id}" if model_id else entry.source
         if model is None:
             self._create_model(name, {tags.NAMESPACE: self._namespace})
-        version = self._client.create_model_version(name, source, tags=values, model_id=model_id)
-        return RegistrationResult(name, str(version.version), "created")
+        version, is_new = self._create_version(
+            name,
+            source,
+            lambda earlier: earlier[-1] if earlier and is_same(earlier[-1]) else None,
+            tags=values,
+            model_id=model_id,
+        )
+        return RegistrationResult(name, str(version.version), "created" if is_new else "unchanged")
 
     def _check_source(self, entry: ZooEntry) -> None:
         """Check that the files of an entry's source may be read later.
@@ -210,9 +220,10 @@ class MlflowRegistry:
             model_id = self._log_folder(experiment_id, name, folder, run_id)
             if self._find_model(name) is None:
                 self._create_model(name, {})
-            version = self._client.create_model_version(
+            version, _ = self._create_version(
                 name,
                 f"models:/{model_id}",
+                lambda earlier: next((v for v in earlier if _won(v) == parent_id), None),
                 run_id=parent_id,
                 description=f"{member.name}, fine-tuned on {dataset.name} ({dataset.task}).",
                 tags={
@@ -239,7 +250,36 @@ class MlflowRegistry:
         if self._find_model(name) is None:
             return None
         versions = search_versions(self._client, name)
-        return next((v for v in versions if v.tags.get(tags.SELECTION) == parent_id), None)
+        return next((v for v in versions if _won(v) == parent_id), None)
+
+    def _create_version(
+        self,
+        name: str,
+        source: str,
+        find_same: Callable[[list[ModelVersion]], ModelVersion | None],
+        **fields: Any,
+    ) -> tuple[ModelVersion, bool]:
+        """Create a version, and return it and True; or the one that another process just made.
+
+        So did, perhaps, a request of our own whose answer got lost. Numbers are given one by one:
+        whoever finds the same among the versions before its own deletes its own.
+
+        Args:
+            name: Name of the registered model.
+            source: Where its files are.
+            find_same: Function from the earlier versions, oldest first, to the same one, or None.
+            fields: Other arguments of MLflow's ``create_model_version``.
+        """
+        version = self._client.create_model_version(name, source, **fields)
+        number = int(version.version)
+        earlier = [v for v in search_versions(self._client, name) if int(v.version) < number]
+        same = find_same(sorted(earlier, key=lambda v: int(v.version)))
+        if same is None:
+            return version, True
+        self._client.delete_model_version(name, version.version)
+        if fields["model_id"] and same.source != source:
+            self._client.delete_logged_model(fields["model_id"])
+        return same, False
 
     def _find_model(self, name: str) -> RegisteredModel | None:
         try:
@@ -308,6 +348,11 @@ def _estimate_tags(estimate: ColdStartEstimate) -> dict[str, str]:
         tags.NEAREST_MODEL: estimate.nearest_model,
         tags.ESTIMATED_Z_SCORE: f"{estimate.z_score:.6g}",
     }
+
+
+def _won(version: ModelVersion) -> str | None:
+    """Return the run of the selection that a version won; None where it won none."""
+    return version.tags.get(tags.SELECTION)
 
 
 def _weights_folder(folder: Path) -> Path:

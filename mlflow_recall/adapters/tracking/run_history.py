@@ -17,6 +17,7 @@ from mlflow_recall.adapters.tracking.client import (
     metric_points,
     search_adopted_runs,
     search_runs,
+    without_copies,
 )
 from mlflow_recall.adapters.tracking.run_metrics import RunMetrics, read_run_metrics
 from mlflow_recall.adapters.tracking.run_records import (
@@ -89,7 +90,7 @@ class TrackingHistory:
         chosen = self._run_metrics(metric)
         records = [
             record
-            for run in self._runs.values()
+            for run in without_copies(self._runs.values())
             if (record := self._record(run, chosen.of_benchmark(run.data.tags)))
         ]
         adopted = [

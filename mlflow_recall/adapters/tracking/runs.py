@@ -6,6 +6,7 @@ import getpass
 import json
 import math
 import time
+import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
@@ -14,6 +15,7 @@ from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.entities import Dataset as Input
 from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunStatus, RunTag
+from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import (
     MLFLOW_DATASET_CONTEXT,
     MLFLOW_PARENT_RUN_ID,
@@ -24,13 +26,22 @@ from mlflow.utils.mlflow_tags import (
 )
 
 from mlflow_recall.adapters.tracking import tags
-from mlflow_recall.adapters.tracking.client import ensure_experiment, search_runs
+from mlflow_recall.adapters.tracking.client import (
+    TRANSIENT,
+    ensure_experiment,
+    match,
+    search_runs,
+    without_retries,
+)
 from mlflow_recall.adapters.tracking.locations import check_host
-from mlflow_recall.adapters.tracking.ownership import Heartbeat, owner_tag
+from mlflow_recall.adapters.tracking.ownership import Heartbeat, owner_tags
 from mlflow_recall.core.history.records import Dataset
 from mlflow_recall.errors import RecallError, TaskError
 from mlflow_recall.ports import StageResult
 from mlflow_recall.safe_text import redact, safe_data, safe_line, safe_note, safe_text
+
+#: seconds before a creation that failed is tried again
+_WAITS = (0.5, 1.0, 2.0, 4.0, 8.0)
 
 
 class ActiveRun:
@@ -140,6 +151,15 @@ class ActiveRun:
         self._client.set_terminated(self.run_id, status)
         self.is_closed = True
 
+    def finish_unless_taken_over(self) -> bool:
+        """Close the run as FINISHED, unless another process took it over; return whether it did."""
+        if tags.TAKEN_OVER in self._client.get_run(self.run_id).data.tags:
+            self._writer.heartbeat.release(self.run_id)
+            self.is_closed = True  # by the other one
+            return False
+        self.finish()
+        return True
+
     def finish_with_error(self, error: BaseException) -> None:
         """Close the run as FAILED, or as KILLED if a person or the system interrupted it.
 
@@ -163,6 +183,13 @@ class ActiveRun:
         self._writer.heartbeat.watch(self.run_id)
         self.is_closed = False
 
+    def withdraw(self) -> None:
+        """Leave the cell of the run to another one, and delete the run."""
+        self._writer.heartbeat.release(self.run_id)
+        self._client.set_tag(self.run_id, tags.WITHDRAWN, "true")
+        self._client.delete_run(self.run_id)
+        self.is_closed = True
+
 
 class RunWriter:
     """Opens and closes runs in one experiment, and keeps the heartbeat of those that are open.
@@ -176,6 +203,15 @@ class RunWriter:
         self.client = client
         self.heartbeat = Heartbeat(client)
         self._experiment = experiment
+        self._open: list[ActiveRun] = []
+        #: tokens of runs whose creation failed at first, and the runs that have them
+        self._doubted: dict[str, Run] = {}
+
+    @property
+    def open_runs(self) -> list[ActiveRun]:
+        """The runs that it opened and nobody has closed."""
+        self._open = [run for run in self._open if not run.is_closed]
+        return list(self._open)
 
     def open_run(
         self,
@@ -189,15 +225,50 @@ class RunWriter:
             parent.experiment_id if parent else ensure_experiment(self.client, self._experiment)
         )
         parent_tag = {MLFLOW_PARENT_RUN_ID: parent.run_id} if parent else {}
-        run = self.client.create_run(
-            experiment,
-            run_name=safe_line(name),
-            tags=_safe_tags(
-                {**_owner_tags(kind), **_source_tags(), **parent_tag, **(own_tags or {})}
-            ),
-        )
-        self.heartbeat.watch(run.info.run_id)
-        return ActiveRun(self, run)
+        all_tags = {
+            tags.KIND: kind,
+            **owner_tags(),
+            **_source_tags(),
+            **parent_tag,
+            **(own_tags or {}),
+        }
+        run = ActiveRun(self, self._create(experiment, safe_line(name), _safe_tags(all_tags)))
+        self._open.append(run)
+        self.heartbeat.watch(run.run_id)
+        return run
+
+    def _create(self, experiment: str, name: str, run_tags: Mapping[str, str]) -> Run:
+        """Create a run, and only one, also where the answer of the server gets lost.
+
+        MLflow's own client sends the request again, which makes a second run. Here the run carries
+        a random token, by which it is found after a failure.
+
+        Raises:
+            MlflowException: The server refused, or could not be reached for several attempts.
+        """
+        token, is_doubted = uuid.uuid4().hex, False
+        for wait in (*_WAITS, None):
+            try:
+                with without_retries():
+                    run = self.client.create_run(
+                        experiment, run_name=name, tags={**run_tags, tags.TOKEN: token}
+                    )
+                break
+            except MlflowException as error:
+                if error.error_code not in TRANSIENT or wait is None:
+                    raise
+            is_doubted = True
+            time.sleep(wait)
+            if found := self._runs_of_token(experiment, token):
+                run = found[0]
+                break
+        if is_doubted:
+            self._doubted[token] = run
+        return run
+
+    def _runs_of_token(self, experiment: str, token: str) -> list[Run]:
+        runs = search_runs(self.client, [experiment], match(f"tags.`{tags.TOKEN}`", token))
+        return sorted(runs, key=_run_id)
 
     @contextmanager
     def managed_run(self, name: str, kind: str, run_id: str | None = None) -> Iterator[ActiveRun]:
@@ -221,51 +292,47 @@ class RunWriter:
         adopted = self.client.get_run(run_id)
         check_host(self.client, str(adopted.info.artifact_uri))
         run = ActiveRun(self, adopted)
-        run.set_tags(_owner_tags(kind))
+        run.set_tags({tags.KIND: kind, **owner_tags()})
         self.client.update_run(run_id, name=safe_line(name))
         self.heartbeat.watch(run_id)
         return run
 
     def runs_by_cell(self) -> dict[str, list[Run]]:
-        """Return the benchmark runs of the experiment by cell key, oldest first."""
-        experiment = self.client.get_experiment_by_name(self._experiment)
+        """Return the benchmark runs of the experiment by cell key, each cell's by run id."""
         cells: dict[str, list[Run]] = {}
-        if experiment is not None:
-            query = f"tags.`{tags.KIND}` = 'benchmark'"
-            runs = search_runs(self.client, [str(experiment.experiment_id)], query)
-            for run in sorted(runs, key=_age):
-                cells.setdefault(run.data.tags.get(tags.CELL, ""), []).append(run)
+        for run in self._search(f"tags.`{tags.KIND}` = 'benchmark'"):
+            cells.setdefault(run.data.tags.get(tags.CELL, ""), []).append(run)
         return cells
 
-    def oldest_claim(self, cell: str) -> str | None:
-        """Return the id of the oldest RUNNING run of a cell, whose claim is valid."""
-        experiment = ensure_experiment(self.client, self._experiment)
-        query = f"tags.`{tags.CELL}` = '{cell}' AND attributes.status = 'RUNNING'"
-        runs = list(search_runs(self.client, [experiment], query))
-        return str(min(runs, key=_age).info.run_id) if runs else None
+    def runs_of_cell(self, cell: str) -> list[Run]:
+        """Return the benchmark runs of one cell by run id."""
+        return self._search(match(f"tags.`{tags.CELL}`", cell))
 
-    def withdraw(self, run: ActiveRun) -> None:
-        """Delete the run of a claim that came second."""
-        self.heartbeat.release(run.run_id)
-        self.client.delete_run(run.run_id)
+    def _search(self, query: str) -> list[Run]:
+        experiment = self.client.get_experiment_by_name(self._experiment)
+        if experiment is None:
+            return []
+        runs = search_runs(self.client, [str(experiment.experiment_id)], query)
+        return sorted(runs, key=_run_id)
 
     def close(self) -> None:
-        """Stop the heartbeat."""
+        """Stop the heartbeat, and delete runs that came of a request whose answer was lost."""
         self.heartbeat.stop()
+        for token, own in self._doubted.items():
+            for run in self._runs_of_token(own.info.experiment_id, token):
+                if run.info.run_id != own.info.run_id:
+                    self.client.delete_run(run.info.run_id)
+        self._doubted.clear()
 
 
-def _age(run: Run) -> tuple[int, str]:
-    return run.info.start_time, run.info.run_id
+def _run_id(run: Run) -> str:
+    return str(run.info.run_id)
 
 
 def _safe_tags(values: Mapping[str, str]) -> dict[str, str]:
     """Return tags without secrets; those that people read have no acting characters either."""
     readable = {MLFLOW_RUN_NOTE: safe_note, tags.REASON: safe_line}
     return {key: readable.get(key, redact)(value) for key, value in values.items()}
-
-
-def _owner_tags(kind: str) -> dict[str, str]:
-    return {tags.KIND: kind, tags.OWNER: owner_tag(), tags.HEARTBEAT: f"{time.time():.0f}"}
 
 
 def _source_tags() -> dict[str, str]:

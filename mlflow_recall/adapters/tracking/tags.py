@@ -6,8 +6,10 @@ PREFIX = "recall."
 
 # of every run
 KIND = "recall.kind"  # benchmark | selection | candidate | final | cluster | recall | ...
-OWNER = "recall.owner"  # host, process and start time of the process that writes a RUNNING run
-HEARTBEAT = "recall.heartbeat"  # unix seconds
+TOKEN = "recall.token"  # noqa: S105 - random text that its creator finds it by, if the answer got lost
+OWNER = "recall.owner"  # host, machine, process and its start time, of who writes a RUNNING run
+HEARTBEAT = "recall.heartbeat"  # a counter
+TAKEN_OVER = "recall.taken_over"  # why its owner counts as dead; what it still writes is dropped
 STAGE = "recall.stage"  # last finished stage
 REASON = "recall.reason"
 RIVAL = "recall.rival"
@@ -32,6 +34,8 @@ APPLIES = "recall.applies"  # whether the history transfers to new datasets
 
 # of a benchmark run
 CELL = "recall.cell"
+CONFIRMED = "recall.confirmed"  # true: its owner trains the cell; until then it only claims it
+WITHDRAWN = "recall.withdrawn"  # true: its owner left the cell to another one
 MODEL = "recall.model"
 MODEL_VERSION = "recall.model_version"
 DATASET = "recall.dataset"

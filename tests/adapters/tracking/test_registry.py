@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import mlflow
 import numpy as np
@@ -84,6 +84,48 @@ def test_registering_again_changes_nothing(
 
     assert registry.register(entry(bert)).action == "unchanged"
     assert versions(client, name) == ["1"]
+
+
+class Doubling:
+    """A client whose first creation of a version is another one's too, a moment earlier."""
+
+    def __init__(self, client: MlflowClient, earlier: Callable[[], object]) -> None:
+        self._client = client
+        self._earlier: list[Callable[[], object]] = [earlier]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def create_model_version(self, *arguments: Any, **fields: Any) -> Any:
+        while self._earlier:
+            self._earlier.pop()()
+        return self._client.create_model_version(*arguments, **fields)
+
+
+def test_two_that_register_at_once_make_one_version(
+    registry: MlflowRegistry, client: MlflowClient, bert: Path, namespace: str
+) -> None:
+    """Both see that there is none; the weights that the later one logged are deleted too."""
+    doubling = Doubling(client, lambda: registry.register(entry(bert)))
+
+    done = MlflowRegistry(cast("MlflowClient", doubling), namespace).register(entry(bert))
+
+    assert (done.version, done.action) == ("1", "unchanged")
+    assert versions(client, done.name) == ["1"]
+    (member,), _ = members(registry)
+    assert (registry.weights(member) is not None, member.version) == (True, "1")
+
+
+def test_what_was_registered_before_another_version_is_a_new_one(
+    registry: MlflowRegistry, client: MlflowClient, bert: Path, tmp_path: Path
+) -> None:
+    """Back to the first weights, on purpose: no other process did that."""
+    other = tiny_bert(tmp_path / "other", classes=("no", "yes"), seed=1)
+
+    done = [registry.register(entry(folder)) for folder in (bert, other, bert)]
+
+    assert [each.action for each in done] == ["created"] * 3
+    assert versions(client, done[0].name) == ["1", "2", "3"]
 
 
 def test_another_description_updates_tags_and_other_weights_are_a_new_version(
@@ -510,6 +552,17 @@ def test_a_selection_has_one_winner_however_often_it_is_registered(
     parent = new_run(client, crown)
 
     assert crown(parent) == crown(parent) == "1"
+    assert versions(client, f"{namespace}-best") == ["1"]
+
+
+def test_a_winner_whose_registration_got_no_answer_has_one_version(
+    client: MlflowClient, registry: MlflowRegistry, crown: Any, namespace: str
+) -> None:
+    """The request was sent again, when the version of the first one was there."""
+    parent = new_run(client, crown)
+    registry._client = cast("MlflowClient", Doubling(client, lambda: crown(parent)))
+
+    assert crown(parent) == "1"
     assert versions(client, f"{namespace}-best") == ["1"]
 
 

@@ -470,3 +470,18 @@ def test_a_run_without_its_primary_metric_is_no_record(
     with pytest.raises(HistoryError, match="expected benchmark runs, found none: run"):
         TrackingHistory(client, namespace).records("primary")
     assert the_only(client, namespace).task == "classification"
+
+
+@pytest.mark.parametrize("cell", ["c1", ""])
+def test_of_several_finished_runs_of_a_cell_the_lowest_id_counts(
+    client: MlflowClient, namespace: str, cell: str
+) -> None:
+    """The others are copies and no repeats, which would feign a noise floor of 0."""
+    own = {tags.CELL: cell} if cell else {}
+    finished = [record_run(client, namespace, run_tags=own, test=test) for test in (0.5, 0.7, 0.6)]
+    other = record_run(client, namespace, run_tags={tags.CELL: "c2"}, test=0.9)
+
+    records = TrackingHistory(client, namespace).records("accuracy")
+
+    kept = {min(finished)} if cell else set(finished)
+    assert {record.run_id for record in records} == {*kept, other}

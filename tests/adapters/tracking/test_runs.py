@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import mlflow
 import pytest
 from mlflow import MlflowClient
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, PERMISSION_DENIED
 
-from mlflow_recall.adapters.tracking import tags
-from mlflow_recall.adapters.tracking.ownership import owner_tag, stale_reason
+from mlflow_recall.adapters.tracking import runs, tags
+from mlflow_recall.adapters.tracking.client import without_retries
+from mlflow_recall.adapters.tracking.ownership import Owner, owner_tags, take_over
 from mlflow_recall.adapters.tracking.run_history import TrackingHistory
 from mlflow_recall.adapters.tracking.runs import RunWriter, is_finished, is_running, non_default
 from mlflow_recall.core.history.records import Dataset
@@ -47,8 +53,10 @@ def test_an_open_run_is_running_and_says_whose_it_is(
     assert run.info.run_name == "m on d"
     assert run.data.tags[tags.KIND] == "benchmark"
     assert run.data.tags[tags.CELL] == "c1"
-    assert run.data.tags[tags.OWNER] == owner_tag()
-    assert stale_reason(run, 0.0) is None
+    assert run.data.tags[tags.OWNER] == owner_tags()[tags.OWNER]
+    owner = Owner.of(run.data.tags)
+    assert owner is not None
+    assert not owner.is_gone
     assert mlflow.active_run() is None  # nothing hidden was started
     opened.finish()
 
@@ -80,7 +88,7 @@ def test_the_run_that_mlflow_run_opened_is_adopted(
         assert opened.run_id == theirs.info.run_id
         assert run.info.run_name == "select reviews"
         assert run.data.tags["theirs"] == "kept"
-        assert run.data.tags[tags.OWNER] == owner_tag()
+        assert run.data.tags[tags.OWNER] == owner_tags()[tags.OWNER]
         assert client.get_experiment_by_name(f"{namespace}/benchmark") is None
 
 
@@ -230,7 +238,7 @@ def test_a_tag_is_cut_where_servers_would_refuse_it(
 # --- cells ---------------------------------------------------------------------------------------
 
 
-def test_cells_list_their_runs_oldest_first(client: MlflowClient, writer: RunWriter) -> None:
+def test_cells_list_their_runs_by_id(client: MlflowClient, writer: RunWriter) -> None:
     assert writer.runs_by_cell() == {}
     first = writer.open_run("1", "benchmark", {tags.CELL: "c1"})
     first.finish("FAILED")
@@ -243,31 +251,100 @@ def test_cells_list_their_runs_oldest_first(client: MlflowClient, writer: RunWri
         cell: [run.info.run_id for run in runs] for cell, runs in writer.runs_by_cell().items()
     }
 
-    assert cells == {"c1": [first.run_id, second.run_id], "c2": [other.run_id]}
+    assert cells == {"c1": sorted([first.run_id, second.run_id]), "c2": [other.run_id]}
+    assert [run.info.run_id for run in writer.runs_of_cell("c1")] == cells["c1"]
     other.finish()
 
 
-def test_of_two_claims_the_older_stands_and_the_other_is_withdrawn(
+def test_open_runs_are_those_that_nobody_closed(writer: RunWriter) -> None:
+    first, second, third = (writer.open_run(name, "benchmark") for name in "123")
+    first.finish()
+    second.withdraw()
+
+    assert writer.open_runs == [third]
+    third.finish()
+    assert writer.open_runs == []
+
+
+def test_a_run_that_was_taken_over_is_not_finished_by_its_owner(
     client: MlflowClient, writer: RunWriter
 ) -> None:
-    """Two workers that started at once both see an empty cell: only one may pay for it."""
-    failed = writer.open_run("0", "benchmark", {tags.CELL: "c1"})
-    failed.finish("FAILED")
-    first, second = (writer.open_run(name, "benchmark", {tags.CELL: "c1"}) for name in "12")
-    oldest = min((first, second), key=lambda run: (_started(client, run.run_id), run.run_id))
+    """A worker that was suspended goes on when another one has its cell."""
+    kept, lost = (writer.open_run(name, "benchmark") for name in "12")
+    take_over(client, lost.run_id, "it stood still")
 
-    assert writer.oldest_claim("c1") == oldest.run_id
-    writer.withdraw(second if oldest is first else first)
-    assert [run.info.run_id for run in writer.runs_by_cell()["c1"]] == [
-        failed.run_id,
-        oldest.run_id,
-    ]
-    oldest.finish()
-    assert writer.oldest_claim("c1") is None
+    assert [run.finish_unless_taken_over() for run in (kept, lost)] == [True, False]
+
+    assert is_finished(client.get_run(kept.run_id))
+    run = client.get_run(lost.run_id)
+    assert run.info.status == "FAILED"
+    assert run.data.tags[tags.REASON] == "it stood still"
+    assert writer.open_runs == []
 
 
-def _started(client: MlflowClient, run_id: str) -> int:
-    return int(client.get_run(run_id).info.start_time)
+# --- lost answers --------------------------------------------------------------------------------
+
+
+class LosingClient:
+    """A client whose answers to creations get lost, before or after the server did its work."""
+
+    def __init__(self, client: MlflowClient, losses: list[str], code: int) -> None:
+        self._client = client
+        self._losses = losses
+        self._code = code
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    def create_run(self, *arguments: Any, **named: Any) -> Run:
+        loss = self._losses.pop(0) if self._losses else ""
+        created = None if loss == "before" else self._client.create_run(*arguments, **named)
+        if loss == "twice":  # it arrives once more, and late
+            self._client.create_run(*arguments, **named)
+        if loss or created is None:
+            raise MlflowException("no answer", error_code=self._code)
+        return created
+
+
+@pytest.mark.parametrize("losses", [["before"], ["after"], ["before", "after"], ["twice"]])
+def test_a_run_whose_creation_got_no_answer_is_created_once(
+    client: MlflowClient, namespace: str, losses: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runs, "_WAITS", (0.0, 0.0, 0.0))
+    losing = LosingClient(client, list(losses), INTERNAL_ERROR)
+    writer = RunWriter(cast("MlflowClient", losing), f"{namespace}/benchmark")
+
+    opened = writer.open_run("m on d", "benchmark", {tags.CELL: "c1"})
+    opened.finish()
+    writer.close()
+
+    (run,) = writer.runs_of_cell("c1")
+    assert run.info.run_id == opened.run_id
+
+
+def test_a_creation_that_is_refused_is_not_tried_again(
+    client: MlflowClient, namespace: str
+) -> None:
+    losing = LosingClient(client, ["before"], PERMISSION_DENIED)
+    writer = RunWriter(cast("MlflowClient", losing), f"{namespace}/benchmark")
+
+    with pytest.raises(MlflowException, match="no answer"):
+        writer.open_run("m on d", "benchmark", {tags.CELL: "c1"})
+
+    assert writer.runs_of_cell("c1") == []
+
+
+def test_a_creation_is_sent_once_by_mlflows_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its own repetitions would make runs that nobody knows of."""
+    monkeypatch.delenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", raising=False)
+    with without_retries():
+        assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
+    assert "MLFLOW_HTTP_REQUEST_MAX_RETRIES" not in os.environ
+
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "3")
+    with without_retries():
+        assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "0"
+    assert os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] == "3"
 
 
 def test_unset_settings_are_no_parameters() -> None:
