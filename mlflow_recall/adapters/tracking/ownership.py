@@ -7,6 +7,7 @@ observer when the counter stood still for as long as a lease on the observer's o
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import socket
@@ -27,10 +28,26 @@ from mlflow.exceptions import MlflowException
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.client import search_runs
 from mlflow_recall.bounded_json import parse_json
+from mlflow_recall.errors import ConfigError
 from mlflow_recall.safe_text import safe_line
 
-#: seconds for which a heartbeat stands still before its owner counts as dead
-LEASE = float(os.environ.get("MLFLOW_RECALL_LEASE", "300"))
+_LEASE_VARIABLE = "MLFLOW_RECALL_LEASE"
+
+
+def read_lease() -> float:
+    """Return the seconds for which a heartbeat stands still before its owner counts as dead.
+
+    Raises:
+        ConfigError: The variable has something else than a number of seconds.
+    """
+    text = os.environ.get(_LEASE_VARIABLE, "300")
+    with suppress(ValueError):
+        if 0 < (seconds := float(text)) < math.inf:
+            return seconds
+    raise ConfigError(f"{_LEASE_VARIABLE}: expected a number of seconds, got {text!r:.60}")
+
+
+LEASE = read_lease()
 #: seconds between two heartbeats, and between two observations that count as continuous
 _BEATS, _OBSERVATIONS = 10, 5
 _IS_LINUX = platform.system() == "Linux"

@@ -27,9 +27,11 @@ from mlflow_recall.adapters.tracking.ownership import (
     close_stale_runs,
     machine_id,
     owner_tags,
+    read_lease,
     start_time,
 )
 from mlflow_recall.adapters.tracking.runs import RunWriter
+from mlflow_recall.errors import ConfigError
 
 HOST = socket.gethostname()
 
@@ -160,6 +162,19 @@ def test_an_owner_that_cannot_be_read_is_judged_by_its_heartbeat(owner: str) -> 
         clock.now += LEASE / 10
 
     assert reason == f"the heartbeat of its owner stood still for {LEASE:.0f} s"
+
+
+@pytest.mark.parametrize("text", ["", "soon", "0", "-1", "nan", "inf"])
+def test_a_lease_that_is_no_time_is_one_line(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_RECALL_LEASE", text)
+
+    with pytest.raises(
+        ConfigError, match=f"MLFLOW_RECALL_LEASE: expected a number .* got '{text}'"
+    ):
+        read_lease()
+
+    monkeypatch.setenv("MLFLOW_RECALL_LEASE", "2.5")
+    assert read_lease() == 2.5
 
 
 # --- on a store ----------------------------------------------------------------------------------
