@@ -283,6 +283,7 @@ class _Training:
         self._services.reporter.warning(
             f"dropped: {cell.title}: another worker has taken it over meanwhile"
         )
+        self._bar.advance(-cell.recipe.epochs)  # they count when the other one has finished
         self._held.append(cell)
 
     def _close_runs(self, error: BaseException) -> None:

@@ -77,12 +77,12 @@ class Claims:
         }
         return CellState(
             is_finished=any(map(is_finished, runs)),
-            is_held=any(_is_confirmed(run) and run.info.run_id not in dead for run in running),
+            is_held=any(_is_valid(run) and run.info.run_id not in dead for run in running),
             dead=dead,
             failed={
                 run.info.run_id: run.data.tags.get(tags.REASON, "no reason given")
                 for run in runs
-                if run.info.status == "FAILED" and tags.TAKEN_OVER not in run.data.tags
+                if run.info.status == "FAILED" and _is_valid(run)
             },
         )
 
@@ -119,8 +119,8 @@ class Claims:
             longest = min(2 * longest, _LONGEST_WAIT)
 
 
-def _is_confirmed(run: Run) -> bool:
-    """Return whether a run holds its cell while its owner lives.
+def _is_valid(run: Run) -> bool:
+    """Return whether a run held its cell, and was not taken over.
 
     Imported runs claim nothing: they hold their cell from the start.
     """

@@ -141,24 +141,35 @@ def search_runs(client: MlflowClient, experiments: Sequence[str], query: str) ->
 
 
 def without_copies(runs: Iterable[Run]) -> list[Run]:
-    """Return runs without those that finished a cell which another one finished too.
+    """Return runs without those that trained a cell to its end which another one finished too.
 
-    Two workers may both finish a cell where one was thought dead. The lowest run id counts, for
-    every reader; the other runs are copies, and no repeats, since a cell has one seed.
+    Two workers may both finish a cell where one was thought dead, and one that was killed may have
+    logged its last stage. Of those that are FINISHED the lowest run id counts, for every reader;
+    the other runs are copies, and no repeats, since a cell has one seed.
     """
-    first: dict[str, str] = {}
-    finished = RunStatus.to_string(RunStatus.FINISHED)
     runs = list(runs)
+    kept: dict[str, tuple[bool, str]] = {}
     for run in runs:
         cell = run.data.tags.get(tags.CELL)
-        if cell and run.info.status == finished:
-            first[cell] = min(first.get(cell, run.info.run_id), run.info.run_id)
+        if cell and _is_whole(run):
+            kept[cell] = min(kept.get(cell, _precedence(run)), _precedence(run))
     return [
         run
         for run in runs
-        if run.info.status != finished
-        or first.get(run.data.tags.get(tags.CELL, ""), run.info.run_id) == run.info.run_id
+        if not _is_whole(run)
+        or kept.get(run.data.tags.get(tags.CELL, ""), _precedence(run)) == _precedence(run)
     ]
+
+
+def _is_whole(run: Run) -> bool:
+    """Return whether a run has the last stage of its recipe."""
+    stage = run.data.tags.get(tags.STAGE)
+    is_finished: bool = run.info.status == RunStatus.to_string(RunStatus.FINISHED)
+    return is_finished or (stage is not None and stage == run.data.tags.get(tags.EPOCHS))
+
+
+def _precedence(run: Run) -> tuple[bool, str]:
+    return run.info.status != RunStatus.to_string(RunStatus.FINISHED), str(run.info.run_id)
 
 
 def match(key: str, value: str) -> str:

@@ -7,7 +7,6 @@ observer when the counter stood still for as long as a lease on the observer's o
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
 import socket
@@ -32,6 +31,7 @@ from mlflow_recall.errors import ConfigError
 from mlflow_recall.safe_text import safe_line
 
 _LEASE_VARIABLE = "MLFLOW_RECALL_LEASE"
+_LONGEST_LEASE = 86_400.0  # a day
 
 
 def read_lease() -> float:
@@ -42,9 +42,9 @@ def read_lease() -> float:
     """
     text = os.environ.get(_LEASE_VARIABLE, "300")
     with suppress(ValueError):
-        if 0 < (seconds := float(text)) < math.inf:
+        if 0 < (seconds := float(text)) <= _LONGEST_LEASE:
             return seconds
-    raise ConfigError(f"{_LEASE_VARIABLE}: expected a number of seconds, got {text!r:.60}")
+    raise ConfigError(f"{_LEASE_VARIABLE}: expected seconds, at most a day, got {text!r:.60}")
 
 
 LEASE = read_lease()
@@ -84,7 +84,7 @@ class Owner:
     @property
     def is_gone(self) -> bool:
         """Whether its process certainly ended; False where that cannot be seen from here."""
-        if self.machine != machine_id():
+        if self.machine != machine_id() or _is_hidden(self.process):
             return False
         return start_time(self.process) != self.started
 
@@ -102,6 +102,19 @@ def machine_id() -> str:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
         return f"{boot} {Path('/proc/self/ns/pid').stat().st_ino}"
     return f"{uuid.getnode():x}"
+
+
+def _is_hidden(process: int) -> bool:
+    """Return whether a process is another user's, which some systems do not show."""
+    if process <= 0:
+        return False
+    try:
+        os.kill(process, 0)  # signal 0 is none: it only asks
+    except PermissionError:
+        return start_time(process) is None
+    except (OSError, OverflowError):
+        return False
+    return False
 
 
 def start_time(process: int) -> float | None:
@@ -200,6 +213,8 @@ def close_stale_runs(client: MlflowClient) -> list[str]:
 def take_over(client: MlflowClient, run_id: str, reason: str) -> None:
     """Close the run of a dead owner, who drops its result if it lives after all."""
     client.set_tag(run_id, tags.TAKEN_OVER, reason)  # first: who reads it writes nothing any more
+    if client.get_run(run_id).info.status != RunStatus.to_string(RunStatus.RUNNING):
+        return  # its owner was faster
     client.set_tag(run_id, tags.REASON, reason)
     client.set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED))
 

@@ -14,7 +14,7 @@ from mlflow.entities import LifecycleStage, Run, RunData, RunInfo, RunTag
 
 from mlflow_recall.adapters.tracking import tags
 from mlflow_recall.adapters.tracking.claims import Claims
-from mlflow_recall.adapters.tracking.ownership import Liveness
+from mlflow_recall.adapters.tracking.ownership import Liveness, take_over
 from mlflow_recall.adapters.tracking.runs import ActiveRun, RunWriter
 
 
@@ -112,6 +112,26 @@ def test_a_dead_holder_is_closed_and_its_cell_claimed(
     assert Claims(writer).look("c1", own=run).failed == {}  # it died, which is no failure
     assert not held.finish_unless_taken_over()
     assert run.finish_unless_taken_over()
+
+
+def test_an_owner_that_finishes_while_it_is_taken_over_has_finished(
+    client: MlflowClient, writer: RunWriter
+) -> None:
+    held = claim(Claims(writer))
+    assert held is not None
+    held.finish()
+
+    take_over(client, held.run_id, "it stood still")
+
+    assert client.get_run(held.run_id).info.status == "FINISHED"
+    assert claim(Claims(writer)) is None
+
+
+def test_a_claim_that_never_held_its_cell_is_no_failure_of_it(writer: RunWriter) -> None:
+    """Such as one that could not be withdrawn, because the server was away."""
+    writer.open_run("m on d", "benchmark", {tags.CELL: "c1"}).finish("FAILED", "no answer")
+
+    assert Claims(writer).look("c1").failed == {}
 
 
 # --- every order of requests ---------------------------------------------------------------------

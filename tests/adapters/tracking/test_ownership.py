@@ -106,6 +106,19 @@ def test_a_process_that_cannot_be_seen_from_here_is_not_gone(changes: dict[str, 
     assert not owner.is_gone
 
 
+def test_a_process_that_a_system_hides_is_not_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another user's, where /proc shows only one's own."""
+
+    def refuse(process: int, signal: int) -> None:
+        raise PermissionError
+
+    owner = Owner.of({tags.OWNER: json.dumps(owner_with(process=2**22 + 1))})
+    assert owner is not None
+    assert owner.is_gone
+    monkeypatch.setattr(os, "kill", refuse)
+    assert not owner.is_gone
+
+
 def test_an_owner_is_dead_when_its_heartbeat_stood_still_for_a_lease() -> None:
     clock = Clock()
     liveness = Liveness(clock)
@@ -164,12 +177,12 @@ def test_an_owner_that_cannot_be_read_is_judged_by_its_heartbeat(owner: str) -> 
     assert reason == f"the heartbeat of its owner stood still for {LEASE:.0f} s"
 
 
-@pytest.mark.parametrize("text", ["", "soon", "0", "-1", "nan", "inf"])
+@pytest.mark.parametrize("text", ["", "soon", "0", "-1", "nan", "inf", "1e11"])
 def test_a_lease_that_is_no_time_is_one_line(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_RECALL_LEASE", text)
 
     with pytest.raises(
-        ConfigError, match=f"MLFLOW_RECALL_LEASE: expected a number .* got '{text}'"
+        ConfigError, match=f"MLFLOW_RECALL_LEASE: expected seconds, .* got '{text}'"
     ):
         read_lease()
 

@@ -485,3 +485,18 @@ def test_of_several_finished_runs_of_a_cell_the_lowest_id_counts(
 
     kept = {min(finished)} if cell else set(finished)
     assert {record.run_id for record in records} == {*kept, other}
+
+
+def test_a_killed_run_that_reached_its_last_stage_is_no_repeat_of_a_finished_one(
+    client: MlflowClient, namespace: str
+) -> None:
+    """An interrupt may come after the last stage was logged, and the cell is trained again."""
+    own = {tags.CELL: "c1", tags.STAGE: "3", tags.EPOCHS: "3"}
+    killed = [record_run(client, namespace, run_tags=own, status="KILLED") for _ in range(3)]
+    assert len(TrackingHistory(client, namespace).records("accuracy")) == 1
+
+    finished = record_run(client, namespace, run_tags=own)
+
+    (record,) = TrackingHistory(client, namespace).records("accuracy")
+    assert record.run_id == finished
+    assert finished not in killed
