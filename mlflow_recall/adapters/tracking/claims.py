@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from mlflow.entities import Run
 
 from mlflow_recall.adapters.tracking import tags
+from mlflow_recall.adapters.tracking.client import is_finished, is_running
 from mlflow_recall.adapters.tracking.ownership import Liveness, take_over
-from mlflow_recall.adapters.tracking.runs import ActiveRun, RunWriter, is_finished, is_running
+from mlflow_recall.adapters.tracking.runs import ActiveRun, RunWriter
 
 #: seconds that a worker waits at most before it claims again, doubled with each conflict
 _FIRST_WAIT, _LONGEST_WAIT = 0.2, 5.0

@@ -164,12 +164,21 @@ def without_copies(runs: Iterable[Run]) -> list[Run]:
 def _is_whole(run: Run) -> bool:
     """Return whether a run has the last stage of its recipe."""
     stage = run.data.tags.get(tags.STAGE)
-    is_finished: bool = run.info.status == RunStatus.to_string(RunStatus.FINISHED)
-    return is_finished or (stage is not None and stage == run.data.tags.get(tags.EPOCHS))
+    return is_finished(run) or (stage is not None and stage == run.data.tags.get(tags.EPOCHS))
 
 
 def _precedence(run: Run) -> tuple[bool, str]:
-    return run.info.status != RunStatus.to_string(RunStatus.FINISHED), str(run.info.run_id)
+    return not is_finished(run), str(run.info.run_id)
+
+
+def is_finished(run: Run) -> bool:
+    """Return whether a benchmark run finished its cell."""
+    return bool(run.info.status == RunStatus.to_string(RunStatus.FINISHED))
+
+
+def is_running(run: Run) -> bool:
+    """Return whether a run is in progress."""
+    return bool(run.info.status == RunStatus.to_string(RunStatus.RUNNING))
 
 
 def match(key: str, value: str) -> str:

@@ -25,7 +25,7 @@ from mlflow.entities import Run, RunStatus
 from mlflow.exceptions import MlflowException
 
 from mlflow_recall.adapters.tracking import tags
-from mlflow_recall.adapters.tracking.client import search_runs
+from mlflow_recall.adapters.tracking.client import is_running, search_runs
 from mlflow_recall.bounded_json import parse_json
 from mlflow_recall.errors import ConfigError
 from mlflow_recall.safe_text import safe_line
@@ -213,7 +213,7 @@ def close_stale_runs(client: MlflowClient) -> list[str]:
 def take_over(client: MlflowClient, run_id: str, reason: str) -> None:
     """Close the run of a dead owner, who drops its result if it lives after all."""
     client.set_tag(run_id, tags.TAKEN_OVER, reason)  # first: who reads it writes nothing any more
-    if client.get_run(run_id).info.status != RunStatus.to_string(RunStatus.RUNNING):
+    if not is_running(client.get_run(run_id)):
         return  # its owner was faster
     client.set_tag(run_id, tags.REASON, reason)
     client.set_terminated(run_id, RunStatus.to_string(RunStatus.FAILED))

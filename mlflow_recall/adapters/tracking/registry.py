@@ -223,7 +223,7 @@ class MlflowRegistry:
             version, _ = self._create_version(
                 name,
                 f"models:/{model_id}",
-                lambda earlier: next((v for v in earlier if _won(v) == parent_id), None),
+                lambda earlier: next((v for v in earlier if _selection_of(v) == parent_id), None),
                 run_id=parent_id,
                 description=f"{member.name}, fine-tuned on {dataset.name} ({dataset.task}).",
                 tags={
@@ -250,7 +250,7 @@ class MlflowRegistry:
         if self._find_model(name) is None:
             return None
         versions = search_versions(self._client, name)
-        return next((v for v in versions if _won(v) == parent_id), None)
+        return next((v for v in versions if _selection_of(v) == parent_id), None)
 
     def _create_version(
         self,
@@ -350,7 +350,7 @@ def _estimate_tags(estimate: ColdStartEstimate) -> dict[str, str]:
     }
 
 
-def _won(version: ModelVersion) -> str | None:
+def _selection_of(version: ModelVersion) -> str | None:
     """Return the run of the selection that a version won; None where it won none."""
     return version.tags.get(tags.SELECTION)
 

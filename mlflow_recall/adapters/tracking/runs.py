@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from mlflow import MlflowClient
 from mlflow.entities import Dataset as Input
-from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunStatus, RunTag
+from mlflow.entities import DatasetInput, InputTag, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import (
     MLFLOW_DATASET_CONTEXT,
@@ -347,13 +347,3 @@ def _source_tags() -> dict[str, str]:
 def non_default(values: Mapping[str, object]) -> dict[str, object]:
     """Return the values that are set, as parameters of a run."""
     return {key: value for key, value in values.items() if value not in (None, "", (), {})}
-
-
-def is_finished(run: Run) -> bool:
-    """Return whether a benchmark run finished its cell."""
-    return bool(run.info.status == RunStatus.to_string(RunStatus.FINISHED))
-
-
-def is_running(run: Run) -> bool:
-    """Return whether a run is in progress."""
-    return bool(run.info.status == RunStatus.to_string(RunStatus.RUNNING))

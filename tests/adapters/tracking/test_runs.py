@@ -18,10 +18,10 @@ from mlflow.exceptions import MlflowException
 from mlflow.protos.databricks_pb2 import INTERNAL_ERROR, PERMISSION_DENIED
 
 from mlflow_recall.adapters.tracking import runs, tags
-from mlflow_recall.adapters.tracking.client import without_retries
+from mlflow_recall.adapters.tracking.client import is_finished, is_running, without_retries
 from mlflow_recall.adapters.tracking.ownership import Owner, owner_tags, take_over
 from mlflow_recall.adapters.tracking.run_history import TrackingHistory
-from mlflow_recall.adapters.tracking.runs import RunWriter, is_finished, is_running, non_default
+from mlflow_recall.adapters.tracking.runs import RunWriter, non_default
 from mlflow_recall.core.history.records import Dataset
 from mlflow_recall.ports import StageResult
 
