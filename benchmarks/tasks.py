@@ -57,12 +57,12 @@ def transfer_rows(
         truth = matrix.values[:, matrix.datasets.index(dataset)]
         row: dict[str, str | float] = {"asks for": kinds[dataset], "dataset": dataset}
         for source in (*sources, ALL):
-            others = [
-                name for name in matrix.datasets if name != dataset and source in (kinds[name], ALL)
+            unused = [
+                name
+                for name in matrix.datasets
+                if name == dataset or source not in (kinds[name], ALL)
             ]
-            known = [matrix.datasets.index(name) for name in others]
-            part = PerformanceMatrix(matrix.models, tuple(others), matrix.values[:, known])
-            prior = part.mean_z_score
+            prior = matrix.without_datasets(unused).mean_z_score
             first = np.argsort(-prior, kind="stable")
             row[f"by {source}"] = float(spearmanr(prior, truth)[0])
             row[f"regret, by {source}"] = float(truth.max() - truth[first[:TOP]].max())

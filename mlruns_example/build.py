@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from mlflow_recall_example import (
     texts,
 )
 from mlflow_recall_example.cells import INPUT_SIZES, SHIPPED
-from mlflow_recall_example.draw import SIZES, Dataset, pack_images, write_images, write_texts
+from mlflow_recall_example.draw import SIZES, Dataset, Row, pack_images, write_images, write_texts
 from mlflow_recall_example.packages import ExampleError
 
 SHIPPED_SIZES = {"train": 400, "validation": 200, "test": 400}
@@ -46,6 +46,10 @@ def write(name: str, cache: Path, folder: Path) -> int:
     rows = DATASETS[name].read(cache)
     if name in images.DATASETS:
         return int(write_images(rows, SIZES, folder / name))
+    return _write_texts(name, rows, folder)
+
+
+def _write_texts(name: str, rows: Iterable[Row], folder: Path) -> int:
     return int(write_texts(rows, SIZES, folder / f"{name}.csv", DATASETS[name].texts))
 
 
@@ -219,8 +223,7 @@ def freeze(folder: Path) -> None:
 
 def _draw(name: str, cache: Path, folder: Path) -> str:
     dataset = DATASETS[name]
-    count = write_texts(dataset.read(cache), SIZES, folder / f"{name}.csv", dataset.texts)
-    return f"{count} rows from {dataset.origin}"
+    return f"{_write_texts(name, dataset.read(cache), folder)} rows from {dataset.origin}"
 
 
 def _docstrings(folder: Path) -> str:

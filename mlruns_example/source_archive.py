@@ -11,7 +11,6 @@ import subprocess
 import sys
 import urllib.request
 from pathlib import Path
-from typing import Any
 
 #: pip's own default
 _INDEX = "https://pypi.org/simple"
@@ -48,8 +47,8 @@ def pip_index() -> str:
     if "PIP_INDEX_URL" in os.environ:
         return os.environ["PIP_INDEX_URL"]
     command = [sys.executable, "-m", "pip", "config", "get", "global.index-url"]
-    asked: Any = subprocess.run(command, check=False, capture_output=True, text=True)
-    return str(asked.stdout).strip() or _INDEX
+    asked = subprocess.run(command, check=False, capture_output=True, text=True)
+    return asked.stdout.strip() or _INDEX
 
 
 if __name__ == "__main__":
